@@ -1,0 +1,57 @@
+"""Where a result comes from: versions, commit, seed, device, the command that repeats it."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import subprocess
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from c2seg._version import __version__
+
+__all__ = ["provenance"]
+
+_PACKAGES = ("numpy", "scipy", "scikit-learn", "rasterio", "torch", "timm", "segmentation-models-pytorch")
+
+
+def provenance(*, seed: int, device: str, command: Sequence[str]) -> dict[str, Any]:
+    """Return what a run's result depends on beyond its data and recipe."""
+    return {
+        "c2seg": __version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "packages": {name: found for name in _PACKAGES if (found := _installed(name))},
+        "seed": seed,
+        "device": device,
+        "command": shlex.join(command) if command else "",
+    }
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+@cache
+def _commit() -> str | None:
+    """Return the commit of the checkout this package runs from, with ``+changes`` if it differs; None if installed."""
+    folder = Path(__file__).resolve().parents[3]
+    if not (folder / ".git").exists():
+        return None
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, timeout=10)
+        state = subprocess.run(
+            ["git", "status", "--porcelain", "--", "src"], cwd=folder, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if head.returncode:
+        return None
+    return head.stdout.strip() + ("+changes" if state.stdout.strip() else "")

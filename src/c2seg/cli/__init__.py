@@ -1,0 +1,123 @@
+"""The command ``c2seg``: one module per command, imported only when that command runs.
+
+Exit codes: 0 done; 2 the user's input is wrong (one line on stderr, no traceback); 1 a fault of ours;
+130 and 143 stopped by SIGINT and SIGTERM, with what can be resumed left on disk.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import typer
+
+from c2seg._version import __version__
+from c2seg.errors import C2SegError, unknown_name
+
+__all__ = ["COMMANDS", "main", "run"]
+
+# One line of help by command. Listed here so that `c2seg --help` imports none of the modules.
+COMMANDS = {
+    "simulate": "Make two cities with a known truth.",
+    "inspect": "Show what a city holds and what is wrong.",
+    "label": "Make reference labels from OpenStreetMap.",
+    "recipes": "List the recipes, or print one.",
+    "fit": "Learn from labelled cities.",
+    "predict": "Map a whole city.",
+    "score": "Score a map against the truth.",
+    "submit": "Pack or check a challenge submission.",
+    "challenge": "Run a leaderboard with hidden truth.",
+}
+
+
+def main() -> NoReturn:
+    """Entry point of the console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line and return its exit code; errors go to stderr."""
+    command = next((a for a in arguments if not a.startswith("-")), None)
+    previous = _on_sigterm()
+    try:
+        if command is not None and command not in COMMANDS:
+            raise C2SegError(unknown_name("command", command, COMMANDS))
+        result = _application(command)(args=list(arguments) or ["--help"], prog_name="c2seg", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except C2SegError as error:
+        return _fail(str(error), 2)
+    except KeyboardInterrupt as stop:
+        return _fail("stopped", 143 if "SIGTERM" in stop.args else 130)
+    except BrokenPipeError:  # the reader of a pipe went away: not an error of anybody
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        # typer's usage errors (click's, under several module paths by version) know how to say themselves.
+        message: Callable[[], str] | None = getattr(error, "format_message", None)
+        if message is None:
+            if type(error).__name__ == "Abort":
+                return _fail("stopped", 130)
+            raise
+        return _fail(message(), 2)
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def _application(command: str | None) -> Any:
+    root = typer.Typer(
+        name="c2seg",
+        help="Land-cover maps of a city without labels, learnt on another city.",
+        rich_markup_mode=None,
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    root.callback()(_root)  # a callback makes typer keep sub-commands even when there is one
+    for name in COMMANDS:
+        if command is None:
+            root.command(name, help=COMMANDS[name])(_nothing)
+        elif name == command:
+            module = importlib.import_module(f"c2seg.cli.{name}")
+            if hasattr(module, "app"):
+                root.add_typer(module.app, name=name, help=COMMANDS[name])
+            else:
+                root.command(name)(module.command)
+    return root
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"c2seg {__version__}")
+        raise typer.Exit(0)
+
+
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True, callback=_version),
+) -> None:
+    pass
+
+
+def _nothing() -> None:
+    """Stand in for a command in the overview."""
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"c2seg: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    return code
+
+
+def _on_sigterm() -> Any:
+    """Let SIGTERM unwind the stack like Ctrl-C, so that temporary files are removed and checkpoints written."""
+
+    def stop(_signal: int, _frame: object) -> None:
+        raise KeyboardInterrupt("SIGTERM")
+
+    try:
+        return signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not in the main thread (tests): leave the signal alone
+        return None

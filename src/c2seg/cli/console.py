@@ -1,0 +1,73 @@
+"""What commands print: results to stdout, progress and notes to stderr. ``--quiet`` silences the latter."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from c2seg.progress import Progress, no_progress
+
+__all__ = ["JSON", "OVERWRITE", "QUIET", "SEED", "note", "print_json", "progress_bar"]
+
+OVERWRITE = typer.Option(False, "--overwrite", help="Replace existing outputs.")
+QUIET = typer.Option(False, "--quiet", "-q", help="No progress, no notes.")
+SEED = typer.Option(0, "--seed", min=0, help="Seed of everything random.")
+JSON = typer.Option(False, "--json", help="Print one JSON object on stdout and nothing else.")
+
+
+def note(text: str, *, quiet: bool = False) -> None:
+    """Print a line to stderr unless quiet."""
+    if not quiet:
+        typer.echo(text, err=True)
+
+
+def print_json(content: Any) -> None:
+    """Print one JSON object on stdout; NaN is refused, so undefined values must be None."""
+    typer.echo(json.dumps(content, indent=2, allow_nan=False))
+
+
+@contextmanager
+def progress_bar(label: str, *, quiet: bool = False) -> Iterator[Progress]:
+    """Show a bar with rate and time left on stderr; without a terminal, a line every tenth of the work."""
+    if quiet:
+        yield no_progress
+    elif sys.stderr.isatty():
+        yield from _rich_bar(label)
+    else:
+        yield from _plain_bar(label)
+
+
+def _rich_bar(label: str) -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn(),
+        TimeRemainingColumn(), TextColumn("{task.fields[text]}"),
+    )  # fmt: skip
+    with RichProgress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=None, text="")
+
+        def show(done: float, total: float, text: str = "") -> None:
+            bar.update(task, completed=done, total=total, text=text)
+
+        yield show
+
+
+def _plain_bar(label: str) -> Iterator[Progress]:
+    shown = -1
+
+    def show(done: float, total: float, text: str = "") -> None:
+        nonlocal shown
+        tenth = int(10 * done / total) if total else 10
+        if tenth > shown:
+            shown = tenth
+            note(f"{label}: {10 * tenth} %" + (f"  {text}" if text else ""))
+
+    yield show

@@ -1,0 +1,60 @@
+"""``c2seg fit``."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import typer
+
+from c2seg.cli.console import JSON, OVERWRITE, QUIET, SEED, note, print_json, progress_bar
+from c2seg.recipes import load_recipe
+
+__all__ = ["command"]
+
+
+def command(
+    recipe: str = typer.Argument("forest", help="Name of a recipe, or a YAML file."),
+    source: list[Path] = typer.Option(..., "--source", help="A labelled city; may be given several times."),
+    target: Path = typer.Option(None, "--target", help="The unlabelled city; its labels, if any, are never opened."),
+    out: Path = typer.Option(..., "--out", help="The run folder to write."),
+    preset: str = typer.Option(None, "--preset", help="tiny, small, paper-ab or paper-bw (default: tiny)."),
+    set_: list[str] = typer.Option([], "--set", help="key.path=value, over recipe and preset; may be repeated."),
+    seed: int = SEED,
+    device: str = typer.Option("auto", "--device", help="auto, cpu or cuda."),
+    resume: bool = typer.Option(False, "--resume", help="Go on with a run that was stopped."),
+    overwrite: bool = OVERWRITE,
+    json: bool = JSON,
+    quiet: bool = QUIET,
+) -> None:
+    """Learn from labelled cities, and an unlabelled one if the recipe adapts; write a model file."""
+    settings = load_recipe(recipe, preset, set_)
+    from c2seg.api import fit
+
+    with ExitStack() as stack:
+        result = fit(
+            settings,
+            source,
+            out,
+            target=target,
+            seed=seed,
+            device=device,
+            overwrite=overwrite,
+            resume=resume,
+            bars=lambda label: stack.enter_context(progress_bar(label, quiet=quiet or json)),
+            command=["c2seg", *sys.argv[1:]],
+        )
+    if json:
+        print_json({"model": str(result.model), "seconds": result.seconds, "validation": result.validation})
+        return
+    if result.validation:
+        note(f"{result.validation['kind']}: {summary(result.validation['scores'])}", quiet=quiet)
+    note(f"{result.seconds:.0f} s", quiet=quiet)
+    typer.echo(result.model)
+
+
+def summary(scores: dict[str, float | None]) -> str:
+    """Write the main scores in one line."""
+    parts = [("OA", "oa"), ("Kappa", "kappa"), ("mF1", "mf1"), ("mIoU", "miou")]
+    return "  ".join(f"{name} {scores[key]:.4f}" if scores[key] is not None else f"{name} -" for name, key in parts)

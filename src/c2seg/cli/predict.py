@@ -1,0 +1,54 @@
+"""``c2seg predict``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import typer
+
+from c2seg.cli.console import JSON, OVERWRITE, QUIET, note, print_json, progress_bar
+
+__all__ = ["command"]
+
+
+def command(
+    model: Path = typer.Argument(..., help="model.safetensors of a run."),
+    city: Path = typer.Argument(..., help="The city to map."),
+    out: Path = typer.Option(..., "--out", help="The map, a GeoTIFF (a folder for a city of several scenes)."),
+    probabilities: Path = typer.Option(None, "--probabilities", help="Also write all class probabilities here."),
+    confidence: Path = typer.Option(None, "--confidence", help="Also write the probability of the mapped class here."),
+    tta: bool = typer.Option(None, "--tta/--no-tta", help="Average 8 flips and rotations (default: as in the recipe)."),
+    backend: str = typer.Option(None, "--backend", help="What runs the model (default: what the model needs)."),
+    device: str = typer.Option("auto", "--device", help="auto, cpu or cuda."),
+    precision: str = typer.Option("32", "--precision", help="32 or bf16."),
+    palette: str = typer.Option("default", "--palette", help="Colours of the map: default or a named palette."),
+    overwrite: bool = OVERWRITE,
+    json: bool = JSON,
+    quiet: bool = QUIET,
+) -> None:
+    """Map a whole city; run the same command again to go on after a stop."""
+    from c2seg.api import predict
+    from c2seg.inference import MapOptions
+
+    options = MapOptions(out, probabilities, confidence, overwrite=overwrite, palette=palette)
+    with ExitStack() as stack:
+        results = predict(
+            model,
+            city,
+            options,
+            backend=backend,
+            device=device,
+            precision=precision,
+            tta=tta,
+            bars=lambda label: stack.enter_context(progress_bar(label, quiet=quiet or json)),
+        )
+    if json:
+        print_json({"out": str(out), "maps": [result.as_dict() for result in results]})
+        return
+    for result in results:
+        if not quiet:
+            note(f"{result.path}: {result.pixels} pixels mapped, {result.nodata_pixels} nodata, {result.seconds:.1f} s")
+            for name, area in result.area_km2.items():
+                note(f"  {name:36} {area:10.3f} km2")
+    typer.echo(out)

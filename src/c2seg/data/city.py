@@ -1,0 +1,241 @@
+"""City, scene, modality. A city holds images only; labels come with LabelledCity, so that a training target has none.
+
+Axes: C band, H row, W column on the scene's grid (the finest of its modalities).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from c2seg.errors import DataError, unknown_name
+from c2seg.legend import IGNORE, Legend
+from c2seg.raster import GridRelation, RasterSource, read_boundless
+from c2seg.types import Grid, Window
+
+__all__ = ["Band", "City", "Label", "LabelledCity", "Layer", "Modality", "Scene", "blocks"]
+
+ROLES = ("blue", "green", "red", "nir", "vv", "vh", "hh", "hv")
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """What is known of a band: its name, its role (``blue`` ... ``hv``) and centre wavelength, where known."""
+
+    name: str = ""
+    role: str | None = None
+    wavelength_nm: float | None = None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A raster and how it lies under the scene's grid."""
+
+    source: RasterSource
+    relation: GridRelation = field(default_factory=GridRelation)
+    origin: str = ""
+
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Return values [C, H, W] on the fine grid (nearest) and inside bool [H, W]; the window may leave it."""
+        relation = self.relation
+        if relation.ratio == 1:
+            return read_boundless(self.source, window.shift(-relation.row_offset, -relation.col_offset))
+        coarse = relation.to_coarse(window)
+        values, inside = read_boundless(self.source, coarse)
+        fine = relation.to_fine(coarse)
+        rows = (np.arange(window.row, window.row_end) - fine.row) // relation.ratio
+        cols = (np.arange(window.col, window.col_end) - fine.col) // relation.ratio
+        return values[:, rows[:, None], cols], inside[rows[:, None], cols]
+
+
+@dataclass(frozen=True)
+class Modality(Layer):
+    """A named stack of bands (``hsi``, ``msi``, ``sar`` or another). Physical value = stored value x ``scale``."""
+
+    name: str = ""
+    bands: tuple[Band, ...] = ()
+    scale: float = 1.0
+
+    @property
+    def count(self) -> int:
+        """Number of bands."""
+        return self.source.count
+
+
+@dataclass(frozen=True)
+class Label(Layer):
+    """Reference ids of a scene; ``numbering`` names the meaning of the stored values."""
+
+    numbering: str = "challenge"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Images on one grid. ``valid`` (non-zero = usable) replaces the rasters' nodata values; NaN is never valid."""
+
+    name: str
+    grid: Grid
+    modalities: Mapping[str, Modality]
+    valid: Layer | None = None
+
+    def read(self, modality: str, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Return values float32 [C, H, W] on the fine grid and valid bool [H, W] of a window that may leave the scene.
+
+        Values at invalid pixels are unspecified but finite only where the file's are. Raises DataError if unreadable.
+        """
+        stack = self.modality(modality)
+        stored, inside = stack.read(window)
+        valid = inside & self._inside(window) & _usable(stored, None if self.valid else stack.source.nodata)
+        values = stored.astype(np.float32)
+        if stack.scale != 1.0:
+            values *= np.float32(stack.scale)
+        if self.valid is not None:
+            valid &= self.valid.read(window)[0][0] != 0
+        return values, valid
+
+    def read_native(self, modality: str, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Return values float32 [C, h, w] of a window on the modality's own grid (inside it) and weights int64 [h, w].
+
+        A weight is the number of usable pixels of the fine grid in the cell, so that weighted sums over cells equal
+        sums over the fine grid.
+        """
+        stack = self.modality(modality)
+        stored = stack.source.read(window)
+        usable = _usable(stored, None if self.valid else stack.source.nodata)
+        fine = stack.relation.to_fine(window)
+        covered = self._inside(fine)
+        if self.valid is not None:
+            covered &= self.valid.read(fine)[0][0] != 0
+        ratio = stack.relation.ratio
+        weights = covered.reshape(window.height, ratio, window.width, ratio).sum(axis=(1, 3)) * usable
+        values = stored.astype(np.float32)
+        if stack.scale != 1.0:
+            values *= np.float32(stack.scale)
+        return values, weights
+
+    def read_valid(self, modalities: Iterable[str], window: Window) -> np.ndarray:
+        """Return bool [H, W]: pixels at which every one of ``modalities`` is valid."""
+        valid = np.ones((window.height, window.width), bool)
+        for name in modalities:
+            valid &= self.read(name, window)[1]
+        return valid
+
+    def modality(self, name: str) -> Modality:
+        """Return a modality by name; DataError lists those that exist."""
+        if name not in self.modalities:
+            raise DataError(f"scene {self.name!r}: {unknown_name('modality', name, self.modalities)}")
+        return self.modalities[name]
+
+    def _inside(self, window: Window) -> np.ndarray:
+        rows = np.arange(window.row, window.row_end)
+        cols = np.arange(window.col, window.col_end)
+        row_inside = (rows >= 0) & (rows < self.grid.height)
+        col_inside = (cols >= 0) & (cols < self.grid.width)
+        return row_inside[:, None] & col_inside[None, :]
+
+
+@dataclass(frozen=True)
+class City:
+    """Images of a city: one or more scenes with the same modalities. It has no label, whatever lies on disk."""
+
+    name: str
+    legend: Legend
+    scenes: tuple[Scene, ...]
+    problems: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def modality_names(self) -> tuple[str, ...]:
+        """Names of the modalities that every scene has."""
+        first, *others = self.scenes
+        return tuple(name for name in first.modalities if all(name in scene.modalities for scene in others))
+
+    def band_counts(self, modalities: Sequence[str]) -> dict[str, int]:
+        """Return the number of bands of each modality; DataError for a modality that is missing or differs by scene."""
+        counts = {}
+        for name in modalities:
+            found = {scene.modality(name).count for scene in self.scenes}
+            if len(found) > 1:
+                raise DataError(f"city {self.name!r}: scenes have different numbers of {name} bands {sorted(found)}")
+            counts[name] = found.pop()
+        return counts
+
+    def fingerprint(self) -> str:
+        """Return 16 hex digits over grids, sizes and sampled blocks of every image (labels are no part of a city)."""
+        digest = hashlib.sha256()
+        for scene in self.scenes:
+            grid = scene.grid
+            digest.update(repr((scene.name, grid.height, grid.width, tuple(grid.transform), grid.crs)).encode())
+            layers: list[tuple[str, Layer]] = sorted(scene.modalities.items())
+            for name, layer in [*layers, *([("valid", scene.valid)] if scene.valid else [])]:
+                scale = layer.scale if isinstance(layer, Modality) else 1.0
+                digest.update(repr((name, layer.relation, scale, layer.source.fingerprint())).encode())
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class LabelledCity:
+    """A city with one label per scene. Only this type carries labels; training targets are of type City."""
+
+    images: City
+    labels: tuple[Label, ...]
+
+    def read_label(self, scene: int, window: Window) -> np.ndarray:
+        """Return ids uint8 [H, W]: 0 background (also outside the label raster), 255 ignore, else a class id.
+
+        Raises DataError for a value outside the legend, naming file and value.
+        """
+        label = self.labels[scene]
+        stored, inside = label.read(window)
+        values = stored[0]
+        if values.dtype.kind == "f" and not np.array_equal(values, np.round(values)):
+            raise DataError(
+                f"{label.origin}: labels must be whole numbers, found {values[values != np.round(values)][0]}"
+            )
+        try:
+            ids = self.images.legend.renumber(values, label.numbering)
+        except DataError as error:
+            raise DataError(f"{label.origin}: {error}") from error
+        ids[~inside] = 0
+        return ids
+
+    def label_fingerprint(self) -> str:
+        """Return 16 hex digits over sizes and sampled blocks of the labels."""
+        parts = "".join(label.source.fingerprint() + label.numbering for label in self.labels)
+        return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+    def class_counts(self) -> np.ndarray:
+        """Return int64 [256]: labelled pixels by id over all scenes, valid or not."""
+        counts = np.zeros(256, np.int64)
+        for index, scene in enumerate(self.images.scenes):
+            for window in blocks(scene.grid.window, 1024):
+                counts += np.bincount(self.read_label(index, window).ravel(), minlength=256)
+        return counts
+
+    def check_classes(self) -> None:
+        """Raise DataError when no pixel carries a class."""
+        counts = self.class_counts()
+        counts[[0, IGNORE]] = 0
+        if not counts.any():
+            raise DataError(
+                f"city {self.images.name!r}: its label has no pixel of any class of {self.images.legend.name!r}"
+            )
+
+
+def blocks(window: Window, size: int) -> Iterator[Window]:
+    """Yield windows of at most ``size`` x ``size`` that tile ``window``, row by row."""
+    for row in range(window.row, window.row_end, size):
+        for col in range(window.col, window.col_end, size):
+            yield Window(row, col, min(size, window.row_end - row), min(size, window.col_end - col))
+
+
+def _usable(stored: np.ndarray, nodata: float | None) -> np.ndarray:
+    """Return bool [H, W]: no band is nodata or not finite."""
+    usable = np.ones(stored.shape[1:], bool)
+    if stored.dtype.kind == "f":
+        usable &= np.isfinite(stored).all(axis=0)
+    if nodata is not None and not np.isnan(nodata):
+        usable &= (stored != nodata).all(axis=0)
+    return usable

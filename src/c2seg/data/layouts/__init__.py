@@ -1,0 +1,47 @@
+"""Recognise how a city lies on disk and open it.
+
+One module per layout; each has ``recognise``, ``images`` and ``labels``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+from c2seg.data.city import City, Label, LabelledCity
+from c2seg.data.layouts import folder
+from c2seg.errors import DataError
+
+__all__ = ["layout_of", "open_city", "open_labelled_city"]
+
+LAYOUTS: tuple[ModuleType, ...] = (folder,)
+
+
+def layout_of(path: Path) -> ModuleType:
+    """Return the module of the layout found at ``path``; DataError says what was looked for."""
+    if not path.exists():
+        raise DataError(f"{path} does not exist; give a city (a folder with msi.tif, hsi.tif, sar.tif or a city.yaml)")
+    for layout in LAYOUTS:
+        if layout.recognise(path):
+            return layout
+    looked_for = "; ".join(layout.LOOKS_FOR for layout in LAYOUTS)
+    what = "is an empty folder" if path.is_dir() and not any(path.iterdir()) else "holds no city"
+    raise DataError(f"{path} {what}; looked for {looked_for}")
+
+
+def open_city(path: Path) -> City:
+    """Open the images of a city; labels on disk are not even looked at. Raises DataError with the first problem."""
+    city: City = layout_of(path).images(path)
+    if city.problems:
+        more = f" ({len(city.problems) - 1} more: c2seg inspect {path})" if len(city.problems) > 1 else ""
+        raise DataError(city.problems[0] + more)
+    return city
+
+
+def open_labelled_city(path: Path, numbering: str | None = None) -> LabelledCity:
+    """Open a city with its labels; DataError if it has none. ``numbering`` overrides the one the layout states."""
+    city = open_city(path)
+    labels: tuple[Label, ...] | None = layout_of(path).labels(path, city, numbering)
+    if labels is None:
+        raise DataError(f"{path} has no label (label.tif, or `label:` in city.yaml); a source city needs one")
+    return LabelledCity(city, labels)

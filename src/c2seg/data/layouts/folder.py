@@ -1,0 +1,219 @@
+"""A city as a folder of rasters: ``msi.tif``, ``hsi.tif``, ``sar.tif``, ``label.tif``, ``valid.tif``, any subset.
+
+A ``city.yaml`` may name other files and other modalities, and say what is known of them::
+
+    name: Potsdam
+    legend: c2seg13              # or a legend file
+    modalities:
+      msi: {file: s2.tif, bands: [{name: B2, role: blue, wavelength_nm: 492}, ...], scale: 0.0001}
+      hsi: {file: enmap.tif, wavelengths_nm: [418.2, 424.0, ...], keep: "1-130, 137-224"}
+    label: {file: label.tif, numbering: challenge}   # or the file name alone
+    valid: valid.tif
+    scenes: [north, south]       # instead of modalities: sub-folders, each a scene
+
+``bands`` and ``wavelengths_nm`` describe the bands that ``keep`` (1-based ranges) leaves.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from c2seg.data.city import ROLES, Band, City, Label, Layer, Modality, Scene
+from c2seg.errors import C2SegError, DataError
+from c2seg.legend import Legend, c2seg13, load_legend
+from c2seg.raster import RasterFile, relate_grids
+from c2seg.types import Grid
+
+__all__ = ["LOOKS_FOR", "NAME", "images", "labels", "recognise"]
+
+NAME = "folder of rasters"
+LOOKS_FOR = "a folder with msi.tif, hsi.tif or sar.tif, or a city.yaml"
+MODALITIES = ("msi", "sar", "hsi")
+
+Role = Literal["blue", "green", "red", "nir", "vv", "vh", "hh", "hv"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BandEntry(_Strict):
+    """A band in city.yaml."""
+
+    name: str = ""
+    role: Role | None = None
+    wavelength_nm: float | None = Field(default=None, gt=0)
+
+
+class ModalityEntry(_Strict):
+    """A modality in city.yaml."""
+
+    file: str
+    bands: tuple[BandEntry, ...] | None = None
+    wavelengths_nm: tuple[float, ...] | None = None
+    scale: float = 1.0
+    keep: str | None = None
+
+
+class LabelEntry(_Strict):
+    """The label in city.yaml."""
+
+    file: str
+    numbering: str = "challenge"
+
+
+def _label_entry(value: Any) -> Any:
+    return {"file": value} if isinstance(value, str) else value
+
+
+class CityFile(_Strict):
+    """The content of city.yaml."""
+
+    name: str | None = None
+    legend: str = "c2seg13"
+    modalities: dict[str, ModalityEntry] = Field(default_factory=dict)
+    label: Annotated[LabelEntry | None, BeforeValidator(_label_entry)] = None
+    valid: str | None = None
+    scenes: tuple[str, ...] = ()
+
+
+def recognise(path: Path) -> bool:
+    """Return True for a folder with a city.yaml or one of the standard rasters."""
+    return path.is_dir() and ((path / "city.yaml").is_file() or any(_standard(path, name) for name in MODALITIES))
+
+
+def images(path: Path) -> City:
+    """Open the images of a city folder; what is wrong is listed in ``problems``, file by file."""
+    settings = _settings(path)
+    problems: list[str] = []
+    folders = [path / name for name in settings.scenes] or [path]
+    scenes = []
+    for folder in folders:
+        scene = _scene(folder, settings if folder == path else _settings(folder), problems)
+        if scene is not None:
+            scenes.append(scene)
+    if not scenes and not problems:
+        problems.append(f"{path}: city.yaml names no modality and there is no msi.tif, hsi.tif or sar.tif")
+    return City(settings.name or path.resolve().name, _legend(path, settings), tuple(scenes), tuple(problems))
+
+
+def labels(path: Path, city: City, numbering: str | None) -> tuple[Label, ...] | None:
+    """Open the labels of the city's scenes; None if a scene has none."""
+    settings = _settings(path)
+    folders = [path / name for name in settings.scenes] or [path]
+    found = []
+    for folder, scene in zip(folders, city.scenes, strict=True):
+        own = settings if folder == path else _settings(folder)
+        entry = own.label
+        file = folder / entry.file if entry else _standard(folder, "label")
+        if file is None:
+            return None
+        source = RasterFile(file)
+        if source.count != 1:
+            raise DataError(f"{file} has {source.count} bands; a label has one")
+        relation = relate_grids(scene.grid, source.grid, f"the images of {scene.name}", file.name)
+        if relation.ratio != 1:
+            raise DataError(f"{file} is {relation.ratio} times coarser than the images; resample it to their grid")
+        found.append(
+            Label(source, relation, str(file), numbering=numbering or (entry.numbering if entry else "challenge"))
+        )
+    return tuple(found)
+
+
+def _settings(path: Path) -> CityFile:
+    file = path / "city.yaml"
+    if not file.is_file():
+        return CityFile()
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        return CityFile.model_validate(content)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{file} is not valid YAML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the file"
+        valid = ", ".join(CityFile.model_fields)
+        raise DataError(f"{file}: {key}: {first['msg']} (keys of city.yaml: {valid})") from error
+
+
+def _legend(path: Path, settings: CityFile) -> Legend:
+    return c2seg13() if settings.legend == "c2seg13" else load_legend(path / settings.legend)
+
+
+def _standard(path: Path, name: str) -> Path | None:
+    return next((file for suffix in (".tif", ".tiff") if (file := path / f"{name}{suffix}").is_file()), None)
+
+
+def _scene(path: Path, settings: CityFile, problems: list[str]) -> Scene | None:
+    entries = dict(settings.modalities)
+    if not entries:
+        entries = {name: ModalityEntry(file=file.name) for name in MODALITIES if (file := _standard(path, name))}
+    opened: dict[str, tuple[RasterFile, ModalityEntry]] = {}
+    for name, entry in entries.items():
+        try:
+            opened[name] = (_open(path / entry.file, entry), entry)
+        except C2SegError as error:
+            problems.append(str(error))
+    if not opened:
+        return None
+    finest = min(opened, key=lambda name: opened[name][0].grid.resolution_xy[0])
+    grid = opened[finest][0].grid
+    modalities = {}
+    for name, (source, entry) in opened.items():
+        try:
+            bands = _bands(source, entry, path / entry.file)
+            relation = relate_grids(grid, source.grid, opened[finest][0].path.name, source.path.name)
+            modalities[name] = Modality(source, relation, str(source.path), name, bands, entry.scale)
+        except C2SegError as error:
+            problems.append(f"{path}: {error}")
+    try:
+        valid = _valid(path, settings, grid)
+    except C2SegError as error:
+        problems.append(f"{path}: {error}")
+        valid = None
+    return Scene(path.resolve().name, grid, modalities, valid)
+
+
+def _open(file: Path, entry: ModalityEntry) -> RasterFile:
+    source = RasterFile(file)
+    return RasterFile(file, _keep(entry.keep, source.count, file)) if entry.keep else source
+
+
+def _valid(path: Path, settings: CityFile, grid: Grid) -> Layer | None:
+    file = path / settings.valid if settings.valid else _standard(path, "valid")
+    if file is None:
+        return None
+    source = RasterFile(file)
+    relation = relate_grids(grid, source.grid, "the images", file.name)
+    return Layer(source, relation, str(file))
+
+
+def _keep(text: str, count: int, file: Path) -> tuple[int, ...]:
+    """Read 1-based ranges such as "1-130, 137-224" as 0-based band numbers."""
+    kept: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+        if not 1 <= first <= last <= count:
+            raise DataError(f"{file}: keep {text!r} is not a list of ranges within 1-{count}, such as 1-4, 7")
+        kept.extend(range(first - 1, last))
+    return tuple(kept)
+
+
+def _bands(source: RasterFile, entry: ModalityEntry, file: Path) -> tuple[Band, ...]:
+    for key in ("bands", "wavelengths_nm"):
+        given = getattr(entry, key)
+        if given is not None and len(given) != source.count:
+            raise DataError(f"{file} has {source.count} bands, city.yaml gives {len(given)} {key}")
+    if entry.bands is not None:
+        bands = [Band(b.name, b.role, b.wavelength_nm) for b in entry.bands]
+    else:
+        bands = [Band(text, text.lower() if text.lower() in ROLES else None) for text in source.descriptions]
+    if entry.wavelengths_nm is not None:
+        bands = [Band(b.name, b.role, nm) for b, nm in zip(bands, entry.wavelengths_nm, strict=True)]
+    return tuple(bands)

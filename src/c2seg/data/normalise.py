@@ -1,0 +1,72 @@
+"""Normalisation of bands. Invalid pixels become 0, which is the mean of a standardised band.
+
+``source``: mean and standard deviation of the source cities, kept in the model file. ``per_city``: those of the city
+at hand, a simple and strong adaptation (it uses unlabelled target images). ``minmax``: to 0..1 by the extremes of the
+city at hand (as HighDAN does). ``none``: values as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from c2seg.data.city import Scene
+from c2seg.data.statistics import BandStatistics
+from c2seg.types import Window
+
+__all__ = ["NORMALISATIONS", "Normalisation", "Normaliser", "Patch", "SceneReader"]
+
+Patch = dict[str, np.ndarray]
+"""Arrays [..., C, H, W] by modality."""
+
+Normalisation = Literal["source", "per_city", "minmax", "none"]
+NORMALISATIONS: tuple[Normalisation, ...] = ("source", "per_city", "minmax", "none")
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """Per-band shift and factor of each modality: ``(value - shift) * factor``, float32 [C]."""
+
+    shift: Mapping[str, np.ndarray]
+    factor: Mapping[str, np.ndarray]
+
+    @classmethod
+    def fit(cls, kind: Normalisation, statistics: Mapping[str, BandStatistics]) -> Normaliser:
+        """Return the normaliser of a kind from band statistics. A constant band becomes 0."""
+        shift, factor = {}, {}
+        for name, band in statistics.items():
+            centre, width = {
+                "none": (np.zeros_like(band.mean), np.ones_like(band.mean)),
+                "minmax": (band.minimum, band.maximum - band.minimum),
+            }.get(kind, (band.mean, band.std))
+            flat = width <= 1e-12 * np.maximum(1.0, np.abs(centre))
+            shift[name] = centre.astype(np.float32)
+            factor[name] = np.where(flat, 0.0, 1.0 / np.where(flat, 1.0, width)).astype(np.float32)
+        return cls(shift, factor)
+
+    def apply(self, modality: str, values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        """Normalise float32 [C, H, W]; pixels that are not ``valid`` [H, W] become 0."""
+        shift, factor = self.shift[modality], self.factor[modality]
+        out: np.ndarray = (values - shift[:, None, None]) * factor[:, None, None]
+        out[:, ~valid] = 0.0
+        return out
+
+
+@dataclass(frozen=True)
+class SceneReader:
+    """Reads normalised patches of a scene; safe to call from several threads."""
+
+    scene: Scene
+    inputs: Sequence[str]
+    normaliser: Normaliser
+
+    def __call__(self, window: Window) -> tuple[Patch, np.ndarray]:
+        """Return float32 [C, H, W] by modality, 0 where not valid, and valid bool [H, W] (every modality is)."""
+        raw, valid = {}, np.ones((window.height, window.width), bool)
+        for name in self.inputs:
+            raw[name], usable = self.scene.read(name, window)
+            valid &= usable
+        return {name: self.normaliser.apply(name, values, valid) for name, values in raw.items()}, valid

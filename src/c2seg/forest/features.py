@@ -1,0 +1,96 @@
+"""Features of a pixel: its bands, their means and standard deviations in windows around it. Computed by window + halo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from c2seg.data import City, Normaliser, SceneReader
+from c2seg.data.city import blocks
+from c2seg.errors import DataError
+from c2seg.recipes.schema import ForestModel
+
+__all__ = ["FeatureSpec", "features", "fit_projections", "halo_px"]
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """Window sides of the means and deviations, and projections float32 [components, bands] of many-band modalities."""
+
+    mean_px: tuple[int, ...]
+    std_px: tuple[int, ...]
+    projections: Mapping[str, np.ndarray]
+
+
+def halo_px(spec: FeatureSpec) -> int:
+    """Return the margin around a window that its features depend on."""
+    return max((size // 2 for size in (*spec.mean_px, *spec.std_px)), default=0)
+
+
+def features(patch: Mapping[str, np.ndarray], valid: np.ndarray, spec: FeatureSpec, order: Sequence[str]) -> np.ndarray:
+    """Return float32 [F, H, W] of a patch whose halo is cut off.
+
+    ``patch`` holds normalised float32 [C, H + 2 halo, W + 2 halo] by modality (0 where not ``valid``); means and
+    deviations are over valid pixels only.
+    """
+    from scipy.ndimage import uniform_filter
+
+    bands = np.concatenate([_project(patch[name], spec.projections.get(name)) for name in order])
+    halo = halo_px(spec)
+    inner = (slice(None), slice(halo, bands.shape[1] - halo), slice(halo, bands.shape[2] - halo))
+    weight = valid.astype(np.float64)
+
+    def box(stack: np.ndarray, size: int) -> np.ndarray:
+        # mode constant: outside the patch nothing is valid; in float64, since running sums lose digits.
+        return np.asarray(uniform_filter(stack, (0, size, size) if stack.ndim == 3 else size, mode="constant"))
+
+    share = {s: np.maximum(box(weight, s), 1e-9) for s in {*spec.mean_px, *spec.std_px}}
+    stacks = [bands[inner]]
+    wide = bands.astype(np.float64)
+    means = {s: box(wide, s) / share[s] for s in {*spec.mean_px, *spec.std_px}}
+    stacks += [means[s][inner] for s in spec.mean_px]
+    for size in spec.std_px:
+        variance = box(wide * wide, size) / share[size] - means[size] ** 2
+        stacks.append(np.sqrt(np.maximum(variance, 0.0))[inner])
+    return np.concatenate(stacks).astype(np.float32)
+
+
+def fit_projections(
+    cities: Sequence[tuple[City, Normaliser]], names: Sequence[str], model: ForestModel
+) -> dict[str, np.ndarray]:
+    """Return principal components float32 [max_bands, C] of each modality with more bands, over all valid pixels.
+
+    Fitted on the normalised sources together and applied unchanged to every city, so that components mean the same.
+    """
+    result = {}
+    for name in names:
+        bands = cities[0][0].scenes[0].modality(name).count
+        if bands <= model.max_bands:
+            continue
+        moment, count = np.zeros((bands, bands)), 0
+        for city, normaliser in cities:
+            for scene in city.scenes:
+                reader = SceneReader(scene, [name], normaliser)
+                for window in blocks(scene.grid.window, 256):
+                    patch, valid = reader(window)
+                    pixels = patch[name][:, valid].astype(np.float64)
+                    moment += pixels @ pixels.T
+                    count += pixels.shape[1]
+        if not count:
+            raise DataError(f"no valid pixel of {name} to fit principal components on")
+        _, vectors = np.linalg.eigh(moment / count)
+        components = vectors[:, ::-1][:, : model.max_bands].T
+        # The sign of an eigenvector is arbitrary: fix it, so that equal data give equal models.
+        largest = np.abs(components).argmax(axis=1)
+        signs = np.sign(components[np.arange(len(components)), largest])
+        result[name] = (components * signs[:, None]).astype(np.float32)
+    return result
+
+
+def _project(bands: np.ndarray, projection: np.ndarray | None) -> np.ndarray:
+    if projection is None:
+        return bands
+    height, width = bands.shape[1:]
+    return np.asarray(projection @ bands.reshape(bands.shape[0], -1)).reshape(-1, height, width)

@@ -1,0 +1,143 @@
+"""Learn a forest from labelled cities by one streaming pass, and score it on guarded folds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from c2seg.data import BlockFolds, LabelledCity, Normaliser, SceneReader
+from c2seg.data.city import blocks
+from c2seg.errors import TrainingError
+from c2seg.forest.features import FeatureSpec, features, halo_px
+from c2seg.forest.trees import Forest
+from c2seg.metrics import Confusion, confusion_counts
+from c2seg.progress import Progress, no_progress
+from c2seg.recipes.schema import ForestModel
+from c2seg.types import Window
+
+__all__ = ["Source", "fit_forest", "validate_forest"]
+
+_BLOCK = 256
+
+
+@dataclass(frozen=True)
+class Source:
+    """A labelled city, its normaliser, and the folds of each of its scenes (for validation)."""
+
+    city: LabelledCity
+    normaliser: Normaliser
+    folds: tuple[BlockFolds, ...] = ()
+
+
+def fit_forest(
+    sources: Sequence[Source],
+    names: Sequence[str],
+    model: ForestModel,
+    spec: FeatureSpec,
+    seed: int,
+    *,
+    held_out: int | None = None,
+    progress: Progress = no_progress,
+) -> Forest:
+    """Learn from the labelled, valid pixels of the sources, without those of and near fold ``held_out``.
+
+    At most about ``pixels_per_class`` pixels of each class are drawn; classes weigh alike. Raises TrainingError when
+    fewer than two classes have pixels.
+    """
+    from sklearn.ensemble import RandomForestClassifier
+
+    counts = _class_counts(sources, names, held_out)
+    if np.count_nonzero(counts) < 2:
+        raise TrainingError(
+            f"{np.count_nonzero(counts)} class has labelled, valid pixels; a forest needs at least two classes"
+        )
+    keep = np.minimum(1.0, model.pixels_per_class / np.maximum(counts, 1))
+    rng = np.random.default_rng(seed)
+    samples, targets = [], []
+    places = list(_blocks(sources))
+    for done, (source, scene, window) in enumerate(places):
+        label = _targets(source, scene, window, held_out)
+        drawn = (label != 255) & (rng.random(label.shape) < keep[np.where(label == 255, 0, label)])
+        if drawn.any():
+            values, valid = _features(source, scene, window, names, spec)
+            drawn &= valid
+            samples.append(values[:, drawn].T)
+            targets.append(label[drawn])
+        progress(done + 1, len(places), "features")
+    estimator = RandomForestClassifier(
+        n_estimators=model.trees,
+        max_depth=model.max_depth,
+        min_samples_leaf=model.min_leaf_px,
+        class_weight="balanced_subsample",
+        random_state=seed,
+        n_jobs=-1,  # trees are grown independently from their own seeds: the number of threads changes nothing
+    )
+    estimator.fit(np.concatenate(samples), np.concatenate(targets))
+    return Forest.of(estimator)
+
+
+def validate_forest(
+    sources: Sequence[Source],
+    names: Sequence[str],
+    model: ForestModel,
+    spec: FeatureSpec,
+    seed: int,
+    progress: Progress = no_progress,
+) -> Confusion:
+    """Return the pooled confusion over all folds: each labelled, valid pixel is tested once, by a forest that never
+    saw it nor anything within the guard distance.
+    """
+    legend = sources[0].city.images.legend
+    pooled = Confusion.empty(legend.ids)
+    count = sources[0].folds[0].folds
+    to_id = legend.id_table()
+    for fold in range(count):
+        forest = fit_forest(sources, names, model, spec, seed, held_out=fold)
+        for source, scene, window in _blocks(sources):
+            truth = source.city.read_label(scene, window)
+            truth[source.folds[scene].fold(window) != fold] = 0
+            if not truth.any():
+                continue
+            values, valid = _features(source, scene, window, names, spec)
+            tested = valid & (truth != 0) & (truth != 255)
+            scores = forest.predict(values[:, tested].T, legend.num_classes)
+            pooled += confusion_counts(truth[tested], to_id[scores.argmax(axis=1)], legend.ids)
+        progress(fold + 1, count, "folds")
+    return pooled
+
+
+def _blocks(sources: Sequence[Source]) -> Iterator[tuple[Source, int, Window]]:
+    for source in sources:
+        for index, scene in enumerate(source.city.images.scenes):
+            for window in blocks(scene.grid.window, _BLOCK):
+                yield source, index, window
+
+
+def _class_counts(sources: Sequence[Source], names: Sequence[str], held_out: int | None) -> np.ndarray:
+    legend = sources[0].city.images.legend
+    counts = np.zeros(256, np.int64)
+    for source, scene, window in _blocks(sources):
+        label = _targets(source, scene, window, held_out)
+        if (label != 255).any():
+            valid = source.city.images.scenes[scene].read_valid(names, window)
+            counts += np.bincount(label[valid], minlength=256)
+    return counts[: legend.num_classes]
+
+
+def _targets(source: Source, scene: int, window: Window, held_out: int | None) -> np.ndarray:
+    """Return output indices uint8 [H, W]; 255 where nothing may be learnt."""
+    label = source.city.images.legend.index_table()[source.city.read_label(scene, window)]
+    if held_out is not None:
+        label[~source.folds[scene].training(window, held_out)] = 255
+    return np.asarray(label)
+
+
+def _features(
+    source: Source, scene: int, window: Window, names: Sequence[str], spec: FeatureSpec
+) -> tuple[np.ndarray, np.ndarray]:
+    halo = halo_px(spec)
+    patch, valid = SceneReader(source.city.images.scenes[scene], names, source.normaliser)(window.expand(halo))
+    inner = slice(halo, halo + window.height), slice(halo, halo + window.width)
+    return features(patch, valid, spec, names), valid[inner]

@@ -1,0 +1,123 @@
+"""Trees as plain arrays, and their prediction in a fixed order of summation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from c2seg.errors import ModelFileError
+
+__all__ = ["Forest"]
+
+_FIELDS = {
+    "left": ("left_child", np.int32),
+    "right": ("right_child", np.int32),
+    "feature": ("feature", np.int32),
+    "threshold": ("threshold", np.float64),
+}
+
+
+@dataclass(frozen=True)
+class Forest:
+    """A forest over ``classes`` (output indices). Trees are scikit-learn's, rebuilt from arrays without pickle."""
+
+    trees: tuple[Any, ...]
+    classes: np.ndarray
+
+    @classmethod
+    def of(cls, estimator: Any) -> Forest:
+        """Take the trees of a fitted ``RandomForestClassifier``."""
+        return cls(tuple(tree.tree_ for tree in estimator.estimators_), np.asarray(estimator.classes_, np.int64))
+
+    def predict(self, samples: np.ndarray, num_classes: int) -> np.ndarray:
+        """Return mean class probabilities float32 [N, num_classes] of samples float32 [N, F].
+
+        Trees are added one after the other: scikit-learn's own parallel sum has no fixed order, so its last bits vary.
+        """
+        total = np.zeros((samples.shape[0], len(self.classes)))
+        samples = np.ascontiguousarray(samples, np.float32)
+        for tree in self.trees:
+            votes = tree.predict(samples).reshape(samples.shape[0], -1)
+            total += votes / votes.sum(axis=1, keepdims=True)
+        result = np.zeros((samples.shape[0], num_classes), np.float32)
+        result[:, self.classes] = total / len(self.trees)
+        return result
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Return the trees as flat arrays; ``from_tensors`` reads them back."""
+        nodes = [tree.__getstate__()["nodes"] for tree in self.trees]
+        arrays = {
+            name: np.concatenate([n[field] for n in nodes]).astype(dtype) for name, (field, dtype) in _FIELDS.items()
+        }
+        # Class shares need no more digits; thresholds do, or training pixels would change sides.
+        arrays["value"] = np.concatenate([tree.value[:, 0, :] for tree in self.trees]).astype(np.float32)
+        arrays["node_count"] = np.array([len(n) for n in nodes], np.int64)
+        arrays["depth"] = np.array([tree.max_depth for tree in self.trees], np.int64)
+        arrays["classes"] = self.classes
+        return arrays
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, np.ndarray], num_features: int, num_classes: int) -> Forest:
+        """Rebuild a forest. Raises ModelFileError if the arrays do not describe trees over ``num_features``."""
+        from sklearn.tree._tree import Tree
+
+        _check(tensors, num_features, num_classes)
+        classes = tensors["classes"]
+        trees, start = [], 0
+        for count, depth in zip(tensors["node_count"].tolist(), tensors["depth"].tolist(), strict=True):
+            part = slice(start, start + count)
+            tree = Tree(num_features, np.array([len(classes)], np.intp), 1)
+            empty = tree.__getstate__()
+            nodes = np.zeros(count, empty["nodes"].dtype if "nodes" in empty else _node_dtype())
+            for name, (field, _) in _FIELDS.items():
+                nodes[field] = tensors[name][part]
+            values = np.ascontiguousarray(tensors["value"][part][:, None, :], np.float64)
+            tree.__setstate__({**empty, "max_depth": depth, "node_count": count, "nodes": nodes, "values": values})
+            trees.append(tree)
+            start += count
+        return cls(tuple(trees), classes)
+
+
+def _node_dtype() -> np.dtype[Any]:
+    from sklearn.tree._tree import NODE_DTYPE
+
+    dtype: np.dtype[Any] = NODE_DTYPE
+    return dtype
+
+
+def _check(tensors: Mapping[str, np.ndarray], num_features: int, num_classes: int) -> None:
+    """Refuse arrays that would make the compiled prediction read outside its memory."""
+    needed = [*_FIELDS, "value", "node_count", "depth", "classes"]
+    missing: Sequence[str] = [name for name in needed if name not in tensors]
+    if missing:
+        raise ModelFileError(f"the model file's forest lacks {', '.join(missing)}")
+    counts, left, right, feature = (tensors[k] for k in ("node_count", "left", "right", "feature"))
+    classes, value = tensors["classes"], tensors["value"]
+    total = int(counts.sum()) if counts.size else 0
+    ok = (
+        counts.size > 0
+        and int(counts.min()) > 0
+        and counts.shape == tensors["depth"].shape
+        and all(tensors[name].shape == (total,) for name in _FIELDS)
+        and value.shape == (total, classes.size)
+        and classes.size > 0
+        and int(classes.min()) >= 0
+        and int(classes.max()) < num_classes
+        and bool(np.isfinite(value).all())
+    )
+    if ok:
+        # Children follow their parent (scikit-learn grows depth first), so walks end; leaves have -1 on both sides.
+        local = np.concatenate([np.arange(n) for n in counts])
+        size = np.repeat(counts, counts)
+        leaf = left == -1
+        inner = ~leaf
+        ok = bool(
+            (right[leaf] == -1).all()
+            and ((left > local) & (left < size) & (right > local) & (right < size))[inner].all()
+            and ((feature >= 0) & (feature < num_features))[inner].all()
+        )
+    if not ok:
+        raise ModelFileError("the model file's forest is damaged: its arrays do not describe trees")

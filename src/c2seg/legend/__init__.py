@@ -1,0 +1,186 @@
+"""A legend is data: the ids, names and colours of the classes of a map, and the numberings in which labels circulate.
+
+Ids are 1..254. 0 is background (unknown on labels, nodata on maps), 255 means ignore. Both are never classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from c2seg.errors import DataError, InputError, unknown_name
+
+__all__ = ["BACKGROUND", "IGNORE", "LandClass", "Legend", "c2seg13", "load_legend"]
+
+BACKGROUND = 0
+IGNORE = 255
+
+
+@dataclass(frozen=True, slots=True)
+class LandClass:
+    """One class: its id in files, its name, its colour as ``#RRGGBB``."""
+
+    id: int
+    name: str
+    colour: str
+
+
+@dataclass(frozen=True)
+class Legend:
+    """The classes of a map in the order of a model's outputs.
+
+    ``palettes`` holds other colours by name, one per class; ``numberings`` maps values found in files to ids (0 for
+    background) and must be one to one, so that nothing is lost either way.
+    """
+
+    name: str
+    classes: tuple[LandClass, ...]
+    palettes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    numberings: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        ids = self.ids
+        if not ids:
+            raise InputError(f"legend {self.name!r} has no class")
+        if len(set(ids)) != len(ids) or min(ids) < 1 or max(ids) > 254:
+            raise InputError(f"legend {self.name!r}: ids must be different and within 1..254, found {ids}")
+        for palette, colours in {"classes": tuple(c.colour for c in self.classes), **self.palettes}.items():
+            if len(colours) != len(ids):
+                raise InputError(
+                    f"legend {self.name!r}: palette {palette!r} has {len(colours)} colours for {len(ids)} classes"
+                )
+            for colour in colours:
+                _rgb(colour)
+        for numbering, codes in self.numberings.items():
+            if len(set(codes.values())) != len(codes):
+                raise InputError(f"legend {self.name!r}: numbering {numbering!r} maps two values to one id")
+            unknown = sorted(set(codes.values()) - set(ids) - {BACKGROUND})
+            if unknown:
+                raise InputError(f"legend {self.name!r}: numbering {numbering!r} maps to unknown ids {unknown}")
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Class ids in output order."""
+        return tuple(c.id for c in self.classes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names in output order."""
+        return tuple(c.name for c in self.classes)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, background not counted."""
+        return len(self.classes)
+
+    def colours(self, palette: str = "default") -> dict[int, tuple[int, int, int]]:
+        """Return red, green, blue (0..255) by class id; ``palette`` is ``default`` or a named one."""
+        if palette == "default":
+            return {c.id: _rgb(c.colour) for c in self.classes}
+        if palette not in self.palettes:
+            raise InputError(unknown_name("palette", palette, ["default", *self.palettes]))
+        return {c.id: _rgb(colour) for c, colour in zip(self.classes, self.palettes[palette], strict=True)}
+
+    def index_table(self) -> np.ndarray:
+        """Return uint8[256] from id to output index; 255 for background, ignore and ids outside the legend."""
+        table = np.full(256, 255, np.uint8)
+        table[list(self.ids)] = np.arange(self.num_classes, dtype=np.uint8)
+        return table
+
+    def id_table(self) -> np.ndarray:
+        """Return uint8[num_classes] from output index to id."""
+        return np.array(self.ids, np.uint8)
+
+    def renumber(self, values: np.ndarray, numbering: str) -> np.ndarray:
+        """Map label values of a named numbering (``challenge``: ids as they are) to ids, uint8.
+
+        255 stays 255 (ignore) unless the numbering uses it. Raises DataError for a value the numbering does not have.
+        """
+        codes = {i: i for i in (BACKGROUND, *self.ids)} if numbering == "challenge" else self._numbering(numbering)
+        codes = {IGNORE: IGNORE, **codes}
+        found = np.unique(values)
+        unknown = [_plain(v) for v in found if _plain(v) not in codes]
+        if unknown:
+            raise DataError(
+                f"label values {unknown[:8]} are not in numbering {numbering!r} of legend {self.name!r} "
+                f"(valid: {sorted(codes)}); name another numbering"
+            )
+        out = np.zeros(values.shape, np.uint8)
+        for value in found:
+            if codes[_plain(value)]:
+                out[values == value] = codes[_plain(value)]
+        return out
+
+    def _numbering(self, name: str) -> Mapping[int, int]:
+        if name not in self.numberings:
+            raise InputError(unknown_name("numbering", name, ["challenge", *self.numberings]))
+        return self.numberings[name]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a plain structure for JSON or YAML; ``from_dict`` reads it back."""
+        return {
+            "name": self.name,
+            "classes": [{"id": c.id, "name": c.name, "colour": c.colour} for c in self.classes],
+            "palettes": {name: list(colours) for name, colours in self.palettes.items()},
+            "numberings": {name: {str(k): v for k, v in codes.items()} for name, codes in self.numberings.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, content: Any, where: str) -> Legend:
+        """Build a legend from parsed YAML or JSON; ``where`` names its origin in error messages."""
+        try:
+            return cls(
+                name=str(content["name"]),
+                classes=tuple(LandClass(int(c["id"]), str(c["name"]), str(c["colour"])) for c in content["classes"]),
+                palettes={str(k): tuple(map(str, v)) for k, v in (content.get("palettes") or {}).items()},
+                numberings={
+                    str(k): {int(a): int(b) for a, b in v.items()} for k, v in (content.get("numberings") or {}).items()
+                },
+            )
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"{where} is not a legend (keys name, classes: [{{id, name, colour}}]): {error!r}"
+            ) from error
+
+
+def load_legend(path: Path) -> Legend:
+    """Read a legend from a YAML file."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read the legend {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"the legend {path} is not valid YAML: {' '.join(str(error).split())}") from error
+    return Legend.from_dict(content, str(path))
+
+
+@cache
+def c2seg13() -> Legend:
+    """Return the legend of the C2Seg challenge (13 classes), the default everywhere."""
+    text = resources.files("c2seg.legend").joinpath("c2seg13.yaml").read_text(encoding="utf-8")
+    return Legend.from_dict(yaml.safe_load(text), "c2seg13.yaml")
+
+
+def _plain(value: Any) -> Any:
+    number = value.item()
+    return int(number) if float(number).is_integer() else number
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    text = colour.removeprefix("#")
+    try:
+        if len(text) != 6:
+            raise ValueError
+        red, green, blue = bytes.fromhex(text)
+    except ValueError:
+        raise InputError(f"colour {colour!r} is not of the form #RRGGBB") from None
+    return red, green, blue

@@ -1,0 +1,137 @@
+"""The model file: one ``.safetensors`` that holds weights and all that is needed to use them. Loading never unpickles.
+
+The header's single entry ``c2seg`` is JSON: what the model is, the bands it takes, its normalisation and statistics, its
+legend, its recipe and its provenance.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from c2seg.data import BandStatistics, City
+from c2seg.errors import InputError, ModelFileError
+from c2seg.legend import Legend
+from c2seg.outputs import atomic_file
+from c2seg.recipes import Recipe
+
+__all__ = ["BandSpec", "Header", "ModelFile", "check_city", "load_model", "save_model"]
+
+FORMAT = 1
+
+
+class BandSpec(BaseModel):
+    """A band that a model was learnt on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str = ""
+    role: str | None = None
+    wavelength_nm: float | None = None
+
+
+class Header(BaseModel):
+    """Everything about a model but its weights."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: int = FORMAT
+    recipe: Recipe
+    inputs: dict[str, tuple[BandSpec, ...]]
+    """Bands by modality, in input order."""
+    statistics: dict[str, dict[str, Any]]
+    """Band statistics of the sources by modality (BandStatistics.as_dict)."""
+    legend: dict[str, Any]
+    provenance: dict[str, Any]
+    """Versions, commit, seed, data fingerprints, command."""
+
+    def band_statistics(self) -> dict[str, BandStatistics]:
+        """Return the sources' statistics as arrays."""
+        return {name: BandStatistics.from_dict(content) for name, content in self.statistics.items()}
+
+    def land_legend(self) -> Legend:
+        """Return the legend of the model's outputs."""
+        return Legend.from_dict(self.legend, "the model file's legend")
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A loaded model file: its header, its tensors by name, and a digest of both (16 hex digits)."""
+
+    header: Header
+    tensors: Mapping[str, np.ndarray]
+    digest: str
+
+
+def save_model(path: Path, header: Header, tensors: Mapping[str, np.ndarray], *, overwrite: bool = True) -> None:
+    """Write a model file, whole or not at all. Equal content gives equal bytes."""
+    # One metadata entry only: the library writes several in no fixed order.
+    metadata = {"c2seg": header.model_dump_json()}
+    with atomic_file(path, overwrite=overwrite) as temporary:
+        save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, temporary, metadata)
+
+
+def load_model(path: Path) -> ModelFile:
+    """Read a model file. Raises ModelFileError if it is missing, damaged, or none of ours."""
+    if not path.is_file():
+        raise ModelFileError(f"{path} does not exist; give the model.safetensors of a run")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(f"{path} is damaged or no model file: {error}") from error
+    if "c2seg" not in metadata:
+        raise ModelFileError(f"{path} is a safetensors file but not one that c2seg wrote")
+    try:
+        content = json.loads(metadata["c2seg"])
+        if content.get("format") != FORMAT:
+            raise ModelFileError(f"{path} has format {content.get('format')}, this version reads {FORMAT}")
+        header = Header.model_validate(content)
+    except (ValidationError, ValueError, AttributeError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(f"{path}: its header cannot be read by this version: {str(error)[:200]}") from error
+    return ModelFile(header, tensors, _digest(metadata["c2seg"], tensors))
+
+
+def check_city(header: Header, city: City) -> None:
+    """Raise ModelFileError or DataError when a city lacks what the model needs: modalities, band counts."""
+    counts = city.band_counts(tuple(header.inputs))
+    for name, bands in header.inputs.items():
+        if counts[name] != len(bands):
+            raise ModelFileError(
+                f"the model takes {len(bands)} {name} bands, city {city.name!r} has {counts[name]}; "
+                "use a model learnt on the same bands, or keep the right ones with `keep:` in city.yaml"
+            )
+
+
+def input_bands(city: City, recipe: Recipe) -> dict[str, tuple[BandSpec, ...]]:
+    """Return the bands by modality that a recipe takes from a city."""
+    names = city.modality_names if recipe.inputs == "all" else recipe.inputs
+    if not names:
+        raise InputError("the recipe takes no modality")
+    scene = city.scenes[0]
+    return {
+        name: tuple(
+            BandSpec(name=b.name, role=b.role, wavelength_nm=b.wavelength_nm) for b in scene.modality(name).bands
+        )
+        for name in names
+    }
+
+
+def _digest(metadata: str, tensors: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(metadata.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensors[name]).data)
+    return digest.hexdigest()[:16]

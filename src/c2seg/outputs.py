@@ -1,0 +1,80 @@
+"""Outputs that are either whole or absent: written beside their place under a temporary name, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from c2seg.errors import OutputError
+
+__all__ = ["atomic_file", "check_output", "fsync_path", "remove_folder", "write_json", "write_text"]
+
+_WRITE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
+
+
+def check_output(path: Path, *, overwrite: bool) -> None:
+    """Raise OutputError if ``path`` exists and may not be overwritten, or if its folder cannot be written.
+
+    Missing parent folders are made. Call it before long work, so that a wrong path costs nothing.
+    """
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder; give a file name")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already; give another name or --overwrite")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {path.parent}: {error.strerror}") from error
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"cannot write {path}: no permission to write in {path.parent}")
+
+
+@contextmanager
+def atomic_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; on success sync it and rename it to ``path``, on failure remove it.
+
+    The temporary name keeps the suffix (``map.tif`` -> ``.map.tmp-<pid>.tif``) so that drivers recognise it.
+    """
+    check_output(path, overwrite=overwrite)
+    temporary = path.parent / f".{path.stem}.tmp-{os.getpid()}{path.suffix}"
+    try:
+        yield temporary
+        fsync_path(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno in _WRITE_FAULTS:  # other OSErrors come from reading inputs: not ours to rename
+            raise OutputError(f"cannot write {path}: {error.strerror}") from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def fsync_path(path: Path) -> None:
+    """Force a file's content to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str, *, overwrite: bool = True) -> None:
+    """Write a text file whole or not at all."""
+    with atomic_file(path, overwrite=overwrite) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any, *, overwrite: bool = True) -> None:
+    """Write ``content`` as JSON (sorted keys, NaN refused), whole or not at all."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n", overwrite=overwrite)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder of scratch files if it exists."""
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,90 @@
+"""How a raster on a coarser (or equal) grid lies under a fine grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from c2seg.errors import GridError
+from c2seg.types import Grid, Window
+
+__all__ = ["GridRelation", "relate_grids"]
+
+_TOLERANCE_PX = 0.02  # of a fine pixel: rounding of coordinates in files, far below any co-registration error
+
+
+@dataclass(frozen=True, slots=True)
+class GridRelation:
+    """Pixel (R, C) of the coarse grid covers fine rows ``row_offset + R*ratio ...`` and columns likewise.
+
+    Offsets are whole fine pixels and may be negative: the coarse raster may overhang the fine one.
+    """
+
+    ratio: int = 1
+    row_offset: int = 0
+    col_offset: int = 0
+
+    def to_coarse(self, window: Window) -> Window:
+        """Return the smallest coarse window that covers a fine window."""
+        return window.shift(-self.row_offset, -self.col_offset).coarsen(self.ratio)
+
+    def to_fine(self, window: Window) -> Window:
+        """Return the fine window that a coarse window covers."""
+        r = self.ratio
+        return Window(
+            window.row * r + self.row_offset, window.col * r + self.col_offset, window.height * r, window.width * r
+        )
+
+
+def relate_grids(fine: Grid, coarse: Grid, fine_name: str, coarse_name: str) -> GridRelation:
+    """Return how ``coarse`` lies under ``fine``.
+
+    Raises GridError when the CRS differ, one has none, the resolution ratio is not a whole number, pixel edges do
+    not coincide, or the rasters do not overlap. Without CRS the grids must be equal.
+    """
+    names = f"{coarse_name} and {fine_name}"
+    if (fine.crs is None) != (coarse.crs is None):
+        without = coarse_name if coarse.crs is None else fine_name
+        raise GridError(f"{names}: {without} has no CRS while the other has; give both the same CRS")
+    if fine.crs is None:
+        if fine == coarse or _same_grid(fine, coarse):
+            return GridRelation()
+        raise GridError(
+            f"{names} have no CRS and different grids ({coarse.height} x {coarse.width} and "
+            f"{fine.height} x {fine.width}); rasters without CRS must match exactly"
+        )
+    if fine.crs != coarse.crs and not _same_crs(fine.crs, coarse.crs or ""):
+        raise GridError(f"{names} have different CRS; warp one to the other's (gdalwarp -t_srs)")
+    # Coarse pixel coordinates expressed in fine pixels: must be a scale by a whole number and a whole shift.
+    relation = ~fine.transform @ coarse.transform
+    ratio = round(relation.a)
+    span = max(coarse.height, coarse.width, 1)
+    if (
+        ratio < 1
+        or max(abs(relation.a - ratio), abs(relation.e - ratio), abs(relation.b), abs(relation.d)) * span > 0.5
+    ):
+        raise GridError(
+            f"{names}: pixel sizes {coarse.resolution_xy} and {fine.resolution_xy} are not a whole-number ratio on "
+            "parallel axes; resample one to the other's grid"
+        )
+    row, col = round(relation.f), round(relation.c)
+    if max(abs(relation.f - row), abs(relation.c - col)) > _TOLERANCE_PX:
+        raise GridError(
+            f"{names}: pixel edges are shifted by {relation.c - col:+.2f} columns and {relation.f - row:+.2f} rows of "
+            f"{fine_name}; align one to the other (gdalwarp -tap)"
+        )
+    result = GridRelation(ratio, row, col)
+    if result.to_fine(coarse.window).intersect(fine.window).is_empty:
+        raise GridError(f"{names} do not overlap: bounds {coarse.bounds_xy} and {fine.bounds_xy}")
+    return result
+
+
+def _same_grid(a: Grid, b: Grid) -> bool:
+    return (a.height, a.width) == (b.height, b.width) and a.transform.almost_equals(b.transform)
+
+
+@lru_cache(maxsize=256)
+def _same_crs(a: str, b: str) -> bool:
+    from rasterio.crs import CRS
+
+    return bool(CRS.from_wkt(a) == CRS.from_wkt(b))

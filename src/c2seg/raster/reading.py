@@ -1,0 +1,257 @@
+"""Sources of pixels that are read by window: files through GDAL, arrays in memory or memory-mapped.
+
+Axes: C band, H row, W column. A source never converts values; nodata and NaN are found where its values are used.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.windows import Window as RasterioWindow
+
+from c2seg.errors import DataError
+from c2seg.types import Grid, Window
+
+__all__ = ["ArrayRaster", "RasterFile", "RasterSource", "read_boundless"]
+
+
+@runtime_checkable
+class RasterSource(Protocol):
+    """Anything with bands and pixels that can be read by window, from several threads at once."""
+
+    @property
+    def count(self) -> int:
+        """Number of bands."""
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the stored values."""
+
+    @property
+    def nodata(self) -> float | None:
+        """Value that marks pixels without data; None if there is none (NaN always does)."""
+
+    def read(self, window: Window) -> np.ndarray:
+        """Return [C, H, W] of the stored dtype; ``window`` lies inside the source. Raises DataError if unreadable."""
+
+    def fingerprint(self) -> str:
+        """Return a short text that changes when the content does (size, date, sampled blocks), cheap at any size."""
+
+
+@dataclass(frozen=True)
+class ArrayRaster:
+    """An array [C, H, W] (in memory or a memory map) as a RasterSource."""
+
+    array: np.ndarray
+    nodata: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.array.ndim != 3:
+            raise DataError(f"an array source needs axes [band, row, column], found shape {self.array.shape}")
+
+    @property
+    def count(self) -> int:
+        """Number of bands."""
+        return int(self.array.shape[0])
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return int(self.array.shape[1])
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return int(self.array.shape[2])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return self.array.dtype
+
+    def read(self, window: Window) -> np.ndarray:
+        """Return a view of the window."""
+        rows, cols = window.slices
+        return self.array[:, rows, cols]
+
+    def fingerprint(self) -> str:
+        """Shape, dtype and the bytes of up to 64 rows spread over the array."""
+        import hashlib
+
+        digest = hashlib.sha256(f"{self.array.shape}{self.array.dtype.str}{self.nodata}".encode())
+        for row in np.unique(np.linspace(0, self.height - 1, 64).astype(int)) if self.height else ():
+            digest.update(np.ascontiguousarray(self.array[:, row]).tobytes())
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class RasterFile:
+    """A raster file. Each thread of each process opens its own handle: GDAL datasets must not be shared.
+
+    ``bands`` selects bands (0-based) in this order; None takes all.
+    """
+
+    path: Path
+    bands: tuple[int, ...] | None = None
+    _local: threading.local = field(default_factory=threading.local, repr=False, compare=False)
+    _profile: dict[str, Any] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        with open_raster(self.path) as dataset:
+            if self.bands and max(self.bands) >= dataset.count:
+                raise DataError(f"{self.path} has {dataset.count} bands; band {max(self.bands) + 1} was asked for")
+            types = set(dataset.dtypes)
+            if any(t.startswith("complex") for t in types):
+                raise DataError(f"{self.path} holds complex values; convert to intensity or dB first")
+            profile = {
+                "count": len(self.bands) if self.bands else dataset.count,
+                "grid": Grid(
+                    dataset.height, dataset.width, dataset.transform, dataset.crs.to_wkt() if dataset.crs else None
+                ),
+                "dtype": np.result_type(*types),
+                "nodata": dataset.nodata,
+                "descriptions": tuple(dataset.descriptions[b] or "" for b in (self.bands or range(dataset.count))),
+                "tags": dataset.tags(),
+                "block": dataset.block_shapes[0],
+            }
+        object.__setattr__(self, "_profile", profile)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (RasterFile, (self.path, self.bands))
+
+    @property
+    def count(self) -> int:
+        """Number of bands."""
+        return int(self._profile["count"])
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return self.grid.height
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return self.grid.width
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Common type of the bands."""
+        dtype: np.dtype[Any] = self._profile["dtype"]
+        return dtype
+
+    @property
+    def nodata(self) -> float | None:
+        """The file's nodata value."""
+        value: float | None = self._profile["nodata"]
+        return value
+
+    @property
+    def grid(self) -> Grid:
+        """Size, transform and CRS."""
+        grid: Grid = self._profile["grid"]
+        return grid
+
+    @property
+    def descriptions(self) -> tuple[str, ...]:
+        """Band descriptions, empty where the file has none."""
+        descriptions: tuple[str, ...] = self._profile["descriptions"]
+        return descriptions
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Dataset tags."""
+        return dict(self._profile["tags"])
+
+    def read(self, window: Window) -> np.ndarray:
+        """Return [C, H, W] of a window inside the raster. Raises DataError if a block cannot be decoded."""
+        indexes = [b + 1 for b in self.bands] if self.bands else None
+        area = RasterioWindow(window.col, window.row, window.width, window.height)
+        try:
+            values: np.ndarray = self._dataset().read(indexes, window=area)
+        except RasterioIOError as error:
+            cause = error.__cause__ or error
+            raise DataError(
+                f"cannot read {self.path} at rows {window.row}..{window.row_end - 1}, columns {window.col}.."
+                f"{window.col_end - 1}: the file is truncated or damaged ({_one_line(cause)}); copy it again"
+            ) from error
+        return values
+
+    def close(self) -> None:
+        """Close the calling thread's handle; the next read opens another one."""
+        handle = self._local.__dict__.get("handles", {}).pop(os.getpid(), None)
+        if handle is not None:
+            handle.close()
+
+    def fingerprint(self) -> str:
+        """Size, date of change and a digest of up to 16 blocks of 64 kB spread over the file."""
+        import hashlib
+
+        try:
+            status = self.path.stat()
+            digest = hashlib.sha256(f"{status.st_size}".encode())
+            with self.path.open("rb") as stream:
+                for offset in np.unique(np.linspace(0, max(0, status.st_size - 65536), 16).astype(np.int64)):
+                    stream.seek(int(offset))
+                    digest.update(stream.read(65536))
+        except OSError as error:
+            raise DataError(f"cannot read {self.path}: {error.strerror}") from error
+        return digest.hexdigest()[:16]
+
+    def _dataset(self) -> Any:
+        # Keyed by process too: a handle inherited through fork shares its file offset with the parent.
+        handles = self._local.__dict__.setdefault("handles", {})
+        key = os.getpid()
+        if key not in handles:
+            handles[key] = open_raster(self.path)
+        return handles[key]
+
+
+def open_raster(path: Path) -> Any:
+    """Open a raster for reading; DataError if it is missing or no raster. Missing georeference is not warned about."""
+    if not path.is_file():
+        raise DataError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return rasterio.open(path)
+    except RasterioIOError as error:
+        raise DataError(f"cannot open {path} as a raster: {_one_line(error)}") from error
+
+
+def read_boundless(source: RasterSource, window: Window, fill: float = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Read a window that may reach past the source.
+
+    Returns values [C, H, W] of the stored dtype (``fill`` outside) and inside bool [H, W].
+    """
+    whole = Window(0, 0, source.height, source.width)
+    part = window.intersect(whole)
+    if part == window:
+        return source.read(window), np.ones((window.height, window.width), bool)
+    values = np.full((source.count, window.height, window.width), fill, source.dtype)
+    inside = np.zeros((window.height, window.width), bool)
+    if not part.is_empty:
+        rows, cols = part.shift(-window.row, -window.col).slices
+        values[:, rows, cols] = source.read(part)
+        inside[rows, cols] = True
+    return values, inside
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,219 @@
+"""What a recipe may say. Every key has a type, a default and a meaning; an unknown key is an error.
+
+No torch here: a recipe is checked before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from c2seg.data.normalise import Normalisation
+from c2seg.errors import unknown_name
+
+__all__ = [
+    "Augmentation",
+    "ForestModel",
+    "Loss",
+    "Method",
+    "Model",
+    "Optimiser",
+    "Prediction",
+    "Recipe",
+    "Sampling",
+    "Schedule",
+    "Strict",
+    "Training",
+    "UNetModel",
+    "Validation",
+]
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses unknown keys and says which exist."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, content: Any) -> Any:
+        if isinstance(content, dict):
+            for key in content:
+                if key not in cls.model_fields:
+                    raise ValueError(unknown_name("key", str(key), cls.model_fields))
+        return content
+
+
+class ForestModel(Strict):
+    """A random forest on per-pixel features: bands, local means and local standard deviations."""
+
+    name: Literal["forest"] = "forest"
+    trees: int = Field(default=200, ge=1)
+    max_depth: int | None = Field(default=None, ge=1)
+    min_leaf_px: int = Field(default=5, ge=1)
+    """Least training pixels in a leaf."""
+    mean_px: tuple[int, ...] = (3, 9, 21)
+    """Sides of the square windows of the local means; odd."""
+    std_px: tuple[int, ...] = (7,)
+    """Sides of the square windows of the local standard deviations; odd."""
+    max_bands: int = Field(default=16, ge=1)
+    """A modality with more bands is projected on this many principal components of the source."""
+    pixels_per_class: int = Field(default=5000, ge=1)
+    """At most about this many training pixels of each class, drawn evenly over the city."""
+
+    @model_validator(mode="after")
+    def _odd(self) -> ForestModel:
+        even = [size for size in (*self.mean_px, *self.std_px) if size < 3 or size % 2 == 0]
+        if even:
+            raise ValueError(f"window sides must be odd and at least 3, found {even}")
+        return self
+
+
+class UNetModel(Strict):
+    """U-Net (Ronneberger et al. 2015) with batch normalisation; all modalities are stacked at the input."""
+
+    name: Literal["unet"] = "unet"
+    widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
+    """Channels by level, finest first; each level halves the resolution."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _levels(self) -> UNetModel:
+        if len(self.widths) < 2 or min(self.widths) < 1:
+            raise ValueError(f"widths needs at least two levels of at least one channel, found {self.widths}")
+        return self
+
+
+Model = Annotated[ForestModel | UNetModel, Field(discriminator="name")]
+
+
+class Loss(Strict):
+    """The supervised loss, a weighted sum of terms over labelled, valid pixels."""
+
+    cross_entropy: float = Field(default=1.0, ge=0)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    focal: float = Field(default=0.0, ge=0)
+    focal_gamma: float = Field(default=2.0, ge=0)
+    dice: float = Field(default=0.0, ge=0)
+    class_weights: Literal["none", "inverse", "inverse_sqrt"] = "none"
+    """Weights by labelled pixels of the sources, with mean 1 over the classes present."""
+
+    @model_validator(mode="after")
+    def _some(self) -> Loss:
+        if not (self.cross_entropy or self.focal or self.dice):
+            raise ValueError("at least one of cross_entropy, focal and dice must be above 0")
+        return self
+
+
+class Optimiser(Strict):
+    """How weights follow gradients."""
+
+    name: Literal["adamw", "adam", "sgd"] = "adamw"
+    lr: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Momentum of sgd; first beta of adam and adamw."""
+    gradient_clip: float | None = Field(default=1.0, gt=0)
+    """Largest norm of the gradient; null for none."""
+
+
+class Schedule(Strict):
+    """The learning rate over the iterations, as a factor of ``optimiser.lr``."""
+
+    name: Literal["one_cycle", "poly", "cosine", "constant"] = "one_cycle"
+    warmup: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the iterations with linear warm-up (one_cycle has its own, 0.3)."""
+    power: float = Field(default=0.9, gt=0)
+    """Exponent of poly."""
+
+
+class Sampling(Strict):
+    """Which patches a step sees."""
+
+    patch_px: int = Field(default=128, ge=8)
+    batch_size: int = Field(default=8, ge=1)
+    balanced: float = Field(default=0.5, ge=0, le=1)
+    """Share of patches centred near a pixel of a class drawn evenly; the rest are drawn evenly over the city."""
+
+
+class Augmentation(Strict):
+    """Changes to a patch: geometry on all modalities alike; radiometry per band, in units of the band's deviation."""
+
+    flips: bool = True
+    rotations: bool = True
+    """By multiples of 90 degrees."""
+    gain_std: float = Field(default=0.0, ge=0)
+    offset_std: float = Field(default=0.0, ge=0)
+    noise_std: float = Field(default=0.0, ge=0)
+
+
+class Method(Strict):
+    """How the model learns from labelled sources (and the unlabelled target)."""
+
+    name: Literal["supervised"] = "supervised"
+
+
+class Training(Strict):
+    """The training of a network."""
+
+    iterations: int = Field(default=20000, ge=1)
+    method: Method = Method()
+    loss: Loss = Loss()
+    optimiser: Optimiser = Optimiser()
+    schedule: Schedule = Schedule()
+    sampling: Sampling = Sampling()
+    augment: Augmentation = Augmentation()
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of the averaged weights that are kept as the model; null keeps the last weights."""
+    precision: Literal["32", "bf16", "16"] = "32"
+    checkpoint_every: int = Field(default=200, ge=1)
+    """Iterations between states from which ``--resume`` can go on."""
+
+
+class Validation(Strict):
+    """Interleaved guarded block folds over the source cities; 0 folds: none."""
+
+    folds: int = Field(default=0, ge=0, le=16)
+    block_px: int | None = Field(default=None, ge=4)
+    """Side of a block; null: a sixth of the scene's shorter side, at least twice the guard."""
+    guard_px: int = Field(default=8, ge=0)
+
+    @model_validator(mode="after")
+    def _folds(self) -> Validation:
+        if self.folds == 1:
+            raise ValueError("folds must be 0 (no validation) or at least 2")
+        return self
+
+
+class Prediction(Strict):
+    """How a city is mapped."""
+
+    window_px: int = Field(default=256, ge=8)
+    overlap_px: int | None = Field(default=None, ge=0)
+    """Overlap of neighbouring windows; null: a quarter of the window (0 for models that need none)."""
+    batch_size: int = Field(default=4, ge=1)
+    tta: bool = False
+    """Average over the 8 flips and rotations."""
+
+    @model_validator(mode="after")
+    def _overlap(self) -> Prediction:
+        if self.overlap_px is not None and self.overlap_px >= self.window_px:
+            raise ValueError(f"overlap_px ({self.overlap_px}) must be smaller than window_px ({self.window_px})")
+        return self
+
+
+class Recipe(Strict):
+    """One experiment, complete: what goes in, what learns, how, and how the map is made."""
+
+    name: str
+    description: str = ""
+    reference: str = ""
+    """The paper, or where the settings come from."""
+    inputs: tuple[str, ...] | Literal["all"] = "all"
+    """Modalities in the order in which they are stacked; ``all``: those that every city has."""
+    normalisation: Normalisation = "per_city"
+    model: Model
+    training: Training = Training()
+    validation: Validation = Validation()
+    prediction: Prediction = Prediction()

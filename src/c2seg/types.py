@@ -1,0 +1,122 @@
+"""Small frozen types that several packages share: windows and grids. No torch, no GDAL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import cos, radians
+
+from affine import Affine
+
+__all__ = ["Grid", "Window"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Window:
+    """A rectangle of pixels: rows ``row .. row+height-1``, columns ``col .. col+width-1``.
+
+    ``row`` and ``col`` may be negative or reach past the raster: readers then deliver invalid pixels there.
+    """
+
+    row: int
+    col: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Row and column slices; only meaningful for a window with non-negative offsets."""
+        return slice(self.row, self.row + self.height), slice(self.col, self.col + self.width)
+
+    @property
+    def row_end(self) -> int:
+        """First row after the window."""
+        return self.row + self.height
+
+    @property
+    def col_end(self) -> int:
+        """First column after the window."""
+        return self.col + self.width
+
+    @property
+    def is_empty(self) -> bool:
+        """True if the window holds no pixel."""
+        return self.height <= 0 or self.width <= 0
+
+    def expand(self, margin_px: int) -> Window:
+        """Return the window grown by ``margin_px`` on each of its four sides."""
+        return Window(
+            self.row - margin_px, self.col - margin_px, self.height + 2 * margin_px, self.width + 2 * margin_px
+        )
+
+    def shift(self, rows: int, cols: int) -> Window:
+        """Return the window moved by whole pixels."""
+        return Window(self.row + rows, self.col + cols, self.height, self.width)
+
+    def intersect(self, other: Window) -> Window:
+        """Return the common part; its height or width is 0 where there is none."""
+        row, col = max(self.row, other.row), max(self.col, other.col)
+        height = max(0, min(self.row_end, other.row_end) - row)
+        width = max(0, min(self.col_end, other.col_end) - col)
+        return Window(row, col, height, width)
+
+    def coarsen(self, ratio: int) -> Window:
+        """Return the smallest window on a grid ``ratio`` times coarser (same origin) that covers this one."""
+        row, col = self.row // ratio, self.col // ratio
+        return Window(row, col, -(-self.row_end // ratio) - row, -(-self.col_end // ratio) - col)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where a raster lies: size in pixels, affine transform (pixel corner to x, y) and CRS as WKT (None: no CRS)."""
+
+    height: int
+    width: int
+    transform: Affine
+    crs: str | None = None
+
+    @property
+    def window(self) -> Window:
+        """The window that covers the whole grid."""
+        return Window(0, 0, self.height, self.width)
+
+    @property
+    def resolution_xy(self) -> tuple[float, float]:
+        """Pixel size along x and y, positive, in units of the CRS (metres if there is none)."""
+        a, b, _, d, e, _ = self.transform[:6]
+        return (a * a + d * d) ** 0.5, (b * b + e * e) ** 0.5
+
+    @property
+    def bounds_xy(self) -> tuple[float, float, float, float]:
+        """West, south, east, north of the grid's corners."""
+        corners = [self.transform @ (c, r) for c in (0, self.width) for r in (0, self.height)]
+        xs, ys = zip(*corners, strict=True)
+        return min(xs), min(ys), max(xs), max(ys)
+
+    def pixel_area_m2(self) -> float:
+        """Area of a pixel in square metres, at the grid's centre.
+
+        Projected units other than metres are converted; degrees are treated on a sphere; Web Mercator is corrected
+        by cos^2(latitude), since its metres are not ground metres.
+        """
+        width, height = self.resolution_xy
+        if self.crs is None:
+            return width * height
+        from rasterio.crs import CRS
+
+        crs = CRS.from_wkt(self.crs)
+        west, south, east, north = self.bounds_xy
+        if crs.is_geographic:
+            metres = 6371008.8 * radians(1.0)
+            return width * height * metres * metres * cos(radians((south + north) / 2))
+        factor = crs.linear_units_factor[1]
+        area = float(width * height * factor * factor)
+        if crs.to_epsg() == 3857:
+            from rasterio.warp import transform
+
+            _, latitude = transform(crs, "EPSG:4326", [(west + east) / 2], [(south + north) / 2])
+            area *= cos(radians(latitude[0])) ** 2
+        return area
+
+    def crop(self, window: Window) -> Grid:
+        """Return the grid of a window of this one."""
+        return Grid(window.height, window.width, self.transform @ Affine.translation(window.col, window.row), self.crs)
