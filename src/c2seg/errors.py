@@ -6,6 +6,9 @@ attempted, what was found, what was expected and what to do, and names the file,
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
 __all__ = [
     "C2SegError",
     "DataError",
@@ -16,6 +19,8 @@ __all__ = [
     "OutputError",
     "RecipeError",
     "TrainingError",
+    "needs_extra",
+    "number_ranges",
     "unknown_name",
 ]
 
@@ -56,6 +61,17 @@ class MissingExtraError(C2SegError, ImportError):
         self.extra = extra
 
 
+@contextmanager
+def needs_extra(feature: str, extra: str) -> Iterator[None]:
+    """Turn a failing import of an optional dependency inside the block into MissingExtraError."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == "c2seg":
+            raise
+        raise MissingExtraError(feature, extra) from error
+
+
 class TrainingError(C2SegError, RuntimeError):
     """Training cannot go on: a loss that is not finite, or data from which nothing can be learnt."""
 
@@ -68,3 +84,14 @@ def unknown_name(kind: str, name: str, valid: object) -> str:
     near = difflib.get_close_matches(name, names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"unknown {kind} {name!r}.{hint} Valid: {', '.join(names) or 'none'}."
+
+
+def number_ranges(numbers: Iterable[int]) -> str:
+    """Write 1, 2, 3, 7 as "1-3, 7"."""
+    groups: list[list[int]] = []
+    for number in numbers:
+        if groups and number == groups[-1][1] + 1:
+            groups[-1][1] = number
+        else:
+            groups.append([number, number])
+    return ", ".join(f"{a}-{b}" if a != b else f"{a}" for a, b in groups)

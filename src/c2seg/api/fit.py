@@ -6,23 +6,21 @@ A run folder holds ``model.safetensors``, ``recipe.yaml`` (resolved), ``record.j
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
+from c2seg.api.forest import fit_forest_model
+from c2seg.api.prepare import Bars, FitJob, prepare
 from c2seg.api.record import provenance
-from c2seg.data import BandStatistics, BlockFolds, City, LabelledCity, Normaliser, city_statistics, open_city
-from c2seg.data.layouts import open_labelled_city
-from c2seg.errors import DataError, InputError, OutputError
-from c2seg.forest.features import FeatureSpec, fit_projections
-from c2seg.forest.fit import Source, fit_forest, validate_forest
+from c2seg.errors import OutputError, needs_extra
 from c2seg.metrics import Confusion, scores
-from c2seg.modelfile import BandSpec, Header, input_bands, save_model
+from c2seg.modelfile import Header, save_model
 from c2seg.outputs import write_json, write_text
 from c2seg.progress import Progress, no_progress
 from c2seg.recipes import Recipe
@@ -30,7 +28,8 @@ from c2seg.recipes.schema import ForestModel
 
 __all__ = ["FitResult", "fit"]
 
-Bars = Callable[[str], Progress]
+# Under torchrun every process computes, the first one writes and talks.
+_PRIMARY = os.environ.get("RANK", "0") == "0"
 
 
 def _silent(_label: str) -> Progress:
@@ -44,19 +43,6 @@ class FitResult:
     model: Path
     validation: dict[str, Any] | None
     seconds: float
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What every kind of model learns from. The target is a City: it has no label, by type."""
-
-    sources: tuple[LabelledCity, ...]
-    target: City | None
-    inputs: dict[str, tuple[BandSpec, ...]]
-    statistics: dict[str, BandStatistics]
-    normalisers: tuple[Normaliser, ...]
-    """One per source."""
-    target_normaliser: Normaliser | None
 
 
 def fit(
@@ -88,8 +74,6 @@ def fit(
         "target": {"name": prepared.target.name, "images": prepared.target.fingerprint()} if prepared.target else None,
         "normalisation_uses_target": recipe.normalisation in {"per_city", "minmax"},
     }
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
     header = Header(
         recipe=recipe,
         inputs=prepared.inputs,
@@ -97,22 +81,32 @@ def fit(
         legend=prepared.sources[0].images.legend.as_dict(),
         provenance=record,
     )
-    assert isinstance(recipe.model, ForestModel)
-    tensors, pooled = _forest(recipe, recipe.model, prepared, seed, bars)
-    model = out / "model.safetensors"
-    save_model(model, header, tensors)
-    validation = None
-    if pooled is not None:
-        validation = {
-            "kind": f"{recipe.validation.folds} interleaved guarded block folds over the sources, pooled",
-            "scores": scores(pooled).as_dict(),
-            "counts": pooled.counts.tolist(),
-            "ids": list(pooled.ids),
-        }
-        write_json(out / "validation.json", validation)
+    job = FitJob(recipe, prepared, out, seed, device, resume, bars if _PRIMARY else _silent)
+    if isinstance(recipe.model, ForestModel):
+        tensors, pooled = fit_forest_model(job, recipe.model)
+    else:
+        with needs_extra("learning a network", "train"):
+            from c2seg.api.network import fit_network
+        tensors, pooled = fit_network(job)
+    validation = None if pooled is None else _validation(recipe, pooled)
     seconds = time.perf_counter() - started
-    write_json(out / "record.json", record | {"seconds": round(seconds, 3)})
+    model = out / "model.safetensors"
+    if _PRIMARY:
+        write_text(out / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+        write_json(out / "record.json", record | {"seconds": round(seconds, 3)})
+        if validation:
+            write_json(out / "validation.json", validation)
+        save_model(model, header, tensors)
     return FitResult(model, validation, seconds)
+
+
+def _validation(recipe: Recipe, pooled: Confusion) -> dict[str, Any]:
+    return {
+        "kind": f"{recipe.validation.folds} interleaved guarded block folds over the sources, pooled",
+        "scores": scores(pooled).as_dict(),
+        "counts": pooled.counts.tolist(),
+        "ids": list(pooled.ids),
+    }
 
 
 def check_run_folder(out: Path, *, overwrite: bool, resume: bool) -> None:
@@ -128,69 +122,3 @@ def check_run_folder(out: Path, *, overwrite: bool, resume: bool) -> None:
         probe.unlink()
     except OSError as error:
         raise OutputError(f"cannot write in the run folder {out}: {error.strerror}") from error
-
-
-def prepare(recipe: Recipe, sources: Sequence[Path], target: Path | None, progress: Progress) -> Prepared:
-    """Open the cities, check that they agree, and fit the normalisation."""
-    if not sources:
-        raise InputError("no source city; give at least one --source")
-    cities = tuple(open_labelled_city(path) for path in sources)
-    for city in cities:
-        city.check_classes()
-        if city.images.legend.ids != cities[0].images.legend.ids:
-            raise DataError(f"{city.images.name} and {cities[0].images.name} have different legends")
-    goal = open_city(target) if target is not None else None
-    inputs = input_bands(cities[0].images, recipe)
-    if recipe.inputs == "all":
-        # What every city has: a modality that the target lacks cannot be used to map it.
-        others = [c.images for c in cities[1:]] + ([goal] if goal else [])
-        inputs = {n: b for n, b in inputs.items() if all(n in other.modality_names for other in others)}
-        if not inputs:
-            raise DataError("the cities have no modality in common; see c2seg inspect")
-    for other in [c.images for c in cities] + ([goal] if goal else []):
-        counts = other.band_counts(tuple(inputs))
-        for name, bands in inputs.items():
-            if counts[name] != len(bands):
-                raise DataError(
-                    f"city {other.name!r} has {counts[name]} {name} bands, {cities[0].images.name!r} has {len(bands)}; "
-                    "keep the same bands with `keep:` in city.yaml"
-                )
-    names = tuple(inputs)
-    each = [city_statistics(city.images, names, progress) for city in cities]
-    pooled = dict(each[0])
-    for other_statistics in each[1:]:
-        pooled = {name: pooled[name].merge(other_statistics[name]) for name in names}
-    own = recipe.normalisation in {"per_city", "minmax"}
-    kind = recipe.normalisation
-    normalisers = tuple(Normaliser.fit(kind, statistics if own else pooled) for statistics in each)
-    goal_normaliser = None
-    if goal is not None:
-        goal_normaliser = Normaliser.fit(kind, city_statistics(goal, names, progress) if own else pooled)
-    return Prepared(cities, goal, inputs, pooled, normalisers, goal_normaliser)
-
-
-def scene_folds(recipe: Recipe, city: LabelledCity) -> tuple[BlockFolds, ...]:
-    """Return the validation folds of each scene of a city."""
-    settings = recipe.validation
-    folds = []
-    for scene in city.images.scenes:
-        side = settings.block_px or max(2 * settings.guard_px, min(scene.grid.height, scene.grid.width) // 6, 8)
-        folds.append(BlockFolds(settings.folds, side, settings.guard_px))
-    return tuple(folds)
-
-
-def _forest(
-    recipe: Recipe, model: ForestModel, prepared: Prepared, seed: int, bars: Bars
-) -> tuple[dict[str, np.ndarray], Confusion | None]:
-    names = tuple(prepared.inputs)
-    folds = recipe.validation.folds
-    sources = [
-        Source(city, normaliser, scene_folds(recipe, city) if folds else ())
-        for city, normaliser in zip(prepared.sources, prepared.normalisers, strict=True)
-    ]
-    projections = fit_projections([(s.city.images, s.normaliser) for s in sources], names, model)
-    spec = FeatureSpec(model.mean_px, model.std_px, projections)
-    pooled = validate_forest(sources, names, model, spec, seed, bars("validation")) if folds else None
-    forest = fit_forest(sources, names, model, spec, seed, progress=bars("forest"))
-    tensors = forest.tensors() | {f"projection.{name}": value for name, value in projections.items()}
-    return tensors, pooled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +32,7 @@ def predict(
     precision: str = "32",
     tta: bool | None = None,
     bars: Callable[[str], Progress] = _silent,
+    command: Sequence[str] = (),
 ) -> list[MapResult]:
     """Map a city; one result per scene.
 
@@ -49,12 +50,11 @@ def predict(
     for scene_options in _scene_options(images, options):
         check_output(scene_options.out, overwrite=options.overwrite)
     normaliser = _normaliser(header, images, bars("statistics"))
-    overlap = settings.overlap_px if settings.overlap_px is not None else settings.window_px // 4
     fingerprint = images.fingerprint()
     results = []
     for scene, scene_options in zip(images.scenes, _scene_options(images, options), strict=True):
         snap = getattr(predictor, "stride_px", 1)
-        plan = WindowPlan(scene.grid.height, scene.grid.width, settings.window_px, overlap, snap)
+        plan = WindowPlan(scene.grid.height, scene.grid.width, settings.window_px, settings.overlap, snap)
         key = {
             "model": loaded.digest,
             "city": fingerprint,
@@ -67,7 +67,13 @@ def predict(
             "device": device,
             "precision": precision,
         }
-        notes = {"key": key, "recipe": header.recipe.name, "run": _run_notes(loaded, device)}
+        notes = {
+            "key": key,
+            "recipe": header.recipe.name,
+            "run": _run_notes(loaded, device, command),
+            "city": {"name": images.name, "path": str(city.resolve())},
+            "confidence": options.confidence.name if options.confidence else None,
+        }
         reader = SceneReader(scene, tuple(header.inputs), normaliser)
         results.append(
             map_scene(
@@ -99,6 +105,6 @@ def _normaliser(header: Header, city: City, progress: Progress) -> Normaliser:
     return Normaliser.fit(kind, header.band_statistics())
 
 
-def _run_notes(model: ModelFile, device: str) -> dict[str, object]:
+def _run_notes(model: ModelFile, device: str, command: Sequence[str]) -> dict[str, object]:
     learnt = model.header.provenance
-    return {"learnt": learnt, "mapped": provenance(seed=int(learnt.get("seed", 0)), device=device, command=())}
+    return {"learnt": learnt, "mapped": provenance(seed=int(learnt.get("seed", 0)), device=device, command=command)}

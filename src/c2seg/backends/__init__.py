@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 
-from c2seg.errors import InputError, unknown_name
+from c2seg.errors import InputError, needs_extra, unknown_name
 from c2seg.inference import Predictor
 from c2seg.modelfile import ModelFile
 
 __all__ = ["BACKENDS", "BackendOptions", "load_predictor"]
 
 # Backend by name -> module with ``load(model, options) -> Predictor``.
-BACKENDS = {"forest": "c2seg.backends.forest"}
+BACKENDS = {"forest": "c2seg.backends.forest", "torch": "c2seg.backends.torch"}
 
 
 @dataclass(frozen=True)
@@ -35,5 +35,7 @@ def load_predictor(model: ModelFile, name: str, options: BackendOptions) -> Pred
         raise InputError(unknown_name("backend", name, BACKENDS))
     if (name == "forest") != (model.header.recipe.model.name == "forest"):
         raise InputError(f"backend {name!r} cannot run a {model.header.recipe.model.name} model; leave --backend out")
-    predictor: Predictor = import_module(BACKENDS[name]).load(model, options)
+    with needs_extra(f"backend {name}", {"torch": "train"}.get(name, name)):
+        module = import_module(BACKENDS[name])
+    predictor: Predictor = module.load(model, options)
     return predictor

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any, NoReturn
 
 import typer
@@ -29,6 +30,7 @@ COMMANDS = {
     "fit": "Learn from labelled cities.",
     "predict": "Map a whole city.",
     "score": "Score a map against the truth.",
+    "report": "Make a self-contained HTML page of runs.",
     "submit": "Pack or check a challenge submission.",
     "challenge": "Run a leaderboard with hidden truth.",
 }
@@ -50,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
         return result if isinstance(result, int) else 0
     except C2SegError as error:
         return _fail(str(error), 2)
-    except KeyboardInterrupt as stop:
+    except (KeyboardInterrupt, _StoppedError) as stop:
         return _fail("stopped", 143 if "SIGTERM" in stop.args else 130)
     except BrokenPipeError:  # the reader of a pipe went away: not an error of anybody
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -59,8 +61,6 @@ def run(arguments: Sequence[str]) -> int:
         # typer's usage errors (click's, under several module paths by version) know how to say themselves.
         message: Callable[[], str] | None = getattr(error, "format_message", None)
         if message is None:
-            if type(error).__name__ == "Abort":
-                return _fail("stopped", 130)
             raise
         return _fail(message(), 2)
     finally:
@@ -84,10 +84,27 @@ def _application(command: str | None) -> Any:
         elif name == command:
             module = importlib.import_module(f"c2seg.cli.{name}")
             if hasattr(module, "app"):
+                for entry in module.app.registered_commands:
+                    entry.callback = _guard(entry.callback)
                 root.add_typer(module.app, name=name, help=COMMANDS[name])
             else:
-                root.command(name)(module.command)
+                root.command(name)(_guard(module.command))
     return root
+
+
+class _StoppedError(Exception):
+    """A KeyboardInterrupt on its way through typer, which would turn it into exit code 130 whatever its cause."""
+
+
+def _guard(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def guarded(*args: Any, **options: Any) -> Any:
+        try:
+            return function(*args, **options)
+        except KeyboardInterrupt as stop:
+            raise _StoppedError(*stop.args) from stop
+
+    return guarded
 
 
 def _version(wanted: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def command(
             precision=precision,
             tta=tta,
             bars=lambda label: stack.enter_context(progress_bar(label, quiet=quiet or json)),
+            command=["c2seg", *sys.argv[1:]],
         )
     if json:
         print_json({"out": str(out), "maps": [result.as_dict() for result in results]})

@@ -50,8 +50,9 @@ def fit_forest(
 
     counts = _class_counts(sources, names, held_out)
     if np.count_nonzero(counts) < 2:
+        where = "" if held_out is None else f" far enough from fold {held_out + 1} (validation.block_px, .guard_px)"
         raise TrainingError(
-            f"{np.count_nonzero(counts)} class has labelled, valid pixels; a forest needs at least two classes"
+            f"{np.count_nonzero(counts) or 'no'} class has labelled, valid pixels{where}; a forest needs two at least"
         )
     keep = np.minimum(1.0, model.pixels_per_class / np.maximum(counts, 1))
     rng = np.random.default_rng(seed)

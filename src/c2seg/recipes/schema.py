@@ -77,6 +77,8 @@ class UNetModel(Strict):
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
     """Channels by level, finest first; each level halves the resolution."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    norm: Literal["batch", "group"] = "batch"
+    """Batch normalisation, or group normalisation (8 groups), which does not depend on the batch."""
 
     @model_validator(mode="after")
     def _levels(self) -> UNetModel:
@@ -176,7 +178,7 @@ class Validation(Strict):
 
     folds: int = Field(default=0, ge=0, le=16)
     block_px: int | None = Field(default=None, ge=4)
-    """Side of a block; null: a sixth of the scene's shorter side, at least twice the guard."""
+    """Side of a block; null: a sixth of the scene's shorter side, at least four times the guard."""
     guard_px: int = Field(default=8, ge=0)
 
     @model_validator(mode="after")
@@ -195,6 +197,11 @@ class Prediction(Strict):
     batch_size: int = Field(default=4, ge=1)
     tta: bool = False
     """Average over the 8 flips and rotations."""
+
+    @property
+    def overlap(self) -> int:
+        """Overlap in pixels with the default filled in."""
+        return self.window_px // 4 if self.overlap_px is None else self.overlap_px
 
     @model_validator(mode="after")
     def _overlap(self) -> Prediction:

@@ -1,0 +1,13 @@
+"""How a model learns from labelled sources and an unlabelled target: one method per module, one small interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from c2seg.adapt.base import Batch, Context, Learner, Stepper, supervised_loss
+from c2seg.adapt.supervised import Supervised
+
+__all__ = ["METHODS", "Batch", "Context", "Learner", "Stepper", "Supervised", "supervised_loss"]
+
+# Method by recipe name -> builder(context).
+METHODS: dict[str, Callable[[Context], Learner]] = {"supervised": Supervised}

@@ -1,0 +1,169 @@
+"""What every method shares: batches, the interface, optimiser steps that work in one process or many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from c2seg.losses import cross_entropy, dice_loss, focal_loss
+from c2seg.recipes.schema import Loss, Optimiser, Schedule, Training
+
+__all__ = ["Batch", "Context", "Learner", "Stepper", "supervised_loss"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Float32 [B, C, H, W] by modality, valid bool [B, H, W], targets int64 [B, H, W] (255 = no label) or None."""
+
+    patch: Mapping[str, Tensor]
+    valid: Tensor
+    targets: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a method is built from. ``total`` sums a scalar over processes; ``processes`` is their number."""
+
+    model: nn.Module
+    settings: Training
+    num_classes: int
+    class_weights: Tensor | None
+    device: torch.device
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
+    """Mixed precision of the forward pass."""
+    processes: int = 1
+
+    def total(self, value: Tensor) -> Tensor:
+        """Return the sum of a scalar over all processes, without gradient."""
+        value = value.detach().clone()
+        if self.processes > 1:
+            torch.distributed.all_reduce(value)
+        return value
+
+
+class Learner(Protocol):
+    """A method of learning. It owns its optimisers; the loop gives it batches and keeps its state."""
+
+    model: nn.Module
+    """The network that maps cities."""
+
+    def step(self, source: Batch, target: Batch | None) -> dict[str, Tensor]:
+        """Learn from one batch of each city and return named losses (``loss`` is the one that is watched)."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next step depends on, as tensors and plain values."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+
+    def learning_rate(self) -> float:
+        """Return the rate of the next step."""
+
+
+class Stepper:
+    """An optimiser with its schedule: backward, gradients summed over processes, clipping, step.
+
+    Gradients are summed once per step over the processes, not averaged: losses are divided by totals over all of them.
+    """
+
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], optimiser: Optimiser, schedule: Schedule, context: Context
+    ) -> None:
+        self.parameters = [p for p in parameters if p.requires_grad]
+        self.clip = optimiser.gradient_clip
+        self.processes = context.processes
+        self.optimiser = _optimiser(self.parameters, optimiser)
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(
+            self.optimiser, _factor(schedule, context.settings.iterations)
+        )
+        self.scaler = torch.amp.GradScaler(context.device.type, enabled=context.settings.precision == "16")
+
+    def apply(self, loss: Tensor) -> None:
+        """Take one step down a loss."""
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if self.processes > 1:
+            for parameter in self.parameters:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                torch.distributed.all_reduce(parameter.grad)
+        self.scaler.unscale_(self.optimiser)
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.scheduler.step()
+
+    def rate(self) -> float:
+        """Return the current learning rate."""
+        return float(self.optimiser.param_groups[0]["lr"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of optimiser, schedule and loss scale."""
+        # The schedule is a function of its step count; LambdaLR would also store the function itself.
+        return {
+            "optimiser": self.optimiser.state_dict(),
+            "steps": self.scheduler.last_epoch,
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.scheduler.last_epoch = state["steps"]
+        if state["scaler"]:
+            self.scaler.load_state_dict(dict(state["scaler"]))
+
+
+def supervised_loss(logits: Tensor, targets: Tensor, settings: Loss, context: Context) -> dict[str, Tensor]:
+    """Return the weighted terms of the supervised loss; their sum is the loss of the batch of all processes.
+
+    Pixel-wise terms are divided by the number (weight) of labelled pixels over all processes. Dice is not a sum over
+    pixels: it is taken per process and averaged.
+    """
+    terms: dict[str, Tensor] = {}
+    weights = context.class_weights
+    if settings.cross_entropy:
+        value, count = cross_entropy(logits, targets, weights, settings.label_smoothing)
+        terms["cross_entropy"] = settings.cross_entropy * value / context.total(count).clamp_min(1e-6)
+    if settings.focal:
+        value, count = focal_loss(logits, targets, weights, settings.focal_gamma)
+        terms["focal"] = settings.focal * value / context.total(count).clamp_min(1e-6)
+    if settings.dice:
+        terms["dice"] = settings.dice * dice_loss(logits, targets) / context.processes
+    return terms
+
+
+def _optimiser(parameters: list[nn.Parameter], settings: Optimiser) -> torch.optim.Optimizer:
+    if settings.name == "sgd":
+        return torch.optim.SGD(parameters, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
+    kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
+    return kind(parameters, settings.lr, betas=(settings.momentum, 0.999), weight_decay=settings.weight_decay)
+
+
+def _factor(settings: Schedule, iterations: int) -> Callable[[int], float]:
+    """Return the factor of the learning rate by step.
+
+    ``one_cycle``: from 1/25 up over the first 30 % and down to 1e-4 of the start, both as half cosines (Smith and Topin
+    2019); ``poly``: (1 - t)^power; ``cosine``: half a cosine to 0; ``constant``: 1.
+    """
+    from math import cos, pi
+
+    def between(low: float, high: float, t: float) -> float:
+        return low + (high - low) * (1 - cos(pi * t)) / 2
+
+    def factor(step: int) -> float:
+        t = min(step / iterations, 1.0)
+        if settings.name == "one_cycle":
+            return between(0.04, 1.0, t / 0.3) if t < 0.3 else between(1.0, 4e-6, (t - 0.3) / 0.7)
+        shape: float = {"poly": (1 - t) ** settings.power, "cosine": (1 + cos(pi * t)) / 2, "constant": 1.0}[
+            settings.name
+        ]
+        return shape * min(1.0, (t + 1 / iterations) / settings.warmup) if settings.warmup else shape
+
+    return factor

@@ -1,0 +1,28 @@
+"""Fit a forest: folds first, then all pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from c2seg.api.prepare import FitJob, scene_folds
+from c2seg.forest.features import FeatureSpec, fit_projections
+from c2seg.forest.fit import Source, fit_forest, validate_forest
+from c2seg.metrics import Confusion
+from c2seg.recipes.schema import ForestModel
+
+__all__ = ["fit_forest_model"]
+
+
+def fit_forest_model(job: FitJob, model: ForestModel) -> tuple[dict[str, np.ndarray], Confusion | None]:
+    """Return the tensors of the model file and the pooled confusion over the folds (None without validation)."""
+    names = tuple(job.prepared.inputs)
+    folds = job.recipe.validation.folds
+    sources = [
+        Source(city, normaliser, scene_folds(job.recipe, city) if folds else ())
+        for city, normaliser in zip(job.prepared.sources, job.prepared.normalisers, strict=True)
+    ]
+    projections = fit_projections([(s.city.images, s.normaliser) for s in sources], names, model)
+    spec = FeatureSpec(model.mean_px, model.std_px, projections)
+    pooled = validate_forest(sources, names, model, spec, job.seed, job.bars("validation")) if folds else None
+    forest = fit_forest(sources, names, model, spec, job.seed, progress=job.bars("forest"))
+    return forest.tensors() | {f"projection.{name}": value for name, value in projections.items()}, pooled

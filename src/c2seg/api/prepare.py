@@ -1,0 +1,97 @@
+"""Open the cities of a run, check that they agree, fit the normalisation: what every kind of model starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from c2seg.data import BandStatistics, BlockFolds, City, LabelledCity, Normaliser, city_statistics, open_city
+from c2seg.data.layouts import open_labelled_city
+from c2seg.errors import DataError, InputError
+from c2seg.modelfile import BandSpec, input_bands
+from c2seg.progress import Progress
+from c2seg.recipes import Recipe
+
+__all__ = ["Bars", "FitJob", "Prepared", "prepare", "scene_folds"]
+
+Bars = Callable[[str], Progress]
+"""Gives a progress callable for a named part of the work."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What every kind of model learns from. The target is a City: it has no label, by type."""
+
+    sources: tuple[LabelledCity, ...]
+    target: City | None
+    inputs: dict[str, tuple[BandSpec, ...]]
+    statistics: dict[str, BandStatistics]
+    """Pooled over the sources."""
+    source_statistics: tuple[dict[str, BandStatistics], ...]
+    """Of each source."""
+    target_statistics: dict[str, BandStatistics] | None
+    normalisers: tuple[Normaliser, ...]
+    """One per source."""
+    target_normaliser: Normaliser | None
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """One fit: recipe, data, run folder, seed, device, whether to go on, and where progress is shown."""
+
+    recipe: Recipe
+    prepared: Prepared
+    out: Path
+    seed: int
+    device: str
+    resume: bool
+    bars: Bars
+
+
+def prepare(recipe: Recipe, sources: Sequence[Path], target: Path | None, progress: Progress) -> Prepared:
+    """Open the cities, check that they agree, and fit the normalisation."""
+    if not sources:
+        raise InputError("no source city; give at least one --source")
+    cities = tuple(open_labelled_city(path) for path in sources)
+    for city in cities:
+        city.check_classes()
+        if city.images.legend.ids != cities[0].images.legend.ids:
+            raise DataError(f"{city.images.name} and {cities[0].images.name} have different legends")
+    goal = open_city(target) if target is not None else None
+    inputs = input_bands(cities[0].images, recipe)
+    if recipe.inputs == "all":
+        # What every city has: a modality that the target lacks cannot be used to map it.
+        others = [c.images for c in cities[1:]] + ([goal] if goal else [])
+        inputs = {n: b for n, b in inputs.items() if all(n in other.modality_names for other in others)}
+        if not inputs:
+            raise DataError("the cities have no modality in common; see c2seg inspect")
+    for other in [c.images for c in cities] + ([goal] if goal else []):
+        counts = other.band_counts(tuple(inputs))
+        for name, bands in inputs.items():
+            if counts[name] != len(bands):
+                raise DataError(
+                    f"city {other.name!r} has {counts[name]} {name} bands, {cities[0].images.name!r} has {len(bands)}; "
+                    "keep the same bands with `keep:` in city.yaml"
+                )
+    names = tuple(inputs)
+    each = [city_statistics(city.images, names, progress) for city in cities]
+    pooled = dict(each[0])
+    for other_statistics in each[1:]:
+        pooled = {name: pooled[name].merge(other_statistics[name]) for name in names}
+    own = recipe.normalisation in {"per_city", "minmax"}
+    kind = recipe.normalisation
+    normalisers = tuple(Normaliser.fit(kind, statistics if own else pooled) for statistics in each)
+    goal_statistics = city_statistics(goal, names, progress) if goal else None
+    goal_normaliser = Normaliser.fit(kind, goal_statistics if own else pooled) if goal_statistics else None
+    return Prepared(cities, goal, inputs, pooled, tuple(each), goal_statistics, normalisers, goal_normaliser)
+
+
+def scene_folds(recipe: Recipe, city: LabelledCity) -> tuple[BlockFolds, ...]:
+    """Return the validation folds of each scene of a city."""
+    settings = recipe.validation
+    folds = []
+    for scene in city.images.scenes:
+        side = settings.block_px or max(4 * settings.guard_px, min(scene.grid.height, scene.grid.width) // 6, 8)
+        folds.append(BlockFolds(settings.folds, side, settings.guard_px))
+    return tuple(folds)

@@ -1,0 +1,94 @@
+"""Networks as predictors through PyTorch: channels last, optional bfloat16, test-time views."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from c2seg.backends import BackendOptions
+from c2seg.data import Patch
+from c2seg.errors import InputError, ModelFileError, unknown_name
+from c2seg.modelfile import ModelFile
+from c2seg.models import build_model, choose_device, place
+
+__all__ = ["TorchPredictor", "load", "network_predictor", "views"]
+
+
+@dataclass(frozen=True)
+class TorchPredictor:
+    """A network in evaluation mode; scores are softmax probabilities, averaged over the views."""
+
+    model: nn.Module
+    num_classes: int
+    device: torch.device
+    precision: str = "32"
+    tta: bool = False
+    halo_px: int = 0
+
+    @property
+    def stride_px(self) -> int:
+        """Windows must have sizes that are multiples of this."""
+        return int(getattr(self.model, "stride_px", 1))
+
+    @torch.inference_mode()
+    def predict(self, patch: Patch, valid: np.ndarray) -> np.ndarray:
+        """Return probabilities float32 [B, K, H, W]."""
+        inputs = {name: torch.from_numpy(values).to(self.device) for name, values in patch.items()}
+        reduced = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        with reduced:
+            choices = views() if self.tta else ((0, False),)
+            total = sum(self._view(inputs, turns, flip) for turns, flip in choices)
+        assert isinstance(total, Tensor)
+        return np.asarray((total / len(choices)).cpu().numpy())
+
+    def _view(self, inputs: dict[str, Tensor], turns: int, flip: bool) -> Tensor:
+        seen = {
+            name: _turn(values, turns, flip).contiguous(memory_format=torch.channels_last)
+            for name, values in inputs.items()
+        }
+        probability = self.model(seen)["logits"].float().softmax(dim=1)
+        if flip:
+            probability = probability.flip(-1)
+        return torch.rot90(probability, -turns, dims=(-2, -1))
+
+
+def views() -> tuple[tuple[int, bool], ...]:
+    """Return the 8 views of the square: quarter turns, each also mirrored."""
+    return tuple((turns, flip) for flip in (False, True) for turns in range(4))
+
+
+def load(model: ModelFile, options: BackendOptions) -> TorchPredictor:
+    """Return the predictor of a network's model file. Raises ModelFileError when the weights do not fit."""
+    header = model.header
+    bands = {name: len(found) for name, found in header.inputs.items()}
+    return network_predictor(header.recipe.model, bands, header.land_legend().num_classes, model.tensors, options)
+
+
+def network_predictor(
+    settings: Any,
+    bands: Mapping[str, int],
+    num_classes: int,
+    weights: Mapping[str, np.ndarray],
+    options: BackendOptions,
+) -> TorchPredictor:
+    """Return the predictor of a network with these weights."""
+    network = build_model(settings, bands, num_classes)
+    try:
+        network.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+    except RuntimeError as error:
+        raise ModelFileError(f"the weights do not fit the model {settings.name}: {error}") from error
+    if options.precision not in {"32", "bf16"}:
+        raise InputError(unknown_name("precision", options.precision, ["32", "bf16"]))
+    device = choose_device(options.device)
+    network = place(network.eval(), device)
+    return TorchPredictor(network, num_classes, device, options.precision, options.tta)
+
+
+def _turn(values: Tensor, turns: int, flip: bool) -> Tensor:
+    turned = torch.rot90(values, turns, dims=(-2, -1))
+    return turned.flip(-1) if flip else turned

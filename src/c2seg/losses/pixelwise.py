@@ -1,0 +1,56 @@
+"""Losses that are sums over pixels: cross-entropy and focal loss.
+
+Both return the sum over labelled pixels and the sum of their weights, so that processes can divide by the sum over all of
+them and several processes give the gradient of one.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["IGNORE_INDEX", "cross_entropy", "focal_loss"]
+
+IGNORE_INDEX = 255
+
+
+def cross_entropy(
+    logits: Tensor, targets: Tensor, weights: Tensor | None = None, label_smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Return (sum of weighted cross-entropy, sum of weights), scalars float32.
+
+    ``logits`` [B, K, H, W]; ``targets`` int64 [B, H, W], 255 = no label; ``weights`` float32 [K] or None (all 1).
+    Smoothing eps sets the target to (1 - eps) one-hot + eps / K (Szegedy et al., CVPR 2016). Without labelled pixels both
+    are 0.
+    """
+    total = F.cross_entropy(
+        logits.float(),
+        targets,
+        weights,
+        ignore_index=IGNORE_INDEX,
+        reduction="sum",
+        label_smoothing=label_smoothing,
+    )
+    return total, _weight_sum(targets, weights)
+
+
+def focal_loss(
+    logits: Tensor, targets: Tensor, weights: Tensor | None = None, gamma: float = 2.0
+) -> tuple[Tensor, Tensor]:
+    """Return (sum of weighted focal loss, sum of weights): (1 - p)^gamma times cross-entropy (Lin et al., ICCV 2017).
+
+    Shapes as in ``cross_entropy``; gamma 0 is cross-entropy.
+    """
+    nll = F.cross_entropy(logits.float(), targets, ignore_index=IGNORE_INDEX, reduction="none")
+    scale = (1.0 - torch.exp(-nll)).clamp_min(0.0) ** gamma
+    if weights is not None:
+        scale = scale * weights[targets.clamp_max(weights.numel() - 1)]
+    return (nll * scale * (targets != IGNORE_INDEX)).sum(), _weight_sum(targets, weights)
+
+
+def _weight_sum(targets: Tensor, weights: Tensor | None) -> Tensor:
+    labelled = targets[targets != IGNORE_INDEX]
+    if weights is None:
+        return labelled.new_tensor(labelled.numel(), dtype=torch.float32)
+    return weights[labelled].sum()

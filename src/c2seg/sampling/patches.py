@@ -1,0 +1,217 @@
+"""Draw patches: evenly over the city, or near pixels of classes drawn evenly.
+
+Everything random at step ``i`` comes from generators seeded by (seed, i, slot), so that neither the number of loader
+threads nor a restart changes what is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from c2seg.data import BlockFolds, City, LabelledCity, Normaliser, Patch, SceneReader
+from c2seg.data.city import blocks
+from c2seg.errors import TrainingError
+from c2seg.recipes.schema import Augmentation, Sampling
+from c2seg.sampling.augment import BandUnits, augment_geometry, augment_radiometry
+from c2seg.types import Window
+
+__all__ = ["Draw", "PatchSampler", "Sample", "TrainingScene", "training_scenes"]
+
+UNLABELLED = 255
+_CELL = 32
+_TRIES = 10
+
+
+@dataclass(frozen=True)
+class TrainingScene:
+    """A scene to draw from: its reader, band units, valid bool [H, W], and targets uint8 [H, W] (None without labels).
+
+    Targets are output indices, 255 where nothing is learnt (background, ignore, invalid, held out).
+    """
+
+    reader: SceneReader
+    units: BandUnits
+    valid: np.ndarray
+    targets: np.ndarray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One patch of a step: scene, window, quarter turns, mirroring, and the key of its radiometric changes."""
+
+    scene: int
+    window: Window
+    turns: int
+    flip: bool
+    key: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Patches of a step: float32 [B, C, H, W] by modality, valid bool [B, H, W], targets uint8 [B, H, W] or None."""
+
+    patch: Patch
+    valid: np.ndarray
+    targets: np.ndarray | None
+
+
+def training_scenes(
+    city: City,
+    inputs: Sequence[str],
+    normaliser: Normaliser,
+    units: BandUnits,
+    labels: LabelledCity | None = None,
+    folds: tuple[BlockFolds, ...] = (),
+    held_out: int | None = None,
+) -> list[TrainingScene]:
+    """Read validity (and targets) of every scene of a city into memory, 1 or 2 bytes a pixel, for drawing patches."""
+    scenes = []
+    for index, scene in enumerate(city.scenes):
+        valid = np.zeros((scene.grid.height, scene.grid.width), bool)
+        targets = np.full(valid.shape, UNLABELLED, np.uint8) if labels else None
+        for window in blocks(scene.grid.window, 512):
+            part = window.slices
+            valid[part] = scene.read_valid(inputs, window)
+            if labels is None or targets is None:
+                continue
+            found = city.legend.index_table()[labels.read_label(index, window)]
+            found[~valid[part]] = UNLABELLED
+            if held_out is not None:
+                found[~folds[index].training(window, held_out)] = UNLABELLED
+            targets[part] = found
+        scenes.append(TrainingScene(SceneReader(scene, inputs, normaliser), units, valid, targets))
+    return scenes
+
+
+@dataclass(frozen=True)
+class PatchSampler:
+    """Draws the patches of a step from scenes and loads them.
+
+    Raises TrainingError when no pixel can be drawn: all invalid, or none labelled where labels are wanted.
+    """
+
+    scenes: Sequence[TrainingScene]
+    settings: Sampling
+    augment: Augmentation
+    seed: int
+    num_classes: int
+    stream: int = 0
+    """Tells samplers of one run apart (source, target)."""
+    _cumulative: np.ndarray = field(init=False, repr=False)
+    """int64 [K, cells]: running sums, over the cells of all scenes, of the labelled pixels of each class."""
+
+    def __post_init__(self) -> None:
+        if not any(scene.valid.any() for scene in self.scenes):
+            raise TrainingError("no pixel of the training cities is valid; see c2seg inspect")
+        cells = [_cell_counts(s.targets, self.num_classes) for s in self.scenes if s.targets is not None]
+        counts = np.concatenate(cells) if cells else np.zeros((1, self.num_classes), np.int64)
+        object.__setattr__(self, "_cumulative", np.ascontiguousarray(np.cumsum(counts, axis=0).T))
+        if self.labelled and not self.class_counts().any():
+            raise TrainingError("no valid pixel of the training cities carries a class")
+
+    @property
+    def labelled(self) -> bool:
+        """True if the scenes have targets."""
+        return self.scenes[0].targets is not None
+
+    def class_counts(self) -> np.ndarray:
+        """Return int64 [K]: pixels of each class that may be learnt from."""
+        return self._cumulative[:, -1]
+
+    def draw(self, step: int) -> list[Draw]:
+        """Return what is seen at a step."""
+        return [self._draw_one(step, slot) for slot in range(self.settings.batch_size)]
+
+    def load(self, draws: Sequence[Draw]) -> Sample:
+        """Read and augment the patches of some draws."""
+        loaded = [self._load_one(draw) for draw in draws]
+        names = loaded[0][0]
+        targets = [target for _, _, target in loaded if target is not None]
+        return Sample(
+            {name: np.stack([patch[name] for patch, _, _ in loaded]) for name in names},
+            np.stack([valid for _, valid, _ in loaded]),
+            np.stack(targets) if targets else None,
+        )
+
+    def _draw_one(self, step: int, slot: int) -> Draw:
+        key = (self.seed, self.stream, step, slot)
+        rng = np.random.default_rng(key)
+        # The first slots of a batch are balanced, so that every step holds the stated share.
+        balanced = self.labelled and slot < round(self.settings.balanced * self.settings.batch_size)
+        scene, window = self._balanced(rng) if balanced else self._uniform(rng)
+        turns = int(rng.integers(4)) if self.augment.rotations else 0
+        flip = bool(rng.integers(2)) if self.augment.flips else False
+        return Draw(scene, window, turns, flip, key)
+
+    def _uniform(self, rng: np.random.Generator) -> tuple[int, Window]:
+        """Draw a window evenly; one without a usable pixel is drawn again, some times."""
+        areas = np.array([scene.valid.size for scene in self.scenes], np.float64)
+        choice: tuple[int, Window] | None = None
+        for _ in range(_TRIES):
+            index = int(rng.choice(len(areas), p=areas / areas.sum()))
+            scene = self.scenes[index]
+            height, width = scene.valid.shape
+            size = self.settings.patch_px
+            row = int(rng.integers(max(1, height - size + 1)))
+            col = int(rng.integers(max(1, width - size + 1)))
+            choice = index, Window(row, col, size, size)
+            part = slice(row, row + size), slice(col, col + size)
+            if (scene.targets[part] != UNLABELLED).any() if scene.targets is not None else scene.valid[part].any():
+                return choice
+        assert choice is not None
+        return self._balanced(rng) if self.labelled else choice
+
+    def _balanced(self, rng: np.random.Generator) -> tuple[int, Window]:
+        """Draw a class evenly among those that exist, then a pixel of it evenly, then a window that holds it."""
+        present = np.flatnonzero(self.class_counts())
+        label = int(rng.choice(present))
+        sums = self._cumulative[label]
+        pick = int(np.searchsorted(sums, rng.integers(sums[-1]), side="right"))
+        index = 0
+        while pick >= (cells := np.prod([-(-side // _CELL) for side in self.scenes[index].valid.shape])):
+            pick -= int(cells)
+            index += 1
+        targets = self.scenes[index].targets
+        assert targets is not None
+        height, width = targets.shape
+        per_row = -(-width // _CELL)
+        top, left = pick // per_row * _CELL, pick % per_row * _CELL
+        rows, cols = np.nonzero(targets[top : top + _CELL, left : left + _CELL] == label)
+        chosen = int(rng.integers(len(rows)))
+        size = self.settings.patch_px
+        row = top + int(rows[chosen]) - int(rng.integers(size))
+        col = left + int(cols[chosen]) - int(rng.integers(size))
+        row = min(max(row, 0), max(0, height - size))
+        col = min(max(col, 0), max(0, width - size))
+        return index, Window(row, col, size, size)
+
+    def _load_one(self, draw: Draw) -> tuple[Patch, np.ndarray, np.ndarray | None]:
+        scene = self.scenes[draw.scene]
+        patch, valid = scene.reader(draw.window)
+        rng = np.random.default_rng((*draw.key, 1))
+        patch = augment_radiometry(patch, valid, scene.units, self.augment, rng)
+        target = None
+        if scene.targets is not None:
+            target = np.full(valid.shape, UNLABELLED, np.uint8)
+            inside = draw.window.intersect(Window(0, 0, *scene.targets.shape))
+            target[inside.shift(-draw.window.row, -draw.window.col).slices] = scene.targets[inside.slices]
+            target = augment_geometry(target, draw.turns, draw.flip)
+        turned = {name: augment_geometry(values, draw.turns, draw.flip) for name, values in patch.items()}
+        return turned, augment_geometry(valid, draw.turns, draw.flip), target
+
+
+def _cell_counts(targets: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return int64 [cells, K] of targets [H, W] in cells of 32 pixels, row by row."""
+    height, width = targets.shape
+    rows, cols = -(-height // _CELL), -(-width // _CELL)
+    counts = np.zeros((rows * cols, num_classes), np.int64)
+    for row in range(rows):
+        band = targets[row * _CELL : (row + 1) * _CELL]
+        cell = row * cols + np.arange(width)[None, :] // _CELL
+        used = band != UNLABELLED
+        flat = np.broadcast_to(cell, band.shape)[used].astype(np.int64) * num_classes + band[used]
+        counts += np.bincount(flat, minlength=counts.size)[: counts.size].reshape(counts.shape)
+    return counts

@@ -1,0 +1,63 @@
+"""Losses over the steps, as CSV: step, seconds, learning_rate, patches_per_second, loss, further losses by name."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+__all__ = ["Curves"]
+
+
+class Curves:
+    """Appends rows; when a run goes on from a step, the rows after it are dropped first."""
+
+    def __init__(self, path: Path, start: int, *, enabled: bool = True) -> None:
+        self.path = path
+        self.enabled = enabled
+        self._rows = _rows_up_to(path, start) if enabled else []
+        self._before = float(self._rows[-1][1]) if len(self._rows) > 1 else 0.0
+        self._clock = time.perf_counter()
+        self._file: IO[str] | None = None
+        self._writer: Any = None
+
+    def __enter__(self) -> Curves:
+        if self.enabled:
+            self._file = self.path.open("w", newline="", encoding="utf-8")
+            self._writer = csv.writer(self._file)
+            self._writer.writerows(self._rows)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, step: int, learning_rate: float, patches_per_second: float, losses: Mapping[str, float]) -> None:
+        """Add a row; the names of the losses must stay the same."""
+        if not self.enabled:
+            return
+        if not self._rows:
+            self._rows = [["step", "seconds", "learning_rate", "patches_per_second", *losses]]
+            self._writer.writerow(self._rows[0])
+        seconds = self._before + time.perf_counter() - self._clock
+        numbers = [f"{value:.6g}" for value in losses.values()]
+        self._writer.writerow([step, f"{seconds:.3f}", f"{learning_rate:.6g}", f"{patches_per_second:.1f}", *numbers])
+
+    def flush(self) -> None:
+        """Hand the rows to the operating system."""
+        if self._file is not None:
+            self._file.flush()
+
+
+def _rows_up_to(path: Path, step: int) -> list[list[str]]:
+    if not step or not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *rows = list(csv.reader(file)) or [[]]
+    kept = [row for row in rows if len(row) == len(header) and int(row[0]) <= step]
+    return [header, *kept]

@@ -1,0 +1,51 @@
+"""Batches of steps, read ahead in threads; the number of threads changes nothing."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+
+from c2seg.adapt import Batch
+from c2seg.sampling import PatchSampler, Sample
+
+__all__ = ["batches", "to_batch"]
+
+
+def batches(
+    sampler: PatchSampler, first: int, last: int, *, rank: int = 0, processes: int = 1, threads: int = 1
+) -> Iterator[Sample]:
+    """Yield the samples of steps ``first .. last-1`` in order. Of each step's draws, process ``rank`` of ``processes``
+    loads every ``processes``-th, so that all of them together load what one would.
+    """
+
+    def load(step: int) -> Sample:
+        return sampler.load(sampler.draw(step)[rank::processes])
+
+    if threads < 1:
+        yield from (load(step) for step in range(first, last))
+        return
+    waiting: deque[Future[Sample]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for step in range(first, last):
+                waiting.append(pool.submit(load, step))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def to_batch(sample: Sample, device: torch.device) -> Batch:
+    """Move a sample to a device, channels last in memory (faster convolutions)."""
+    patch = {
+        name: torch.from_numpy(values).to(device, non_blocking=True, memory_format=torch.channels_last)
+        for name, values in sample.patch.items()
+    }
+    targets = None if sample.targets is None else torch.from_numpy(sample.targets).to(device, torch.int64)
+    return Batch(patch, torch.from_numpy(sample.valid).to(device), targets)

@@ -1,0 +1,204 @@
+"""Learn a network from drawn patches.
+
+What is seen at step i is a function of (seed, i); random layers are seeded by it too. So a run that was killed goes on from
+its last state and ends with the same bits (same versions, device, precision, threads). Under ``torchrun`` each process loads
+its share of every batch and gradients are summed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from c2seg.adapt import METHODS, Context, Learner
+from c2seg.errors import InputError, TrainingError
+from c2seg.losses import class_weights
+from c2seg.models import build_model, choose_device, place
+from c2seg.progress import Progress, no_progress
+from c2seg.recipes.schema import Recipe
+from c2seg.sampling import PatchSampler, TrainingScene
+from c2seg.train.curves import Curves
+from c2seg.train.loader import batches, to_batch
+from c2seg.train.signals import StopSignal, quiet_fabric
+from c2seg.train.state import check_same_run, environment, load_state, save_state
+
+__all__ = ["TrainingJob", "train"]
+
+_LOG_EVERY = 10
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One training: recipe, bands by modality, scenes with and without labels, seed, and the folder of its state."""
+
+    recipe: Recipe
+    bands: Mapping[str, int]
+    num_classes: int
+    source: Sequence[TrainingScene]
+    target: Sequence[TrainingScene]
+    seed: int
+    folder: Path
+    data: str
+    """Fingerprint of everything learnt from: a state of other data is refused."""
+    device: str = "auto"
+    loader_threads: int = 1
+
+
+def train(job: TrainingJob, *, resume: bool = False, progress: Progress = no_progress) -> dict[str, np.ndarray]:
+    """Train and return the weights by name (the averaged ones if the recipe averages).
+
+    The state is written every ``checkpoint_every`` steps and when the process is told to stop (SIGINT, SIGTERM);
+    ``resume`` goes on from it. Raises TrainingError when the loss is not finite or nothing can be learnt.
+    """
+    settings = job.recipe.training
+    fabric = _fabric(job.device, settings.precision)
+    samplers = _samplers(job)
+    learner, averaged = _build(job, fabric, samplers[0])
+    identity = {
+        "recipe": job.recipe.model_dump_json(),
+        "seed": job.seed,
+        "data": job.data,
+        **environment(fabric.device, settings.precision, fabric.world_size),
+    }
+    path = job.folder / "state.pt"
+    start = 0
+    if not resume and fabric.is_global_zero:
+        path.unlink(missing_ok=True)
+    if resume and path.exists():
+        state = load_state(path)
+        check_same_run(state["identity"], identity, path)
+        start = state["step"]
+        learner.load_state_dict(state["content"]["learner"])
+        if averaged is not None:
+            averaged.load_state_dict(state["content"]["averaged"])
+
+    def save(step: int) -> None:
+        if fabric.is_global_zero:
+            content = {"learner": learner.state_dict(), "averaged": averaged.state_dict() if averaged else None}
+            save_state(path, step, identity, content)
+
+    curves = Curves(job.folder / "curves.csv", start, enabled=fabric.is_global_zero)
+    with curves, StopSignal() as stop:
+        for step, losses, rate in _steps(job, fabric, learner, averaged, samplers, start):
+            last = step == settings.iterations
+            if step % _LOG_EVERY == 0 or last:
+                curves.add(step, learner.learning_rate(), rate, losses)
+                progress(step, settings.iterations, f"loss {losses['loss']:.3f}  {rate:.0f} patches/s")
+            if step % settings.checkpoint_every == 0 or last or stop.requested:
+                curves.flush()
+                save(step)
+            if stop.requested and not last:
+                raise KeyboardInterrupt(stop.requested)
+    if fabric.world_size > 1:
+        fabric.barrier()
+    return {name: value.cpu().numpy() for name, value in _weights(learner, averaged).items()}
+
+
+def _fabric(device: str, precision: str) -> Fabric:
+    """Return the devices of this process; several processes when started by torchrun."""
+    accelerator = choose_device(device).type
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    names: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+    if precision == "16" and accelerator == "cpu":
+        raise InputError("precision 16 needs a CUDA device; use training.precision=bf16 or 32")
+    with quiet_fabric():
+        fabric = Fabric(
+            accelerator=accelerator,
+            devices=local,
+            num_nodes=max(1, int(os.environ.get("WORLD_SIZE", "1")) // local),
+            strategy="ddp" if several else "auto",
+            precision=names[precision],
+        )
+        fabric.launch()
+    return fabric
+
+
+def _samplers(job: TrainingJob) -> tuple[PatchSampler, PatchSampler | None]:
+    training = job.recipe.training
+    source = PatchSampler(job.source, training.sampling, training.augment, job.seed, job.num_classes)
+    if not job.target:
+        return source, None
+    target = PatchSampler(job.target, training.sampling, training.augment, job.seed, job.num_classes, stream=1)
+    return source, target
+
+
+def _build(job: TrainingJob, fabric: Fabric, sampler: PatchSampler) -> tuple[Learner, AveragedModel | None]:
+    training = job.recipe.training
+    torch.manual_seed(job.seed)
+    model = build_model(job.recipe.model, job.bands, job.num_classes)
+    stride = int(getattr(model, "stride_px", 1))
+    if training.sampling.patch_px % stride:
+        raise InputError(
+            f"training.sampling.patch_px ({training.sampling.patch_px}) must be a multiple of {stride}, the stride of "
+            f"{job.recipe.model.name}"
+        )
+    model = place(model, fabric.device)
+    weights = class_weights(training.loss.class_weights, sampler.class_counts())
+    context = Context(
+        model=model,
+        settings=training,
+        num_classes=job.num_classes,
+        class_weights=None if weights is None else torch.from_numpy(weights).to(fabric.device),
+        device=fabric.device,
+        autocast=fabric.autocast,
+        processes=fabric.world_size,
+    )
+    learner = METHODS[training.method.name](context)
+    averaged = None
+    if training.ema_decay is not None:
+        average = get_ema_multi_avg_fn(training.ema_decay)  # type: ignore[no-untyped-call]
+        averaged = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+    return learner, averaged
+
+
+def _steps(
+    job: TrainingJob,
+    fabric: Fabric,
+    learner: Learner,
+    averaged: AveragedModel | None,
+    samplers: tuple[PatchSampler, PatchSampler | None],
+    start: int,
+) -> Iterator[tuple[int, dict[str, float], float]]:
+    """Yield (steps done, losses, patches per second) after every step."""
+    settings = job.recipe.training
+    options = {"rank": fabric.global_rank, "processes": fabric.world_size, "threads": job.loader_threads}
+    source = batches(samplers[0], start, settings.iterations, **options)
+    target = batches(samplers[1], start, settings.iterations, **options) if samplers[1] else repeat(None)
+    learner.model.train()
+    clock = time.perf_counter()
+    rate = 0.0
+    for step, (sample, other) in enumerate(zip(source, target, strict=False), start):
+        torch.manual_seed(job.seed * 1_000_003 + step)  # random layers: a function of the step, like the patches
+        batch = to_batch(sample, fabric.device)
+        losses = learner.step(batch, to_batch(other, fabric.device) if other is not None else None)
+        values = {name: float(value) for name, value in losses.items()}
+        if not isfinite(values["loss"]):
+            raise TrainingError(
+                f"the loss is not finite at step {step + 1} ({', '.join(f'{k} {v}' for k, v in values.items())}); lower "
+                f"training.optimiser.lr (now {learner.learning_rate():.2g}) or set gradient_clip"
+            )
+        if averaged is not None:
+            averaged.update_parameters(learner.model)
+        now = time.perf_counter()
+        speed = settings.sampling.batch_size / max(now - clock, 1e-9)
+        rate = speed if not rate else 0.9 * rate + 0.1 * speed
+        clock = now
+        yield step + 1, values, rate
+
+
+def _weights(learner: Learner, averaged: AveragedModel | None) -> dict[str, Tensor]:
+    model = learner.model if averaged is None else averaged.module
+    return dict(model.state_dict())

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+
+from c2seg.data import Normaliser, SceneReader, city_statistics, open_city
+from c2seg.data.layouts import open_labelled_city
+from c2seg.errors import ModelFileError, TrainingError
+from c2seg.forest import FeatureSpec, Forest, features, fit_forest, halo_px
+from c2seg.forest.features import fit_projections
+from c2seg.forest.fit import Source
+from c2seg.recipes.schema import ForestModel
+from c2seg.types import Window
+
+SPEC = FeatureSpec((3, 5), (7,), {})
+
+
+def direct(bands: np.ndarray, valid: np.ndarray, spec: FeatureSpec) -> np.ndarray:
+    """Compute the features pixel by pixel."""
+    channels, height, width = bands.shape
+    out = []
+    for size, kind in [(s, "mean") for s in spec.mean_px] + [(s, "std") for s in spec.std_px]:
+        for c in range(channels):
+            plane = np.zeros((height, width))
+            for i in range(height):
+                for j in range(width):
+                    rows = slice(max(0, i - size // 2), i + size // 2 + 1)
+                    cols = slice(max(0, j - size // 2), j + size // 2 + 1)
+                    found = bands[c, rows, cols][valid[rows, cols]].astype(np.float64)
+                    if found.size:
+                        plane[i, j] = found.mean() if kind == "mean" else found.std()
+            out.append(plane)
+    return np.concatenate([bands, np.stack(out)])
+
+
+def test_features_equal_the_direct_computation():
+    rng = np.random.default_rng(0)
+    halo = halo_px(SPEC)
+    assert halo == 3
+    valid = rng.random((16, 18)) < 0.8
+    bands = (rng.standard_normal((2, 16, 18)) * valid).astype(np.float32)
+    found = features({"a": bands[:1], "b": bands[1:]}, valid, SPEC, ("a", "b"))
+    inner = (slice(None), slice(halo, -halo), slice(halo, -halo))
+    expected = direct(bands, valid, SPEC)[inner]
+    usable = valid[halo:-halo, halo:-halo]
+    np.testing.assert_allclose(found[:, usable], expected[:, usable], atol=1e-5)
+
+
+def test_features_by_window_equal_those_of_the_whole(make_city):
+    city = open_city(make_city(hsi_ratio=3, valid=True))
+    names = city.modality_names
+    reader = SceneReader(city.scenes[0], names, Normaliser.fit("per_city", city_statistics(city, names)))
+    halo = halo_px(SPEC)
+    whole = features(*reader(city.scenes[0].grid.window.expand(halo)), SPEC, names)
+    part = Window(11, 20, 30, 25)
+    found = features(*reader(part.expand(halo)), SPEC, names)
+    np.testing.assert_allclose(found, whole[:, part.row : part.row_end, part.col : part.col_end], atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    rng = np.random.default_rng(0)
+    samples = rng.standard_normal((400, 5)).astype(np.float32)
+    targets = np.array([0, 2, 3])[(samples[:, 0] > 0).astype(int) + (samples[:, 1] > 0.5)]
+    return RandomForestClassifier(7, random_state=0).fit(samples, targets), samples
+
+
+def test_trees_survive_storage_without_pickle(fitted):
+    estimator, samples = fitted
+    forest = Forest.of(estimator)
+    expected = np.zeros((400, 4))
+    expected[:, [0, 2, 3]] = estimator.predict_proba(samples)
+    np.testing.assert_allclose(forest.predict(samples, 4), expected, atol=1e-6)
+    stored = Forest.from_tensors(forest.tensors(), 5, 4)
+    np.testing.assert_allclose(stored.predict(samples, 4), expected, atol=1e-6)
+    again = Forest.from_tensors(stored.tensors(), 5, 4)
+    np.testing.assert_array_equal(again.predict(samples, 4), stored.predict(samples, 4))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("left", 10**6),
+        ("right", -7),
+        ("feature", 5),
+        ("feature", -9),
+        ("classes", 4),
+        ("node_count", -1),
+        ("value", np.nan),
+    ],
+)
+def test_damaged_trees_are_refused(fitted, name, value):
+    tensors = {k: v.copy() for k, v in Forest.of(fitted[0]).tensors().items()}
+    tensors[name].flat[0] = value
+    with pytest.raises(ModelFileError, match="damaged"):
+        Forest.from_tensors(tensors, 5, 4)
+
+
+def test_missing_arrays_are_named(fitted):
+    tensors = Forest.of(fitted[0]).tensors()
+    del tensors["threshold"]
+    with pytest.raises(ModelFileError, match="threshold"):
+        Forest.from_tensors(tensors, 5, 4)
+
+
+def source_of(path) -> Source:
+    city = open_labelled_city(path)
+    names = city.images.modality_names
+    return Source(city, Normaliser.fit("per_city", city_statistics(city.images, names)))
+
+
+def test_one_class_cannot_be_learnt(make_city):
+    path = make_city()
+    import rasterio
+
+    with rasterio.open(path / "label.tif", "r+") as dataset:
+        dataset.write(np.full((1, 70, 91), 3, np.uint8))
+    with pytest.raises(TrainingError, match="1 class has"):
+        fit_forest([source_of(path)], ("msi",), ForestModel(trees=2), SPEC, 0)
+
+
+def test_many_bands_are_projected_on_components_of_the_source(make_city):
+    city = open_city(make_city(seed=3))
+    names = ("msi", "hsi")
+    normaliser = Normaliser.fit("source", city_statistics(city, names))
+    found = fit_projections([(city, normaliser)], names, ForestModel(max_bands=5))
+    assert set(found) == {"hsi"}
+    assert found["hsi"].shape == (5, 6)
+    np.testing.assert_allclose(found["hsi"] @ found["hsi"].T, np.eye(5), atol=1e-5)
+    pixels = SceneReader(city.scenes[0], ["hsi"], normaliser)(city.scenes[0].grid.window)[0]["hsi"].reshape(6, -1)
+    spread = (found["hsi"] @ pixels).std(axis=1)
+    assert (np.diff(spread) <= 1e-6).all()

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+
+from c2seg.errors import RecipeError
+from c2seg.recipes import load_recipe, presets, recipe_from_dict, recipe_names
+
+
+@pytest.mark.parametrize(("name", "preset"), [(n, p) for n in recipe_names() for p in presets(n)])
+def test_every_shipped_recipe_and_preset_is_valid(name, preset):
+    recipe = load_recipe(name, preset)
+    assert recipe.name == name
+    assert recipe.description
+    assert recipe_from_dict(recipe.model_dump(mode="json"), name) == recipe
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_has_the_common_presets(name):
+    assert set(presets(name)) >= {"tiny", "small", "paper-ab", "paper-bw"}
+
+
+def test_a_preset_keeps_the_structure():
+    for name in recipe_names():
+        models = {load_recipe(name, preset).model.name for preset in presets(name)}
+        methods = {load_recipe(name, preset).training.method.name for preset in presets(name)}
+        assert len(models) == len(methods) == 1
+
+
+def test_overrides_lie_over_presets():
+    recipe = load_recipe("unet", "tiny", ["training.optimiser.lr=0.5", "model.widths=[4, 8]"])
+    assert recipe.training.optimiser.lr == 0.5
+    assert recipe.model.widths == (4, 8)
+    assert recipe.training.iterations == 600
+
+
+def test_naming_another_model_starts_from_its_defaults():
+    assert load_recipe("forest", "tiny", ["model.name=unet"]).model.widths == (64, 128, 256, 512, 1024)
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "override", "words"),
+    [
+        ("forst", None, (), ["unknown recipe 'forst'", "Did you mean 'forest'", "unet"]),
+        ("forest", "huge", (), ["unknown preset 'huge'", "paper-ab, paper-bw, small, tiny"]),
+        ("unet", None, ["training.optimizer.lr=1"], ["unknown key 'optimizer'", "optimiser"]),
+        ("unet", None, ["model.width=1"], ["unknown key 'width'", "widths"]),
+        ("unet", None, ["model.name=vit"], ["model", "forest", "unet"]),
+        ("unet", None, ["training.iterations=-1"], ["training.iterations", "greater than or equal to 1"]),
+        ("unet", None, ["training.loss.cross_entropy=0"], ["at least one of"]),
+        ("forest", None, ["model.mean_px=[4]"], ["must be odd"]),
+        ("forest", None, ["validation.folds=1"], ["at least 2"]),
+        ("forest", None, ["nonsense"], ["key.path=value"]),
+        ("forest", None, ["a.b=[1"], ["not valid YAML"]),
+        ("missing.yaml", None, (), ["cannot read the recipe missing.yaml"]),
+    ],
+)
+def test_mistakes_are_named(name, preset, override, words):
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(name, preset, override)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_a_recipe_from_a_file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\nmodel: {name: forest, trees: 3}\n")
+    assert load_recipe(str(path)).model.trees == 3
+    path.write_text("[1, 2]")
+    with pytest.raises(RecipeError, match="must be a mapping"):
+        load_recipe(str(path))

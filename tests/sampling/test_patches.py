@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from c2seg.data import BlockFolds, Normaliser, city_statistics, open_city
+from c2seg.data.layouts import open_labelled_city
+from c2seg.errors import TrainingError
+from c2seg.recipes.schema import Augmentation, Sampling
+from c2seg.sampling import BandUnits, PatchSampler, augment_geometry, augment_radiometry, training_scenes
+from c2seg.train.loader import batches
+
+NAMES = ("msi", "sar", "hsi")
+PLAIN = Augmentation(flips=False, rotations=False)
+
+
+def scenes_of(path, **options):
+    labelled = open_labelled_city(path)
+    statistics = city_statistics(labelled.images, NAMES)
+    normaliser = Normaliser.fit("per_city", statistics)
+    units = BandUnits.of(normaliser, statistics)
+    return training_scenes(labelled.images, NAMES, normaliser, units, labelled, **options)
+
+
+def sampler_of(scenes, *, seed=0, augment=PLAIN, **sampling):
+    settings = Sampling(**({"patch_px": 16, "batch_size": 6} | sampling))
+    return PatchSampler(scenes, settings, augment, seed, 13)
+
+
+def test_a_step_is_a_function_of_seed_and_step(make_city):
+    scenes = scenes_of(make_city(hsi_ratio=3))
+    rich = Augmentation(gain_std=0.1, offset_std=0.1, noise_std=0.1)
+    first, second = sampler_of(scenes, augment=rich), sampler_of(scenes, augment=rich)
+    second.draw(3)  # what was drawn before does not matter
+    assert first.draw(7) == second.draw(7)
+    assert first.draw(7) != first.draw(8)
+    assert first.draw(7) != sampler_of(scenes, augment=rich, seed=1).draw(7)
+    a, b = first.load(first.draw(7)), second.load(second.draw(7))
+    for name in NAMES:
+        np.testing.assert_array_equal(a.patch[name], b.patch[name])
+    np.testing.assert_array_equal(a.targets, b.targets)
+
+
+def test_loader_threads_change_nothing(make_city):
+    sampler = sampler_of(scenes_of(make_city()), augment=Augmentation(noise_std=0.2))
+    expected = list(batches(sampler, 2, 9, threads=0))
+    for threads in (1, 3):
+        found = list(batches(sampler, 2, 9, threads=threads))
+        assert len(found) == len(expected) == 7
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(a.patch["msi"], b.patch["msi"])
+            np.testing.assert_array_equal(a.targets, b.targets)
+
+
+def test_processes_share_a_batch(make_city):
+    sampler = sampler_of(scenes_of(make_city()))
+    (whole,) = batches(sampler, 4, 5, threads=0)
+    parts = [next(batches(sampler, 4, 5, rank=r, processes=2, threads=0)) for r in range(2)]
+    np.testing.assert_array_equal(whole.patch["sar"][0::2], parts[0].patch["sar"])
+    np.testing.assert_array_equal(whole.patch["sar"][1::2], parts[1].patch["sar"])
+
+
+def test_balanced_draws_visit_classes_evenly_and_hold_them(make_city):
+    path = make_city(height=120, width=150)
+    scenes = scenes_of(path)
+    # Make one class rare: 12 pixels.
+    scenes[0].targets[scenes[0].targets == 9] = 255
+    scenes[0].targets[40:43, 60:64] = 9
+    sampler = sampler_of(scenes, balanced=1.0)
+    hits = 0
+    for step in range(100):
+        sample = sampler.load(sampler.draw(step))
+        hits += sum(bool((target == 9).any()) for target in sample.targets)
+    assert hits > 600 / 3 * 0.8
+
+
+def test_the_balanced_share_is_exact(make_city):
+    scenes = scenes_of(make_city(height=300, width=300))
+    scenes[0].targets[:] = 255
+    scenes[0].targets[5, 5] = 0
+    sampler = sampler_of(scenes, balanced=0.5, batch_size=4)
+    for step in range(5):
+        holding = [(t == 0).any() for t in sampler.load(sampler.draw(step)).targets]
+        assert holding[:2] == [True, True]
+
+
+def test_patches_and_targets_stay_aligned(make_city):
+    """The class can be read off the first band's sign, whatever the flips and turns."""
+    scenes = scenes_of(make_city())
+    sampler = sampler_of(scenes, augment=Augmentation())
+    for step in range(10):
+        sample = sampler.load(sampler.draw(step))
+        band, target = sample.patch["msi"][:, 0], sample.targets
+        assert band[target == 0].mean() < -0.3 < 0.3 < band[target == 9].mean()
+    turns = {draw.turns for step in range(10) for draw in sampler.draw(step)}
+    flips = {draw.flip for step in range(10) for draw in sampler.draw(step)}
+    assert turns == {0, 1, 2, 3}
+    assert flips == {True, False}
+
+
+def test_invalid_pixels_are_0_and_never_targets(make_city):
+    scenes = scenes_of(make_city(valid=True))
+    augment = Augmentation(gain_std=0.5, offset_std=0.5, noise_std=0.5)
+    sampler = sampler_of(scenes, augment=augment, balanced=0.0)
+    seen = 0
+    for step in range(20):
+        sample = sampler.load(sampler.draw(step))
+        seen += int((~sample.valid).sum())
+        for values in sample.patch.values():
+            assert (values[np.broadcast_to(~sample.valid[:, None], values.shape)] == 0).all()
+        assert (sample.targets[~sample.valid] == 255).all()
+    assert seen
+
+
+def test_a_patch_larger_than_the_city_is_padded_as_invalid(make_city):
+    sampler = sampler_of(scenes_of(make_city(height=20, width=30)), patch_px=40)
+    sample = sampler.load(sampler.draw(0))
+    assert sample.valid.shape == (6, 40, 40)
+    assert (sample.valid.sum(axis=(1, 2)) == 600).all()
+
+
+def test_held_out_blocks_teach_nothing(make_city):
+    path = make_city()
+    folds = (BlockFolds(4, 16, 3),)
+    (scene,) = scenes_of(path, folds=folds, held_out=2)
+    window = scene.reader.scene.grid.window
+    assert (scene.targets[folds[0].fold(window) == 2] == 255).all()
+    assert (scene.targets != 255).any()
+    np.testing.assert_array_equal(scene.targets != 255, folds[0].training(window, 2))
+
+
+def test_geometry_is_one_to_one():
+    array = np.arange(9).reshape(1, 3, 3)
+    views = {augment_geometry(array, turns, flip).tobytes() for turns in range(4) for flip in (False, True)}
+    assert len(views) == 8
+
+
+def test_radiometry_is_in_units_of_the_band(make_city):
+    """The same changes under every normalisation: standardised afterwards, they are equal."""
+    city = open_city(make_city())
+    statistics = city_statistics(city, NAMES)
+    window = city.scenes[0].grid.window
+    valid = np.ones((70, 91), bool)
+    settings = Augmentation(gain_std=0.2, offset_std=0.3, noise_std=0.1)
+    standard = Normaliser.fit("source", statistics)
+    results = {}
+    for kind in ("source", "none", "minmax"):
+        normaliser = Normaliser.fit(kind, statistics)
+        units = BandUnits.of(normaliser, statistics)
+        patch = {n: normaliser.apply(n, city.scenes[0].read(n, window)[0], valid) for n in NAMES}
+        changed = augment_radiometry(patch, valid, units, settings, np.random.default_rng(0))
+        results[kind] = {
+            n: standard.apply(n, v / normaliser.factor[n][:, None, None] + normaliser.shift[n][:, None, None], valid)
+            for n, v in changed.items()
+        }
+    for name in NAMES:
+        np.testing.assert_allclose(results["none"][name], results["source"][name], atol=2e-3)
+        np.testing.assert_allclose(results["minmax"][name], results["source"][name], atol=2e-3)
+        assert results["source"][name].std() > 0.5
+
+
+def test_nothing_to_learn_is_said(make_city):
+    scenes = scenes_of(make_city())
+    scenes[0].targets[:] = 255
+    with pytest.raises(TrainingError, match="no valid pixel of the training cities carries a class"):
+        sampler_of(scenes)
+    scenes[0].valid[:] = False
+    with pytest.raises(TrainingError, match="no pixel of the training cities is valid"):
+        sampler_of(scenes)

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from c2seg.api import fit
+from c2seg.errors import InputError, TrainingError
+from c2seg.modelfile import load_model
+from c2seg.recipes import load_recipe
+
+STEPS = 24
+SMALL = [
+    "model.widths=[4, 8]", f"training.iterations={STEPS}", "training.checkpoint_every=5", "model.dropout=0.2",
+    "training.sampling={patch_px: 16, batch_size: 4}", "training.optimiser.lr=0.01", "prediction.window_px=64",
+    "training.augment.noise_std=0.1",
+]  # fmt: skip
+
+
+def recipe(*more: str):
+    return load_recipe("unet", "tiny", [*SMALL, *more])
+
+
+def tensors(run: Path) -> dict[str, np.ndarray]:
+    return dict(load_model(run / "model.safetensors").tensors)
+
+
+def assert_same(first: Path, second: Path) -> None:
+    a, b = tensors(first), tensors(second)
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def stopping_at(step: int):
+    """Return bars that send this process SIGTERM when training reports a step."""
+
+    def bars(label: str):
+        def show(done, total, text=""):
+            if label == "training" and done == step:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        return show
+
+    return bars
+
+
+@pytest.fixture
+def cities(make_city):
+    return make_city("source", seed=1), make_city("target", seed=2, label=False)
+
+
+def test_the_loss_falls_and_the_map_is_right(cities, tmp_path):
+    run = tmp_path / "run"
+    fit(recipe("training.iterations=120"), [cities[0]], run, target=cities[1])
+    rows = np.genfromtxt(run / "curves.csv", delimiter=",", names=True)
+    assert rows["step"].tolist() == list(range(10, 121, 10))
+    assert rows["loss"][-1] < 0.7 * rows["loss"][0]
+    assert {"seconds", "learning_rate", "patches_per_second", "cross_entropy"} <= set(rows.dtype.names)
+
+
+@pytest.mark.parametrize("step", [10, 20])
+def test_a_clean_stop_and_resume_give_the_same_bits(cities, tmp_path, step):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    fit(recipe(), [cities[0]], whole)
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipe(), [cities[0]], stopped, bars=stopping_at(step))
+    assert not (stopped / "model.safetensors").exists()
+    fit(recipe(), [cities[0]], stopped, resume=True)
+    assert_same(whole, stopped)
+    steps = [line.split(",")[0] for line in (stopped / "curves.csv").read_text().splitlines()]
+    assert steps == ["step", "10", "20", "24"]
+
+
+def test_resume_refuses_another_run(cities, tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipe(), [cities[0]], run, bars=stopping_at(10))
+    with pytest.raises(InputError, match="seed was 0, now 1"):
+        fit(recipe(), [cities[0]], run, resume=True, seed=1)
+    with pytest.raises(InputError, match="recipe was"):
+        fit(recipe("training.optimiser.lr=0.02"), [cities[0]], run, resume=True)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        with pytest.raises(InputError, match="threads was"):
+            fit(recipe(), [cities[0]], run, resume=True)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def command(city: Path, run: Path, *options: str) -> list[str]:
+    sets = [part for text in [*SMALL, "training.iterations=60"] for part in ("--set", text)]
+    return [
+        sys.executable, "-m", "c2seg", "fit", "unet", "--source", str(city), "--out", str(run), "--quiet", *sets, *options
+    ]  # fmt: skip
+
+
+def test_sigkill_and_resume_give_the_same_bits(cities, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(command(cities[0], whole), check=True, capture_output=True)
+    state = killed / "state.pt"
+    for _ in range(2):
+        before = state.stat().st_mtime_ns if state.exists() else 0
+        process = subprocess.Popen(command(cities[0], killed, "--resume"), stderr=subprocess.PIPE)
+        # Kill a moment after a state was written: somewhere within the steps that follow.
+        while process.poll() is None and (not state.exists() or state.stat().st_mtime_ns == before):
+            time.sleep(0.002)
+        process.kill()
+        process.communicate()
+    assert state.exists()
+    subprocess.run(command(cities[0], killed, "--resume"), check=True, capture_output=True)
+    assert_same(whole, killed)
+
+
+def test_two_processes_equal_one_without_batch_norm(cities, tmp_path):
+    options = ["--set", "model.norm=group", "--set", "model.dropout=0", "--set", "training.iterations=12"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    one, two = tmp_path / "one", tmp_path / "two"
+    subprocess.run(command(cities[0], one, *options), check=True, capture_output=True, env=environment)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    subprocess.run(
+        [*launch, *command(cities[0], two, *options)[2:]], check=True, capture_output=True, env=environment, timeout=240
+    )
+    a, b = tensors(one), tensors(two)
+    for name in a:
+        np.testing.assert_allclose(a[name], b[name], rtol=2e-4, atol=2e-5, err_msg=name)
+
+
+def test_folds_score_every_labelled_pixel_once(cities, tmp_path):
+    result = fit(recipe("validation.folds=2", "validation.guard_px=2"), [cities[0]], tmp_path / "run")
+    assert result.validation["scores"]["pixels"] == 70 * 91
+
+
+def test_a_loss_that_is_not_finite_is_one_clear_line(cities, tmp_path):
+    with pytest.raises(TrainingError, match=r"not finite at step \d+.*lower training.optimiser.lr"):
+        fit(
+            recipe(
+                "training.optimiser={name: sgd, lr: 1.0e+30, gradient_clip: null}", "training.schedule.name=constant"
+            ),
+            [cities[0]],
+            tmp_path / "run",
+        )
+
+
+def test_patches_must_fit_the_stride(cities, tmp_path):
+    with pytest.raises(InputError, match=r"patch_px \(18\) must be a multiple of 4"):
+        fit(recipe("training.sampling.patch_px=18", "model.widths=[4, 4, 4]"), [cities[0]], tmp_path / "run")
+
+
+def test_absent_modalities_are_named(make_city, tmp_path):
+    from c2seg.errors import DataError
+
+    city = make_city("few", modalities=("msi",))
+    with pytest.raises(DataError, match=r"unknown modality 'sar'.*Valid: msi"):
+        fit(recipe("inputs=[msi, sar]"), [city], tmp_path / "run")
+
+
+def test_bfloat16_and_every_loss_and_schedule_train(cities, tmp_path):
+    for index, options in enumerate(
+        [
+            ["training.precision=bf16", "training.schedule={name: cosine, warmup: 0.2}"],
+            ["training.loss={cross_entropy: 0, focal: 1, dice: 0.5}", "training.schedule.name=poly"],
+            [
+                "training.loss={class_weights: inverse_sqrt}",
+                "training.optimiser={name: sgd, lr: 0.01}",
+                "training.ema_decay=null",
+            ],
+        ]
+    ):
+        fit(recipe("training.iterations=4", *options), [cities[0]], tmp_path / str(index))
