@@ -1,0 +1,27 @@
+"""Reference labels from OpenStreetMap: an extract, a rule table and a grid make a label raster.
+
+The data are (c) OpenStreetMap contributors under the ODbL; rasters made of them carry that attribution.
+"""
+
+from __future__ import annotations
+
+from c2seg.labels.build import Labels, make_labels
+from c2seg.labels.grids import grid_from_bounds, grid_like
+from c2seg.labels.report import build_report, format_report
+from c2seg.labels.rules import Rule, RuleTable, Switch, default_rules_text, load_rules
+from c2seg.labels.writing import write_labels
+
+__all__ = [
+    "Labels",
+    "Rule",
+    "RuleTable",
+    "Switch",
+    "build_report",
+    "default_rules_text",
+    "format_report",
+    "grid_from_bounds",
+    "grid_like",
+    "load_rules",
+    "make_labels",
+    "write_labels",
+]

@@ -1,0 +1,313 @@
+"""Read what a rule table wants from an OpenStreetMap extract, streaming, with osmium's assembly of areas.
+
+Geometries are in degrees (lon, lat; EPSG:4326) and cut to the requested box. What cannot be assembled is kept by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from math import cos, radians
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+
+from c2seg.errors import DataError
+from c2seg.labels.rules import RuleTable
+from c2seg.progress import Progress, no_progress
+
+__all__ = ["METRES_PER_DEGREE", "Box", "Coverage", "Extract", "Skipped", "degrees_of", "read_coverage", "read_extract"]
+
+Box = tuple[float, float, float, float]  # west, south, east, north in degrees
+
+_CHUNK = 20_000
+METRES_PER_DEGREE = 111_195.0  # on a sphere of 6371 km
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What an extract covers, whence this is known (``header`` or ``nodes``), and its data's date if it says."""
+
+    box: Box
+    source: str
+    timestamp: str
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An area that could not be assembled: its id (``relation 1234``), the rule it fell under, and the reason."""
+
+    osm_id: str
+    rule: str
+    reason: str
+
+
+@dataclass
+class Extract:
+    """What an extract holds for a rule table inside a box.
+
+    ``geometries`` [N] are polygons, or lines still to be widened; ``rules`` int16 [N] index the table's rules;
+    ``areas_m2`` [N] is the whole area of a polygon (before the cut, on a sphere; 0 for lines), which orders polygons
+    of one priority whatever box was asked for. ``coastlines`` are float [n, 2] with the land on their left.
+    """
+
+    geometries: np.ndarray
+    rules: np.ndarray
+    areas_m2: np.ndarray
+    coastlines: list[np.ndarray] = field(default_factory=list)
+    unmatched: dict[str, tuple[int, float]] = field(default_factory=dict)
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+def read_coverage(path: Path) -> Coverage:
+    """Return the box that an extract's header gives; without one, the box around its nodes.
+
+    Raises DataError for a file that is missing, not OpenStreetMap data, damaged, or without nodes.
+    """
+    import osmium
+
+    if not path.is_file():
+        raise DataError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
+    with _Reading(path):
+        header = osmium.FileProcessor(str(path)).header
+        timestamp = header.get("osmosis_replication_timestamp") or header.get("timestamp") or ""
+        box = header.box()
+        if box.valid() and box.size() > 0:
+            low, high = box.bottom_left, box.top_right
+            return Coverage((low.lon, low.lat, high.lon, high.lat), "header", timestamp)
+        west, south, east, north = np.inf, np.inf, -np.inf, -np.inf
+        nodes: Iterator[Any] = iter(osmium.FileProcessor(str(path), osmium.osm.NODE))
+        for node in nodes:
+            if node.location.valid():
+                west, east = min(west, node.lon), max(east, node.lon)
+                south, north = min(south, node.lat), max(north, node.lat)
+    if not (west < east and south < north):
+        raise DataError(f"{path} holds no nodes, so it covers nothing; extract the city again")
+    return Coverage((west, south, east, north), "nodes", timestamp)
+
+
+def read_extract(path: Path, table: RuleTable, box: Box, *, progress: Progress = no_progress) -> Extract:
+    """Read an extract's features that the rules take and that touch ``box``.
+
+    The box should exceed the wanted area by the widest line. Raises DataError as ``read_coverage`` does.
+    """
+    reader = _FeatureReader(table, box)
+    with _Reading(path):
+        for feature in _features(path, progress):
+            reader.take(feature)
+        reader.flush()
+        skipped = _explain(path, reader.expected, table, box)
+    if not reader.ways:
+        raise DataError(f"{path} holds no ways: it is truncated or not an extract of a region; extract the city again")
+    return Extract(
+        _joined(reader.geometries, object), _joined(reader.rules, np.int16), _joined(reader.areas, np.float64),
+        reader.coastlines, reader.unmatched, skipped,
+    )  # fmt: skip
+
+
+class _Reading:
+    """Turn osmium's errors into one line that names the file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, RuntimeError):
+            reason = " ".join(str(error).split())
+            raise DataError(
+                f"cannot read {self.path} as OpenStreetMap data: {reason}; it is truncated, damaged or of another "
+                "format (.osm.pbf, .osm, .osm.gz and .osm.bz2 are read)"
+            ) from error
+
+
+def _features(path: Path, progress: Progress) -> Iterator[Any]:
+    """Yield ways, areas and relations; nodes stay inside osmium."""
+    import osmium
+
+    kinds = osmium.osm.WAY | osmium.osm.RELATION | osmium.osm.AREA
+    reader = osmium.FileProcessor(str(path)).with_areas().with_filter(osmium.filter.EntityFilter(kinds))
+    for number, feature in enumerate(reader):
+        if number % _CHUNK == 0:
+            progress(0, 1, f"{number} features read")  # osmium does not tell how much is left
+        yield feature
+
+
+class _FeatureReader:
+    """Collect features in chunks; each chunk is cut to the box before the next one is read."""
+
+    def __init__(self, table: RuleTable, box: Box) -> None:
+        import osmium
+
+        self.table, self.box = table, box
+        self.wkb = osmium.geom.WKBFactory()
+        self.geometries: list[np.ndarray] = []
+        self.rules: list[np.ndarray] = []
+        self.areas: list[np.ndarray] = []
+        self.coastlines: list[np.ndarray] = []
+        self.unmatched: dict[str, tuple[int, float]] = {}
+        self.expected: dict[tuple[str, int], int] = {}  # areas that osmium still owes us
+        self.assembled: set[tuple[str, int]] = set()
+        self.ways = 0
+        self._polygons: list[tuple[str, int, str]] = []
+        self._lines: list[tuple[np.ndarray, int]] = []
+
+    def take(self, feature: Any) -> None:
+        if feature.is_area():
+            self._take_area(feature)
+        elif feature.is_way():
+            self._take_way(feature)
+        elif feature.tags.get("type") in ("multipolygon", "boundary"):
+            self._expect("relation", feature, from_way=False)
+        if len(self._polygons) + len(self._lines) >= _CHUNK:
+            self.flush()
+
+    def _expect(self, kind: str, feature: Any, *, from_way: bool) -> None:
+        tags = feature.tags
+        if tags.get("area") != "no" and any(key in self.table.keys for key, _ in tags):
+            rule = self.table.match_area(tags, from_way=from_way)
+            owed = (kind, feature.id)  # areas come after their way, but before their relation
+            if rule is not None and owed not in self.assembled and not self.table.is_excluded(tags):
+                self.expected[owed] = rule
+
+    def _take_way(self, way: Any) -> None:
+        self.ways += 1
+        tags = way.tags
+        if not len(tags):
+            return
+        closed = len(way.nodes) > 3 and way.is_closed()
+        if tags.get("natural") == "coastline":
+            self.coastlines += _runs(way)
+        rule = self.table.match_line(tags, closed=closed)
+        if rule is not None and not self.table.is_excluded(tags):
+            self._lines += [(run, rule) for run in _runs(way)]
+        elif closed:
+            self._expect("way", way, from_way=True)
+
+    def _take_area(self, area: Any) -> None:
+        tags = area.tags
+        surely = not area.from_way() or tags.get("area") == "yes"
+        keys = self.table.keys if surely else self.table.area_keys
+        named = next(
+            (f"{key}={value}" for key, value in tags if key in keys and value not in ("no", "coastline")), None
+        )
+        if named is None or self.table.is_excluded(tags):
+            return
+        rule = self.table.match_area(tags, from_way=area.from_way())
+        if rule is None and not surely and self.table.match_line(tags, closed=True) is not None:
+            return  # a loop of a railway encloses no railway
+        try:
+            wkb = self.wkb.create_multipolygon(area)
+        except RuntimeError:  # osmium marks what it could not assemble by an area without rings
+            return
+        owed = ("way" if area.from_way() else "relation", area.orig_id())
+        if not area.from_way():
+            self.assembled.add(owed)
+        self.expected.pop(owed, None)
+        self._polygons.append((wkb, -1 if rule is None else rule, named))
+
+    def flush(self) -> None:
+        """Cut the collected features to the box and keep what is left."""
+        polygons = shapely.from_wkb([wkb for wkb, _, _ in self._polygons])
+        rules = np.array([rule for _, rule, _ in self._polygons], np.int16)
+        areas = shapely.area(polygons) * _square_metres(polygons)
+        cut = _cut(polygons, self.box)
+        kept = ~shapely.is_empty(cut)
+        for i in np.flatnonzero(kept & (rules < 0)):
+            tag = self._polygons[i][2]
+            count, area = self.unmatched.get(tag, (0, 0.0))
+            self.unmatched[tag] = count + 1, area + float(shapely.area(cut[i]) * _square_metres(cut[i]))
+        kept &= rules >= 0
+        lines = shapely.linestrings(
+            np.concatenate([run for run, _ in self._lines]) if self._lines else np.empty((0, 2)),
+            indices=np.repeat(np.arange(len(self._lines)), [len(run) for run, _ in self._lines]),
+        )
+        line_rules = np.array([rule for _, rule in self._lines], np.int16)
+        cut_lines = _cut(lines, self.box)
+        near = ~shapely.is_empty(cut_lines)
+        self.geometries += [cut[kept], cut_lines[near]]
+        self.rules += [rules[kept], line_rules[near]]
+        self.areas += [areas[kept], np.zeros(int(near.sum()))]
+        self._polygons, self._lines = [], []
+
+
+def _runs(way: Any) -> list[np.ndarray]:
+    """Return the parts of a way whose nodes are in the file, as lon, lat [n, 2] each: extracts cut at nodes lack some."""
+    runs = []
+    for present, nodes in groupby(way.nodes, key=lambda node: node.location.valid()):
+        if present:
+            points = np.array([(node.lon, node.lat) for node in nodes])
+            points = points[np.append(True, np.any(np.diff(points, axis=0) != 0, axis=1))]
+            if len(points) > 1:
+                runs.append(points)
+    return runs
+
+
+def _cut(geometries: np.ndarray, box: Box) -> np.ndarray:
+    """Cut geometries to a box; those inside stay as they are."""
+    west, south, east, north = box
+    bounds = shapely.bounds(geometries).reshape(-1, 4)
+    inside = (bounds[:, 0] >= west) & (bounds[:, 1] >= south) & (bounds[:, 2] <= east) & (bounds[:, 3] <= north)
+    out = np.asarray(geometries, object).copy()
+    if not inside.all():
+        out[~inside] = shapely.clip_by_rect(out[~inside], *box)
+    return out
+
+
+def _square_metres(polygons: Any) -> Any:
+    """Return the square metres of a square degree at each polygon's middle latitude."""
+    bounds = shapely.bounds(polygons)
+    return METRES_PER_DEGREE**2 * np.cos(np.radians((bounds[..., 1] + bounds[..., 3]) / 2))
+
+
+def _explain(path: Path, expected: dict[tuple[str, int], int], table: RuleTable, box: Box) -> list[Skipped]:
+    """Say of each area that was not assembled whether parts of it are missing from the file, or it is broken.
+
+    Broken ones that lie outside the box are left out; of incomplete ones nobody can tell where they lie.
+    """
+    import osmium
+
+    if not expected:
+        return []
+    members = {number: [number] for kind, number in expected if kind == "way"}
+    relations = [number for kind, number in expected if kind == "relation"]
+    of_relation: dict[int, list[int]] = {}
+    if relations:
+        only = osmium.filter.IdFilter(relations)
+        found: Iterator[Any] = iter(osmium.FileProcessor(str(path), osmium.osm.RELATION).with_filter(only))
+        for relation in found:
+            of_relation[relation.id] = [member.ref for member in relation.members if member.type == "w"]
+    wanted = set(members).union(*of_relation.values())
+    reader = osmium.FileProcessor(str(path)).with_locations()
+    reader.with_filter(osmium.filter.EntityFilter(osmium.osm.WAY)).with_filter(osmium.filter.IdFilter(wanted))
+    ways: Iterator[Any] = iter(reader)
+    whole = {
+        way.id: shapely.MultiPoint([(node.lon, node.lat) for node in way.nodes])
+        for way in ways
+        if all(node.location.valid() for node in way.nodes)
+    }
+    out = []
+    for (kind, number), rule in sorted(expected.items()):
+        parts = members[number] if kind == "way" else of_relation.get(number, [])
+        if not whole.keys() >= set(parts):
+            reason = "incomplete: parts of it are not in the file"
+        elif shapely.box(*shapely.total_bounds([whole[part] for part in parts])).intersects(shapely.box(*box)):
+            reason = "rings cross or do not close"
+        else:
+            continue
+        out.append(Skipped(f"{kind} {number}", table.rules[rule].name, reason))
+    return out
+
+
+def _joined(parts: list[np.ndarray], dtype: Any) -> np.ndarray:
+    return np.concatenate(parts).astype(dtype) if parts else np.empty(0, dtype)
+
+
+def degrees_of(metres: float, latitude: float) -> tuple[float, float]:
+    """Return how many degrees of longitude and latitude a distance is."""
+    return metres / (METRES_PER_DEGREE * max(0.01, cos(radians(latitude)))), metres / METRES_PER_DEGREE

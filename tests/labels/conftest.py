@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+import pytest
+from label_maps import OsmFile
+
+
+@pytest.fixture
+def osm() -> OsmFile:
+    """An empty map; see label_maps."""
+    return OsmFile()
