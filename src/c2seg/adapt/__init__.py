@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from c2seg.adapt.adversarial import Adversarial
 from c2seg.adapt.base import Batch, Context, Learner, Stepper, supervised_loss
 from c2seg.adapt.supervised import Supervised
 
-__all__ = ["METHODS", "Batch", "Context", "Learner", "Stepper", "Supervised", "supervised_loss"]
+__all__ = ["METHODS", "Adversarial", "Batch", "Context", "Learner", "Stepper", "Supervised", "supervised_loss"]
 
 # Method by recipe name -> builder(context).
-METHODS: dict[str, Callable[[Context], Learner]] = {"supervised": Supervised}
+METHODS: dict[str, Callable[[Context], Learner]] = {"supervised": Supervised, "adversarial": Adversarial}

@@ -72,7 +72,10 @@ def fit(
             for c in prepared.sources
         ],
         "target": {"name": prepared.target.name, "images": prepared.target.fingerprint()} if prepared.target else None,
-        "normalisation_uses_target": recipe.normalisation in {"per_city", "minmax"},
+        "uses_target_images": {
+            "normalisation": recipe.normalisation in {"per_city", "minmax"},
+            "training": recipe.training.method.uses_target,
+        },
     }
     header = Header(
         recipe=recipe,

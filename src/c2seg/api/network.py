@@ -50,7 +50,8 @@ def _train(job: FitJob, prepared: Prepared, folder: Path, held_out: int | None) 
         held = scene_folds(job.recipe, city) if held_out is not None else ()
         source += training_scenes(city.images, names, normaliser, units, city, held, held_out)
     target: list[TrainingScene] = []
-    if prepared.target and prepared.target_normaliser and prepared.target_statistics:
+    uses_target = job.recipe.training.method.uses_target
+    if uses_target and prepared.target and prepared.target_normaliser and prepared.target_statistics:
         units = BandUnits.of(prepared.target_normaliser, prepared.target_statistics)
         target = training_scenes(prepared.target, names, prepared.target_normaliser, units)
     label = "training" if held_out is None else f"fold {held_out + 1}"

@@ -58,6 +58,8 @@ def prepare(recipe: Recipe, sources: Sequence[Path], target: Path | None, progre
         city.check_classes()
         if city.images.legend.ids != cities[0].images.legend.ids:
             raise DataError(f"{city.images.name} and {cities[0].images.name} have different legends")
+    if recipe.training.method.uses_target and target is None:
+        raise InputError(f"recipe {recipe.name} learns from the target's images too: give --target")
     goal = open_city(target) if target is not None else None
     inputs = input_bands(cities[0].images, recipe)
     if recipe.inputs == "all":

@@ -33,6 +33,7 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         self.order = tuple(bands)
+        self.feature_channels = widths[0]
         self.stride_px = 2 ** (len(widths) - 1)
         inputs = [sum(bands.values()), *widths[:-1]]
         self.encoder = nn.ModuleList(_double(i, o, norm) for i, o in zip(inputs, widths, strict=True))

@@ -5,7 +5,7 @@ No torch here: a recipe is checked before anything heavy is imported.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -13,7 +13,9 @@ from c2seg.data.normalise import Normalisation
 from c2seg.errors import unknown_name
 
 __all__ = [
+    "AdversarialMethod",
     "Augmentation",
+    "Critic",
     "ForestModel",
     "Loss",
     "Method",
@@ -24,6 +26,7 @@ __all__ = [
     "Sampling",
     "Schedule",
     "Strict",
+    "SupervisedMethod",
     "Training",
     "UNetModel",
     "Validation",
@@ -150,17 +153,58 @@ class Augmentation(Strict):
     noise_std: float = Field(default=0.0, ge=0)
 
 
-class Method(Strict):
-    """How the model learns from labelled sources (and the unlabelled target)."""
+class SupervisedMethod(Strict):
+    """Learn from the labelled sources alone."""
 
     name: Literal["supervised"] = "supervised"
+    uses_target: ClassVar[bool] = False
+
+
+class Critic(Strict):
+    """A discriminator that tells source from target, and how much the network is to deceive it."""
+
+    sees: Literal["entropy", "probability", "features"] = "entropy"
+    """What it sees: weighted self-information of the class probabilities (Vu et al., CVPR 2019), the probabilities (Tsai et
+    al., CVPR 2018), or the last features."""
+    output: Literal["logits", "aux"] = "logits"
+    """Which of the model's outputs; ``aux`` for models that have one. Not used on features."""
+    weight: float = Field(default=0.001, gt=0)
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    """Channels of its stride-2 convolutions; on features, three 3 x 3 convolutions halve the channels instead."""
+
+
+class AdversarialMethod(Strict):
+    """Learn from the sources while one or more critics cannot tell the target's outputs from the source's."""
+
+    name: Literal["adversarial"] = "adversarial"
+    uses_target: ClassVar[bool] = True
+    critics: tuple[Critic, ...] = (Critic(),)
+    objective: Literal["bce", "lsgan"] = "bce"
+    """Binary cross-entropy, or least squares (Mao et al., ICCV 2017); source is 0, target is 1."""
+    critic_scale: float = Field(default=0.5, gt=0)
+    """Factor of each half of a critic's own loss: 0.5 in ADVENT, 1 in HighDAN."""
+    aux_loss: float = Field(default=0.0, ge=0)
+    """Weight of the supervised loss on the ``aux`` output."""
+    begin: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the iterations that are learnt from the sources alone, before the critics join."""
+    optimiser: Optimiser = Optimiser(name="adam", lr=1e-4, weight_decay=0, gradient_clip=None)
+    """Of the critics."""
+
+    @model_validator(mode="after")
+    def _some(self) -> AdversarialMethod:
+        if not self.critics:
+            raise ValueError("adversarial learning needs at least one critic")
+        return self
+
+
+Method = Annotated[SupervisedMethod | AdversarialMethod, Field(discriminator="name")]
 
 
 class Training(Strict):
     """The training of a network."""
 
     iterations: int = Field(default=20000, ge=1)
-    method: Method = Method()
+    method: Method = SupervisedMethod()
     loss: Loss = Loss()
     optimiser: Optimiser = Optimiser()
     schedule: Schedule = Schedule()
