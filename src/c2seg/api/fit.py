@@ -16,8 +16,9 @@ from typing import Any
 import yaml
 
 from c2seg.api.forest import fit_forest_model
-from c2seg.api.prepare import Bars, FitJob, prepare
-from c2seg.api.record import provenance
+from c2seg.api.prepare import Bars, FitJob, Prepared, prepare, scene_folds
+from c2seg.api.record import peak_memory_mib, provenance
+from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import OutputError, needs_extra
 from c2seg.metrics import Confusion, scores
 from c2seg.modelfile import Header, save_model
@@ -87,25 +88,32 @@ def fit(
     job = FitJob(recipe, prepared, out, seed, device, resume, bars if _PRIMARY else _silent)
     if isinstance(recipe.model, ForestModel):
         tensors, pooled = fit_forest_model(job, recipe.model)
+        facts: dict[str, Any] = {}
     else:
         with needs_extra("learning a network", "train"):
             from c2seg.api.network import fit_network
-        tensors, pooled = fit_network(job)
-    validation = None if pooled is None else _validation(recipe, pooled)
+        tensors, pooled, facts = fit_network(job)
+    validation = None if pooled is None else _validation(recipe, prepared, pooled)
     seconds = time.perf_counter() - started
     model = out / "model.safetensors"
     if _PRIMARY:
         write_text(out / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
-        write_json(out / "record.json", record | {"seconds": round(seconds, 3)})
+        write_json(
+            out / "record.json", record | facts | {"seconds": round(seconds, 3), "peak_memory_mib": peak_memory_mib()}
+        )
         if validation:
             write_json(out / "validation.json", validation)
         save_model(model, header, tensors)
     return FitResult(model, validation, seconds)
 
 
-def _validation(recipe: Recipe, pooled: Confusion) -> dict[str, Any]:
+def _validation(recipe: Recipe, prepared: Prepared, pooled: Confusion) -> dict[str, Any]:
+    kind = f"{recipe.validation.folds} interleaved guarded block folds over the sources, pooled"
+    if recipe.validation.kind == "random_tiles":
+        leaks = [f.leak.text for c in prepared.sources for f in scene_folds(recipe, c) if isinstance(f, TileFolds)]
+        kind = f"random split of half-overlapping tiles, which leaks: {'; '.join(leaks)}"
     return {
-        "kind": f"{recipe.validation.folds} interleaved guarded block folds over the sources, pooled",
+        "kind": kind,
         "scores": scores(pooled).as_dict(),
         "counts": pooled.counts.tolist(),
         "ids": list(pooled.ids),

@@ -16,7 +16,7 @@ __all__ = ["fit_forest_model"]
 def fit_forest_model(job: FitJob, model: ForestModel) -> tuple[dict[str, np.ndarray], Confusion | None]:
     """Return the tensors of the model file and the pooled confusion over the folds (None without validation)."""
     names = tuple(job.prepared.inputs)
-    folds = job.recipe.validation.folds
+    folds = job.recipe.validation.count
     sources = [
         Source(city, normaliser, scene_folds(job.recipe, city) if folds else ())
         for city, normaliser in zip(job.prepared.sources, job.prepared.normalisers, strict=True)

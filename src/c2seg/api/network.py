@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,21 +25,24 @@ __all__ = ["fit_network"]
 _MEMORY_BUDGET = 4 * 2**30
 
 
-def fit_network(job: FitJob) -> tuple[dict[str, np.ndarray], Confusion | None]:
-    """Return the weights and the pooled confusion over the folds (None without validation)."""
+def fit_network(job: FitJob) -> tuple[dict[str, np.ndarray], Confusion | None, dict[str, Any]]:
+    """Return the weights, the pooled confusion over the folds (None without validation), and facts for the record."""
     prepared = _in_memory(job.prepared)
-    folds = job.recipe.validation.folds
+    folds = job.recipe.validation.count
     pooled = None
     if folds:
         pooled = Confusion.empty(prepared.sources[0].images.legend.ids)
         for fold in range(folds):
-            weights = _train(job, prepared, job.out / "folds" / str(fold), fold)
+            weights, _ = _train(job, prepared, job.out / "folds" / str(fold), fold)
             pooled += _test(job, prepared, weights, fold)
-    return _train(job, prepared, job.out, None), pooled
+    weights, notes = _train(job, prepared, job.out, None)
+    return weights, pooled, {"iterations": job.recipe.training.iterations, **notes}
 
 
-def _train(job: FitJob, prepared: Prepared, folder: Path, held_out: int | None) -> dict[str, np.ndarray]:
-    """Train one network; without the pixels of and near fold ``held_out``."""
+def _train(
+    job: FitJob, prepared: Prepared, folder: Path, held_out: int | None
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Train one network, without the pixels of and near fold ``held_out``; return its weights and facts for the record."""
     folder.mkdir(parents=True, exist_ok=True)
     names = tuple(prepared.inputs)
     legend = prepared.sources[0].images.legend
@@ -55,21 +59,20 @@ def _train(job: FitJob, prepared: Prepared, folder: Path, held_out: int | None) 
         units = BandUnits.of(prepared.target_normaliser, prepared.target_statistics)
         target = training_scenes(prepared.target, names, prepared.target_normaliser, units)
     label = "training" if held_out is None else f"fold {held_out + 1}"
-    return train(
-        TrainingJob(
-            recipe=job.recipe,
-            bands={name: len(bands) for name, bands in prepared.inputs.items()},
-            num_classes=legend.num_classes,
-            source=source,
-            target=target,
-            seed=job.seed,
-            folder=folder,
-            data=_data_fingerprint(job.prepared, held_out),
-            device=job.device,
-        ),
-        resume=job.resume,
-        progress=job.bars(label),
+    training = TrainingJob(
+        recipe=job.recipe,
+        bands={name: len(bands) for name, bands in prepared.inputs.items()},
+        num_classes=legend.num_classes,
+        source=source,
+        target=target,
+        seed=job.seed,
+        folder=folder,
+        data=_data_fingerprint(job.prepared, held_out),
+        device=job.device,
+        inputs=prepared.inputs,
     )
+    weights = train(training, resume=job.resume, progress=job.bars(label))
+    return weights, training.notes
 
 
 def _test(job: FitJob, prepared: Prepared, weights: dict[str, np.ndarray], fold: int) -> Confusion:

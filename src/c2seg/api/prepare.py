@@ -8,6 +8,8 @@ from pathlib import Path
 
 from c2seg.data import BandStatistics, BlockFolds, City, LabelledCity, Normaliser, city_statistics, open_city
 from c2seg.data.layouts import open_labelled_city
+from c2seg.data.tile_folds import TileFolds
+from c2seg.data.tiling import TileGrid
 from c2seg.errors import DataError, InputError
 from c2seg.modelfile import BandSpec, input_bands
 from c2seg.progress import Progress
@@ -89,11 +91,19 @@ def prepare(recipe: Recipe, sources: Sequence[Path], target: Path | None, progre
     return Prepared(cities, goal, inputs, pooled, tuple(each), goal_statistics, normalisers, goal_normaliser)
 
 
-def scene_folds(recipe: Recipe, city: LabelledCity) -> tuple[BlockFolds, ...]:
+Folds = BlockFolds | TileFolds
+
+
+def scene_folds(recipe: Recipe, city: LabelledCity) -> tuple[Folds, ...]:
     """Return the validation folds of each scene of a city."""
     settings = recipe.validation
-    folds = []
+    folds: list[Folds] = []
     for scene in city.images.scenes:
+        if settings.kind == "random_tiles":
+            folds.append(
+                TileFolds(TileGrid(scene.grid.height, scene.grid.width, settings.tile_px, settings.tile_px // 2))
+            )
+            continue
         side = settings.block_px or max(4 * settings.guard_px, min(scene.grid.height, scene.grid.width) // 6, 8)
         folds.append(BlockFolds(settings.folds, side, settings.guard_px))
     return tuple(folds)

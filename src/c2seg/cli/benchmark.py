@@ -1,0 +1,97 @@
+"""``c2seg benchmark``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import typer
+
+from c2seg.cli.console import JSON, QUIET, note, print_json, progress_bar
+from c2seg.errors import InputError, unknown_name
+
+__all__ = ["command"]
+
+_TABLES = {
+    "I": "the challenge's systems across cities",
+    "II": "a random split of overlapping tiles inside the source (leaks) beside the score across cities",
+}
+
+
+def command(
+    pair: list[str] = typer.Option(..., "--pair", help="SOURCE:TARGET[:TRUTH]; may be repeated."),
+    recipes: str = typer.Option("forest,unet", "--recipes", help="Names, separated by commas, or all."),
+    out: Path = typer.Option(..., "--out", help="The benchmark's folder."),
+    preset: str = typer.Option("tiny", "--preset", help="Preset of every recipe."),
+    seeds: int = typer.Option(3, "--seeds", min=1, help="Seeds 0, 1, ... of every recipe."),
+    modalities: bool = typer.Option(False, "--modalities", help="Also learn each recipe from each modality alone."),
+    equal_time: float = typer.Option(None, "--equal-time", min=1, help="Training seconds of every network."),
+    table: str = typer.Option("I", "--table", help="I: across cities. II: with the published offline protocol beside."),
+    set_: list[str] = typer.Option([], "--set", help="key.path=value for every recipe; may be repeated."),
+    device: str = typer.Option("cpu", "--device", help="auto, cpu or cuda."),
+    json: bool = JSON,
+    quiet: bool = QUIET,
+) -> None:
+    """Compare recipes on pairs of cities: train, map, score; one table. Run it again to go on after a stop."""
+    from c2seg.api.benchmark import Benchmark, estimate_seconds, parse_pair, plan, run_all
+    from c2seg.api.tables import as_csv, as_text, modality_text, rows
+    from c2seg.outputs import write_json, write_text
+    from c2seg.recipes import recipe_names
+    from c2seg.report import ReportOptions, make_report
+
+    if table not in _TABLES:
+        raise InputError(unknown_name("table", table, _TABLES))
+    names = recipe_names() if recipes == "all" else tuple(name.strip() for name in recipes.split(","))
+    benchmark = Benchmark(
+        pairs=tuple(parse_pair(text) for text in pair),
+        recipes=names,
+        out=out,
+        preset=preset,
+        seeds=seeds,
+        single_modalities=modalities,
+        equal_seconds=equal_time,
+        offline=table == "II",
+        device=device,
+        overrides=tuple(set_),
+    )
+    runs = plan(benchmark)
+    silent = quiet or json
+    with progress_bar("measuring", quiet=silent) as progress:
+        seconds = estimate_seconds(benchmark, runs, progress)
+    hours = sum(seconds.values()) * seeds / 3600
+    note(f"{len(runs)} runs; about {hours:.1f} hours of training are left", quiet=silent)
+    with progress_bar("benchmark", quiet=silent) as progress:
+        results = run_all(benchmark, runs, progress)
+    summary = rows(results)
+    write_json(out / "benchmark.json", {"rows": summary, "results": results})
+    write_text(out / "benchmark.csv", as_csv(summary))
+    page = out / "benchmark.html"
+    first = [run.folder for run in runs if run.seed == 0 and run.inputs == "default"]
+    with ExitStack() as stack:
+        make_report(
+            first,
+            ReportOptions(
+                page,
+                cities=tuple(p.target for p in benchmark.pairs),
+                truths=tuple(p.truth for p in benchmark.pairs if p.truth),
+                overwrite=True,
+            ),
+            bars=lambda label: stack.enter_context(progress_bar(label, quiet=silent)),
+        )
+    if json:
+        print_json({"rows": summary, "page": str(page)})
+        return
+    typer.echo(as_text(summary))
+    typer.echo(
+        "target: * trained on target images, + standardised by their statistics; spread: standard deviation over seeds"
+    )
+    if table == "II":
+        for row in summary:
+            offline, across = row["offline_miou"][0], row["miou"][0]
+            if offline is not None and across is not None:
+                typer.echo(
+                    f"{row['pair']} {row['label']}: offline (leaks) mIoU {offline:.3f}, across cities {across:.3f}"
+                )
+    typer.echo("")
+    typer.echo(modality_text(results))
+    typer.echo(page)

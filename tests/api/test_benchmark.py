@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from c2seg.api.benchmark import Benchmark, parse_pair, plan
+from c2seg.api.tables import as_csv, as_text, rows
+from c2seg.cli import run
+from c2seg.errors import InputError
+
+
+def result(pair, label, seed, miou, *, iou=(0.5, 0.1), support=(5000, 10), **more):
+    scores = {"oa": 0.5, "kappa": 0.4, "mf1": 0.3, "miou": miou, "iou": list(iou), "support": list(support)}
+    return {
+        "pair": pair, "label": label, "seed": seed, "scores": scores, "fit_seconds": 10.0, "map_seconds": 1.0,
+        "peak_memory_mib": 100.0, "parameters": 1000, "gflops_128": 1.0, "iterations": 5,
+        "uses_target_images": {"training": False, "normalisation": True}, "offline": None, **more,
+    }  # fmt: skip
+
+
+def test_means_spreads_and_paired_differences():
+    results = [
+        result("a", "forest", 0, 0.2), result("a", "forest", 1, 0.3),
+        result("a", "unet", 0, 0.25), result("a", "unet", 1, 0.33),
+        result("b", "forest", 0, 0.4), result("b", "forest", 1, 0.4),
+        result("b", "unet", 0, 0.5), result("b", "unet", 1, 0.7),
+    ]  # fmt: skip
+    table = {(r["pair"], r["label"]): r for r in rows(results)}
+    assert table["a", "unet"]["miou"] == pytest.approx((0.29, 0.08 / 2**0.5))
+    assert table["a", "unet"]["difference"] == pytest.approx((0.04, 0.02 / 2**0.5))
+    assert table["a", "unet"]["miou_common"][0] == 0.5  # the class of 10 pixels is left out
+    # The challenge's score: the mean over the datasets, for each seed.
+    assert table["mean", "unet"]["miou"] == pytest.approx((0.445, (0.515 - 0.375) / 2**0.5))
+    text = as_text(list(table.values()))
+    assert "+0.040 +-0.014" in text
+    assert as_csv(list(table.values())).splitlines()[0].startswith("pair,label,seeds")
+
+
+def test_pairs_are_parsed(tmp_path, make_city):
+    with pytest.raises(InputError, match="SOURCE:TARGET"):
+        parse_pair("one")
+    target = make_city("target")
+    assert parse_pair(f"{tmp_path}:{target}").truth == target / "label.tif"
+    assert parse_pair(f"{tmp_path}:{target}:x.tif").truth.name == "x.tif"
+
+
+def test_single_modalities_are_planned(make_city, tmp_path):
+    pair = parse_pair(f"{make_city('s')}:{make_city('t')}")
+    runs = plan(Benchmark((pair,), ("forest", "unet"), tmp_path / "b", seeds=2, single_modalities=True))
+    assert len(runs) == 2 * 4 * 2
+    assert {r.label for r in runs} >= {"forest", "forest (msi)", "unet (hsi)"}
+
+
+@pytest.mark.slow
+def test_a_benchmark_runs_resumes_and_reports(make_city, tmp_path, capsys):
+    pair = f"{make_city('s', seed=1)}:{make_city('t', seed=2)}"
+    arguments = [
+        "benchmark", "--pair", pair, "--recipes", "forest", "--seeds", "2", "--out", str(tmp_path / "b"), "--json",
+        "--set", "model.trees=10", "--set", "prediction.window_px=64",
+    ]  # fmt: skip
+    assert run(arguments) == 0
+    first = json.loads(capsys.readouterr().out)
+    (row,) = first["rows"]
+    assert row["miou"][0] > 0.5
+    assert row["seeds"] == 2
+    assert (tmp_path / "b/benchmark.csv").exists()
+    assert "</html>" in (tmp_path / "b/benchmark.html").read_text()
+    result_file = next((tmp_path / "b/runs").rglob("result.json"))
+    before = result_file.stat().st_mtime_ns
+    assert run(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == first["rows"]
+    assert result_file.stat().st_mtime_ns == before
