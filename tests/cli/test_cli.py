@@ -65,6 +65,7 @@ def test_fit_predict_as_json(pair, tmp_path, capsys):
     assert run([*arguments, "--json", "--set", "model.trees=5"]) == 0
     fitted = json.loads(capsys.readouterr().out)
     assert fitted["validation"]["scores"]["miou"] > 0.5
+    assert "no labelled pixel of 2 Street" in fitted["notes"][0]
     assert run(["predict", fitted["model"], str(pair[1]), "--out", str(tmp_path / "map.tif"), "--json"]) == 0
     mapped = json.loads(capsys.readouterr().out)
     assert mapped["maps"][0]["pixels"] == 70 * 91
@@ -150,6 +151,9 @@ def test_wrong_rasters(fail, make_city, tmp_path):
     message = fit(city)
     assert "bands 2 hold no valid value" in message
     assert "keep:" in message
+    city = make_city("nothing", valid=True)
+    change(city / "valid.tif", np.zeros_like)
+    assert "no pixel of msi is valid" in fit(city)
     city = make_city("truncated")
     data = (city / "hsi.tif").read_bytes()
     (city / "hsi.tif").write_bytes(data[: len(data) // 2])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from c2seg.api.forest import fit_forest_model
@@ -39,11 +40,12 @@ def _silent(_label: str) -> Progress:
 
 @dataclass(frozen=True)
 class FitResult:
-    """Where the model is, the scores on the source's folds (None without validation), and the seconds it took."""
+    """Where the model is, the scores on the source's folds (None without validation), seconds, and what to know of it."""
 
     model: Path
     validation: dict[str, Any] | None
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def fit(
@@ -93,6 +95,7 @@ def fit(
         with needs_extra("learning a network", "train"):
             from c2seg.api.network import fit_network
         tensors, pooled, facts = fit_network(job)
+    notes = (*_notes(prepared), *([str(facts["pretrained"]["line"])] if "pretrained" in facts else []))
     validation = None if pooled is None else _validation(recipe, prepared, pooled)
     seconds = time.perf_counter() - started
     model = out / "model.safetensors"
@@ -104,7 +107,17 @@ def fit(
         if validation:
             write_json(out / "validation.json", validation)
         save_model(model, header, tensors)
-    return FitResult(model, validation, seconds)
+    return FitResult(model, validation, seconds, notes)
+
+
+def _notes(prepared: Prepared) -> tuple[str, ...]:
+    """Say what the sources cannot teach."""
+    counts = np.sum([city.class_counts() for city in prepared.sources], axis=0)
+    legend = prepared.sources[0].images.legend
+    absent = [f"{item.id} {item.name}" for item in legend.classes if not counts[item.id]]
+    if not absent:
+        return ()
+    return (f"no labelled pixel of {'; '.join(absent)} in the sources: the model will never map them",)
 
 
 def _validation(recipe: Recipe, prepared: Prepared, pooled: Confusion) -> dict[str, Any]:

@@ -46,8 +46,17 @@ def command(
             command=["c2seg", *sys.argv[1:]],
         )
     if json:
-        print_json({"model": str(result.model), "seconds": result.seconds, "validation": result.validation})
+        print_json(
+            {
+                "model": str(result.model),
+                "seconds": result.seconds,
+                "validation": result.validation,
+                "notes": list(result.notes),
+            }
+        )
         return
+    for text in result.notes:
+        note(text, quiet=quiet)
     if result.validation:
         note(f"{result.validation['kind']}: {summary(result.validation['scores'])}", quiet=quiet)
     note(f"{result.seconds:.0f} s", quiet=quiet)
