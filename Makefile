@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Spinning threads of one process must not starve those of another on few cores.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: setup test test-slow check format clean
+.PHONY: setup demo test test-slow check format clean
 
 setup: .venv/ready
 
@@ -14,6 +14,9 @@ setup: .venv/ready
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
+
+demo: setup
+	$(BIN)/c2seg demo --out demo --overwrite
 
 test: setup
 	$(BIN)/python -m pytest

@@ -23,6 +23,7 @@ __all__ = ["COMMANDS", "main", "run"]
 
 # One line of help by command. Listed here so that `c2seg --help` imports none of the modules.
 COMMANDS = {
+    "demo": "See everything in minutes, without data.",
     "simulate": "Make two cities with a known truth.",
     "inspect": "Show what a city holds and what is wrong.",
     "label": "Make reference labels from OpenStreetMap.",

@@ -16,6 +16,7 @@ __all__ = [
     "AdversarialMethod",
     "Augmentation",
     "Critic",
+    "DeepLabV3PlusModel",
     "ForestModel",
     "Loss",
     "Method",
@@ -25,6 +26,8 @@ __all__ = [
     "Recipe",
     "Sampling",
     "Schedule",
+    "SegFormerModel",
+    "SegNetModel",
     "Strict",
     "SupervisedMethod",
     "Training",
@@ -90,7 +93,48 @@ class UNetModel(Strict):
         return self
 
 
-Model = Annotated[ForestModel | UNetModel, Field(discriminator="name")]
+class SegNetModel(Strict):
+    """SegNet (Badrinarayanan et al. 2017): VGG16 with batch normalisation, mirrored with max-unpooling."""
+
+    name: Literal["segnet"] = "segnet"
+    width: float = Field(default=1.0, gt=0)
+    """Factor on the channels of all layers (at least 8 each); 1 is the published network."""
+    pretrained: str | None = None
+    """First weights of the encoder (width 1 only): null, imagenet (fetched), or a .safetensors or .pth file."""
+
+
+class DeepLabV3PlusModel(Strict):
+    """DeepLabv3+ (Chen et al. 2018): dilated encoder, atrous spatial pyramid pooling, decoder at a quarter."""
+
+    name: Literal["deeplabv3plus"] = "deeplabv3plus"
+    encoder: str = "resnet50"
+    """An encoder of segmentation-models-pytorch (resnet18, resnet50, resnet101, ...) or a model of timm."""
+    output_stride: Literal[8, 16] = 16
+    """Pixels of the input per pixel of the encoder's last map."""
+    rates: tuple[int, int, int] = (6, 12, 18)
+    """Dilations of the pyramid."""
+    channels: int = Field(default=256, ge=1)
+    """Channels of pyramid and decoder."""
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    pretrained: str | None = None
+    """First weights of the encoder: null, imagenet (fetched), or a .safetensors or .pth file."""
+
+
+class SegFormerModel(Strict):
+    """SegFormer (Xie et al. 2021): Mix Transformer encoder, all-MLP decoder at a quarter of the resolution."""
+
+    name: Literal["segformer"] = "segformer"
+    encoder: Literal["mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5"] = "mit_b2"
+    channels: int = Field(default=256, ge=1)
+    """Channels of the decoder."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    pretrained: str | None = None
+    """First weights of the encoder: null, imagenet (fetched), or a .safetensors or .pth file."""
+
+
+Model = Annotated[
+    ForestModel | UNetModel | SegNetModel | DeepLabV3PlusModel | SegFormerModel, Field(discriminator="name")
+]
 
 
 class Loss(Strict):
@@ -220,10 +264,20 @@ class Training(Strict):
 class Validation(Strict):
     """Interleaved guarded block folds over the source cities; 0 folds: none."""
 
+    kind: Literal["blocks", "random_tiles"] = "blocks"
+    """``random_tiles``: one random split of half-overlapping tiles, which leaks; only to reproduce published offline
+    numbers. It needs no ``folds``."""
+    tile_px: int = Field(default=128, ge=8)
+    """Side of the tiles of ``random_tiles``."""
     folds: int = Field(default=0, ge=0, le=16)
     block_px: int | None = Field(default=None, ge=4)
     """Side of a block; null: a sixth of the scene's shorter side, at least four times the guard."""
     guard_px: int = Field(default=8, ge=0)
+
+    @property
+    def count(self) -> int:
+        """Number of folds that are trained and tested."""
+        return 1 if self.kind == "random_tiles" else self.folds
 
     @model_validator(mode="after")
     def _folds(self) -> Validation:

@@ -1,0 +1,90 @@
+"""The whole product in minutes: simulate two cities, learn on one, map the other, score, report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from c2seg.api.fit import fit
+from c2seg.api.predict import predict
+from c2seg.api.prepare import Bars
+from c2seg.errors import OutputError
+from c2seg.inference import MapOptions
+from c2seg.legend import c2seg13
+from c2seg.metrics import TruthCode, count_maps, pair_maps, scores
+from c2seg.outputs import write_json
+from c2seg.progress import no_progress
+from c2seg.recipes import load_recipe
+from c2seg.report import ReportOptions, make_report
+from c2seg.simulate import simulate_pair
+
+__all__ = ["DEMO_RECIPES", "DemoResult", "demo"]
+
+DEMO_RECIPES = ("forest", "unet")
+_SCALE = 0.2
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Where things are, and the scores on the target city by recipe."""
+
+    source: Path
+    target: Path
+    maps: dict[str, Path]
+    page: Path
+    scores: dict[str, dict[str, Any]]
+
+
+def _silent(_label: str) -> Any:
+    return no_progress
+
+
+def _prefixed(bars: Bars, name: str) -> Bars:
+    return lambda label: bars(f"{name}: {label}")
+
+
+def demo(
+    out: Path,
+    *,
+    seed: int = 0,
+    recipes: Sequence[str] = DEMO_RECIPES,
+    overwrite: bool = False,
+    bars: Bars = _silent,
+    command: Sequence[str] = (),
+) -> DemoResult:
+    """Simulate a small pair in ``out/cities``, run each recipe's ``demo`` preset in ``out/<recipe>``, write the report.
+
+    Raises OutputError if ``out`` holds a demo already.
+    """
+    page = out / "report.html"
+    if page.exists() and not overwrite:
+        raise OutputError(f"{out} holds a demo already; give another folder or --overwrite")
+    pair = simulate_pair(out / "cities", "ab", _SCALE, seed, progress=bars("simulate"), overwrite=overwrite)
+    source, target = (out / "cities" / city.name for city in (pair.source, pair.target))
+    maps, found = {}, {}
+    for name in recipes:
+        run = out / name
+        named = _prefixed(bars, name)
+        recipe = load_recipe(name, "demo")
+        result = fit(
+            recipe, [source], run, target=target, seed=seed, overwrite=overwrite,
+            bars=named, command=command,
+        )  # fmt: skip
+        maps[name] = run / "maps" / f"{target.name}.tif"
+        predict(
+            result.model,
+            target,
+            MapOptions(maps[name], overwrite=overwrite),
+            bars=named,
+        )
+        pooled = count_maps(pair_maps(maps[name], target / "label.tif"), TruthCode(c2seg13()))
+        found[name] = scores(pooled[0] if len(pooled) == 1 else sum(pooled[1:], pooled[0])).as_dict()
+        write_json(run / "demo_scores.json", found[name])
+    make_report(
+        [out / name for name in recipes],
+        ReportOptions(page, cities=(target,), truths=(target / "label.tif",), overwrite=overwrite, title="c2seg demo"),
+        bars=bars,
+    )
+    return DemoResult(source, target, maps, page, found)

@@ -1,0 +1,54 @@
+"""``c2seg demo``."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import typer
+
+from c2seg.cli.console import JSON, OVERWRITE, QUIET, SEED, note, print_json, progress_bar
+from c2seg.cli.fit import summary
+from c2seg.errors import needs_extra
+
+__all__ = ["command"]
+
+
+def command(
+    out: Path = typer.Option(Path("demo"), "--out", help="The folder to write."),
+    seed: int = SEED,
+    overwrite: bool = OVERWRITE,
+    json: bool = JSON,
+    quiet: bool = QUIET,
+) -> None:
+    """See everything in minutes: simulate two cities, learn on one, map the other, score, write the report."""
+    with needs_extra("the demo", "train"):
+        import torch  # noqa: F401  (told before the work, not after it)
+    from c2seg.api.demo import demo
+
+    silent = quiet or json
+    with ExitStack() as stack:
+        result = demo(
+            out,
+            seed=seed,
+            overwrite=overwrite,
+            bars=lambda label: stack.enter_context(progress_bar(label, quiet=silent)),
+            command=["c2seg", *sys.argv[1:]],
+        )
+    if json:
+        print_json(
+            {
+                "source": str(result.source),
+                "target": str(result.target),
+                "maps": {name: str(path) for name, path in result.maps.items()},
+                "report": str(result.page),
+                "scores": result.scores,
+            }
+        )
+        return
+    note(f"learnt on  {result.source}", quiet=quiet)
+    note(f"mapped     {result.target}", quiet=quiet)
+    for name, path in result.maps.items():
+        typer.echo(f"{name:8} {summary(result.scores[name])}   {path}")
+    typer.echo(f"report: {result.page}")

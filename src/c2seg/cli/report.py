@@ -1,0 +1,54 @@
+"""``c2seg report``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import typer
+
+from c2seg.cli.console import JSON, OVERWRITE, QUIET, note, print_json, progress_bar
+
+__all__ = ["command"]
+
+
+def command(
+    runs: list[Path] = typer.Argument(..., metavar="RUN...", help="Run folders (or single maps) to show side by side."),
+    out: Path | None = typer.Option(None, "--out", metavar="PAGE.html", help="The page to write."),
+    city: list[Path] = typer.Option([], "--city", help="Mapped city, for its images (default: where it was mapped)."),
+    truth: list[Path] = typer.Option([], "--truth", help="Label raster or labelled city: the maps are scored with it."),
+    numbering: str | None = typer.Option(None, "--numbering", metavar="NAME", help="Numbering of the truth's values."),
+    figure: Path | None = typer.Option(None, "--figure", metavar="F.pdf", help="Also a figure: .png, .svg or .pdf."),
+    palette: str = typer.Option("default", "--palette", help="Colours at first, such as colourblind."),
+    title: str | None = typer.Option(None, "--title", help="Heading of the page."),
+    overwrite: bool = OVERWRITE,
+    json: bool = JSON,
+    quiet: bool = QUIET,
+) -> None:
+    """Make a self-contained HTML page of runs: maps, truth, scores, curves, provenance.
+
+    Maps are found in the run folders (RUN/*.tif and RUN/*/*.tif that c2seg predict wrote).
+    """
+    from c2seg.report import ReportOptions, make_report
+
+    options = ReportOptions(
+        out, figure, tuple(city), tuple(truth), numbering, palette=palette, title=title, overwrite=overwrite
+    )
+    with ExitStack() as stack:
+        result = make_report(
+            runs, options, bars=lambda label: stack.enter_context(progress_bar(label, quiet=quiet or json))
+        )
+    if json:
+        scored = [
+            {"title": panel.title, "run": entry.run, "scores": entry.scores.as_dict()}
+            for panel in result.panels
+            for entry in panel.entries
+        ]
+        paths = {name: str(path) if path else None for name, path in (("out", result.out), ("figure", result.figure))}
+        print_json({**paths, "size_bytes": result.size_bytes, "views": result.views, "scores": scored})
+        return
+    if result.hidden_views:
+        note(f"{result.hidden_views} more mapped scenes are scored but not shown", quiet=quiet)
+    for path in (result.out, result.figure):
+        if path is not None:
+            typer.echo(path)

@@ -1,0 +1,189 @@
+"""Make the report: read the runs, score their maps, draw them, write the page and the figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from c2seg.errors import InputError
+from c2seg.outputs import check_output, write_text
+from c2seg.progress import Progress, no_progress
+from c2seg.report.assess import Assessed, Panel, assess_view
+from c2seg.report.figure import check_figure, figure_uri, write_figure
+from c2seg.report.layers import MAX_VIEWS, draw_views
+from c2seg.report.page import PageContent, render_page
+from c2seg.report.runs import Run, open_runs
+from c2seg.report.views import View, class_colours, make_views
+
+__all__ = ["ReportOptions", "ReportResult", "make_report"]
+
+MAX_BYTES = 15_000_000
+MAX_FIGURES = 3
+_TEXT_BYTES = 1_500_000  # kept free for tables, charts, scripts
+
+
+def _silent(_label: str) -> Progress:
+    return no_progress
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What to write and where to look.
+
+    ``out`` is the page and ``figure`` the figure for a paper (PNG, SVG, PDF); at least one. ``cities`` give images,
+    ``truths`` labels (rasters or labelled city folders; values in ``numbering``).
+    """
+
+    out: Path | None
+    figure: Path | None = None
+    cities: tuple[Path, ...] = ()
+    truths: tuple[Path, ...] = ()
+    numbering: str | None = None
+    palette: str = "default"
+    title: str | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """What was written. ``hidden_views`` mapped scenes are scored but not shown."""
+
+    out: Path | None
+    figure: Path | None
+    size_bytes: int
+    views: int
+    hidden_views: int
+    panels: tuple[Panel, ...]
+
+
+def make_report(
+    runs: Sequence[Path], options: ReportOptions, *, bars: Callable[[str], Progress] = _silent
+) -> ReportResult:
+    """Make the self-contained page (at most 15 MB) and the figure of runs.
+
+    ``runs`` are run folders, or single maps. Scores come from ``options.truths``, else from the JSON files of ``c2seg
+    score`` in the run folders. Raises C2SegError subclasses for what the user can mend; nothing is left half written.
+    """
+    for path in (options.out, options.figure):
+        if path is not None:
+            check_output(path, overwrite=options.overwrite)
+    if options.out is None and options.figure is None:
+        raise InputError("nothing to write: give --out page.html or --figure figure.pdf")
+    if options.figure is not None:
+        check_figure(options.figure)
+    opened = open_runs(runs)
+    views = make_views(opened, options.cities, options.truths, options.numbering)
+    for view in views:
+        class_colours(view.legend, options.palette)  # an unknown palette is told before the work
+    shown = sorted(views, key=lambda v: -v.grid.height * v.grid.width)[:MAX_VIEWS]
+    shown = [view for view in views if view in shown]
+    panels: tuple[Panel, ...] = ()
+    size = 0
+    if options.out is not None:
+        panels = _panels(opened, views, shown, bars)
+        drawn = draw_views(shown, opened, MAX_BYTES - _TEXT_BYTES - _figure_bytes(shown), bars("drawing"))
+        figures = tuple(figure_uri(view, opened, palette=options.palette) for view in shown[:MAX_FIGURES])
+        text = render_page(
+            PageContent(
+                opened, tuple(shown), tuple(drawn), panels, len(views) - len(shown), options.palette, options.title,
+                figures,
+            )
+        )  # fmt: skip
+        size = len(text.encode("utf-8"))
+        write_text(options.out, text, overwrite=options.overwrite)
+    if options.figure is not None:
+        write_figure(options.figure, shown, opened, palette=options.palette, overwrite=options.overwrite)
+    return ReportResult(options.out, options.figure, size, len(shown), len(views) - len(shown), panels)
+
+
+def _figure_bytes(shown: Sequence[View]) -> int:
+    """Room for the figure: its size follows its area, some 0.5 MB a panel at the very most."""
+    panels = sum(len(view.maps) + (6 if view.images else 1) for view in shown[:MAX_FIGURES])
+    return min(500_000 * panels, 6_000_000)
+
+
+def _panels(
+    runs: Sequence[Run], views: Sequence[View], shown: Sequence[View], bars: Callable[[str], Progress]
+) -> tuple[Panel, ...]:
+    panels: list[Panel] = []
+    for view in views:
+        place = shown.index(view) if view in shown else None
+        names = {c.id: c.name for c in view.legend.classes}
+        if view.truth is not None:
+            note = f"Scored against {view.truth.path.name}."
+            entries = assess_view(view, bars(f"scoring {view.name}"))
+            panels.append(Panel(f"Scores on {view.name}", note, names, entries, place, _learnt_here(view, runs)))
+        else:
+            note = "Scored by c2seg score; the truth itself was not given, so errors cannot be shown on the map."
+            panels += [Panel(f"Scores on {view.name}", note, names, entries) for entries in _from_files(view, runs)]
+    shown_maps = {entry.path.name for view in views for _, entry in view.maps}
+    panels += _other_scores(runs, shown_maps)
+    return (*panels, *_validation(runs))
+
+
+def _learnt_here(view: View, runs: Sequence[Run]) -> tuple[str, ...]:
+    """Return the names of the runs whose map shows the very city that their model learnt on."""
+    names = []
+    for index, entry in view.maps:
+        sources = runs[index].record.get("sources")
+        images = [s.get("images") for s in sources if isinstance(s, dict)] if isinstance(sources, list) else []
+        if entry.fingerprint is not None and entry.fingerprint in images:
+            names.append(runs[index].name)
+    return tuple(names)
+
+
+def _from_files(view: View, runs: Sequence[Run]) -> list[tuple[Assessed, ...]]:
+    """Return the scores that score files in the run folders hold for this view's maps, grouped by truth.
+
+    Files do not name their truth; the same number of labelled pixels in every class means the same truth.
+    """
+    found: dict[tuple[int, ...], list[Assessed]] = {}
+    for index, entry in view.maps:
+        for scored in runs[index].scores:
+            confusion = scored.confusion.without_background()
+            if scored.prediction == entry.path.name and confusion.ids == view.legend.ids:
+                found.setdefault(tuple(confusion.counts.sum(1).tolist()), []).append(Assessed.of(index, confusion))
+    return [tuple(entries) for entries in found.values()]
+
+
+def _other_scores(runs: Sequence[Run], shown: set[str]) -> list[Panel]:
+    """Return scores of predictions that are not among the maps, such as folders of tiles."""
+    found: dict[tuple[str, tuple[int, ...]], list[Assessed]] = {}
+    names: dict[tuple[str, tuple[int, ...]], dict[int, str]] = {}
+    for index, run in enumerate(runs):
+        for entry in run.scores:
+            if entry.prediction not in shown:
+                confusion = entry.confusion.without_background()
+                key = (entry.prediction, confusion.ids)
+                found.setdefault(key, []).append(Assessed.of(index, confusion))
+                names[key] = {i: entry.names.get(i, f"class {i}") for i in confusion.ids}
+    return [
+        Panel(f"Scores of {key[0]}", "Scored by c2seg score.", names[key], tuple(entries))
+        for key, entries in found.items()
+    ]
+
+
+def _validation(runs: Sequence[Run]) -> list[Panel]:
+    """Return the validation on the sources, one panel per class set and kind of validation."""
+    found: dict[tuple[str, tuple[int, ...]], list[Assessed]] = {}
+    for index, run in enumerate(runs):
+        if run.validation:
+            key = (run.validation["kind"], run.validation["confusion"].ids)
+            found.setdefault(key, []).append(Assessed.of(index, run.validation["confusion"]))
+    return [
+        Panel(
+            "Validation on the source", f"{kind[:1].upper()}{kind[1:]}. This is the city learnt on, not the mapped one: "
+            "it says whether something was learnt, not whether it carries over.",
+            class_names(ids), tuple(entries),
+        )
+        for (kind, ids), entries in found.items()
+    ]  # fmt: skip
+
+
+def class_names(ids: Sequence[int]) -> dict[int, str]:
+    """Return names for ids whose legend is not at hand: those of C2Seg-13 if they are its ids."""
+    from c2seg.legend import c2seg13
+
+    default = {c.id: c.name for c in c2seg13().classes}
+    return {i: default[i] for i in ids} if set(ids) <= default.keys() else {i: f"class {i}" for i in ids}

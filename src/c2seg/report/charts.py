@@ -1,0 +1,176 @@
+"""Small charts as inline SVG: training curves and reliability. They take the page's colours from its style sheet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+
+from c2seg.report.layers import Reliability
+from c2seg.report.runs import Curves, Run
+
+__all__ = ["Chart", "curve_charts", "reliability_chart"]
+
+_WIDTH, _HEIGHT = 360, 212
+_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 12, 10, 40
+_MOST_POINTS = 240
+_UNITS = {"learning_rate": "learning rate", "patches_per_second": "patches per second"}
+
+Points = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart: its title, the SVG, and a sentence that says the same for those who cannot see it."""
+
+    title: str
+    svg: Markup
+    text: str
+
+
+def curve_charts(runs: Sequence[Run]) -> list[Chart]:
+    """Return one chart per column of the runs' curves, losses first; the lines of all runs together."""
+    columns: dict[str, list[tuple[int, Curves]]] = {}
+    for index, run in enumerate(runs):
+        for name in run.curves.columns if run.curves else ():
+            # A loss of one term is the loss itself.
+            if run.curves is not None and name != "seconds" and not _repeats_loss(run.curves, name):
+                columns.setdefault(name, []).append((index, run.curves))
+    order = sorted(columns, key=lambda name: (name in _UNITS, name != "loss"))
+    charts = []
+    for name in order:
+        lines = {index: line for index, curves in columns[name] if len((line := _line(curves, name))[0])}
+        if lines:
+            title = _UNITS.get(name, name.replace("_", " "))
+            ends = ", ".join(f"{runs[index].name} ends at {y[-1]:.4g}" for index, (_, y) in lines.items())
+            charts.append(Chart(title, _lines_svg(lines, title), f"{title} by step: {ends}"))
+    return charts
+
+
+def reliability_chart(entries: Mapping[int, Reliability], names: Sequence[str]) -> Chart | None:
+    """Return accuracy against confidence (the diagonal is perfect); None where no labelled pixel has a confidence."""
+    lines: dict[int, Points] = {}
+    errors = []
+    for index, entry in entries.items():
+        total = sum(entry.labelled)
+        if not total:
+            continue
+        used = [k for k, n in enumerate(entry.labelled) if n >= 10]
+        x = np.array([entry.mean_confidence[k] for k in used])
+        y = np.array([entry.right[k] / entry.labelled[k] for k in used])
+        lines[index] = (x, y)
+        error = sum(
+            n * abs(c - r / n) for n, c, r in zip(entry.labelled, entry.mean_confidence, entry.right, strict=True) if n
+        )
+        errors.append(f"{names[index]} {error / total:.3f}")
+    if not lines:
+        return None
+    plot = _Plot((0.0, 1.0), (0.0, 1.0))
+    diagonal = f'<path class="ideal" d="{plot.path(np.array([0.0, 1.0]), np.array([0.0, 1.0]))}"/>'
+    body = plot.frame("confidence", "share right") + diagonal
+    body += "".join(_line_svg(plot, index, line, dots=True) for index, line in lines.items())
+    text = "Expected calibration error (ten bins of the shown pixels): " + ", ".join(errors) + "."
+    return Chart("Confidence against accuracy", _svg(body, text), text)
+
+
+def _repeats_loss(curves: Curves, name: str) -> bool:
+    return name != "loss" and curves.columns[name] == curves.columns.get("loss")
+
+
+def _line(curves: Curves, name: str) -> Points:
+    """Return steps and values, averaged over equal stretches where there are more points than can be seen."""
+    x, y = np.array(curves.steps), np.array(curves.columns[name])
+    known = np.isfinite(y)
+    x, y = x[known], y[known]
+    if len(x) > _MOST_POINTS:
+        parts = np.array_split(np.arange(len(x)), _MOST_POINTS)
+        x = np.array([x[p].mean() for p in parts])
+        y = np.array([y[p].mean() for p in parts])
+    return x, y
+
+
+def _lines_svg(lines: Mapping[int, Points], title: str) -> Markup:
+    xs = np.concatenate([x for x, _ in lines.values()])
+    ys = np.concatenate([y for _, y in lines.values()])
+    # A few wild first steps of a long run must not flatten the rest.
+    low, high = (float(v) for v in np.percentile(ys, (0, 99) if len(ys) > 100 else (0, 100)))
+    plot = _Plot((float(xs.min()), float(xs.max())), (min(low, 0.0) if low < high / 3 else low, high))
+    body = plot.frame("step", "")
+    body += "".join(_line_svg(plot, index, line) for index, line in lines.items())
+    return _svg(body, title)
+
+
+def _line_svg(plot: _Plot, index: int, line: Points, *, dots: bool = False) -> str:
+    mark = f'<path class="line run{index % 8}" d="{plot.path(*line)}"/>'
+    if dots or len(line[0]) == 1:
+        mark += "".join(
+            f'<circle class="dot run{index % 8}" cx="{plot.x(x):.1f}" cy="{plot.y(y):.1f}" r="3"/>'
+            for x, y in zip(*line, strict=True)
+        )
+    return mark
+
+
+def _svg(body: str, label: str) -> Markup:
+    head = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(_WIDTH, _HEIGHT, label)
+    return head + Markup(body) + Markup("</svg>")  # body: numbers and fixed words only
+
+
+class _Plot:
+    """Maps values to the SVG's coordinates and draws frame and ticks."""
+
+    def __init__(self, x_range: tuple[float, float], y_range: tuple[float, float]) -> None:
+        self.x_range, self.y_range = _widened(x_range), _widened(y_range)
+
+    def x(self, value: float) -> float:
+        low, high = self.x_range
+        return _LEFT + (value - low) / (high - low) * (_WIDTH - _LEFT - _RIGHT)
+
+    def y(self, value: float) -> float:
+        low, high = self.y_range
+        share = min(max((value - low) / (high - low), 0.0), 1.0)
+        return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
+
+    def path(self, xs: np.ndarray, ys: np.ndarray) -> str:
+        return "M" + "L".join(f"{self.x(float(x)):.1f} {self.y(float(y)):.1f}" for x, y in zip(xs, ys, strict=True))
+
+    def frame(self, x_name: str, y_name: str) -> str:
+        parts = []
+        for tick in _ticks(self.y_range):
+            y = self.y(tick)
+            parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/>')
+            parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_short(tick)}</text>')
+        parts += [
+            f'<text x="{self.x(tick):.1f}" y="{_HEIGHT - 23}" text-anchor="middle">{_short(tick)}</text>'
+            for tick in _ticks(self.x_range)
+        ]
+        parts.append(f'<path class="axis" d="M{_LEFT} {_TOP}V{_HEIGHT - _BOTTOM}H{_WIDTH - _RIGHT}"/>')
+        parts.append(
+            f'<text class="name" x="{(_LEFT + _WIDTH - _RIGHT) / 2}" y="{_HEIGHT - 6}" text-anchor="middle">{x_name}</text>'
+        )
+        if y_name:
+            parts.append(f'<text class="name" x="{_LEFT + 6}" y="{_TOP + 10}">{y_name}</text>')
+        return "".join(parts)
+
+
+def _widened(span: tuple[float, float]) -> tuple[float, float]:
+    low, high = span
+    return (low, high) if high > low else (low - 0.5 * max(abs(low), 1e-9), high + 0.5 * max(abs(high), 1e-9))
+
+
+def _ticks(span: tuple[float, float]) -> list[float]:
+    low, high = span
+    raw = (high - low) / 4
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw)
+    first = math.ceil(low / step - 1e-9)
+    return [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _short(value: float) -> str:
+    if value and (abs(value) < 1e-3 or abs(value) >= 1e5):
+        mantissa, _, exponent = f"{value:.1e}".partition("e")
+        return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+    return f"{value:.4g}"

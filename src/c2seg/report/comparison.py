@@ -1,0 +1,102 @@
+"""Own scores beside published ones, with a note on what may be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from c2seg.legend import c2seg13
+from c2seg.metrics import scores
+from c2seg.report.assess import Panel
+from c2seg.report.published import PublishedSource, published_class_f1, published_scores, published_sources
+from c2seg.report.runs import Run
+from c2seg.report.views import View
+
+__all__ = ["published_context"]
+
+# The scenes of the dataset paper by name: rows and columns at 10 m (two heights of Berlin are in circulation).
+SCENES = {"berlin": ("AB", {(2465, 811), (2456, 811)}), "wuhan": ("BW", {(6225, 8670)})}
+
+
+def published_context(panels: Sequence[Panel], views: Sequence[View], runs: Sequence[Run]) -> dict[str, Any] | None:
+    """Return the published tables with the runs' own rows in front; None where the legend is not C2Seg-13."""
+    legends = {view.legend.ids for view in views} | {tuple(panel.names) for panel in panels}
+    if legends and c2seg13().ids not in legends:
+        return None
+    own = [p for p in panels if p.view is not None and tuple(p.names) == c2seg13().ids]
+    tables = []
+    for source in published_sources().values():
+        rows = [row for panel in own for row in _own_rows(panel, views, runs, source)]
+        rows += [
+            {
+                "method": row.method, "cities": row.dataset, "oa": row.oa, "mf1": row.mf1, "miou": row.miou,
+                "own": False, "run": None,
+            }
+            for row in published_scores()
+            if row.source == source.name
+        ]  # fmt: skip
+        tables.append({"title": source.title, "rows": rows, "note": source.note, "citation": source.citation})
+    return {"notes": _notes(own, views), "tables": tables, "class_f1": _class_f1(own, runs)}
+
+
+def _own_rows(
+    panel: Panel, views: Sequence[View], runs: Sequence[Run], source: PublishedSource
+) -> list[dict[str, Any]]:
+    if source.protocol is None:
+        return []
+    rows = []
+    for entry in panel.entries:
+        result = scores(entry.confusion, source.protocol)
+        name = views[panel.view].name if panel.view is not None else ""
+        rows.append(
+            {
+                "method": runs[entry.run].name, "cities": f"{name} ({source.protocol})",
+                "oa": result.oa, "mf1": result.mf1, "miou": result.miou, "own": True, "run": entry.run,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _notes(own: Sequence[Panel], views: Sequence[View]) -> list[str]:
+    if not own:
+        return [
+            "There is no score of this page to set beside these: a score on the source's folds, or on another city, is "
+            "not comparable with them."
+        ]
+    notes = [_comparable(views[panel.view], panel) for panel in own if panel.view is not None]
+    return [
+        *notes,
+        "AB: learnt on Augsburg, tested on Berlin; BW: Beijing and Wuhan; mean: plain mean of both. Highlighted: this page. "
+        "Published means differ in which classes they count: each table repeats the scores of this page under the "
+        "convention that comes nearest to its own.",
+    ]
+
+
+def _comparable(view: View, panel: Panel) -> str:
+    side_m = view.grid.pixel_area_m2() ** 0.5
+    pixels = panel.entries[0].scores.pixels
+    for name, (_, sizes) in SCENES.items():
+        if name in view.name.lower() and (view.grid.height, view.grid.width) in sizes:
+            return (
+                f"{view.name} has the size of the dataset's own scene: with its released full label the numbers are "
+                "comparable with the dataset paper's. The challenge's were measured on tiles cut from it, whose overlaps "
+                "count twice."
+            )
+    return (
+        f"Not comparable: the published numbers were measured on Berlin and Wuhan at 10 m; those of this page on "
+        f"{view.name} with pixels of {side_m:.3g} m and {pixels:,} labelled pixels. They are shown for orientation only."
+    )
+
+
+def _class_f1(own: Sequence[Panel], runs: Sequence[Run]) -> dict[str, Any]:
+    published = published_class_f1()
+    mine = [(entry, runs[entry.run].name) for panel in own for entry in panel.entries]
+    columns = [name for _, name in mine] + [f"{dataset} {method}" for dataset, method in published]
+    rows = [
+        {
+            "name": item.name,
+            "cells": [entry.scores.f1[k] for entry, _ in mine] + [values[k] for values in published.values()],
+        }
+        for k, item in enumerate(c2seg13().classes)
+    ]
+    return {"columns": columns, "rows": rows}

@@ -1,0 +1,168 @@
+"""The figure for a paper: images, truth and the maps of all runs in one row, with the legend below."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from c2seg.errors import InputError
+from c2seg.legend import Legend
+from c2seg.outputs import atomic_file
+from c2seg.report.imagery import Sampling, composites, picture, sample_ids
+from c2seg.report.layers import truth_ids
+from c2seg.report.runs import Run
+from c2seg.report.views import View, class_colours
+
+__all__ = ["FIGURE_FORMATS", "check_figure", "figure_uri", "write_figure"]
+
+FIGURE_FORMATS = (".png", ".svg", ".pdf")
+_WIDTH_INCHES = 7.16  # both columns of an IEEE page
+_WIDEST_INCHES, _LONGEST_INCHES = 2.4, 4.0  # of a panel
+_TITLE_INCHES = 0.24
+_UNKNOWN = (0.75, 0.75, 0.75)
+_PIXELS = 700_000  # of a panel: beyond what print shows
+
+Panels = list[tuple[str, np.ndarray]]
+
+
+def check_figure(path: Path) -> None:
+    """Raise InputError unless the suffix names a format that can be written."""
+    if path.suffix.lower() not in FIGURE_FORMATS:
+        raise InputError(f"the figure {path} has suffix {path.suffix!r}; give one of {', '.join(FIGURE_FORMATS)}")
+
+
+def write_figure(
+    path: Path, views: Sequence[View], runs: Sequence[Run], *, palette: str = "default", overwrite: bool = False
+) -> None:
+    """Write the figure as PNG (400 dpi), SVG or PDF, one row per view. Equal content gives equal bytes.
+
+    Raises InputError for another format, or when there is no map to show.
+    """
+    check_figure(path)
+    figure = _draw(views, runs, palette, _PIXELS)
+    with atomic_file(path, overwrite=overwrite) as temporary:
+        _save(figure, temporary, path.suffix.lower()[1:], dpi=400)
+
+
+def figure_uri(view: View, runs: Sequence[Run], *, palette: str = "default", dpi: int = 200) -> str:
+    """Return the figure of one view as a data URI (WebP) for a page."""
+    stream = io.BytesIO()
+    _save(_draw([view], runs, palette, 160_000), stream, "webp", dpi=dpi)
+    return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+
+
+def _save(figure: Any, target: Any, kind: str, *, dpi: int) -> None:
+    import matplotlib
+
+    # No dates and fixed identifiers, so that a figure under version control changes only with its content.
+    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    with matplotlib.rc_context({"svg.hashsalt": "c2seg", "pdf.fonttype": 42, "svg.fonttype": "none"}):
+        extra = {"pil_kwargs": {"quality": 90}} if kind == "webp" else {}
+        figure.savefig(target, format=kind, dpi=dpi, metadata=metadata, **extra)
+
+
+def _draw(views: Sequence[View], runs: Sequence[Run], palette: str, pixels: int) -> Any:
+    from matplotlib.figure import Figure
+
+    if not views:
+        raise InputError("there is no map to draw: run c2seg predict with --out in the run folder, or give a map")
+    rows = [_panels(view, runs, palette, Sampling.within(view.grid, pixels)) for view in views]
+    shapes = [_panel_inches(view, len(panels)) for view, panels in zip(views, rows, strict=True)]
+    width = max(len(panels) * w for panels, (_, w) in zip(rows, shapes, strict=True))
+    width = max(width, 3.5)  # one column: room for the legend
+    legend_columns = max(1, int(width / 1.4))
+    legend_lines = math.ceil(views[0].legend.num_classes / legend_columns)
+    height = sum(h + _TITLE_INCHES for h, _ in shapes) + 0.12 + 0.14 * legend_lines
+    figure = Figure(figsize=(width, height))
+    top = height
+    for view, panels, (h, w) in zip(views, rows, shapes, strict=True):
+        top -= h + _TITLE_INCHES
+        left = (width - len(panels) * w) / 2
+        for k, (title, image) in enumerate(panels):
+            axes = figure.add_axes(((left + k * w + 0.02) / width, top / height, (w - 0.04) / width, h / height))
+            axes.imshow(image, interpolation="none", aspect="auto")
+            axes.set_title(f"({_letter(k)}) {title}", fontsize=6.5, pad=2.5, parse_math=False)
+            axes.set_axis_off()
+            if k == 0:
+                _scale_bar(axes, view, image.shape[1])
+    _legend(figure, views[0].legend, palette, columns=legend_columns)
+    return figure
+
+
+def _letter(number: int) -> str:
+    return "abcdefghijklmnopqrstuvwxyz"[number] if number < 26 else str(number + 1)
+
+
+def _panel_inches(view: View, panels: int) -> tuple[float, float]:
+    """Return height and width of each of a row's panels, true to the ground's proportions."""
+    x, y = view.grid.resolution_xy
+    ratio = view.grid.height * y / (view.grid.width * x)
+    width = min(_WIDEST_INCHES, _WIDTH_INCHES / max(1, panels), _LONGEST_INCHES / ratio)
+    return width * ratio, width
+
+
+def _panels(view: View, runs: Sequence[Run], palette: str, sampling: Sampling) -> Panels:
+    panels: Panels = []
+    for modality in view.images.modalities.values() if view.images else ():
+        assert view.images is not None
+        for item in composites(modality):
+            rgba = picture(view.images, item, sampling).astype(np.float32) / 255.0
+            rgba[..., :3][rgba[..., 3] == 0] = 1.0
+            panels.append((item.title.split(" (")[0], rgba[..., :3]))
+    colours = class_colours(view.legend, palette)
+    if view.truth is not None:
+        panels.append(("Truth", _coloured(truth_ids(view, sampling), colours)))
+    for index, entry in view.maps:
+        panels.append((runs[index].name, _coloured(sample_ids(entry.raster, sampling), colours)))
+    return panels
+
+
+def _coloured(ids: np.ndarray, colours: Mapping[int, tuple[int, int, int]]) -> np.ndarray:
+    table = np.tile(np.array(_UNKNOWN, np.float32), (256, 1))
+    table[[0, 255]] = 1.0
+    for number, rgb in colours.items():
+        table[number] = _fractions(rgb)
+    coloured: np.ndarray = table[ids]
+    return coloured
+
+
+def _fractions(rgb: tuple[int, int, int]) -> tuple[float, float, float]:
+    return rgb[0] / 255.0, rgb[1] / 255.0, rgb[2] / 255.0
+
+
+def _scale_bar(axes: Any, view: View, columns: int) -> None:
+    """Draw a bar of a round length, about a quarter of the panel."""
+    metres = view.grid.pixel_area_m2() ** 0.5 * view.grid.width / columns
+    wanted = metres * columns / 4
+    power = 10.0 ** math.floor(math.log10(wanted))
+    length = next(factor * power for factor in (5, 2, 1) if factor * power <= wanted)
+    text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
+    share = length / metres / columns
+    x, y = [0.04, 0.04 + share], [0.04, 0.04]
+    for width, colour in ((3.6, "black"), (2.0, "white")):
+        axes.plot(x, y, transform=axes.transAxes, color=colour, linewidth=width, solid_capstyle="butt")
+    axes.annotate(
+        text, (0.04, 0.04), xycoords="axes fraction", xytext=(0, 4), textcoords="offset points", fontsize=5.5,
+        color="black", va="bottom", bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.8},
+    )  # fmt: skip
+
+
+def _legend(figure: Any, legend: Legend, palette: str, *, columns: int) -> None:
+    from matplotlib.patches import Patch
+
+    colours = class_colours(legend, palette)
+    handles = [
+        Patch(facecolor=_fractions(colours[c.id]), edgecolor="0.4", linewidth=0.4, label=c.name) for c in legend.classes
+    ]
+    drawn = figure.legend(
+        handles=handles, loc="lower center", ncols=min(columns, len(handles)), fontsize=6.5, frameon=False,
+        handlelength=1.2, columnspacing=1.2, borderaxespad=0.3, labelspacing=0.35,
+    )  # fmt: skip
+    for text in drawn.get_texts():
+        text.set_parse_math(False)  # a class name with a dollar sign is no formula

@@ -1,0 +1,266 @@
+"""Pictures of a scene: which bands make a picture, reads that never hold the scene, stretch, and encoding.
+
+Axes: h, w display rows and columns (at most the scene's), C band. A display pixel is the scene's pixel under its
+centre for class ids, and the mean over its area for images.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioIOError
+from rasterio.windows import Window as RasterioWindow
+
+from c2seg.data.city import Layer, Modality, Scene
+from c2seg.errors import DataError
+from c2seg.raster import RasterFile, RasterSource
+from c2seg.raster.reading import open_raster
+from c2seg.types import Grid, Window
+
+__all__ = ["Composite", "Sampling", "composites", "encode_picture", "picture", "sample", "sample_ids"]
+
+_STRIP_BYTES = 64 << 20
+_PNG_BYTES = 400_000
+_VISIBLE_NM = {"red": 660.0, "green": 560.0, "blue": 490.0, "nir": 860.0}
+_FALSE_NM = (860.0, 1650.0, 660.0)  # near infrared, shortwave infrared, red: vegetation, moisture, built
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Display size of a scene: [h, w] pixels stand for its grid."""
+
+    grid: Grid
+    height: int
+    width: int
+
+    @classmethod
+    def within(cls, grid: Grid, pixels: int) -> Sampling:
+        """Return the sampling with at most ``pixels`` display pixels, never finer than the grid."""
+        step = max(1.0, math.sqrt(grid.height * grid.width / pixels))
+        return cls(grid, max(1, round(grid.height / step)), max(1, round(grid.width / step)))
+
+    @property
+    def step(self) -> float:
+        """Pixels of the grid by display pixel, along a side."""
+        return self.grid.height / self.height
+
+    def axes(self, other: Grid) -> tuple[np.ndarray, np.ndarray]:
+        """Return row [h] and column [w] of the pixels of ``other`` under the display pixels' centres.
+
+        They lie outside ``other`` where it does not reach. Both grids have parallel axes.
+        """
+        rows = np.floor((np.arange(self.height) + 0.5) * self.grid.height / self.height) + 0.5
+        cols = np.floor((np.arange(self.width) + 0.5) * self.grid.width / self.width) + 0.5
+        relation = ~other.transform @ self.grid.transform
+        return (
+            np.floor(rows * relation.e + relation.f).astype(np.int64),
+            np.floor(cols * relation.a + relation.c).astype(np.int64),
+        )
+
+
+@dataclass(frozen=True)
+class Composite:
+    """A picture of one modality: three bands (or one, grey), 0-based; ``differences`` adds a third, first - second."""
+
+    modality: str
+    title: str
+    bands: tuple[int, ...]
+    difference: bool = False
+
+
+def composites(modality: Modality) -> list[Composite]:
+    """Return true and false colour as far as the bands' roles or wavelengths are known, else what can be shown.
+
+    Without either, three bands are shown as stored (red, green, blue), four as the challenge stores them (blue, green,
+    red, near infrared), more as three bands spread over the axis. Two bands are shown with their difference.
+    """
+    name, count = modality.name.upper(), modality.count
+    known = {role: _band_of(modality, role) for role in _VISIBLE_NM}
+    found: list[Composite] = []
+    if all(known[role] is not None for role in ("red", "green", "blue")):
+        found.append(_named(modality, "true colour", [known[r] for r in ("red", "green", "blue")]))
+        false = _false_colour(modality, known)
+        if false:
+            found.append(_named(modality, "false colour", false))
+    elif count == 4 and modality.name == "msi":
+        found.append(_named(modality, "true colour", [2, 1, 0]))
+        found.append(_named(modality, "false colour", [3, 2, 1]))
+    if found:
+        return found
+    if count == 1:
+        return [Composite(modality.name, f"{name} ({_label(modality, 0)})", (0,))]
+    if count == 2:
+        labels = " / ".join([_label(modality, 0), _label(modality, 1), "difference"])
+        return [Composite(modality.name, f"{name} ({labels})", (0, 1), difference=True)]
+    if count <= 4:
+        return [_named(modality, "as stored", [0, 1, 2])]
+    return [_named(modality, "three bands", [int(count * share) for share in (0.6, 0.35, 0.12)])]
+
+
+def _named(modality: Modality, what: str, bands: Sequence[int | None]) -> Composite:
+    kept = tuple(int(b) for b in bands if b is not None)
+    labels = ", ".join(_label(modality, b) for b in kept)
+    title = f"{modality.name.upper()} {what}"
+    return Composite(modality.name, title if labels == "band 1, band 2, band 3" else f"{title} ({labels})", kept)
+
+
+def _label(modality: Modality, band: int) -> str:
+    entry = modality.bands[band] if band < len(modality.bands) else None
+    if entry and entry.wavelength_nm:
+        return f"{entry.wavelength_nm:.0f} nm"
+    return (entry and (entry.role or entry.name)) or f"band {band + 1}"
+
+
+def _band_of(modality: Modality, role: str) -> int | None:
+    roles = [b.role for b in modality.bands]
+    return roles.index(role) if role in roles else _nearest(modality, _VISIBLE_NM[role], 50.0)
+
+
+def _false_colour(modality: Modality, known: Mapping[str, int | None]) -> list[int | None] | None:
+    infrared = [_nearest(modality, nm, 100.0) for nm in _FALSE_NM]
+    if all(band is not None for band in infrared):
+        return list(infrared)
+    return [known["nir"], known["red"], known["green"]] if known["nir"] is not None else None
+
+
+def _nearest(modality: Modality, nm: float, tolerance_nm: float) -> int | None:
+    distances = [abs((b.wavelength_nm or math.inf) - nm) for b in modality.bands]
+    best = int(np.argmin(distances)) if distances else 0
+    return best if distances and distances[best] <= tolerance_nm else None
+
+
+def sample_ids(source: RasterFile, sampling: Sampling, *, outside: int = 0) -> np.ndarray:
+    """Return uint8 [h, w]: the first band's values under the display pixels' centres.
+
+    Every layer is sampled from full resolution at the same places, so that differences between layers are differences
+    of the data (overviews of two files need not agree). Values that are no ids become 255; ``outside`` where the raster
+    does not reach.
+    """
+    values, inside = sample(source, sampling.axes(source.grid), (0,))
+    ids = values[0]
+    if ids.dtype != np.uint8:
+        whole = np.isfinite(ids) & (ids >= 0) & (ids <= 255)
+        ids = np.where(whole, ids, 255).astype(np.uint8)
+    return np.where(inside, ids, np.uint8(outside))
+
+
+def sample(
+    source: RasterSource, axes: tuple[np.ndarray, np.ndarray], bands: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return values [C, h, w] at the given rows and columns, and inside bool [h, w]; memory is bounded."""
+    rows, cols = axes
+    in_rows, in_cols = (rows >= 0) & (rows < source.height), (cols >= 0) & (cols < source.width)
+    values = np.zeros((len(bands), len(rows), len(cols)), source.dtype)
+    inside = in_rows[:, None] & in_cols
+    where, wanted = np.flatnonzero(in_rows), cols[in_cols]
+    if not where.size or not wanted.size:
+        return values, inside
+    first, last = int(wanted[0]), int(wanted[-1]) + 1
+    height = max(1, _STRIP_BYTES // (source.count * (last - first) * source.dtype.itemsize))
+    chosen = np.flatnonzero(in_cols)
+    start = 0
+    while start < len(where):
+        top = int(rows[where[start]])
+        stop = int(np.searchsorted(rows[where], top + height))
+        part = source.read(Window(top, first, int(rows[where[stop - 1]]) + 1 - top, last - first))
+        picked = part[list(bands)][:, rows[where[start:stop]] - top][:, :, wanted - first]
+        values[:, where[start] : where[stop - 1] + 1, chosen[0] : chosen[-1] + 1] = picked
+        start = stop
+    return values, inside
+
+
+def picture(scene: Scene, composite: Composite, sampling: Sampling) -> np.ndarray:
+    """Return uint8 [h, w, 4]: red, green, blue and opacity (0 where not valid).
+
+    Each band is stretched between its 2nd and 98th percentile over the shown valid pixels; a constant band is mid-grey.
+    """
+    layer = scene.modality(composite.modality)
+    values, valid = _read_image(layer, composite.bands, sampling)
+    valid &= np.isfinite(values).all(axis=0)
+    if scene.valid is not None:
+        valid &= _sample_layer(scene.valid, sampling, (0,))[0][0] != 0
+    if composite.difference:
+        values = np.concatenate([values, values[:1] - values[1:2]])
+    channels = [_stretch(band, valid) for band in values]
+    if len(channels) == 1:
+        channels *= 3
+    return np.stack([*channels, np.where(valid, 255, 0).astype(np.uint8)], axis=-1)
+
+
+def _read_image(layer: Layer, bands: Sequence[int], sampling: Sampling) -> tuple[np.ndarray, np.ndarray]:
+    if isinstance(layer.source, RasterFile) and sampling.step > 1:
+        return _read_averaged(layer.source, bands, sampling)
+    values, inside = _sample_layer(layer, sampling, bands)
+    nodata = layer.source.nodata
+    if nodata is not None and not math.isnan(nodata):
+        inside &= (values != nodata).all(axis=0)
+    return values.astype(np.float32), inside
+
+
+def _sample_layer(layer: Layer, sampling: Sampling, bands: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    rows, cols = sampling.axes(sampling.grid)
+    relation = layer.relation
+    axes = ((rows - relation.row_offset) // relation.ratio, (cols - relation.col_offset) // relation.ratio)
+    return sample(layer.source, axes, bands)
+
+
+def _read_averaged(source: RasterFile, bands: Sequence[int], sampling: Sampling) -> tuple[np.ndarray, np.ndarray]:
+    """Read the means over display pixels, from overviews where the file has them: float32 [C, h, w], valid [h, w]."""
+    relation = ~source.grid.transform @ sampling.grid.transform
+    down, right = sampling.grid.height / sampling.height, sampling.grid.width / sampling.width
+    # Display rows and columns whose centres lie inside the source, and the source window that they cover.
+    rows, cols = sampling.axes(source.grid)
+    in_rows = np.flatnonzero((rows >= 0) & (rows < source.height))
+    in_cols = np.flatnonzero((cols >= 0) & (cols < source.width))
+    values = np.full((len(bands), sampling.height, sampling.width), np.nan, np.float32)
+    valid = np.zeros((sampling.height, sampling.width), bool)
+    if not in_rows.size or not in_cols.size:
+        return values, valid
+    top, bottom = (np.array([in_rows[0], in_rows[-1] + 1]) * down * relation.e + relation.f).clip(0, source.height)
+    left, end = (np.array([in_cols[0], in_cols[-1] + 1]) * right * relation.a + relation.c).clip(0, source.width)
+    window = RasterioWindow(left, top, end - left, bottom - top)
+    indexes = [(source.bands[b] if source.bands else b) + 1 for b in bands]
+    shape = (len(bands), len(in_rows), len(in_cols))
+    with open_raster(source.path) as dataset:
+        try:
+            read = dataset.read(
+                indexes, window=window, out_shape=shape, resampling=Resampling.average, masked=True, out_dtype="float32"
+            )
+        except RasterioIOError as error:
+            raise DataError(f"cannot read {source.path}: {' '.join(str(error.__cause__ or error).split())}") from error
+    place = np.ix_(np.arange(len(bands)), in_rows, in_cols)
+    values[place] = read.filled(np.nan)
+    valid[np.ix_(in_rows, in_cols)] = ~np.ma.getmaskarray(read).any(axis=0)
+    return values, valid
+
+
+def _stretch(band: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    shown = band[valid]
+    if not shown.size:
+        return np.zeros(band.shape, np.uint8)
+    low, high = (float(v) for v in np.percentile(shown, (2, 98)))
+    if high <= low:
+        low, high = float(shown.min()), float(shown.max())
+    if high <= low:
+        return np.full(band.shape, 128, np.uint8)
+    scaled = np.clip((np.where(valid, band, low) - low) * (255.0 / (high - low)), 0, 255)
+    return np.asarray(np.rint(scaled), np.uint8)
+
+
+def encode_picture(rgba: np.ndarray) -> str:
+    """Return a data URI of uint8 [h, w, 4]: PNG while that is small, else WebP (both keep the opacity)."""
+    from PIL import Image
+
+    image = Image.fromarray(rgba)
+    stream, kind = io.BytesIO(), "png"
+    image.save(stream, "PNG", optimize=True)
+    if stream.tell() > _PNG_BYTES:
+        stream, kind = io.BytesIO(), "webp"
+        image.save(stream, "WEBP", quality=85)
+    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"

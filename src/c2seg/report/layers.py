@@ -1,0 +1,172 @@
+"""The layers of a view as data for the page: class ids and confidence compressed, pictures as images.
+
+All layers of a view have one display size, chosen so that the whole page stays within its budget.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from c2seg.metrics import TruthCode
+from c2seg.progress import Progress, no_progress
+from c2seg.raster import RasterFile
+from c2seg.report.imagery import Sampling, composites, encode_picture, picture, sample, sample_ids
+from c2seg.report.runs import MapFile, Run
+from c2seg.report.views import View
+
+__all__ = ["Drawn", "Reliability", "draw_views", "truth_ids"]
+
+MAX_VIEWS = 12
+_FIRST_PIXELS = 1_200_000  # of one view, if the budget allows
+_CONFIDENCE_STEPS = 50  # 2 % each: compresses well and is finer than an eye can tell
+_NODATA = 255
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Shown pixels by confidence of the map in tenths: how many, and (with truth) labelled and right ones."""
+
+    pixels: tuple[int, ...]
+    labelled: tuple[int, ...]
+    right: tuple[int, ...]
+    mean_confidence: tuple[float, ...]
+    """Of the labelled pixels of each tenth; 0 where there are none."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A view as shown: its sampling, its layers (plain structures for JSON), and what was seen on the way."""
+
+    sampling: Sampling
+    layers: tuple[dict[str, Any], ...]
+    reliability: dict[int, Reliability]
+    """By run."""
+    agreement: float | None
+    """Share of shown mapped pixels on which all maps agree; None for a single map."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in the page."""
+        return sum(len(layer.get("data", "")) for layer in self.layers)
+
+
+def draw_views(
+    views: Sequence[View], runs: Sequence[Run], budget: int, progress: Progress = no_progress
+) -> list[Drawn]:
+    """Draw the views, coarser until their layers take at most ``budget`` bytes together."""
+    largest = max((view.grid.height * view.grid.width for view in views), default=0)
+    pixels = min(_FIRST_PIXELS, 4 * _FIRST_PIXELS // max(1, len(views)), largest)
+    while True:
+        drawn = []
+        for done, view in enumerate(views):
+            progress(done, len(views), view.name)
+            drawn.append(_draw(view, runs, Sampling.within(view.grid, pixels)))
+        progress(len(views), len(views))
+        size = sum(item.size for item in drawn)
+        if size <= budget or pixels < 1000:
+            return drawn
+        pixels = int(pixels * min(0.7, 0.9 * budget / size))
+
+
+def _draw(view: View, runs: Sequence[Run], sampling: Sampling) -> Drawn:
+    layers: list[dict[str, Any]] = []
+    if view.images is not None:
+        layers += [
+            {"kind": "image", "title": item.title, "data": encode_picture(picture(view.images, item, sampling))}
+            for modality in view.images.modalities.values()
+            for item in composites(modality)
+        ]
+    truth = truth_ids(view, sampling) if view.truth else None
+    if truth is not None:
+        layers.append({"kind": "ids", "role": "truth", "title": "Truth", "data": _pack(truth)})
+    maps, reliability = [], {}
+    for index, entry in view.maps:
+        ids = sample_ids(entry.raster, sampling)
+        maps.append(ids)
+        title = _title(view, runs, index, entry)
+        layers.append({"kind": "ids", "role": "map", "run": index, "title": f"Map: {title}", "data": _pack(ids)})
+        if entry.confidence is not None:
+            level = _confidence(entry.confidence, sampling)
+            layers.append({"kind": "level", "run": index, "title": f"Confidence: {title}", "data": _pack(level)})
+            reliability[index] = _reliability(level, ids, truth)
+    layers += _differences(layers)
+    for number, layer in enumerate(layers):
+        layer["key"] = f"layer{number}"
+    mapped = np.logical_and.reduce([ids != 0 for ids in maps])
+    same = np.logical_and.reduce([ids == maps[0] for ids in maps])[mapped]
+    agreement = float(same.mean()) if len(maps) > 1 and same.size else None
+    return Drawn(sampling, tuple(layers), reliability, agreement)
+
+
+def _title(view: View, runs: Sequence[Run], index: int, entry: MapFile) -> str:
+    own = sum(other == index for other, _ in view.maps)
+    return f"{runs[index].name} ({entry.path.name})" if own > 1 else runs[index].name
+
+
+def _differences(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Layers that the page computes from two others: errors of each map, and where maps differ from the first."""
+    places = {layer["title"]: number for number, layer in enumerate(layers)}
+    maps = [layer for layer in layers if layer.get("role") == "map"]
+    truth = places.get("Truth") if any(layer.get("role") == "truth" for layer in layers) else None
+    found = []
+    for number, layer in enumerate(maps):
+        name = layer["title"].removeprefix("Map: ")
+        if truth is not None:
+            found.append(("errors", f"Errors: {name}", truth, places[layer["title"]], layer["run"]))
+        if number:
+            first = maps[0]["title"]
+            title = f"Difference: {first.removeprefix('Map: ')} / {name}"
+            found.append(("maps", title, places[first], places[layer["title"]], layer["run"]))
+    return [
+        {"kind": "difference", "role": role, "title": title, "of": [f"layer{a}", f"layer{b}"], "run": run}
+        for role, title, a, b, run in found
+    ]
+
+
+def truth_ids(view: View, sampling: Sampling) -> np.ndarray:
+    """Return the truth of a view that has one, as shown: uint8 ids [h, w], 0 unknown, 255 ignore."""
+    assert view.truth is not None
+    source = RasterFile(view.truth.path)
+    if source.grid.transform.is_identity or view.grid.transform.is_identity:
+        sampling = Sampling(source.grid, sampling.height, sampling.width)  # matched by rows and columns
+    values, inside = sample(source, sampling.axes(source.grid), (0,))
+    return _renumber(np.where(inside, values[0], values.dtype.type(0)), source, view.code)
+
+
+def _renumber(values: np.ndarray, source: RasterFile, code: TruthCode) -> np.ndarray:
+    nodata = source.nodata
+    missing = np.zeros(values.shape, bool)
+    if nodata is not None and nodata not in (code.legend.numberings.get(code.numbering) or code.legend.ids):
+        missing = values == nodata
+    ids = np.zeros(values.shape, np.uint8)
+    ids[~missing] = code.legend.renumber(values[~missing], code.numbering)
+    return ids
+
+
+def _confidence(path: Path, sampling: Sampling) -> np.ndarray:
+    values = sample_ids(RasterFile(path), sampling, outside=_NODATA)
+    scaled = (values.astype(np.uint16) * _CONFIDENCE_STEPS + 100) // 200
+    return np.where(values == _NODATA, _NODATA, np.minimum(scaled, _CONFIDENCE_STEPS)).astype(np.uint8)
+
+
+def _reliability(level: np.ndarray, ids: np.ndarray, truth: np.ndarray | None) -> Reliability:
+    known = level != _NODATA
+    tenth = np.minimum(level.astype(int) * 10 // _CONFIDENCE_STEPS, 9)
+    labelled = known & (truth != 0) & (truth != 255) if truth is not None else np.zeros(level.shape, bool)
+    right = labelled & (ids == truth) if truth is not None else labelled
+    counts = [np.bincount(tenth[mask], minlength=10) for mask in (known, labelled, right)]
+    summed = np.bincount(tenth[labelled], weights=level[labelled] / _CONFIDENCE_STEPS, minlength=10)
+    means = summed / np.maximum(counts[1], 1)
+    pixels, of_truth, correct = (tuple(int(n) for n in count) for count in counts)
+    return Reliability(pixels, of_truth, correct, tuple(float(m) for m in means))
+
+
+def _pack(ids: np.ndarray) -> str:
+    return base64.b64encode(zlib.compress(np.ascontiguousarray(ids).tobytes(), 9)).decode("ascii")

@@ -1,0 +1,307 @@
+"""The page: what the template shows, made from runs, views and panels. All text is escaped by the template engine."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from c2seg._version import __version__
+from c2seg.report.assess import Panel
+from c2seg.report.charts import curve_charts, reliability_chart
+from c2seg.report.comparison import published_context
+from c2seg.report.layers import Drawn
+from c2seg.report.panels import panel_context
+from c2seg.report.runs import MapFile, Run
+from c2seg.report.views import View, palettes
+
+__all__ = ["PageContent", "render_page"]
+
+MEASURES = (("iou", "IoU"), ("f1", "F1"), ("precision", "Precision"), ("recall", "Recall"))
+PALETTE_NAMES = {
+    "default": "dataset paper",
+    "colourblind": "colour-blind safe",
+    "mmglots": "MMGLOTS",
+    "submission": "challenge submission",
+}
+
+
+@dataclass(frozen=True)
+class PageContent:
+    """All that goes into a page. ``figures`` are data URIs, one per view as far as they go."""
+
+    runs: Sequence[Run]
+    views: tuple[View, ...]
+    drawn: tuple[Drawn, ...]
+    panels: tuple[Panel, ...]
+    hidden_views: int
+    palette: str
+    title: str | None
+    figures: tuple[str, ...]
+
+
+def render_page(content: PageContent) -> str:
+    """Return the HTML of a page: one text with its styles, scripts and pictures, which loads nothing."""
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_asset), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    script = _asset("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    views = [_view_context(k, content) for k in range(len(content.views))]
+    panels = [panel_context(panel, content.runs, content.views) for panel in content.panels]
+    curves = curve_charts(content.runs)
+    published = published_context(content.panels, content.views, content.runs)
+    return environment.get_template("page.html.j2").render(
+        version=__version__,
+        title=content.title or _title(content),
+        lead=_lead(content),
+        style=Markup(_asset("page.css")),
+        script=Markup(script),
+        script_hash=Markup(f"sha256-{digest}"),
+        sections=_sections(content, bool(curves), bool(published)),
+        runs=[_run_context(k, run) for k, run in enumerate(content.runs)],
+        views=views,
+        panels=panels,
+        measures=MEASURES,
+        curves=curves,
+        published=published,
+        figures=content.figures,
+        data={"views": [_view_data(k, content) for k in range(len(content.views))]},
+    )
+
+
+def _asset(name: str) -> str:
+    return resources.files("c2seg.report").joinpath("html", name).read_text(encoding="utf-8")
+
+
+def _title(content: PageContent) -> str:
+    places = list(dict.fromkeys(view.maps[0][1].city for view in content.views))
+    names = ", ".join(run.name for run in content.runs)
+    return f"Land cover of {' and '.join(places[:3])}" if places else f"Report of {names}"
+
+
+def _lead(content: PageContent) -> str:
+    """Say in a sentence or two what the page shows."""
+    said = []
+    for run in content.runs[:3]:
+        learnt, mapped = _learnt_on(run), ", ".join(dict.fromkeys(m.city for m in run.maps))
+        text = run.name + (f" ({run.recipe_name})" if run.recipe_name and run.recipe_name != run.name else "")
+        text += f" learnt on {learnt}" if learnt else ""
+        text += f"{' and' if learnt else ''} mapped {mapped}" if mapped else ""
+        said.append(text + ".")
+    if len(content.runs) > 3:
+        said.append(f"{len(content.runs) - 3} more runs are shown beside them.")
+    shown = [p for p in content.panels if p.view is not None and p.best.scores.miou is not None]
+    scored = next((p for p in shown if not p.memorised), None)
+    if scored is not None:
+        said.append(_best(scored, content))
+    elif shown:
+        said.append("It is scored only on a city that was learnt on, which is no test.")
+    elif content.views:
+        said.append("No truth was given, so the map is shown but not scored.")
+    if content.hidden_views:
+        said.append(f"{content.hidden_views} more mapped scenes are scored but not shown.")
+    return " ".join(said)
+
+
+def _best(panel: Panel, content: PageContent) -> str:
+    """Name the best run of a panel, and those that the bootstrap cannot tell from it."""
+    best, place = panel.best, content.views[panel.view or 0].name
+    if len(panel.entries) == 1:
+        return f"mIoU {best.scores.miou:.3f} and OA {best.scores.oa:.3f} on {place}."
+    close = [
+        content.runs[entry.run].name
+        for entry in panel.entries
+        if entry.against_best and (low := entry.against_best["miou"].difference.low) is not None and low <= 0
+    ]
+    text = f"{content.runs[best.run].name} has the highest mIoU on {place}, {best.scores.miou:.3f} (OA {best.scores.oa:.3f})"
+    return text + (f", not clearly ahead of {', '.join(close)}." if close else ".")
+
+
+def _sections(content: PageContent, curves: bool, published: bool) -> list[tuple[str, str]]:
+    found = [("runs", "Runs" if len(content.runs) > 1 else "Run")]
+    found += [(f"map{k}", f"Map of {view.name}") for k, view in enumerate(content.views)]
+    found += [(f"scores{k}", panel.title) for k, panel in enumerate(content.panels)]
+    found += [("curves", "Training curves")] if curves else []
+    found += [("published", "Published results")] if published else []
+    found.append(("provenance", "Provenance"))
+    return found + ([("figure", "Figure")] if content.figures else [])
+
+
+def _run_context(index: int, run: Run) -> dict[str, Any]:
+    seconds = run.record.get("seconds")
+    commands = [run.record.get("command"), *(_mapped(entry).get("command") for entry in run.maps)]
+    return {
+        "index": index,
+        "name": run.name,
+        "recipe_name": run.recipe_name,
+        "learnt_on": _learnt_on(run),
+        "mapped": ", ".join(dict.fromkeys(entry.city for entry in run.maps)),
+        "seed": run.record.get("seed"),
+        "seconds": _duration(seconds) if isinstance(seconds, int | float) else "",
+        "curves": run.curves,
+        "recipe": run.recipe,
+        "commands": list(dict.fromkeys(str(c) for c in commands if c)),
+        "provenance": _provenance(run),
+    }
+
+
+def _learnt_on(run: Run) -> str:
+    sources = run.record.get("sources")
+    names = (
+        [str(s["name"]) for s in sources if isinstance(s, dict) and "name" in s] if isinstance(sources, list) else []
+    )
+    return ", ".join(names)
+
+
+def _mapped(entry: MapFile) -> Mapping[str, Any]:
+    run = entry.notes.get("run")
+    mapped = run.get("mapped") if isinstance(run, dict) else None
+    return mapped if isinstance(mapped, dict) else {}
+
+
+def _provenance(run: Run) -> list[tuple[str, str]]:
+    record = run.record
+    rows = [("Run folder", run.folder.name if run.folder else "a single map")]
+    rows += [(name, str(record[key])) for name, key in (("c2seg", "c2seg"), ("Commit", "commit"), ("Python", "python"),
+             ("Machine", "machine"), ("Device", "device"), ("Seed", "seed")) if record.get(key) is not None]  # fmt: skip
+    packages = record.get("packages")
+    if isinstance(packages, dict):
+        rows.append(("Packages", ", ".join(f"{name} {version}" for name, version in sorted(packages.items()))))
+    for kind, found in (("Source", record.get("sources")), ("Target", [record.get("target")])):
+        for city in found if isinstance(found, list) else []:
+            if isinstance(city, dict):
+                prints = ", ".join(f"{key} {value}" for key, value in city.items() if key != "name")
+                rows.append((f"{kind} city", f"{city.get('name', '?')}: {prints}"))
+    if record.get("normalisation_uses_target"):
+        rows.append(("Normalisation", "uses the unlabelled images of the mapped city"))
+    for entry in run.maps:
+        rows.append((f"Map {entry.path.name}", _map_facts(entry)))
+    return rows
+
+
+def _map_facts(entry: MapFile) -> str:
+    key = entry.notes.get("key")
+    parts = [f"{name} {value}" for name, value in sorted(key.items())] if isinstance(key, dict) else []
+    parts += [f"{entry.notes[name]} {text}" for name, text in (("seconds", "s"), ("peak_memory_mib", "MiB at most"))
+              if name in entry.notes]  # fmt: skip
+    return ", ".join(parts) or "nothing is recorded beside it"
+
+
+def _view_context(index: int, content: PageContent) -> dict[str, Any]:
+    view, drawn = content.views[index], content.drawn[index]
+    panel = next((p for p in content.panels if p.view == index), None)
+    columns, rows = _areas(view, content.runs, panel)
+    known = palettes(view.legend)
+    colours = dict(zip(view.legend.ids, known[content.palette], strict=True))
+    agreement = f"The maps agree on {drawn.agreement:.1%} of the mapped pixels." if drawn.agreement is not None else ""
+    return {
+        "name": view.name,
+        "facts": _facts(view, drawn),
+        "remark": view.remark,
+        "agreement": agreement,
+        "palettes": list(known),
+        "palette": content.palette,
+        "palette_names": {name: PALETTE_NAMES.get(name, name) for name in known},
+        "areas": [
+            {"id": c.id, "name": c.name, "colour": colours[c.id], "cells": cells}
+            for c, cells in zip(view.legend.classes, rows, strict=True)
+        ],
+        "area_columns": columns,
+        "area_note": "Truth: of the labelled pixels only." if panel else "",
+        "reliability": reliability_chart(drawn.reliability, [run.name for run in content.runs]),
+    }
+
+
+def _facts(view: View, drawn: Drawn) -> str:
+    height, width = view.grid.height, view.grid.width
+    side = view.grid.pixel_area_m2() ** 0.5
+    parts = [f"{height:,} rows x {width:,} columns, pixels of {side:.4g} m on the ground"]
+    if view.grid.crs is None:
+        parts.append("no coordinate reference system")
+    if drawn.sampling.step > 1:
+        parts.append(f"shown at 1:{drawn.sampling.step:.3g} (images as means, classes as samples)")
+    return "; ".join(parts) + "."
+
+
+def _areas(
+    view: View, runs: Sequence[Run], panel: Panel | None
+) -> tuple[list[dict[str, Any]], list[list[dict[str, str]]]]:
+    """Return columns (title, run, total) and, by class, the cells (km2, share) of each column."""
+    pixel_km2 = view.grid.pixel_area_m2() / 1e6
+    series: list[tuple[str, int | None, list[float]]] = []
+    for index, entry in view.maps:
+        series.append((runs[index].name, index, _map_areas(entry, view, pixel_km2)))
+    if panel is not None:
+        support = panel.entries[0].scores.support
+        series.append(("Truth", None, [n * _truth_pixel_km2(view) for n in support]))
+    columns = [{"title": title, "run": run, "total": f"{sum(values):,.1f}"} for title, run, values in series]
+    rows = [
+        [
+            {"km2": _km2(values[k]), "share": f"{values[k] / sum(values):.1%}" if sum(values) else ""}
+            for _, _, values in series
+        ]
+        for k in range(view.legend.num_classes)
+    ]
+    return columns, rows
+
+
+def _map_areas(entry: MapFile, view: View, pixel_km2: float) -> list[float]:
+    """Return km2 by class: what predict noted, else counted in the file."""
+    noted = entry.notes.get("area_km2")
+    if isinstance(noted, dict) and all(isinstance(noted.get(c.name), int | float) for c in view.legend.classes):
+        return [float(noted[c.name]) for c in view.legend.classes]
+    counts = entry.count_ids()
+    return [float(counts[c.id]) * pixel_km2 for c in view.legend.classes]
+
+
+def _truth_pixel_km2(view: View) -> float:
+    from c2seg.raster import RasterFile
+
+    assert view.truth is not None
+    return RasterFile(view.truth.path).grid.pixel_area_m2() / 1e6
+
+
+def _km2(value: float) -> str:
+    return f"{value:,.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.005 or value == 0 else "<0.01"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _view_data(index: int, content: PageContent) -> dict[str, Any]:
+    """Return what the script needs of a view."""
+    view, drawn = content.views[index], content.drawn[index]
+    sampling = drawn.sampling
+    x, y = view.grid.resolution_xy
+    keys = {layer["title"]: layer["key"] for layer in drawn.layers}
+    first_map = next(layer["key"] for layer in drawn.layers if layer.get("role") == "map")
+    images = [layer["key"] for layer in drawn.layers if layer["kind"] == "image"]
+    others = [layer["key"] for layer in drawn.layers if layer["key"] != first_map]
+    left = keys.get("Truth") if view.truth else (images or others or [first_map])[0]
+    return {
+        "width": sampling.width,
+        "height": sampling.height,
+        "aspect": (y * view.grid.height / sampling.height) / (x * view.grid.width / sampling.width),
+        "metres": view.grid.pixel_area_m2() ** 0.5 * (x / y) ** 0.5 * view.grid.width / sampling.width,
+        "step": sampling.step,
+        "stepX": view.grid.width / sampling.width,
+        "names": {str(c.id): c.name for c in view.legend.classes},
+        "palettes": {
+            name: {str(i): colour for i, colour in zip(view.legend.ids, colours, strict=True)}
+            for name, colours in palettes(view.legend).items()
+        },
+        "layers": list(drawn.layers),
+        "left": left,
+        "right": first_map,
+    }

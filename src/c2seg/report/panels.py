@@ -1,0 +1,132 @@
+"""A panel of scores as the template shows it: headline, findings, bars by class, confusion matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from c2seg.legend import c2seg13
+from c2seg.report.assess import Assessed, Panel, findings
+from c2seg.report.runs import Run
+from c2seg.report.views import View
+
+__all__ = ["HEADLINE", "panel_context"]
+
+HEADLINE = ("oa", "kappa", "mf1", "miou")
+GREY = "#808080"
+
+
+def panel_context(panel: Panel, runs: Sequence[Run], views: Sequence[View]) -> dict[str, Any]:
+    """Return what the template shows of a panel."""
+    legend = views[panel.view].legend if panel.view is not None else c2seg13()
+    colours = {c.id: c.colour for c in legend.classes}
+    first = panel.entries[0].scores
+    intervals = any(entry.intervals for entry in panel.entries)
+    note = (
+        "Below each score: 95 % interval from a bootstrap over blocks of 1 km."
+        + (" The difference to the best run is paired over the same blocks." if len(panel.entries) > 1 else "")
+        if intervals
+        else ""
+    )
+    known = ", ".join(panel.memorised)
+    return {
+        "title": panel.title,
+        "warning": f"Not a test: {known} learnt on this very city; such scores show what was memorised."
+        if known
+        else "",
+        "note": f"{panel.note} {first.pixels:,} labelled pixels; means over the classes that the truth has.",
+        "view": panel.view,
+        "compared": any(entry.against_best for entry in panel.entries),
+        "interval_note": note,
+        "entries": [_entry(panel, entry, runs, colours) for entry in panel.entries],
+        "classes": _classes(panel, colours),
+        "columns": [
+            *({"id": i, "name": panel.names[i], "colour": colours.get(i, GREY)} for i in first.ids),
+            {"id": "none", "name": "no class of the legend", "colour": ""},
+        ],
+    }
+
+
+def _entry(panel: Panel, entry: Assessed, runs: Sequence[Run], colours: dict[int, str]) -> dict[str, Any]:
+    intervals = entry.intervals or {}
+    return {
+        "run": entry.run,
+        "name": runs[entry.run].name,
+        "best": entry is panel.best,
+        "headline": [
+            {
+                "value": getattr(entry.scores, name),
+                "low": intervals[name].low if name in intervals else None,
+                "high": intervals[name].high if name in intervals else None,
+            }
+            for name in HEADLINE
+        ],
+        "below": _below(entry),
+        "findings": findings(entry, panel.names),
+        "matrix": _matrix(panel, entry, colours),
+    }
+
+
+def _below(entry: Assessed) -> str:
+    if entry.against_best is None:
+        return ""
+    compared = entry.against_best["miou"]
+    difference = compared.difference
+    if difference.value is None or difference.low is None or difference.high is None:
+        return ""
+    return f"{difference.value:.3f} ({difference.low:+.3f} to {difference.high:+.3f}; p {compared.p_value:.2g})"
+
+
+def _classes(panel: Panel, colours: dict[int, str]) -> list[dict[str, Any]]:
+    first = panel.entries[0].scores
+    rows = []
+    for k, i in enumerate(first.ids):
+        cells = {
+            name: [
+                {"run": entry.run, "value": value, "width": round(100 * (value or 0.0), 1)}
+                for entry in panel.entries
+                for value in [getattr(entry.scores, name)[k]]
+            ]
+            for name in ("iou", "f1", "precision", "recall")
+        }
+        rows.append(
+            {"name": panel.names[i], "colour": colours.get(i, GREY), "support": first.support[k], "cells": cells}
+        )
+    return rows
+
+
+def _matrix(panel: Panel, entry: Assessed, colours: dict[int, str]) -> list[dict[str, Any]]:
+    ids, counts = entry.confusion.ids, entry.confusion.counts
+    of_truth = _percent(counts, counts.sum(1, keepdims=True))
+    of_map = _percent(counts, counts.sum(0, keepdims=True))
+    columns = [*ids, "other"]
+    names = [*(panel.names[i] for i in ids), "no class of the legend"]
+    return [
+        {
+            "id": i,
+            "name": panel.names[i],
+            "colour": colours.get(i, GREY),
+            "cells": [
+                {
+                    "id": columns[j],
+                    "n": int(counts[k, j]),
+                    "of_truth": f"{of_truth[k, j]:.2f}",
+                    "of_map": f"{of_map[k, j]:.2f}",
+                    "right": j == k,
+                    "title": f"{panel.names[i]} mapped as {names[j]}: {counts[k, j]:,} pixels, {of_truth[k, j]:.1f} % of "
+                    f"the truth's, {of_map[k, j]:.1f} % of the map's",
+                    "text": f"{of_truth[k, j]:.0f}" if counts[k, j] else "",
+                }
+                for j in range(len(columns))
+            ],
+        }
+        for k, i in enumerate(ids)
+    ]
+
+
+def _percent(counts: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    share = np.zeros(counts.shape)
+    np.divide(100.0 * counts, totals, out=share, where=totals > 0)
+    return share

@@ -1,0 +1,214 @@
+"""What a page shows as one picture: a mapped scene with its maps of several runs, its images, and its truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from c2seg.data import City, Scene, open_city, open_labelled_city
+from c2seg.errors import C2SegError, DataError, GridError, InputError
+from c2seg.legend import LandClass, Legend, c2seg13
+from c2seg.metrics import MapPair, TruthCode, pair_maps
+from c2seg.raster import RasterFile
+from c2seg.raster.reading import open_raster
+from c2seg.report.runs import MapFile, Run
+from c2seg.types import Grid
+
+__all__ = ["Truth", "View", "class_colours", "make_views", "palettes"]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A label raster and how its values are numbered; ``scene`` names the scene it belongs to, where known."""
+
+    path: Path
+    numbering: str
+    scene: str | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """A mapped scene. ``maps`` holds (index of the run, map); ``remark`` says why images are missing or doubtful."""
+
+    name: str
+    grid: Grid
+    legend: Legend
+    maps: tuple[tuple[int, MapFile], ...]
+    images: Scene | None = None
+    truth: Truth | None = None
+    remark: str = ""
+
+    @property
+    def code(self) -> TruthCode:
+        """How the truth's values are to be read."""
+        return TruthCode(self.legend, self.truth.numbering if self.truth else "challenge")
+
+    def pair(self, entry: MapFile) -> MapPair:
+        """Match a map of this view with the truth; only for a view that has one."""
+        assert self.truth is not None
+        return pair_maps(entry.path, self.truth.path)[0]
+
+
+def make_views(
+    runs: Sequence[Run], cities: Sequence[Path], truths: Sequence[Path], numbering: str | None
+) -> list[View]:
+    """Group the maps of all runs by what they show, and find images and truth.
+
+    ``cities`` are opened for their images (elsewhere the city is looked for where it was when it was mapped); ``truths``
+    are label rasters or labelled city folders. Raises InputError for a city or a truth that fits no map.
+    """
+    views: list[View] = []
+    for index, run in enumerate(runs):
+        for entry in run.maps:
+            legend = _legend(entry.raster)
+            place = next((k for k, v in enumerate(views) if _belongs(v, entry, legend)), None)
+            if place is None:
+                views.append(View(entry.city, entry.raster.grid, legend, ((index, entry),)))
+            else:
+                views[place] = replace(views[place], maps=(*views[place].maps, (index, entry)))
+    views = [replace(view, name=_view_name(view, views)) for view in views]
+    views = _with_images(views, [open_city(path) for path in cities])
+    return _with_truths(views, truths, numbering)
+
+
+def palettes(legend: Legend) -> dict[str, tuple[str, ...]]:
+    """Return the colours by palette, one per class; every legend gets one that colour-blind readers can use."""
+    found = {"default": tuple(item.colour for item in legend.classes), **legend.palettes}
+    spare = c2seg13().palettes["colourblind"]
+    if "colourblind" not in found and legend.num_classes <= len(spare):
+        found["colourblind"] = spare[: legend.num_classes]
+    return found
+
+
+def class_colours(legend: Legend, palette: str) -> dict[int, tuple[int, int, int]]:
+    """Return red, green, blue (0..255) by class id in a palette of ``palettes``; InputError for an unknown one."""
+    return replace(legend, palettes=palettes(legend)).colours(palette)
+
+
+def _belongs(view: View, entry: MapFile, legend: Legend) -> bool:
+    first = view.maps[0][1]
+    known = bool(first.notes) and bool(entry.notes)
+    same_city = not known or first.city == entry.city or first.fingerprint == entry.fingerprint
+    same_scene = not known or first.scene == entry.scene
+    return same_city and same_scene and legend.ids == view.legend.ids and _same_grid(view.grid, entry.raster.grid)
+
+
+def _view_name(view: View, views: Sequence[View]) -> str:
+    scene = view.maps[0][1].scene
+    several = sum(other.name == view.name for other in views) > 1
+    return f"{view.name}, {scene}" if several and scene else view.name
+
+
+def _legend(raster: RasterFile) -> Legend:
+    """Read class names and colours from the map's tags; C2Seg-13 where it has none, or the same names."""
+    with open_raster(raster.path) as dataset:
+        tags: dict[str, str] = dataset.tags(1)
+        name = dataset.tags().get("LEGEND", "legend of the map")
+        try:
+            colours = dataset.colormap(1)
+        except ValueError:
+            colours = {}
+    names = {int(key[6:]): text for key, text in tags.items() if key.startswith("CLASS_") and key[6:].isdigit()}
+    names = {number: text for number, text in sorted(names.items()) if 1 <= number <= 254}
+    default = c2seg13()
+    if not names or (tuple(names) == default.ids and tuple(names.values()) == default.names):
+        return default
+    classes = (
+        LandClass(number, text, "#{:02X}{:02X}{:02X}".format(*colours.get(number, (128, 128, 128))[:3]))
+        for number, text in names.items()
+    )
+    return Legend(name, tuple(classes))
+
+
+def _with_images(views: Sequence[View], cities: Sequence[City]) -> list[View]:
+    given = [(city, scene) for city in cities for scene in city.scenes]
+    used: set[int] = set()
+    result = []
+    for view in views:
+        fitting = [k for k, (_, scene) in enumerate(given) if _same_grid(scene.grid, view.grid)]
+        if fitting:
+            wanted = {(e.city, e.scene) for _, e in view.maps}
+            best = next((k for k in fitting if (given[k][0].name, given[k][1].name) in wanted), fitting[0])
+            used.update(fitting)
+            result.append(_imaged(view, *given[best]))
+        else:
+            result.append(_recorded_images(view))
+    unused = [city for k, (city, _) in enumerate(given) if k not in used and not any(given[j][0] is city for j in used)]
+    if unused:
+        sizes = ", ".join(f"{v.name} {v.grid.height} x {v.grid.width}" for v in views) or "there is no map"
+        scene = unused[0].scenes[0]
+        raise InputError(
+            f"city {unused[0].name!r} ({scene.grid.height} x {scene.grid.width} pixels) lies on the grid of no map "
+            f"({sizes}); give the city that was mapped"
+        )
+    return result
+
+
+def _imaged(view: View, city: City, scene: Scene) -> View:
+    fingerprints = {e.fingerprint for _, e in view.maps} - {None}
+    other = bool(fingerprints) and city.fingerprint() not in fingerprints
+    remark = (
+        "The images shown are not byte for byte those that were mapped (their fingerprints differ)." if other else ""
+    )
+    return replace(view, images=scene, remark=remark)
+
+
+def _recorded_images(view: View) -> View:
+    """Look for the city where it was when it was mapped."""
+    path = next((e.city_path for _, e in view.maps if e.city_path), None)
+    if path is None:
+        return replace(view, remark="No images: give the mapped city with --city.")
+    try:
+        city = open_city(path)
+    except C2SegError as error:
+        return replace(view, remark=f"No images: {error}. Give the mapped city with --city.")
+    wanted = view.maps[0][1].scene
+    fitting = [scene for scene in city.scenes if _same_grid(scene.grid, view.grid)]
+    if not fitting:
+        return replace(view, remark=f"No images: {path} is no longer on the grid of the map; give --city.")
+    return _imaged(view, city, next((s for s in fitting if s.name == wanted), fitting[0]))
+
+
+def _with_truths(views: list[View], truths: Sequence[Path], numbering: str | None) -> list[View]:
+    for path in truths:
+        found = False
+        problem: GridError | None = None
+        for truth in _open_truth(path, numbering):
+            for k, view in enumerate(views):
+                scene = view.maps[0][1].scene
+                if truth.scene is not None and scene is not None and truth.scene != scene:
+                    continue
+                try:
+                    pair_maps(view.maps[0][1].path, truth.path)
+                except GridError as error:
+                    problem = error
+                else:
+                    found = True
+                    views[k] = view if view.truth else replace(view, truth=truth)
+        if not found:
+            reason = f": {problem}" if problem else ": there is no map of that scene"
+            raise InputError(f"the truth {path} fits no map{reason}")
+    return views
+
+
+def _open_truth(path: Path, numbering: str | None) -> list[Truth]:
+    if not path.is_dir():
+        return [Truth(path, numbering or "challenge")]
+    city = open_labelled_city(path, numbering)
+    several = len(city.labels) > 1
+    found = []
+    for scene, label in zip(city.images.scenes, city.labels, strict=True):
+        if not isinstance(label.source, RasterFile):
+            raise DataError(f"{path} holds its labels in no raster file; give the truth as a label raster")
+        found.append(Truth(label.source.path, label.numbering, scene.name if several else None))
+    return found
+
+
+def _same_grid(a: Grid, b: Grid) -> bool:
+    """True for the same pixels; the CRS texts of two files may differ, so only its presence is compared."""
+    return (
+        (a.height, a.width) == (b.height, b.width)
+        and (a.crs is None) == (b.crs is None)
+        and bool(a.transform.almost_equals(b.transform, precision=1e-6 * max(1.0, abs(a.transform.a))))
+    )

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import report_make as make
+
+from c2seg.errors import DataError, InputError
+from c2seg.legend import LandClass, Legend
+from c2seg.report.runs import open_runs
+from c2seg.report.views import class_colours, make_views, palettes
+
+
+def views_of(runs, cities=(), truths=(), numbering=None):
+    return make_views(open_runs(runs), cities, truths, numbering)
+
+
+def test_maps_of_one_city_are_one_view(tmp_path):
+    place = make.grid()
+    runs = [make.make_run(tmp_path / name) for name in ("a", "b")]
+    for run in runs:
+        make.make_map(run / "town.tif", make.labels(place), place)
+    make.make_map(runs[1] / "north.tif", make.labels(place), place, city="north", fingerprint="other")
+    views = views_of(runs)
+    assert [(v.name, [index for index, _ in v.maps]) for v in views] == [("town", [0, 1]), ("north", [1])]
+
+
+def test_images_come_from_where_the_city_was(tmp_path):
+    place = make.grid()
+    city = make.make_city(tmp_path / "town", place)
+    run = make.make_run(tmp_path / "run")
+    make.make_map(run / "town.tif", make.labels(place), place, city_path=city)
+    (view,) = views_of([run])
+    assert set(view.images.modalities) == {"msi", "sar", "hsi"}
+    assert "fingerprints differ" in view.remark  # the map's notes hold another one
+    make.make_map(run / "town.tif", make.labels(place), place)
+    (view,) = views_of([run])
+    assert view.images is None
+    assert "--city" in view.remark
+    (view,) = views_of([run], [city])
+    assert view.images is not None
+
+
+def test_a_city_on_another_grid_is_refused(tmp_path):
+    run = make.make_run(tmp_path / "run")
+    make.make_map(run / "town.tif", make.labels(make.grid()), make.grid())
+    city = make.make_city(tmp_path / "other", make.grid(50, 50))
+    with pytest.raises(InputError, match=r"'other' \(50 x 50 pixels\) lies on the grid of no map \(town 48 x 36\)"):
+        views_of([run], [city])
+    with pytest.raises(InputError, match="there is no map"):
+        views_of([make.make_run(tmp_path / "bare")], [city])
+
+
+def test_truth_is_a_raster_or_a_labelled_city(tmp_path):
+    place = make.grid()
+    city = make.make_city(tmp_path / "town", place, label=True)
+    run = make.make_run(tmp_path / "run")
+    make.make_map(run / "town.tif", make.labels(place), place)
+    for path in (city, city / "label.tif"):
+        (view,) = views_of([run], truths=[path])
+        assert view.truth.path == city / "label.tif"
+
+
+def test_a_truth_elsewhere_is_refused(tmp_path):
+    run = make.make_run(tmp_path / "run")
+    make.make_map(run / "town.tif", make.labels(make.grid()), make.grid(crs=None))
+    other = make.grid(20, 20, None)
+    path = make.write_raster(tmp_path / "label.tif", make.labels(other)[None], other)
+    with pytest.raises(InputError, match="fits no map: "):
+        views_of([run], truths=[path])
+    with pytest.raises(DataError, match="does not exist"):
+        views_of([run], truths=[tmp_path / "none.tif"])
+    with pytest.raises(DataError, match="no label"):
+        views_of([run], truths=[make.make_city(tmp_path / "bare", other)])
+
+
+def test_legend_is_read_from_the_map(tmp_path):
+    place = make.grid()
+    legend = Legend("two", (LandClass(2, "Sea & <sand>", "#0000FF"), LandClass(9, "Rock", "#806040")))
+    ids = np.where(make.labels(place) == 3, np.uint8(2), np.uint8(9))
+    path = make.make_map(tmp_path / "a.tif", ids, place, legend=legend)
+    (view,) = views_of([path])
+    assert view.legend.classes == legend.classes
+    assert class_colours(view.legend, "default") == {2: (0, 0, 255), 9: (128, 96, 64)}
+    assert len(palettes(view.legend)["colourblind"]) == 2
+    with pytest.raises(InputError, match="unknown palette 'nice'"):
+        class_colours(view.legend, "nice")
+
+
+def test_a_map_without_tags_is_c2seg13(tmp_path):
+    place = make.grid()
+    path = make.write_raster(tmp_path / "bare.tif", make.labels(place)[None], place)
+    (view,) = views_of([path])
+    assert view.legend.name == "c2seg13"
+    assert view.name == "bare"
