@@ -20,7 +20,7 @@ from rasterio.windows import Window as RasterioWindow
 from c2seg.errors import DataError
 from c2seg.types import Grid, Window
 
-__all__ = ["ArrayRaster", "RasterFile", "RasterSource", "read_boundless"]
+__all__ = ["ArrayRaster", "RasterFile", "RasterSource", "file_fingerprint", "open_raster", "read_boundless"]
 
 
 @runtime_checkable
@@ -200,19 +200,8 @@ class RasterFile:
             handle.close()
 
     def fingerprint(self) -> str:
-        """Size, date of change and a digest of up to 16 blocks of 64 kB spread over the file."""
-        import hashlib
-
-        try:
-            status = self.path.stat()
-            digest = hashlib.sha256(f"{status.st_size}".encode())
-            with self.path.open("rb") as stream:
-                for offset in np.unique(np.linspace(0, max(0, status.st_size - 65536), 16).astype(np.int64)):
-                    stream.seek(int(offset))
-                    digest.update(stream.read(65536))
-        except OSError as error:
-            raise DataError(f"cannot read {self.path}: {error.strerror}") from error
-        return digest.hexdigest()[:16]
+        """Size and sampled blocks of the file."""
+        return file_fingerprint(self.path)
 
     def _dataset(self) -> Any:
         # Keyed by process too: a handle inherited through fork shares its file offset with the parent.
@@ -221,6 +210,22 @@ class RasterFile:
         if key not in handles:
             handles[key] = open_raster(self.path)
         return handles[key]
+
+
+def file_fingerprint(path: Path) -> str:
+    """Return 16 hex digits over a file's size and up to 16 blocks of 64 kB spread over it; DataError if unreadable."""
+    import hashlib
+
+    try:
+        size = path.stat().st_size
+        digest = hashlib.sha256(f"{size}".encode())
+        with path.open("rb") as stream:
+            for offset in np.unique(np.linspace(0, max(0, size - 65536), 16).astype(np.int64)):
+                stream.seek(int(offset))
+                digest.update(stream.read(65536))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    return digest.hexdigest()[:16]
 
 
 def open_raster(path: Path) -> Any:

@@ -1,0 +1,26 @@
+"""Challenges: pack and check submissions, keep a leaderboard whose truth stays hidden."""
+
+from __future__ import annotations
+
+from c2seg.challenge.board import METRICS, Board, Row, TruthSource, create_board
+from c2seg.challenge.publish import write_board_csv, write_board_html
+from c2seg.challenge.rules import Limits, SubmissionError, TileSet, tile_windows
+from c2seg.challenge.submission import CheckedSubmission, Decoder, check_submission, pack_submission
+
+__all__ = [
+    "METRICS",
+    "Board",
+    "CheckedSubmission",
+    "Decoder",
+    "Limits",
+    "Row",
+    "SubmissionError",
+    "TileSet",
+    "TruthSource",
+    "check_submission",
+    "create_board",
+    "pack_submission",
+    "tile_windows",
+    "write_board_csv",
+    "write_board_html",
+]

@@ -1,0 +1,306 @@
+"""A leaderboard: data sets with hidden truth, entries scored on all of them, ranked by mean IoU. One SQLite file.
+
+The file holds the truth: it is readable by its owner only and never leaves the organiser. What the public sees is made
+from ``Board.rows``: scores of whole data sets and nothing finer.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from c2seg.challenge.rules import SubmissionError, TileSet, numbered_tiles, tile_windows
+from c2seg.challenge.submission import Decoder, file_sha256
+from c2seg.data.published import DATASETS, city_of_tiles
+from c2seg.data.tiling import Order
+from c2seg.errors import DataError, InputError, OutputError, unknown_name
+from c2seg.legend import BACKGROUND, IGNORE, Legend
+from c2seg.metrics import Confusion, Scores, TruthCode, confusion_counts, scores
+from c2seg.metrics.maps import truth_ids
+from c2seg.outputs import atomic_file
+from c2seg.raster import RasterFile
+from c2seg.types import Window
+
+__all__ = ["METRICS", "Board", "Row", "TruthSource", "create_board"]
+
+METRICS = ("oa", "kappa", "mf1", "miou")
+PROTOCOL = "challenge"
+_APPLICATION_ID = 0x63327362  # "c2sb"
+_LABEL = re.compile(r"[^\W_][\w .,+()/&'-]{0,79}")
+_SCHEMA = """
+CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE dataset (name TEXT PRIMARY KEY, position INTEGER NOT NULL);
+CREATE TABLE truth (
+    dataset TEXT NOT NULL REFERENCES dataset(name), number INTEGER NOT NULL, height INTEGER NOT NULL,
+    width INTEGER NOT NULL, labels BLOB NOT NULL, PRIMARY KEY (dataset, number)
+);
+CREATE TABLE entry (
+    id INTEGER PRIMARY KEY, team TEXT NOT NULL, method TEXT NOT NULL, submitted_at TEXT,
+    oa REAL, kappa REAL, mf1 REAL, miou REAL
+);
+CREATE TABLE score (
+    entry INTEGER NOT NULL REFERENCES entry(id), dataset TEXT NOT NULL, oa REAL, kappa REAL, mf1 REAL, miou REAL,
+    confusion TEXT, archive_sha256 TEXT, PRIMARY KEY (entry, dataset)
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TruthSource:
+    """Where the truth of a data set is: a folder of numbered tiles, or a raster to cut by the window rule."""
+
+    path: Path
+    tile_px: int = 128
+    order: Order = "columns"
+    numbering: str = "challenge"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the leaderboard. ``means`` and ``datasets`` hold oa, kappa, mf1, miou (None: unknown).
+
+    ``rank`` is None for published rows on a board whose data are not the challenge's, and in a history.
+    """
+
+    rank: int | None
+    team: str
+    method: str
+    submitted_at: str | None
+    published: bool
+    means: Mapping[str, float | None]
+    datasets: Mapping[str, Mapping[str, float | None]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "rank": self.rank, "team": self.team, "method": self.method, "submitted_at": self.submitted_at,
+            "published": self.published, **self.means, "datasets": {k: dict(v) for k, v in self.datasets.items()},
+        }  # fmt: skip
+
+
+def create_board(
+    path: Path, truths: Mapping[str, TruthSource], legend: Legend, *, opening: bool = True, overwrite: bool = False
+) -> Board:
+    """Make a leaderboard file with the truths inside, and Table I of the challenge paper as its opening rows.
+
+    Raises DataError when a truth has values outside the legend, no label at all, or tiles that are not numbered.
+    """
+    if not truths:
+        raise InputError("a leaderboard needs at least one data set with its truth (NAME=PATH)")
+    for name in truths:
+        _check_label("data set", name)
+    with atomic_file(path, overwrite=overwrite) as temporary:
+        temporary.touch(mode=0o600)
+        with closing(sqlite3.connect(temporary)) as database, database:
+            database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            database.executescript(_SCHEMA)
+            database.execute("INSERT INTO setting VALUES ('legend', ?)", (json.dumps(legend.as_dict()),))
+            for position, (name, source) in enumerate(truths.items()):
+                database.execute("INSERT INTO dataset VALUES (?, ?)", (name, position))
+                _store_truth(database, name, source, legend)
+            if opening:
+                _store_opening(database)
+    return Board(path)
+
+
+class Board:
+    """An existing leaderboard file. Raises DataError if the file is none."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._connect() as database:
+            (legend,) = database.execute("SELECT value FROM setting WHERE key = 'legend'").fetchone()
+            names = database.execute("SELECT name FROM dataset ORDER BY position").fetchall()
+        self.legend = Legend.from_dict(json.loads(legend), path.name)
+        self.datasets: tuple[str, ...] = tuple(name for (name,) in names)
+
+    def tile_set(self, dataset: str) -> TileSet:
+        """Return what a submission for a data set must hold. Raises InputError for an unknown one."""
+        if dataset not in self.datasets:
+            raise InputError(unknown_name("data set", dataset, self.datasets))
+        with self._connect() as database:
+            rows = database.execute(
+                "SELECT number, height, width FROM truth WHERE dataset = ? ORDER BY number", (dataset,)
+            ).fetchall()
+        return TileSet({number: (height, width) for number, height, width in rows}, self.legend.ids)
+
+    def score(self, dataset: str, archive: Path, decoder: Decoder) -> Confusion:
+        """Count a submission against the hidden truth over all tiles. Raises SubmissionError when it breaks a rule."""
+        tile_set, total = self.tile_set(dataset), Confusion.empty(self.legend.ids)
+        with self._connect() as database:  # closed again before the long work, so that nobody has to wait
+            labels = dict(database.execute("SELECT number, labels FROM truth WHERE dataset = ?", (dataset,)).fetchall())
+        for number, pixels in decoder.tiles(archive, tile_set):
+            truth = np.frombuffer(zlib.decompress(labels[number]), np.uint8).reshape(pixels.shape)
+            total += confusion_counts(truth, pixels, self.legend.ids)
+        return total
+
+    def add(
+        self,
+        team: str,
+        method: str,
+        archives: Mapping[str, Path],
+        decoder: Decoder,
+        submitted_at: datetime | None = None,
+    ) -> Row:
+        """Score one entry on every data set and record it, whole or not at all. Returns its line (without a rank).
+
+        ``submitted_at`` (default now) decides ties. Raises SubmissionError for a bad archive, InputError for missing or
+        unknown data sets and unfit names.
+        """
+        _check_label("team", team)
+        _check_label("method", method)
+        for name in archives:
+            self.tile_set(name)
+        missing = [name for name in self.datasets if name not in archives]
+        if missing:
+            raise InputError(f"an entry needs a submission for every data set; {', '.join(missing)} is missing")
+        counts = {}
+        for name in self.datasets:
+            try:
+                counts[name] = self.score(name, archives[name], decoder)
+            except SubmissionError as error:
+                raise SubmissionError(f"{name}: {error}") from None
+        results = {name: scores(c, PROTOCOL) for name, c in counts.items()}
+        time = (submitted_at or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        means = {metric: _mean([getattr(results[n], metric) for n in self.datasets]) for metric in METRICS}
+        with self._connect(write=True) as database:
+            entry = database.execute(
+                "INSERT INTO entry (team, method, submitted_at, oa, kappa, mf1, miou) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (team, method, time, *means.values()),
+            ).lastrowid
+            for name, result in results.items():
+                database.execute(
+                    "INSERT INTO score VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (entry, name, *_values(result), json.dumps(counts[name].as_dict()), file_sha256(archives[name])),
+                )
+        datasets = {name: dict(zip(METRICS, _values(result), strict=True)) for name, result in results.items()}
+        return Row(None, team, method, time, False, means, datasets)
+
+    def rows(self, *, history: bool = False) -> list[Row]:
+        """Return the leaderboard: the best entry of each team and method, by mIoU, ties by time.
+
+        Published rows are ranked with the others only where the board's tiles are those of the challenge; elsewhere
+        they follow at the end without a rank, since scores on other data cannot be compared. ``history`` returns every
+        entry by time instead, published rows first.
+        """
+        with self._connect() as database:
+            entries = database.execute(
+                "SELECT id, team, method, submitted_at, oa, kappa, mf1, miou FROM entry ORDER BY submitted_at, id"
+            ).fetchall()
+            details: dict[int, dict[str, Mapping[str, float | None]]] = {}
+            for entry, name, *values in database.execute("SELECT entry, dataset, oa, kappa, mf1, miou FROM score"):
+                details.setdefault(entry, {})[name] = dict(zip(METRICS, values, strict=True))
+        rows = [
+            Row(None, team, method, time, time is None, dict(zip(METRICS, means, strict=True)), details.get(number, {}))
+            for number, team, method, time, *means in entries
+        ]
+        if history:
+            return rows
+        rows.sort(key=lambda row: -(row.means["miou"] or 0.0))  # stable: equal scores stay in order of time
+        first: dict[tuple[str, str], Row] = {}
+        for row in rows:
+            first.setdefault((row.team, row.method), row)
+        best = list(first.values())
+        ranked = best if self._is_challenge() else [r for r in best if not r.published]
+        return [replace(row, rank=i) for i, row in enumerate(ranked, 1)] + [row for row in best if row not in ranked]
+
+    def _is_challenge(self) -> bool:
+        """True if the data sets are AB and BW in the tiles of the challenge: only there do published scores compare."""
+        for name in self.datasets:
+            sizes = self.tile_set(name).sizes
+            city = city_of_tiles(len(sizes), max(next(iter(sizes.values()))))
+            same = len({side for size in sizes.values() for side in size}) == 1
+            if city is None or not same or city.split != "test" or city.dataset != f"C2Seg-{name}":
+                return False
+        return len(self.datasets) == len(DATASETS)
+
+    @contextmanager
+    def _connect(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
+        if not self._path.is_file():
+            raise DataError(f"{self._path} does not exist; make a leaderboard with c2seg challenge init")
+        try:
+            with closing(sqlite3.connect(self._path, timeout=30, isolation_level=None)) as database:
+                if database.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
+                    raise DataError(f"{self._path} is not a leaderboard of c2seg challenge init")
+                database.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+                yield database
+                database.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise OutputError(f"cannot use the leaderboard {self._path}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise DataError(f"{self._path} is not a leaderboard, or is damaged: {error}") from error
+
+
+def _store_truth(database: sqlite3.Connection, name: str, source: TruthSource, legend: Legend) -> None:
+    labelled = 0
+    for number, raster, window in _truth_tiles(source):
+        labels = truth_ids(raster, window, TruthCode(legend, source.numbering))
+        known = np.isin(labels, [BACKGROUND, IGNORE, *legend.ids])
+        if not known.all():
+            raise DataError(f"{raster.path} holds the value {labels[~known][0]}, which is no id of the legend")
+        labelled += int(np.isin(labels, legend.ids).sum())
+        database.execute(
+            "INSERT INTO truth VALUES (?, ?, ?, ?, ?)", (name, number, *labels.shape, zlib.compress(labels.tobytes()))
+        )
+    if not labelled:
+        raise DataError(f"the truth {source.path} of data set {name} has no labelled pixel")
+
+
+def _truth_tiles(source: TruthSource) -> Iterator[tuple[int, RasterFile, Window]]:
+    path = source.path / "label.tif" if (source.path / "label.tif").is_file() else source.path
+    tile_set = TileSet.from_path(path, (1,), source.tile_px, source.order)  # checks number and sizes of the tiles
+    if path.is_dir():
+        files = numbered_tiles(path)
+        for number in tile_set.sizes:
+            raster = RasterFile(files[number], (0,))
+            yield number, raster, raster.grid.window
+            raster.close()
+        return
+    raster = RasterFile(path, (0,))
+    for number, window in enumerate(tile_windows(raster.height, raster.width, source.tile_px, source.order)):
+        yield number, raster, window
+
+
+def _store_opening(database: sqlite3.Connection) -> None:
+    from c2seg.report.published import published_scores
+
+    rows = [row for row in published_scores() if row.source == "challenge"]
+    for mean in (row for row in rows if row.dataset == "mean"):
+        entry = database.execute(
+            "INSERT INTO entry (team, method, oa, mf1, miou) VALUES ('Published', ?, ?, ?, ?)",
+            (mean.method, mean.oa, mean.mf1, mean.miou),
+        ).lastrowid
+        for row in (row for row in rows if row.dataset != "mean" and row.method == mean.method):
+            database.execute(
+                "INSERT INTO score (entry, dataset, oa, mf1, miou) VALUES (?, ?, ?, ?, ?)",
+                (entry, row.dataset, row.oa, row.mf1, row.miou),
+            )
+
+
+def _check_label(kind: str, text: str) -> None:
+    # Beginning with a letter or digit, no spreadsheet takes it for a formula.
+    if not _LABEL.fullmatch(text):
+        raise InputError(
+            f"the name of a {kind} begins with a letter or digit and has at most 80 letters, digits, spaces and "
+            f".,+()/&'-; found {ascii(text)[:90]}"
+        )
+
+
+def _values(result: Scores) -> list[float | None]:
+    return [getattr(result, metric) for metric in METRICS]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return fmean(known) if len(known) == len(values) else None

@@ -1,0 +1,67 @@
+"""``c2seg submit``: make the archive of a challenge submission, and check one as the organiser will."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import typer
+
+from c2seg.challenge import Decoder, TileSet, check_submission, pack_submission
+from c2seg.cli.console import JSON, OVERWRITE, QUIET, note, print_json, progress_bar
+from c2seg.legend import Legend, c2seg13, load_legend
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True)
+
+TILE_PX = typer.Option(128, "--tile-px", min=1, help="Tile side where a whole raster is cut (AB 128, BW 256).")
+ORDER = typer.Option("columns", "--tile-order", help="How tiles are numbered: down the columns, or along the rows.")
+LEGEND = typer.Option(None, "--legend", metavar="FILE", help="Legend (YAML); default C2Seg-13.")
+
+
+@app.command()
+def pack(
+    source: Path = typer.Argument(..., metavar="MAP", help="Map of class ids, or folder of tiles (N.tif, N.png)."),
+    out: Path = typer.Option(..., "--out", "-o", metavar="FILE.zip", help="The archive to write."),
+    tile_px: int = TILE_PX,
+    order: Literal["columns", "rows"] = ORDER,
+    legend: Path | None = LEGEND,
+    as_json: bool = JSON,
+    overwrite: bool = OVERWRITE,
+    quiet: bool = QUIET,
+) -> None:
+    """Make the zip of N_prediction.tif from a whole map or from tiles, for one data set."""
+    with progress_bar("packing", quiet=quiet) as progress:
+        packed = pack_submission(
+            source, out, _legend(legend), tile_px=tile_px, order=order, overwrite=overwrite, progress=progress
+        )
+    if as_json:
+        print_json({"archive": str(out), "tiles": len(packed.sizes), "bytes": out.stat().st_size})
+    else:
+        note(f"{out}: {len(packed.sizes)} tiles, {out.stat().st_size:,} bytes", quiet=quiet)
+
+
+@app.command()
+def check(
+    archive: Path = typer.Argument(..., metavar="FILE.zip", help="The submission."),
+    like: Path = typer.Option(..., "--like", metavar="PATH", help="Folder of test tiles, or a raster of the scene."),
+    tile_px: int = TILE_PX,
+    order: Literal["columns", "rows"] = ORDER,
+    legend: Path | None = LEGEND,
+    as_json: bool = JSON,
+    quiet: bool = QUIET,
+) -> None:
+    """Check a submission as a wary organiser does: names, number, sizes, type, ids, damage, tricks."""
+    with Decoder() as decoder:
+        expected = TileSet.from_path(like, _legend(legend).ids, tile_px, order)
+        checked = check_submission(archive, expected, decoder)
+    if as_json:
+        print_json(checked.as_dict())
+    else:
+        empty = f", {checked.class_pixels[0]:,} pixels without a class" if checked.class_pixels[0] else ""
+        note(f"{archive.name}: good, {checked.tiles} tiles{empty}", quiet=quiet)
+
+
+def _legend(path: Path | None) -> Legend:
+    return load_legend(path) if path else c2seg13()

@@ -1,0 +1,178 @@
+"""Confusion counts: the one pass over the pixels from which every score follows.
+
+T truth value, P predicted value (both 0..255), K class of the legend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from c2seg.errors import DataError, InputError
+from c2seg.legend import BACKGROUND, IGNORE
+
+__all__ = ["Confusion", "block_counts", "confusion_counts", "fold_histogram", "joint_histogram"]
+
+_CHUNK = 1 << 19  # pixels; its temporaries (3 MB) stay in the processor's cache
+
+
+@dataclass(frozen=True, eq=False)
+class Confusion:
+    """Pixel counts by truth class and predicted class.
+
+    ``counts`` is int64 [K, K+1]: rows are the truth's classes in the order of ``ids``, columns the predicted classes
+    in the same order, and a last column holds every prediction outside them (0, 255, unknown ids): on a labelled
+    pixel they are errors. Counts of tiles, blocks or cities add: ``a + b``, ``sum(parts, Confusion.empty(ids))``.
+    ``ids`` begins with 0 when background counts as a class (protocol ``mrsn``).
+    """
+
+    ids: tuple[int, ...]
+    counts: np.ndarray
+
+    def __post_init__(self) -> None:
+        shape = (len(self.ids), len(self.ids) + 1)
+        if self.counts.shape != shape or self.counts.dtype != np.int64:
+            raise InputError(f"confusion counts must be int64 {shape}, found {self.counts.dtype} {self.counts.shape}")
+
+    @classmethod
+    def empty(cls, ids: tuple[int, ...]) -> Confusion:
+        """Return the counts of no pixel at all."""
+        return cls(tuple(ids), np.zeros((len(ids), len(ids) + 1), np.int64))
+
+    @classmethod
+    def from_dict(cls, content: Any) -> Confusion:
+        """Read back what ``as_dict`` wrote. Raises DataError when it is something else."""
+        try:
+            ids = tuple(int(i) for i in content["ids"])
+            return cls(ids, np.array(content["counts"], np.int64).reshape(len(ids), len(ids) + 1))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"not confusion counts (keys ids, counts [K][K+1]): {error!r}") from error
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return ids and counts as plain lists for JSON."""
+        return {"ids": list(self.ids), "counts": self.counts.tolist()}
+
+    def __add__(self, other: Confusion) -> Confusion:
+        if self.ids != other.ids:
+            raise InputError(f"confusion counts over classes {self.ids} and {other.ids} cannot be added")
+        return Confusion(self.ids, self.counts + other.counts)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Confusion):
+            return NotImplemented
+        return self.ids == other.ids and bool(np.array_equal(self.counts, other.counts))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def pixels(self) -> int:
+        """Number of labelled pixels."""
+        return int(self.counts.sum())
+
+    def without_background(self) -> Confusion:
+        """Return the counts over labelled pixels only: row 0 is dropped, predictions of 0 join those outside."""
+        if BACKGROUND not in self.ids:
+            return self
+        index = self.ids.index(BACKGROUND)
+        counts = np.delete(self.counts, index, axis=0)
+        counts[:, -1] += counts[:, index]
+        return Confusion(
+            self.ids[:index] + self.ids[index + 1 :], np.ascontiguousarray(np.delete(counts, index, axis=1))
+        )
+
+
+def confusion_counts(truth: np.ndarray, prediction: np.ndarray, ids: tuple[int, ...]) -> Confusion:
+    """Count truth against predicted ids, both uint8 of one shape (any number of axes, also none at all).
+
+    Truth 255 is ignored, and so is truth 0 unless ``ids`` contains it. Raises DataError when the shapes differ or the
+    truth holds another value outside ``ids``: the class set is fixed by the legend, and no pixel vanishes unnoticed.
+    """
+    return fold_histogram(joint_histogram(truth, prediction), ids)
+
+
+def joint_histogram(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Count every pair of values of two uint8 arrays of one shape: int64 [256 T, 256 P].
+
+    Extra memory is a few MB at any size (arrays that are not contiguous are copied by slabs of their first axis).
+    """
+    if truth.shape != prediction.shape:
+        raise DataError(f"the prediction has shape {prediction.shape}, the truth {truth.shape}; they must be equal")
+    for name, array in (("truth", truth), ("prediction", prediction)):
+        if array.dtype != np.uint8:
+            raise DataError(f"the {name} is {array.dtype}; scores need uint8 class ids")
+    counts = np.zeros((256, 256), np.int64)
+    for flat_truth, flat_prediction in _flat(truth, prediction):
+        for start in range(0, flat_truth.size, _CHUNK):
+            _count(counts, flat_truth[start : start + _CHUNK], flat_prediction[start : start + _CHUNK])
+    return counts
+
+
+def fold_histogram(histogram: np.ndarray, ids: tuple[int, ...]) -> Confusion:
+    """Reduce counts of value pairs (``joint_histogram``) to the classes ``ids``; rules of ``confusion_counts``."""
+    rows = list(ids)
+    known = np.zeros(256, bool)
+    known[[*rows, BACKGROUND, IGNORE]] = True
+    unknown = np.flatnonzero(histogram.sum(1) * ~known)
+    if unknown.size:
+        raise DataError(
+            f"the truth holds values {unknown[:8].tolist()} outside the legend's ids {rows} (0 and 255 are ignored); "
+            "name the numbering or the legend of the truth"
+        )
+    labelled = histogram[rows]
+    counts = np.empty((len(rows), len(rows) + 1), np.int64)
+    counts[:, :-1] = labelled[:, rows]
+    counts[:, -1] = labelled.sum(1) - counts[:, :-1].sum(1)
+    return Confusion(tuple(ids), counts)
+
+
+def block_counts(truth: np.ndarray, prediction: np.ndarray, ids: tuple[int, ...], block_px: int) -> np.ndarray:
+    """Count each square block of two uint8 [H, W] by itself: int64 [blocks, K, K+1], blocks in row-major order.
+
+    Blocks at the right and lower edge may be smaller. Unlike ``confusion_counts`` it takes the truth as it is: values
+    outside ``ids`` are ignored.
+    """
+    height, width = truth.shape
+    classes = len(ids)
+    cells = (classes + 1) ** 2
+    row_start, column = np.full(256, classes * (classes + 1)), np.full(256, classes)
+    row_start[list(ids)], column[list(ids)] = np.arange(classes) * (classes + 1), np.arange(classes)
+    block_start = np.arange(width) // block_px * cells
+    blocks = -(-width // block_px)
+    step = max(1, _CHUNK // max(1, width))
+    counts = np.zeros((-(-height // block_px), blocks * cells), np.int64)
+    for index, top in enumerate(range(0, height, block_px)):
+        for first in range(top, min(top + block_px, height), step):
+            rows = slice(first, min(first + step, top + block_px))
+            code = row_start[truth[rows]]
+            code += column[prediction[rows]]
+            code += block_start
+            counts[index] += np.bincount(code.ravel(), minlength=blocks * cells)
+    return np.ascontiguousarray(counts.reshape(-1, classes + 1, classes + 1)[:, :classes])
+
+
+def _flat(truth: np.ndarray, prediction: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    if truth.ndim < 2 or (truth.flags.c_contiguous and prediction.flags.c_contiguous):
+        yield truth.reshape(-1), prediction.reshape(-1)
+        return
+    slab = max(1, _CHUNK * len(truth) // max(1, truth.size))
+    for start in range(0, len(truth), slab):
+        yield truth[start : start + slab].reshape(-1), prediction[start : start + slab].reshape(-1)
+
+
+def _count(counts: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> None:
+    shifted = truth + np.uint8(1)  # 255 wraps to 0: with at most 15 classes every truth value now fits four bits
+    if shifted.size % 2 or shifted.max() > 15 or prediction.max() > 15:
+        pairs = np.left_shift(truth, 8, dtype=np.uint16)
+        pairs |= prediction
+        counts += np.bincount(pairs, minlength=65536).reshape(256, 256)
+        return
+    # Four bits of truth and four of prediction make a byte, two neighbours make a 16-bit bin: half the increments.
+    shifted <<= np.uint8(4)
+    shifted |= prediction
+    neighbours = np.bincount(shifted.view(np.uint16), minlength=65536).reshape(256, 256)
+    single = (neighbours.sum(0) + neighbours.sum(1)).reshape(16, 16)
+    counts[:15, :16] += single[1:]
+    counts[IGNORE, :16] += single[0]

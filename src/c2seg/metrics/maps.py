@@ -1,0 +1,307 @@
+"""Counts from map files: single rasters and folders of tiles, aligned by their grids, streamed by blocks.
+
+A truth file names the pixels that count; the prediction is read under it. Truth pixels that the prediction does not
+reach are errors like any other prediction outside the legend.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from c2seg.errors import C2SegError, DataError, GridError, InputError
+from c2seg.legend import BACKGROUND, IGNORE, Legend
+from c2seg.metrics.confusion import Confusion, block_counts, fold_histogram, joint_histogram
+from c2seg.metrics.protocols import PROTOCOLS, protocol_ids
+from c2seg.progress import Progress, no_progress
+from c2seg.raster import GridRelation, RasterFile, read_boundless, relate_grids
+from c2seg.types import Grid, Window
+
+__all__ = [
+    "MapPair",
+    "TruthCode",
+    "count_maps",
+    "find_tiles",
+    "pair_maps",
+    "read_pair",
+    "run_strips",
+    "strips",
+    "truth_ids",
+]
+
+_STRIP_PX = 2_000_000  # pixels of truth read at once by a worker
+_TILE_SUFFIXES = (".tif", ".tiff", ".png")
+_TILE_STEM = re.compile(r"(?P<key>.+?)(_prediction)?")
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class TruthCode:
+    """How truth values are to be understood: the legend, and the numbering of the files (``challenge``: plain ids)."""
+
+    legend: Legend
+    numbering: str = "challenge"
+
+
+@dataclass(frozen=True, slots=True)
+class MapPair:
+    """A prediction and its truth. ``relation`` says how the prediction lies under the truth's grid.
+
+    ``by_index`` is True where a side has no georeference at all and pixels are matched by row and column.
+    ``valid``, if given, is a raster on the truth's grid; truth counts only where it is non-zero.
+    """
+
+    prediction: RasterFile
+    truth: RasterFile
+    relation: GridRelation
+    by_index: bool
+    valid: RasterFile | None = None
+    valid_relation: GridRelation | None = None
+
+
+def pair_maps(
+    prediction: Path, truth: Path, *, by_index: bool = False, valid: Path | None = None
+) -> tuple[MapPair, ...]:
+    """Match a prediction with its truth: two files, two folders of tiles, or a file and a city folder (``label.tif``).
+
+    Tiles are matched by number (``7.tif``, ``7.tiff``, ``7.png``, ``7_prediction.tif``), other names by their stem;
+    both folders must hold the same. Two georeferenced files are related by their grids and refused if they do not fit.
+    Where one side of a numbered tile has no georeference the number says where it lies and the sizes must be equal;
+    single files need ``by_index`` for that. Raises DataError, GridError or InputError.
+    """
+    if prediction.is_dir() and truth.is_dir():
+        if valid is not None:
+            raise InputError("a raster of valid pixels goes with a single map, not with folders of tiles")
+        predicted, true = find_tiles(prediction), find_tiles(truth)
+        _same_tiles(predicted, prediction, true, truth)
+        return tuple(_pair(predicted[key], true[key], by_index=by_index, numbered=True) for key in true)
+    if prediction.is_dir():
+        raise DataError(
+            f"{prediction} is a folder of tiles but the truth {truth} is not; give two folders or two files"
+        )
+    if truth.is_dir():
+        if not (truth / "label.tif").is_file():
+            raise DataError(
+                f"the truth {truth} is a folder without label.tif; give the label file, or folders of tiles for both"
+            )
+        truth = truth / "label.tif"
+    pair = _pair(prediction, truth, by_index=by_index, numbered=False)
+    if valid is None:
+        return (pair,)
+    mask = RasterFile(valid, (0,))
+    relation = relate_grids(pair.truth.grid, mask.grid, truth.name, valid.name)
+    return (MapPair(pair.prediction, pair.truth, pair.relation, pair.by_index, mask, relation),)
+
+
+def find_tiles(folder: Path) -> dict[str, Path]:
+    """Return the tiles of a folder by key, numbers in numeric order, then other names by alphabet.
+
+    The key is the stem without ``_prediction``; leading zeros of numbers do not matter. Raises DataError for a folder
+    without tiles or with two files for one key.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in _TILE_SUFFIXES or path.name.startswith(".") or not path.is_file():
+            continue
+        match = _TILE_STEM.fullmatch(path.stem)
+        key = match["key"] if match else path.stem
+        key = str(int(key)) if key.isascii() and key.isdigit() else key
+        if key in found:
+            raise DataError(f"{folder} holds two files for tile {key}: {found[key].name} and {path.name}; keep one")
+        found[key] = path
+    if not found:
+        raise DataError(f"{folder} holds no tiles (N.tif, N.tiff, N.png or N_prediction.tif)")
+    numbers = sorted((k for k in found if k.isdigit()), key=int)
+    return {key: found[key] for key in [*numbers, *sorted(found.keys() - set(numbers))]}
+
+
+def count_maps(
+    pairs: Sequence[MapPair],
+    code: TruthCode,
+    *,
+    protocol: str = "challenge",
+    block_px: int | None = None,
+    workers: int = 1,
+    progress: Progress = no_progress,
+) -> list[Confusion]:
+    """Count pairs of maps block by block; the sum of the answer is the whole.
+
+    ``block_px`` cuts every map into squares of that side (one Confusion each, in a fixed order: what the block
+    bootstrap resamples); None gives larger strips. Memory depends on the strip and ``workers`` (threads), not on the
+    size of the maps. Raises DataError for truth values outside the legend and, under a protocol that says so
+    (``challenge``), for predicted values outside it.
+    """
+    ids = protocol_ids(code.legend.ids, protocol)
+    refuse = PROTOCOLS[protocol].refuses_outside
+
+    def count(pair: MapPair, window: Window) -> np.ndarray:
+        truth, prediction = read_pair(pair, window, code)
+        whole = _count(truth, prediction, ids, refuse, pair).counts
+        return whole[None] if block_px is None else block_counts(truth, prediction, ids, block_px)
+
+    jobs = strips(pairs, block_px)
+    blocks = [1 if block_px is None else -(-w.height // block_px) * -(-w.width // block_px) for _, w in jobs]
+    # One array for all: small results kept between the large temporaries of the strips would fragment the heap.
+    counts = np.empty((sum(blocks), len(ids), len(ids) + 1), np.int64)
+    done = 0
+    for part in run_strips(count, jobs, workers, progress):
+        counts[done : done + len(part)] = part
+        done += len(part)
+    return [Confusion(ids, block) for block in counts]
+
+
+def strips(pairs: Iterable[MapPair], unit_px: int | None = None) -> list[tuple[MapPair, Window]]:
+    """Cut every truth into full-width strips of some 2 million pixels whose height is a multiple of ``unit_px``."""
+    jobs = []
+    for pair in pairs:
+        height, width = pair.truth.height, pair.truth.width
+        unit = unit_px or 256
+        rows = unit * max(1, _STRIP_PX // (unit * width))
+        jobs += [(pair, Window(r, 0, min(rows, height - r), width)) for r in range(0, height, rows)]
+    return jobs
+
+
+def run_strips(
+    function: Callable[[MapPair, Window], Result],
+    jobs: Sequence[tuple[MapPair, Window]],
+    workers: int,
+    progress: Progress,
+) -> Iterator[Result]:
+    """Yield ``function(pair, window)`` of every strip in order, computed by ``workers`` threads a few strips ahead."""
+
+    def run(pair: MapPair, window: Window) -> Result:
+        try:
+            return function(pair, window)
+        finally:  # thousands of tiles must not stay open
+            for raster in (pair.prediction, pair.truth, pair.valid):
+                if raster is not None:
+                    raster.close()
+
+    total = sum(window.height * window.width for _, window in jobs)
+    done = 0
+    with ThreadPoolExecutor(workers) as pool:
+        remaining = iter(jobs)
+        ahead = [(w, pool.submit(run, p, w)) for p, w in islice(remaining, 2 * workers)]
+        while ahead:
+            window, future = ahead.pop(0)
+            yield future.result()
+            ahead += [(w, pool.submit(run, p, w)) for p, w in islice(remaining, 1)]
+            done += window.height * window.width
+            progress(done, total)
+
+
+def read_pair(pair: MapPair, window: Window, code: TruthCode) -> tuple[np.ndarray, np.ndarray]:
+    """Read truth and prediction of a window on the truth's grid: two uint8 [H, W] of class ids.
+
+    The window may reach past the truth: it is 0 there. Predicted values that are no ids 0..255 become 255; a declared
+    nodata value that is no class becomes 0 on either side, and so does truth where the ``valid`` raster is 0.
+    """
+    truth = truth_ids(pair.truth, window, code)
+    if pair.valid is not None and pair.valid_relation is not None:
+        truth = np.where(_read_under(pair.valid, pair.valid_relation, window) != 0, truth, np.uint8(BACKGROUND))
+    raw = _read_under(pair.prediction, pair.relation, window)
+    nodata = pair.prediction.nodata
+    if nodata is not None and nodata not in code.legend.ids and nodata != BACKGROUND:
+        raw = np.where(_equals(raw, nodata), raw.dtype.type(BACKGROUND), raw)
+    if raw.dtype != np.uint8:
+        usable = (raw >= 0) & (raw <= IGNORE) & (raw == np.trunc(raw))
+        raw = np.where(usable, raw, IGNORE).astype(np.uint8)
+    return truth, raw
+
+
+def _pair(prediction: Path, truth: Path, *, by_index: bool, numbered: bool) -> MapPair:
+    predicted, true = RasterFile(prediction), RasterFile(truth)
+    for raster in (predicted, true):
+        if raster.count != 1:
+            raise DataError(f"{raster.path} has {raster.count} bands; a map of classes has one")
+    unplaced = _no_georeference(predicted.grid) or _no_georeference(true.grid)
+    if unplaced and (numbered or by_index or _no_georeference(predicted.grid) == _no_georeference(true.grid)):
+        if (predicted.height, predicted.width) != (true.height, true.width):
+            raise GridError(
+                f"{prediction} is {predicted.height} x {predicted.width} pixels, its truth {truth} {true.height} x "
+                f"{true.width}; without georeference on both sides the sizes must be equal"
+            )
+        return MapPair(predicted, true, GridRelation(), True)
+    if unplaced:
+        raise GridError(
+            f"{prediction} and {truth}: only one has a georeference; write it to the other too, or compare rows and "
+            "columns with --by-index"
+        )
+    return MapPair(predicted, true, relate_grids(true.grid, predicted.grid, str(truth), str(prediction)), False)
+
+
+def _no_georeference(grid: Grid) -> bool:
+    return grid.crs is None and grid.transform.is_identity
+
+
+def _same_tiles(predicted: dict[str, Path], prediction: Path, true: dict[str, Path], truth: Path) -> None:
+    for kind, folder, names in (
+        ("predictions", prediction, [k for k in true if k not in predicted]),
+        ("truths", truth, [k for k in predicted if k not in true]),
+    ):
+        if names:
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            raise DataError(
+                f"{folder} lacks the {kind} of tiles {', '.join(names[:5])}{more}; both folders must hold the same"
+            )
+
+
+def _count(
+    truth: np.ndarray, prediction: np.ndarray, ids: tuple[int, ...], refuse: bool, pair: MapPair
+) -> Confusion:  # fmt: skip
+    histogram = joint_histogram(truth, prediction)
+    if refuse:
+        predicted = histogram.sum(0)
+        predicted[[BACKGROUND, *ids]] = 0
+        if predicted.any():
+            raise DataError(
+                f"{pair.prediction.path} holds values {np.flatnonzero(predicted)[:8].tolist()} outside the legend's "
+                f"ids {list(ids)} (0 is nodata), which the challenge protocol refuses; correct the map, or choose "
+                "another protocol, where they count as errors"
+            )
+    try:
+        return fold_histogram(histogram, ids)
+    except DataError as error:
+        raise DataError(f"{pair.truth.path}: {error}") from error
+
+
+def truth_ids(source: RasterFile, window: Window, code: TruthCode) -> np.ndarray:
+    """Read class ids (uint8 [H, W]) of a window of a truth raster: numbering undone, nodata and outside 0."""
+    values = read_boundless(source, window)[0][0]
+    codes = code.legend.numberings.get(code.numbering) or {i: i for i in code.legend.ids}
+    nodata = source.nodata
+    missing = None if nodata is None or codes.get(nodata) else _equals(values, nodata)  # type: ignore[call-overload]
+    if values.dtype == np.uint8 and code.numbering == "challenge":
+        return values if missing is None else np.where(missing, np.uint8(BACKGROUND), values)
+    known = slice(None) if missing is None else ~missing
+    ids = np.zeros(values.shape, np.uint8)
+    try:
+        ids[known] = code.legend.renumber(values[known], code.numbering)
+    except C2SegError as error:
+        raise type(error)(f"{source.path}: {error}") from error
+    return ids
+
+
+def _read_under(source: RasterFile, relation: GridRelation, window: Window) -> np.ndarray:
+    """Read [H, W] of a window of the truth's grid from a raster that may be coarser; 0 outside it."""
+    coarse = relation.to_coarse(window)
+    values: np.ndarray = read_boundless(source, coarse)[0][0]
+    if relation.ratio == 1:
+        return values
+    fine = relation.to_fine(coarse)
+    rows, cols = window.shift(-fine.row, -fine.col).slices
+    repeated: np.ndarray = values.repeat(relation.ratio, 0)[rows].repeat(relation.ratio, 1)[:, cols]
+    return repeated
+
+
+def _equals(values: np.ndarray, nodata: float) -> np.ndarray:
+    same: np.ndarray = np.isnan(values) if np.isnan(nodata) else values == nodata
+    return same

@@ -1,0 +1,175 @@
+"""Scores as pure functions of confusion counts, under named conventions.
+
+Published numbers differ in which classes enter a mean and in what an undefined value counts. A protocol names one such
+convention, so that a number can be recomputed the way it was made. C class, M[i, j] pixels of truth i predicted j.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from c2seg.errors import InputError, unknown_name
+from c2seg.legend import BACKGROUND
+from c2seg.metrics.confusion import Confusion
+
+__all__ = ["PROTOCOLS", "Protocol", "Scores", "protocol_ids", "scores"]
+
+PerClass = tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """One convention.
+
+    ``classes``: which enter the means: those in the ``truth``, in the ``union`` of truth and prediction, or ``all``.
+    ``background``: truth 0 is a class like the others. ``f1_dropped``: F1 is undefined, and left out of the mean, where
+    no pixel of the class is right. ``outside_counts``: OA divides by all labelled pixels, not only by those predicted
+    as one of the classes. ``outside_is_class``: predictions outside the classes make one more class that scores 0.
+    ``refuses_outside``: files with predicted values that are neither a class nor 0 are refused instead of counted.
+    """
+
+    name: str
+    summary: str
+    classes: Literal["truth", "union", "all"]
+    background: bool = False
+    f1_dropped: bool = False
+    outside_counts: bool = True
+    outside_is_class: bool = False
+    refuses_outside: bool = False
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    p.name: p
+    for p in (
+        Protocol("challenge", "means over the classes of the truth; the default", "truth", refuses_outside=True),
+        Protocol("all13", "means over every class of the legend, absent ones count 0 (the dataset paper)", "all"),
+        Protocol("highdan", "means over classes in truth or prediction (scikit-learn's default)", "union",
+                 outside_is_class=True),
+        Protocol("mmseg", "means over classes in truth or prediction; F1 dropped where nothing is right", "union",
+                 f1_dropped=True),
+        Protocol("mrsn", "background is a class like the others; absent classes count 0", "all",
+                 background=True, outside_counts=False),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Every score of one map (or set of tiles); fractions 0..1, None where undefined.
+
+    ``oa`` overall accuracy, ``kappa`` Cohen's kappa, ``mf1`` and ``miou`` class means, ``quantity_disagreement`` and
+    ``allocation_disagreement`` (Pontius and Millones, 2011; their sum is 1 - OA over the counted pixels). ``iou``,
+    ``f1``, ``precision``, ``recall`` and ``support`` (truth pixels) follow ``ids``; the first two are None for classes
+    that the protocol leaves out of its means. ``pixels`` is the number of labelled pixels.
+    """
+
+    protocol: str
+    ids: tuple[int, ...]
+    pixels: int
+    oa: float | None
+    kappa: float | None
+    mf1: float | None
+    miou: float | None
+    quantity_disagreement: float | None
+    allocation_disagreement: float | None
+    iou: PerClass
+    f1: PerClass
+    precision: PerClass
+    recall: PerClass
+    support: tuple[int, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all fields as plain values for JSON (None where undefined)."""
+        names = (name for name in self.__dataclass_fields__)
+        return {name: list(v) if isinstance(v := getattr(self, name), tuple) else v for name in names}
+
+
+def protocol_ids(ids: tuple[int, ...], protocol: str) -> tuple[int, ...]:
+    """Return the ids over which to count for a protocol: with background in front where it counts as a class."""
+    return (BACKGROUND, *ids) if _protocol(protocol).background and BACKGROUND not in ids else tuple(ids)
+
+
+def scores(confusion: Confusion, protocol: str = "challenge") -> Scores:
+    """Return every score of the counts under a named protocol.
+
+    IoU = M[c,c] / (row + column - M[c,c]), F1 = 2 M[c,c] / (row + column), kappa = (po - pe) / (1 - pe) (Cohen, 1960);
+    a prediction outside the legend is an error: it stays in the row and the totals. A protocol with background needs
+    counts made with id 0 (``protocol_ids``); the others drop that row. Raises InputError for an unknown protocol.
+    """
+    rules = _protocol(protocol)
+    if rules.background and BACKGROUND not in confusion.ids:
+        raise InputError(f"protocol {protocol!r} needs counts with background (id 0) as a class; count over (0, *ids)")
+    if not rules.background:
+        confusion = confusion.without_background()
+    matrix = confusion.counts[:, :-1].astype(float)
+    outside = confusion.counts[:, -1].astype(float)
+    right, columns = np.diag(matrix), matrix.sum(0)
+    rows = matrix.sum(1) + outside
+    iou = _ratio(right, rows + columns - right)
+    f1 = _ratio(2 * right, rows + columns)
+    if rules.f1_dropped:
+        f1[right == 0] = np.nan
+    used = {"truth": rows > 0, "union": rows + columns > 0, "all": np.ones(len(rows), bool)}[rules.classes]
+    if rules.classes == "all":
+        iou, f1 = np.nan_to_num(iou, nan=0.0), np.nan_to_num(f1, nan=0.0)
+    iou[~used], f1[~used] = np.nan, np.nan
+    extra_class = rules.outside_is_class and bool(outside.any())
+    oa, kappa, quantity, allocation = _agreement(right, rows, columns, outside.sum(), rules)
+    return Scores(
+        protocol=protocol,
+        ids=confusion.ids,
+        pixels=confusion.pixels,
+        oa=oa,
+        kappa=kappa,
+        mf1=_mean(f1, extra_class),
+        miou=_mean(iou, extra_class),
+        quantity_disagreement=quantity,
+        allocation_disagreement=allocation,
+        iou=_plain(iou),
+        f1=_plain(f1),
+        precision=_plain(_ratio(right, columns)),
+        recall=_plain(_ratio(right, rows)),
+        support=tuple(int(n) for n in rows),
+    )
+
+
+def _agreement(
+    right: np.ndarray, rows: np.ndarray, columns: np.ndarray, outside: float, rules: Protocol
+) -> tuple[float | None, float | None, float | None, float | None]:
+    """OA, kappa, quantity and allocation disagreement. Predictions outside form a category without truth pixels."""
+    total = rows.sum()
+    if not total:
+        return None, None, None, None
+    chance = float((rows / total) @ (columns / total))
+    observed = float(right.sum() / total)
+    kappa = (observed - chance) / (1 - chance) if chance < 1 else None
+    quantity = float((np.abs(rows - columns).sum() + outside) / (2 * total))
+    allocation = float((np.minimum(rows, columns) - right).sum() / total)
+    counted = total if rules.outside_counts else total - outside
+    return (float(right.sum() / counted) if counted else None), kappa, quantity, allocation
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    ratio = np.full(len(numerator), np.nan)
+    np.divide(numerator, denominator, out=ratio, where=denominator > 0)
+    return ratio
+
+
+def _mean(values: np.ndarray, extra_class: bool) -> float | None:
+    """Mean over the defined values; ``extra_class`` adds one that scores 0."""
+    defined = values[~np.isnan(values)]
+    count = len(defined) + int(extra_class)
+    return float(defined.sum() / count) if count else None
+
+
+def _plain(values: np.ndarray) -> PerClass:
+    return tuple(None if np.isnan(v) else float(v) for v in values)
+
+
+def _protocol(name: str) -> Protocol:
+    if name not in PROTOCOLS:
+        raise InputError(unknown_name("protocol", name, PROTOCOLS))
+    return PROTOCOLS[name]

@@ -1,0 +1,148 @@
+"""How sure a score is: block bootstrap of one map, and paired comparison of two.
+
+Neighbouring pixels are right or wrong together, so pixels are no independent samples; squares of some 1 km nearly are.
+Blocks are drawn with replacement and every score is computed from the drawn counts (Efron and Tibshirani, 1993, chapter
+8.6, moving from series to plane with fixed blocks).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from c2seg.errors import InputError
+from c2seg.metrics.confusion import Confusion
+from c2seg.metrics.protocols import Scores, scores
+
+__all__ = ["Comparison", "Interval", "bootstrap_scores", "compare_maps"]
+
+HEADLINE = ("oa", "kappa", "mf1", "miou")
+_REPLICATES_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A score or a difference: its value on the whole map, percentile interval and standard deviation.
+
+    Fractions; None where the value, or every replicate of it, is undefined.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    sd: float | None
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Return the four numbers for JSON."""
+        return {"value": self.value, "low": self.low, "high": self.high, "sd": self.sd}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Difference first minus second map of one score.
+
+    ``p_value`` is two-sided: twice the smaller share of replicates on one side of no difference (at least 1 in
+    replicates + 1); None where undefined.
+    """
+
+    difference: Interval
+    p_value: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the numbers for JSON."""
+        return {"difference": self.difference.as_dict(), "p_value": self.p_value}
+
+
+def bootstrap_scores(
+    blocks: Sequence[Confusion],
+    protocol: str = "challenge",
+    *,
+    replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Interval | list[Interval]]:
+    """Return intervals of OA, kappa, mF1 and mIoU (keys as in ``Scores``) and, under ``iou``, one per class.
+
+    ``blocks`` are counts of spatial blocks or tiles; those without labelled pixels carry nothing and are not drawn. A
+    class that a replicate does not draw is left out of that replicate's means, as the protocol says, so intervals of
+    means are wide where a rare class lives in few blocks: that is what the data allow to say. Raises InputError with
+    fewer than two blocks.
+    """
+    drawn = _replicates([blocks], protocol, replicates, seed)[0]
+    whole = scores(sum(blocks[1:], blocks[0]), protocol)
+    result: dict[str, Interval | list[Interval]] = {
+        name: _interval(getattr(whole, name), [getattr(r, name) for r in drawn], level) for name in HEADLINE
+    }
+    result["iou"] = [_interval(value, [r.iou[k] for r in drawn], level) for k, value in enumerate(whole.iou)]
+    return result
+
+
+def compare_maps(
+    first: Sequence[Confusion],
+    second: Sequence[Confusion],
+    protocol: str = "challenge",
+    *,
+    replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Comparison]:
+    """Compare two maps of one truth by drawing the same blocks for both; keys OA, kappa, mF1, mIoU as in ``Scores``.
+
+    The blocks of both must be the same ones in the same order. Raises InputError when their truth differs.
+    """
+    if len(first) != len(second) or any(
+        not np.array_equal(a.counts.sum(1), b.counts.sum(1)) for a, b in zip(first, second, strict=True)
+    ):
+        raise InputError("the two maps were not counted over the same truth in the same blocks; they cannot be paired")
+    pairs = list(zip(*_replicates([first, second], protocol, replicates, seed), strict=True))
+    totals = [scores(sum(blocks[1:], blocks[0]), protocol) for blocks in (first, second)]
+    result = {}
+    for name in HEADLINE:
+        differences = [_minus(getattr(a, name), getattr(b, name)) for a, b in pairs]
+        interval = _interval(_minus(getattr(totals[0], name), getattr(totals[1], name)), differences, level)
+        known = np.array([d for d in differences if d is not None])
+        p_value = None
+        if known.size:
+            tail = min((known <= 0).sum(), (known >= 0).sum())
+            p_value = min(1.0, 2 * float(tail + 1) / (known.size + 1))
+        result[name] = Comparison(interval, p_value)
+    return result
+
+
+def _replicates(
+    maps: Sequence[Sequence[Confusion]], protocol: str, replicates: int, seed: int
+) -> list[list[Scores]]:  # fmt: skip
+    """Scores of every replicate of every map; one draw of blocks serves all maps."""
+    used = [i for i, block in enumerate(maps[0]) if block.counts.any()]
+    if len(used) < 2:
+        raise InputError(
+            f"intervals need at least 2 blocks with labelled pixels, found {len(used)}; use smaller blocks"
+        )
+    ids = maps[0][0].ids
+    # Whole numbers below 2^53 stay exact in float64, whose matrix product is far faster than that of integers.
+    stacks = [np.stack([blocks[i].counts.ravel() for i in used]).astype(float) for blocks in maps]
+    rng = np.random.default_rng(seed)
+    result: list[list[Scores]] = [[] for _ in maps]
+    for start in range(0, replicates, _REPLICATES_AT_ONCE):
+        size = min(_REPLICATES_AT_ONCE, replicates - start)
+        drawn = rng.integers(0, len(used), (size, len(used))) + len(used) * np.arange(size)[:, None]
+        weights = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(float)
+        for scored, stack in zip(result, stacks, strict=True):
+            totals = (weights @ stack).astype(np.int64).reshape(size, len(ids), len(ids) + 1)
+            scored += [scores(Confusion(ids, counts), protocol) for counts in totals]
+    return result
+
+
+def _interval(value: float | None, drawn: Sequence[float | None], level: float) -> Interval:
+    known = np.array([d for d in drawn if d is not None])
+    if value is None or known.size < 2:
+        return Interval(value, None, None, None)
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high), float(known.std(ddof=1)))
+
+
+def _minus(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a - b
