@@ -1,27 +1,39 @@
-"""Cities: their scenes, modalities, labels, validity; spatial folds; band statistics and normalisation."""
+"""Cities: layouts on disk, scenes, modalities, labels, validity; spatial folds; band statistics; caches; writers."""
 
 from __future__ import annotations
 
-from c2seg.data.city import Band, City, LabelledCity, Modality, Scene
+from c2seg.data.cache import cached, cached_labels
+from c2seg.data.city import Band, City, Label, LabelledCity, Modality, Scene
 from c2seg.data.folds import BlockFolds
 from c2seg.data.layouts import open_city, open_labelled_city
 from c2seg.data.memory import in_memory
 from c2seg.data.normalise import Normaliser, Patch, SceneReader
+from c2seg.data.pca import principal_components
 from c2seg.data.statistics import BandStatistics, city_statistics
+from c2seg.data.tiling import TileGrid
+from c2seg.data.writers import write_folder, write_mat, write_tiles
 
 __all__ = [
     "Band",
     "BandStatistics",
     "BlockFolds",
     "City",
+    "Label",
     "LabelledCity",
     "Modality",
     "Normaliser",
     "Patch",
     "Scene",
     "SceneReader",
+    "TileGrid",
+    "cached",
+    "cached_labels",
     "city_statistics",
     "in_memory",
     "open_city",
     "open_labelled_city",
+    "principal_components",
+    "write_folder",
+    "write_mat",
+    "write_tiles",
 ]

@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
+from c2seg.data.tiling import TileGrid
 from c2seg.errors import DataError, unknown_name
 from c2seg.legend import IGNORE, Legend
 from c2seg.raster import GridRelation, RasterSource, read_boundless
@@ -19,6 +21,8 @@ from c2seg.types import Grid, Window
 __all__ = ["Band", "City", "Label", "LabelledCity", "Layer", "Modality", "Scene", "blocks"]
 
 ROLES = ("blue", "green", "red", "nir", "vv", "vh", "hh", "hv")
+
+_UNKNOWN = -1  # a label value that its numbering does not have
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +44,53 @@ class Layer:
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Return values [C, H, W] on the fine grid (nearest) and inside bool [H, W]; the window may leave it."""
+        values, inside = self.read_cells(window)
+        return self.spread(values, window), self.spread(inside, window)
+
+    def read_cells(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Return values [C, h, w] and inside bool [h, w] of the cells, on the raster's own grid, that cover a window."""
+        return read_boundless(self.source, self.relation.to_coarse(window))
+
+    def spread(self, cells: np.ndarray, window: Window) -> np.ndarray:
+        """Return [..., H, W]: the cells [..., h, w] that cover a window on the fine grid, by nearest neighbour."""
         relation = self.relation
         if relation.ratio == 1:
-            return read_boundless(self.source, window.shift(-relation.row_offset, -relation.col_offset))
-        coarse = relation.to_coarse(window)
-        values, inside = read_boundless(self.source, coarse)
-        fine = relation.to_fine(coarse)
+            return cells
+        fine = relation.to_fine(relation.to_coarse(window))
         rows = (np.arange(window.row, window.row_end) - fine.row) // relation.ratio
         cols = (np.arange(window.col, window.col_end) - fine.col) // relation.ratio
-        return values[:, rows[:, None], cols], inside[rows[:, None], cols]
+        return cells.take(cols, axis=-1).take(rows, axis=-2)
 
 
 @dataclass(frozen=True)
 class Modality(Layer):
-    """A named stack of bands (``hsi``, ``msi``, ``sar`` or another). Physical value = stored value x ``scale``."""
+    """A named stack of bands (``hsi``, ``msi``, ``sar`` or another). Physical value = stored value x ``scale``.
+
+    ``blank``: pixels at which every band has this stored value hold no data (layouts without nodata or valid raster).
+    """
 
     name: str = ""
     bands: tuple[Band, ...] = ()
     scale: float = 1.0
+    blank: float | None = None
+
+    def usable(self, stored: np.ndarray, *, masked: bool = False) -> np.ndarray:
+        """Return bool [H, W] of stored values [C, H, W]: no band is nodata or not finite, and the pixel is not blank.
+
+        ``masked``: a raster of valid pixels replaces the nodata value and ``blank``; NaN is never usable.
+        """
+        usable = np.ones(stored.shape[1:], bool)
+        if stored.dtype.kind == "f":
+            usable &= np.isfinite(stored).all(axis=0)
+        if masked:
+            return usable
+        nodata = self.source.nodata
+        if nodata is not None and not np.isnan(nodata):
+            usable &= (stored != nodata).all(axis=0)
+        if self.blank is not None and (blank := stored[0] == self.blank).any():
+            blank[blank] = (stored[:, blank] == self.blank).all(axis=0)  # few pixels: spare the other bands
+            usable &= ~blank
+        return usable
 
     @property
     def count(self) -> int:
@@ -80,6 +113,8 @@ class Scene:
     grid: Grid
     modalities: Mapping[str, Modality]
     valid: Layer | None = None
+    tiles: TileGrid | None = None
+    """The tiles in which the scene is distributed, where that is known."""
 
     def read(self, modality: str, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Return values float32 [C, H, W] on the fine grid and valid bool [H, W] of a window that may leave the scene.
@@ -87,11 +122,14 @@ class Scene:
         Values at invalid pixels are unspecified but finite only where the file's are. Raises DataError if unreadable.
         """
         stack = self.modality(modality)
-        stored, inside = stack.read(window)
-        valid = inside & self._inside(window) & _usable(stored, None if self.valid else stack.source.nodata)
-        values = stored.astype(np.float32)
+        stored, usable = stack.read_cells(window)
+        usable &= stack.usable(stored, masked=self.valid is not None)
+        cells = stored.astype(np.float32)
         if stack.scale != 1.0:
-            values *= np.float32(stack.scale)
+            cells *= np.float32(stack.scale)
+        values, valid = stack.spread(cells, window), stack.spread(usable, window)
+        if window.intersect(self.grid.window) != window:
+            valid &= self._inside(window)
         if self.valid is not None:
             valid &= self.valid.read(window)[0][0] != 0
         return values, valid
@@ -104,17 +142,22 @@ class Scene:
         """
         stack = self.modality(modality)
         stored = stack.source.read(window)
-        usable = _usable(stored, None if self.valid else stack.source.nodata)
+        values = stored.astype(np.float32)
+        if stack.scale != 1.0:
+            values *= np.float32(stack.scale)
+        return values, self.weigh(modality, stored, window)
+
+    def weigh(self, modality: str, stored: np.ndarray, window: Window) -> np.ndarray:
+        """Return the weights int64 [h, w] of stored values [C, h, w] of a window on the modality's own grid."""
+        stack = self.modality(modality)
         fine = stack.relation.to_fine(window)
         covered = self._inside(fine)
         if self.valid is not None:
             covered &= self.valid.read(fine)[0][0] != 0
         ratio = stack.relation.ratio
-        weights = covered.reshape(window.height, ratio, window.width, ratio).sum(axis=(1, 3)) * usable
-        values = stored.astype(np.float32)
-        if stack.scale != 1.0:
-            values *= np.float32(stack.scale)
-        return values, weights
+        cells = covered.reshape(window.height, ratio, window.width, ratio).sum(axis=(1, 3))
+        weights: np.ndarray = cells * stack.usable(stored, masked=self.valid is not None)
+        return weights
 
     def read_valid(self, modalities: Iterable[str], window: Window) -> np.ndarray:
         """Return bool [H, W]: pixels at which every one of ``modalities`` is valid."""
@@ -145,6 +188,9 @@ class City:
     legend: Legend
     scenes: tuple[Scene, ...]
     problems: tuple[str, ...] = field(default=(), compare=False)
+    """What is wrong, file by file."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """What was recognised or assumed, in words."""
 
     @property
     def modality_names(self) -> tuple[str, ...]:
@@ -170,8 +216,8 @@ class City:
             digest.update(repr((scene.name, grid.height, grid.width, tuple(grid.transform), grid.crs)).encode())
             layers: list[tuple[str, Layer]] = sorted(scene.modalities.items())
             for name, layer in [*layers, *([("valid", scene.valid)] if scene.valid else [])]:
-                scale = layer.scale if isinstance(layer, Modality) else 1.0
-                digest.update(repr((name, layer.relation, scale, layer.source.fingerprint())).encode())
+                more = (layer.scale, layer.blank) if isinstance(layer, Modality) else ()
+                digest.update(repr((name, layer.relation, more, layer.source.fingerprint())).encode())
         return digest.hexdigest()[:16]
 
 
@@ -190,6 +236,10 @@ class LabelledCity:
         label = self.labels[scene]
         stored, inside = label.read(window)
         values = stored[0]
+        if values.dtype == np.uint8:
+            ids = self._id_tables[label.numbering][values]
+            if not (ids == _UNKNOWN).any():
+                return np.where(inside, ids, 0).astype(np.uint8)
         if values.dtype.kind == "f" and not np.array_equal(values, np.round(values)):
             raise DataError(
                 f"{label.origin}: labels must be whole numbers, found {values[values != np.round(values)][0]}"
@@ -200,6 +250,16 @@ class LabelledCity:
             raise DataError(f"{label.origin}: {error}") from error
         ids[~inside] = 0
         return ids
+
+    @cached_property
+    def _id_tables(self) -> dict[str, np.ndarray]:
+        """int16 [256] from stored value to id by numbering; values that a numbering does not have are ``_UNKNOWN``."""
+        legend = self.images.legend
+        tables = {}
+        for name in {label.numbering for label in self.labels}:
+            codes = {IGNORE: IGNORE, **legend.codes(name)}
+            tables[name] = np.array([codes.get(value, _UNKNOWN) for value in range(256)], np.int16)
+        return tables
 
     def label_fingerprint(self) -> str:
         """Return 16 hex digits over sizes and sampled blocks of the labels."""
@@ -229,13 +289,3 @@ def blocks(window: Window, size: int) -> Iterator[Window]:
     for row in range(window.row, window.row_end, size):
         for col in range(window.col, window.col_end, size):
             yield Window(row, col, min(size, window.row_end - row), min(size, window.col_end - col))
-
-
-def _usable(stored: np.ndarray, nodata: float | None) -> np.ndarray:
-    """Return bool [H, W]: no band is nodata or not finite."""
-    usable = np.ones(stored.shape[1:], bool)
-    if stored.dtype.kind == "f":
-        usable &= np.isfinite(stored).all(axis=0)
-    if nodata is not None and not np.isnan(nodata):
-        usable &= (stored != nodata).all(axis=0)
-    return usable

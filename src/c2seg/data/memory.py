@@ -2,25 +2,60 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
-from c2seg.data.city import City, LabelledCity, Layer, Scene
+from c2seg.data.city import City, Layer, Scene, blocks
 from c2seg.errors import InputError
-from c2seg.raster import ArrayRaster
+from c2seg.raster import ArrayRaster, RasterSource
 from c2seg.types import Window
 
-__all__ = ["city_bytes", "in_memory"]
+__all__ = ["KeptRaster", "city_bytes", "in_memory", "layer_in_memory", "map_layers", "source_bytes"]
 
 L = TypeVar("L", bound=Layer)
+
+_BLOCK_PX = 512  # a multiple of the usual block sizes of files, so that each block is decoded once
+
+
+@dataclass(frozen=True)
+class KeptRaster(ArrayRaster):
+    """Pixels of another source kept in memory or in a memory-mapped file; it keeps that source's fingerprint."""
+
+    identity: str = ""
+    file: Path | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.file is None:
+            return (KeptRaster, (self.array, self.nodata, self.identity))
+        return (mapped, (self.file, self.array.shape, self.array.dtype, self.nodata, self.identity))
+
+    def fingerprint(self) -> str:
+        """Return the fingerprint of the source."""
+        return self.identity
+
+
+def mapped(
+    file: Path, shape: tuple[int, int, int], dtype: np.dtype[Any], nodata: float | None, identity: str
+) -> KeptRaster:
+    """Map a file of pixels [H, W, C] (all bands of a pixel together) as a source of ``shape`` (C, H, W)."""
+    count, height, width = shape
+    array = np.memmap(file, dtype, "r", shape=(height, width, count))
+    return KeptRaster(np.asarray(array).transpose(2, 0, 1), nodata, identity, file)
+
+
+def source_bytes(source: RasterSource) -> int:
+    """Return the bytes that a source's pixels take in their stored type."""
+    return source.count * source.height * source.width * source.dtype.itemsize
 
 
 def city_bytes(city: City) -> int:
     """Return the bytes that the city's images take in memory, at their native grids and types."""
     layers = [layer for scene in city.scenes for layer in [*scene.modalities.values(), scene.valid] if layer]
-    return sum(x.source.count * x.source.height * x.source.width * x.source.dtype.itemsize for x in layers)
+    return sum(source_bytes(layer.source) for layer in layers)
 
 
 def in_memory(city: City, budget_bytes: int) -> City:
@@ -31,20 +66,30 @@ def in_memory(city: City, budget_bytes: int) -> City:
             f"city {city.name!r} takes {size / 2**30:.1f} GiB in memory, more than the {budget_bytes / 2**30:.1f} GiB "
             "allowed"
         )
-    return replace(city, scenes=tuple(_scene(scene) for scene in city.scenes))
+    return map_layers(city, lambda _scene, _name, source: layer_in_memory(source))
 
 
-def labels_in_memory(city: LabelledCity, budget_bytes: int) -> LabelledCity:
-    """Return the labelled city with images and labels in memory."""
-    return LabelledCity(in_memory(city.images, budget_bytes), tuple(_layer(label) for label in city.labels))
+def layer_in_memory(source: RasterSource) -> KeptRaster:
+    """Return a copy of a source in memory; a source that holds resources is closed."""
+    array = np.empty((source.count, source.height, source.width), source.dtype)
+    for window in blocks(Window(0, 0, source.height, source.width), _BLOCK_PX):
+        rows, cols = window.slices
+        array[:, rows, cols] = source.read(window)
+    identity = source.fingerprint()
+    close = getattr(source, "close", None)
+    if close is not None:
+        close()
+    return KeptRaster(array, source.nodata, identity)
 
 
-def _scene(scene: Scene) -> Scene:
-    modalities = {name: _layer(stack) for name, stack in scene.modalities.items()}
-    return replace(scene, modalities=modalities, valid=_layer(scene.valid) if scene.valid else None)
+def map_layers(city: City, change: Callable[[int, str, RasterSource], RasterSource]) -> City:
+    """Return the city with every image source replaced by ``change(scene number, layer name, source)``."""
 
+    def scene(index: int, scene: Scene) -> Scene:
+        modalities = {
+            name: replace(stack, source=change(index, name, stack.source)) for name, stack in scene.modalities.items()
+        }
+        valid = replace(scene.valid, source=change(index, "valid", scene.valid.source)) if scene.valid else None
+        return replace(scene, modalities=modalities, valid=valid)
 
-def _layer(layer: L) -> L:
-    source = layer.source
-    array = np.ascontiguousarray(source.read(Window(0, 0, source.height, source.width)))
-    return replace(layer, source=ArrayRaster(array, source.nodata))
+    return replace(city, scenes=tuple(scene(index, item) for index, item in enumerate(city.scenes)))

@@ -50,8 +50,10 @@ class Normaliser:
     def apply(self, modality: str, values: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """Normalise float32 [C, H, W]; pixels that are not ``valid`` [H, W] become 0."""
         shift, factor = self.shift[modality], self.factor[modality]
-        out: np.ndarray = (values - shift[:, None, None]) * factor[:, None, None]
-        out[:, ~valid] = 0.0
+        out: np.ndarray = values - shift[:, None, None]
+        out *= factor[:, None, None]
+        if not valid.all():
+            out[:, ~valid] = 0.0
         return out
 
 

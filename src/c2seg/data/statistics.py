@@ -1,18 +1,19 @@
-"""Exact pooled band statistics of a city, in one streaming pass over the pixels at which a modality is valid."""
+"""Band statistics of a city, in one streaming pass over the pixels at which a modality is valid."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from c2seg.data.city import City, Scene, blocks
-from c2seg.errors import DataError
+from c2seg.errors import DataError, number_ranges
 from c2seg.progress import Progress, no_progress
 from c2seg.types import Window
 
-__all__ = ["BandStatistics", "city_statistics"]
+__all__ = ["BandStatistics", "city_statistics", "unusable"]
 
 
 @dataclass(frozen=True)
@@ -62,71 +63,123 @@ class BandStatistics:
         if not count:
             empty = np.zeros(values.shape[0])
             return cls(0, empty, empty, empty + np.inf, empty - np.inf)
-        taken = values[:, used].astype(np.float64)
+        taken = values if used.all() else values[:, used]
         share = weights[used] / count
-        mean = taken @ share
-        std = np.sqrt(((taken - mean[:, None]) ** 2) @ share)
-        return cls(count, mean, std, taken.min(axis=1), taken.max(axis=1))
+        centred = taken.astype(np.float64)
+        mean = centred @ share
+        centred -= mean[:, None]
+        centred *= centred
+        return cls(
+            count, mean, np.sqrt(centred @ share), *(f(axis=1).astype(np.float64) for f in (taken.min, taken.max))
+        )
 
 
 def city_statistics(
-    city: City, modalities: Sequence[str], progress: Progress = no_progress
+    city: City,
+    modalities: Sequence[str],
+    progress: Progress = no_progress,
+    *,
+    kind: Literal["pooled", "tiles"] = "pooled",
 ) -> dict[str, BandStatistics]:
     """Return the band statistics of each modality over its own valid pixels.
 
-    Cells of a coarser modality count once per valid fine pixel they cover. Raises DataError when a modality has no
-    valid pixel, naming the bands that are empty.
+    ``pooled``: exact mean and standard deviation of all pixels. ``tiles``: averages over the scenes' tiles of each tile's
+    mean and standard deviation, as published for the challenge (overlapping tiles count fully, the deviations are
+    smaller). Cells of a coarser modality count once per valid fine pixel they cover. Raises DataError when a modality has
+    no valid pixel, naming the bands that are empty, or when tiles are asked for and not known.
     """
-    total = sum(scene.grid.height * scene.grid.width for scene in city.scenes) * len(modalities)
+    jobs = [(name, scene) for name in modalities for scene in city.scenes]
+    total = sum(scene.grid.height * scene.grid.width for _, scene in jobs)
     done = 0
     result: dict[str, BandStatistics] = {}
     for name in modalities:
+        parts: list[BandStatistics] = []
         for scene in city.scenes:
-            source = scene.modality(name).source
-            size = max(64, int((8_000_000 / max(1, source.count)) ** 0.5) // 64 * 64)
-            cells = source.height * source.width
-            for window in blocks(Window(0, 0, source.height, source.width), size):
-                values, weights = scene.read_native(name, window)
-                part = BandStatistics.of(values.reshape(values.shape[0], -1), weights.ravel())
-                result[name] = result[name].merge(part) if name in result else part
-                done += window.height * window.width * scene.grid.height * scene.grid.width // max(1, cells)
-                progress(min(done, total), total, name)
-        if not result[name].count:
-            raise DataError(_why_empty(city, name))
+            area = scene.grid.height * scene.grid.width
+            parts_of_scene = _tile_parts(scene, name) if kind == "tiles" else _block_parts(scene, name)
+            for share, part in parts_of_scene:
+                if kind == "pooled" and parts:
+                    parts[0] = parts[0].merge(part)
+                elif part.count:
+                    parts.append(part)
+                progress(min(total, done + share * area), total, name)
+            done += area
+        found = (parts[0] if kind == "pooled" else _average(parts)) if parts else None
+        problem = unusable(city, name, found)
+        if problem or found is None:
+            raise DataError(problem)
+        result[name] = found
     return result
 
 
-def _why_empty(city: City, modality: str) -> str:
-    """Say which bands make a modality without valid pixel."""
-    for scene in city.scenes:
-        stack = scene.modality(modality)
-        empty = [b + 1 for b in range(stack.count) if not _band_has_data(scene, modality, b)]
-        if empty:
-            return (
-                f"{stack.origin or modality}: bands {_ranges(empty)} hold no valid value (all nodata or NaN), so no "
-                f"pixel of {modality} is valid; leave them out with `keep:` in city.yaml"
-            )
-    return f"city {city.name!r}: no pixel of {modality} is valid (nodata, NaN or valid.tif exclude all)"
+def _block_parts(scene: Scene, name: str) -> Iterator[tuple[float, BandStatistics]]:
+    """Yield the statistics of blocks that tile a modality on its own grid, and the share of the scene done."""
+    source = scene.modality(name).source
+    size = max(64, int((8_000_000 / max(1, source.count)) ** 0.5) // 64 * 64)
+    done = 0
+    for window in blocks(Window(0, 0, source.height, source.width), size):
+        values, weights = scene.read_native(name, window)
+        done += window.height * window.width
+        part = BandStatistics.of(values.reshape(values.shape[0], -1), weights.ravel())
+        yield done / (source.height * source.width), part
 
 
-def _band_has_data(scene: Scene, modality: str, band: int) -> bool:
+def _tile_parts(scene: Scene, name: str) -> Iterator[tuple[float, BandStatistics]]:
+    if scene.tiles is None:
+        raise DataError(f"scene {scene.name!r} is not distributed in tiles; use pooled statistics")
+    for index, window in enumerate(scene.tiles.windows(), 1):
+        values, valid = scene.read(name, window)
+        part = BandStatistics.of(values.reshape(values.shape[0], -1), valid.ravel().astype(np.int64))
+        yield index / scene.tiles.count, part
+
+
+def _average(parts: Sequence[BandStatistics]) -> BandStatistics:
+    return BandStatistics(
+        sum(part.count for part in parts),
+        np.mean([part.mean for part in parts], axis=0),
+        np.mean([part.std for part in parts], axis=0),
+        np.min([part.minimum for part in parts], axis=0),
+        np.max([part.maximum for part in parts], axis=0),
+    )
+
+
+def unusable(city: City, modality: str, statistics: BandStatistics | None) -> str | None:
+    """Say why a modality with these statistics cannot be used: no valid pixel, or bands without data; None if it can."""
+    stack = city.scenes[0].modality(modality)
+    where = stack.origin or modality
+    if statistics is None or not statistics.count:
+        empty = [
+            band + 1
+            for scene in city.scenes
+            for band, filled in enumerate(_bands_with_data(scene, modality))
+            if not filled
+        ]
+        if not empty:
+            return f"city {city.name!r}: no pixel of {modality} is valid (nodata, NaN or valid.tif exclude all)"
+        why = f"so no pixel of {modality} is valid"
+    else:
+        # A raster of valid pixels replaces the nodata value: a band may still be nothing but nodata inside it.
+        nodata = [s.modality(modality).source.nodata for s in city.scenes]
+        same = statistics.minimum == statistics.maximum
+        fill = np.isin(statistics.minimum, [np.float32(n) * np.float32(stack.scale) for n in nodata if n is not None])
+        empty = [int(band) + 1 for band in np.flatnonzero(same & fill)]
+        if not empty:
+            return None
+        why = "although valid.tif says there is data"
+    return (
+        f"{where}: bands {number_ranges(sorted(set(empty)))} hold no valid value (all nodata or NaN), {why}; leave them out "
+        "with `keep:` in city.yaml"
+    )
+
+
+def _bands_with_data(scene: Scene, modality: str) -> np.ndarray:
+    """Return bool [C]: bands with at least one value that is neither nodata nor NaN."""
     source = scene.modality(modality).source
+    filled = np.zeros(source.count, bool)
     for window in blocks(Window(0, 0, source.height, source.width), 512):
-        values = source.read(window)[band]
+        values = source.read(window)
         usable = np.isfinite(values)
         if source.nodata is not None:
             usable &= values != source.nodata
-        if usable.any():
-            return True
-    return False
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """Write 1, 2, 3, 7 as "1-3, 7"."""
-    groups: list[list[int]] = []
-    for number in numbers:
-        if groups and number == groups[-1][1] + 1:
-            groups[-1][1] = number
-        else:
-            groups.append([number, number])
-    return ", ".join(f"{a}-{b}" if a != b else f"{a}" for a, b in groups)
+        filled |= usable.any(axis=(1, 2))
+    return filled

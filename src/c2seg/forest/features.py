@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from c2seg.data import City, Normaliser, SceneReader
-from c2seg.data.city import blocks
-from c2seg.errors import DataError
+from c2seg.data import City, Normaliser
+from c2seg.data.pca import principal_components
 from c2seg.recipes.schema import ForestModel
 
 __all__ = ["FeatureSpec", "features", "fit_projections", "halo_px"]
@@ -64,29 +63,11 @@ def fit_projections(
 
     Fitted on the normalised sources together and applied unchanged to every city, so that components mean the same.
     """
-    result = {}
-    for name in names:
-        bands = cities[0][0].scenes[0].modality(name).count
-        if bands <= model.max_bands:
-            continue
-        moment, count = np.zeros((bands, bands)), 0
-        for city, normaliser in cities:
-            for scene in city.scenes:
-                reader = SceneReader(scene, [name], normaliser)
-                for window in blocks(scene.grid.window, 256):
-                    patch, valid = reader(window)
-                    pixels = patch[name][:, valid].astype(np.float64)
-                    moment += pixels @ pixels.T
-                    count += pixels.shape[1]
-        if not count:
-            raise DataError(f"no valid pixel of {name} to fit principal components on")
-        _, vectors = np.linalg.eigh(moment / count)
-        components = vectors[:, ::-1][:, : model.max_bands].T
-        # The sign of an eigenvector is arbitrary: fix it, so that equal data give equal models.
-        largest = np.abs(components).argmax(axis=1)
-        signs = np.sign(components[np.arange(len(components)), largest])
-        result[name] = (components * signs[:, None]).astype(np.float32)
-    return result
+    return {
+        name: principal_components(cities, name, model.max_bands)
+        for name in names
+        if cities[0][0].scenes[0].modality(name).count > model.max_bands
+    }
 
 
 def _project(bands: np.ndarray, projection: np.ndarray | None) -> np.ndarray:

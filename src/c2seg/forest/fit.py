@@ -9,6 +9,7 @@ import numpy as np
 
 from c2seg.data import BlockFolds, LabelledCity, Normaliser, SceneReader
 from c2seg.data.city import blocks
+from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import TrainingError
 from c2seg.forest.features import FeatureSpec, features, halo_px
 from c2seg.forest.trees import Forest
@@ -28,7 +29,7 @@ class Source:
 
     city: LabelledCity
     normaliser: Normaliser
-    folds: tuple[BlockFolds, ...] = ()
+    folds: tuple[BlockFolds | TileFolds, ...] = ()
 
 
 def fit_forest(

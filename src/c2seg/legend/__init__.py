@@ -103,8 +103,7 @@ class Legend:
 
         255 stays 255 (ignore) unless the numbering uses it. Raises DataError for a value the numbering does not have.
         """
-        codes = {i: i for i in (BACKGROUND, *self.ids)} if numbering == "challenge" else self._numbering(numbering)
-        codes = {IGNORE: IGNORE, **codes}
+        codes = {IGNORE: IGNORE, **self.codes(numbering)}
         found = np.unique(values)
         unknown = [_plain(v) for v in found if _plain(v) not in codes]
         if unknown:
@@ -118,7 +117,10 @@ class Legend:
                 out[values == value] = codes[_plain(value)]
         return out
 
-    def _numbering(self, name: str) -> Mapping[int, int]:
+    def codes(self, name: str) -> Mapping[int, int]:
+        """Return the ids (0 background) by value in files of a named numbering; ``challenge`` is the ids themselves."""
+        if name == "challenge":
+            return {i: i for i in (BACKGROUND, *self.ids)}
         if name not in self.numberings:
             raise InputError(unknown_name("numbering", name, ["challenge", *self.numberings]))
         return self.numberings[name]

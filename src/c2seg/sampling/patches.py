@@ -13,6 +13,7 @@ import numpy as np
 
 from c2seg.data import BlockFolds, City, LabelledCity, Normaliser, Patch, SceneReader
 from c2seg.data.city import blocks
+from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import TrainingError
 from c2seg.recipes.schema import Augmentation, Sampling
 from c2seg.sampling.augment import BandUnits, augment_geometry, augment_radiometry
@@ -64,7 +65,7 @@ def training_scenes(
     normaliser: Normaliser,
     units: BandUnits,
     labels: LabelledCity | None = None,
-    folds: tuple[BlockFolds, ...] = (),
+    folds: tuple[BlockFolds | TileFolds, ...] = (),
     held_out: int | None = None,
 ) -> list[TrainingScene]:
     """Read validity (and targets) of every scene of a city into memory, 1 or 2 bytes a pixel, for drawing patches."""

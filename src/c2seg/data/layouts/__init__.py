@@ -1,6 +1,7 @@
 """Recognise how a city lies on disk and open it.
 
-One module per layout; each has ``recognise``, ``images`` and ``labels``.
+One module per layout; each has ``NAME``, ``LOOKS_FOR``, ``recognise``, ``images``, ``labels``, and may have ``check``
+(what is wrong beyond what opening shows).
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from pathlib import Path
 from types import ModuleType
 
 from c2seg.data.city import City, Label, LabelledCity
-from c2seg.data.layouts import folder
+from c2seg.data.layouts import folder, mat, tiles
+from c2seg.data.numbering import settle_numberings
 from c2seg.errors import DataError
 
 __all__ = ["layout_of", "open_city", "open_labelled_city"]
 
-LAYOUTS: tuple[ModuleType, ...] = (folder,)
+LAYOUTS: tuple[ModuleType, ...] = (tiles, mat, folder)
 
 
 def layout_of(path: Path) -> ModuleType:
@@ -26,7 +28,9 @@ def layout_of(path: Path) -> ModuleType:
             return layout
     looked_for = "; ".join(layout.LOOKS_FOR for layout in LAYOUTS)
     what = "is an empty folder" if path.is_dir() and not any(path.iterdir()) else "holds no city"
-    raise DataError(f"{path} {what}; looked for {looked_for}")
+    inside = _cities_inside(path)
+    hint = f"; it holds cities, give one of them: {', '.join(inside)}" if inside else f"; looked for {looked_for}"
+    raise DataError(f"{path} {what}{hint}")
 
 
 def open_city(path: Path) -> City:
@@ -39,9 +43,20 @@ def open_city(path: Path) -> City:
 
 
 def open_labelled_city(path: Path, numbering: str | None = None) -> LabelledCity:
-    """Open a city with its labels; DataError if it has none. ``numbering`` overrides the one the layout states."""
+    """Open a city with its labels; DataError if it has none.
+
+    ``numbering`` overrides the one that the layout states: a name of the legend, a mapping file, or ``auto``.
+    """
     city = open_city(path)
     labels: tuple[Label, ...] | None = layout_of(path).labels(path, city, numbering)
     if labels is None:
         raise DataError(f"{path} has no label (label.tif, or `label:` in city.yaml); a source city needs one")
-    return LabelledCity(city, labels)
+    return settle_numberings(city, labels)
+
+
+def _cities_inside(path: Path) -> list[str]:
+    """Return the cities one level down: the splits of a dataset, the .mat files of a folder."""
+    if not path.is_dir():
+        return []
+    children = sorted(path.iterdir())
+    return [str(child) for child in children[:1000] if any(layout.recognise(child) for layout in LAYOUTS)][:8]

@@ -7,7 +7,7 @@ A ``city.yaml`` may name other files and other modalities, and say what is known
     modalities:
       msi: {file: s2.tif, bands: [{name: B2, role: blue, wavelength_nm: 492}, ...], scale: 0.0001}
       hsi: {file: enmap.tif, wavelengths_nm: [418.2, 424.0, ...], keep: "1-130, 137-224"}
-    label: {file: label.tif, numbering: challenge}   # or the file name alone
+    label: {file: label.tif, numbering: challenge}   # or the file name alone; numbering may be a mapping file, or auto
     valid: valid.tif
     scenes: [north, south]       # instead of modalities: sub-folders, each a scene
 
@@ -105,11 +105,11 @@ def images(path: Path) -> City:
 def labels(path: Path, city: City, numbering: str | None) -> tuple[Label, ...] | None:
     """Open the labels of the city's scenes; None if a scene has none."""
     settings = _settings(path)
-    folders = [path / name for name in settings.scenes] or [path]
+    folders = {(path / name).resolve().name: path / name for name in settings.scenes or (".",)}
     found = []
-    for folder, scene in zip(folders, city.scenes, strict=True):
-        own = settings if folder == path else _settings(folder)
-        entry = own.label
+    for scene in city.scenes:
+        folder = folders[scene.name]
+        entry = (_settings(folder) if settings.scenes else settings).label
         file = folder / entry.file if entry else _standard(folder, "label")
         if file is None:
             return None
@@ -119,9 +119,10 @@ def labels(path: Path, city: City, numbering: str | None) -> tuple[Label, ...] |
         relation = relate_grids(scene.grid, source.grid, f"the images of {scene.name}", file.name)
         if relation.ratio != 1:
             raise DataError(f"{file} is {relation.ratio} times coarser than the images; resample it to their grid")
-        found.append(
-            Label(source, relation, str(file), numbering=numbering or (entry.numbering if entry else "challenge"))
-        )
+        stated = entry.numbering if entry else "challenge"
+        if stated.endswith((".yaml", ".yml")):
+            stated = str(folder / stated)
+        found.append(Label(source, relation, str(file), numbering=numbering or stated))
     return tuple(found)
 
 

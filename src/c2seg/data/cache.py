@@ -1,0 +1,144 @@
+"""Fast pixels for training: a city in memory if it fits a budget, else a memory-mapped copy made once.
+
+The copy holds every raster on its own grid and in its stored type, all bands of a pixel together: a patch is then one
+run of bytes per row. It lies in a folder named by the city's fingerprint, is built strip by strip, and goes on where it
+was stopped; two processes that want the same copy wait for each other.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from c2seg.data.city import City, LabelledCity, blocks
+from c2seg.data.memory import KeptRaster, city_bytes, in_memory, layer_in_memory, map_layers, mapped, source_bytes
+from c2seg.errors import OutputError
+from c2seg.outputs import fsync_path, write_json
+from c2seg.progress import Progress, no_progress
+from c2seg.raster import RasterSource
+from c2seg.types import Window
+
+__all__ = ["cached", "cached_labels"]
+
+_STRIP_PX = 512
+
+
+def cached(city: City, cache_dir: Path | None, budget_bytes: int, progress: Progress = no_progress) -> City:
+    """Return the city with images in memory if they take at most ``budget_bytes``, else memory-mapped from a cache.
+
+    The cache is built in ``cache_dir`` if it is not there; without ``cache_dir`` the city is returned as it is. Values,
+    validity and fingerprint are those of the city given. Raises OutputError when the folder cannot be written or the disk
+    is too small, DataError when the city cannot be read.
+    """
+    size = city_bytes(city)
+    if size <= budget_bytes:
+        return in_memory(city, budget_bytes)
+    if cache_dir is None:
+        return city
+    folder = cache_dir / f"{_plain(city.name)}-{city.fingerprint()}"
+    with _locked(folder):
+        build = _Build(folder, size, progress)
+        build.check_room(city)
+        return map_layers(city, build.layer)
+
+
+def cached_labels(
+    city: LabelledCity, cache_dir: Path | None, budget_bytes: int, progress: Progress = no_progress
+) -> LabelledCity:
+    """Return the labelled city with images as ``cached`` does, and labels in memory if the budget has room for them."""
+    images = cached(city.images, cache_dir, budget_bytes, progress)
+    room = budget_bytes - (city_bytes(city.images) if city_bytes(city.images) <= budget_bytes else 0)
+    labels = city.labels
+    if sum(source_bytes(label.source) for label in labels) <= room:
+        labels = tuple(replace(label, source=layer_in_memory(label.source)) for label in labels)
+    return LabelledCity(images, labels)
+
+
+class _locked:
+    """Makes a folder and holds its lock; a second process waits."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._file = (self.folder / "lock").open("w")
+        except OSError as error:
+            raise OutputError(f"cannot write the cache {self.folder}: {error.strerror}") from error
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+@dataclass
+class _Build:
+    """Makes the files of a cache that are not there yet; counts bytes for the progress bar."""
+
+    folder: Path
+    total: int
+    progress: Progress
+    done: int = 0
+
+    def check_room(self, city: City) -> None:
+        """Raise OutputError when the disk has less room than the missing files need."""
+        held = sum(file.stat().st_blocks * 512 for file in self.folder.glob("*.bin"))
+        free = shutil.disk_usage(self.folder).free
+        if self.total - held > free:
+            raise OutputError(
+                f"the cache of {city.name!r} in {self.folder.parent} needs {(self.total - held) / 2**30:.1f} GiB, "
+                f"{free / 2**30:.1f} GiB are free; name another folder (--cache)"
+            )
+
+    def layer(self, scene: int, name: str, source: RasterSource) -> KeptRaster:
+        """Return a source's memory-mapped copy, made or finished if need be."""
+        file = self.folder / f"{scene}-{_plain(name)}.bin"
+        state = file.with_suffix(".json")
+        shape = (source.count, source.height, source.width)
+        rows = _rows_done(state, file, source_bytes(source))
+        self.done += rows * source_bytes(source) // source.height
+        if rows < source.height:
+            try:
+                self._fill(file, state, source, rows)
+            except OSError as error:
+                if error.filename is None and error.errno is None:
+                    raise
+                raise OutputError(f"cannot write the cache {file}: {error.strerror}") from error
+        return mapped(file, shape, source.dtype, source.nodata, source.fingerprint())
+
+    def _fill(self, file: Path, state: Path, source: RasterSource, rows: int) -> None:
+        size = f"{self.total / 2**30:.2f} GiB"
+        with file.open("r+b" if rows else "w+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, source_bytes(source))  # a full disk shows now, not as SIGBUS later
+        array = np.memmap(file, source.dtype, "r+", shape=(source.height, source.width, source.count))
+        for first in range(rows, source.height, _STRIP_PX):
+            last = min(first + _STRIP_PX, source.height)
+            for window in blocks(Window(first, 0, last - first, source.width), _STRIP_PX):
+                values = source.read(window)
+                row, col = window.slices
+                array[row, col] = values.transpose(1, 2, 0)
+                self.done += values.nbytes
+                self.progress(self.done, self.total, size)
+            array.flush()
+            fsync_path(file)
+            write_json(state, {"rows": last, "bytes": source_bytes(source)})
+
+
+def _rows_done(state: Path, file: Path, size: int) -> int:
+    try:
+        noted = json.loads(state.read_text())
+        whole = file.stat().st_size == size == noted["bytes"]
+        return int(noted["rows"]) if whole else 0
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
+def _plain(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name) or "city"

@@ -1,0 +1,358 @@
+"""What a city holds and what is wrong with it, as one plain structure for printing or JSON."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from c2seg.data.city import City, LabelledCity, Layer, Modality, Scene, blocks
+from c2seg.data.layouts import layout_of
+from c2seg.data.numbering import detect_numbering, settle_numberings
+from c2seg.data.published import CITIES, PublishedCity, published_means
+from c2seg.data.spectra import compare_landmarks, find_landmarks, wavelength_notes
+from c2seg.data.splits import leak_report, published_split
+from c2seg.data.statistics import BandStatistics, city_statistics, unusable
+from c2seg.errors import C2SegError
+from c2seg.legend import BACKGROUND, IGNORE
+from c2seg.progress import Progress, no_progress
+from c2seg.raster import ArrayRaster
+from c2seg.types import Grid, Window
+
+__all__ = ["inspect_city"]
+
+_BLOCK_VALUES = 8_000_000  # values read at once
+_FAR = 0.02  # of the published deviation: rounding and one NaN stay far below
+
+
+def inspect_city(
+    path: Path,
+    *,
+    numbering: str | None = None,
+    against: Path | None = None,
+    headers_only: bool = False,
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """Return what a city holds: layout, grids, modalities, pixel counts, statistics, class histogram, notes, problems.
+
+    ``numbering`` is for the label (see ``open_labelled_city``); ``against`` is another city whose HSI bands are compared;
+    ``headers_only`` reads no pixels beyond what opening needs. Problems are collected file by file; DataError is raised
+    only when nothing is recognised at ``path``. All values are JSON types.
+    """
+    layout = layout_of(path)
+    city: City = layout.images(path)
+    report = _Report(list(city.notes), list(city.problems))
+    labels = _open_labels(layout, path, city, numbering, report)
+    if hasattr(layout, "check") and not headers_only:
+        codes = {IGNORE, *labels.images.legend.codes(labels.labels[0].numbering)} if labels else None
+        report.problems += layout.check(path, city, codes, _share(progress, 0.0, 0.2))
+    scenes = []
+    for index, scene in enumerate(city.scenes):
+        entry = _scene_entry(scene)
+        valid: Layer | None = None
+        if not headers_only:
+            first, last = (0.2 + 0.5 * k / len(city.scenes) for k in (index, index + 1))
+            valid = _survey(city, scene, entry, report, _share(progress, first, last))
+        if labels is not None:
+            entry["label"] = _label_entry(labels, index, valid, report, headers_only=headers_only)
+        scenes.append(entry)
+    known = _published(city)
+    if known and not headers_only:
+        _compare_published(city, known, scenes[0], report, _share(progress, 0.7, 1.0))
+    if not headers_only:
+        _compare_bands(city, known, against, scenes, report)
+    progress(1.0, 1.0)
+    return {
+        "path": str(path),
+        "layout": layout.NAME,
+        "name": city.name,
+        "dataset": known.dataset if known else None,
+        "split": known.split if known else None,
+        "legend": city.legend.name,
+        "scenes": scenes,
+        "notes": list(dict.fromkeys(report.notes)),
+        "problems": list(dict.fromkeys(report.problems)),
+    }
+
+
+def _share(progress: Progress, first: float, last: float) -> Progress:
+    """Return a progress callable for a part of the whole work."""
+
+    def part(done: float, total: float, text: str = "") -> None:
+        progress(first + (last - first) * done / max(total, 1e-9), 1.0, text)
+
+    return part
+
+
+class _Report:
+    """Notes and problems as they are found."""
+
+    def __init__(self, notes: list[str], problems: list[str]) -> None:
+        self.notes = notes
+        self.problems = problems
+
+
+def _published(city: City) -> PublishedCity | None:
+    known = CITIES.get(city.name)
+    if known is None or len(city.scenes) != 1 or city.scenes[0].tiles not in known.tile_grids():
+        return None
+    return known
+
+
+def _open_labels(
+    layout: ModuleType, path: Path, city: City, numbering: str | None, report: _Report
+) -> LabelledCity | None:
+    if not city.scenes:
+        return None
+    try:
+        labels = layout.labels(path, city, numbering)
+        return None if labels is None else settle_numberings(city, labels)
+    except C2SegError as error:
+        report.problems.append(str(error))
+        return None
+
+
+def _scene_entry(scene: Scene) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": scene.name, **_grid_entry(scene.grid)}
+    entry["valid_raster"] = scene.valid.origin if scene.valid else None
+    tiles = scene.tiles
+    entry["tiles"] = (
+        {
+            "count": tiles.count,
+            "tile_px": tiles.tile_px,
+            "step_px": tiles.step_px,
+            "rows": len(tiles.row_offsets),
+            "columns": len(tiles.col_offsets),
+            "order": tiles.order,
+        }
+        if tiles
+        else None
+    )
+    entry["modalities"] = {name: _modality_entry(stack) for name, stack in scene.modalities.items()}
+    return entry
+
+
+def _grid_entry(grid: Grid) -> dict[str, Any]:
+    crs = None
+    if grid.crs:
+        from rasterio.crs import CRS
+
+        code = CRS.from_wkt(grid.crs).to_epsg()
+        crs = f"EPSG:{code}" if code else grid.crs
+    return {
+        "height": grid.height,
+        "width": grid.width,
+        "crs": crs,
+        "resolution_xy": list(grid.resolution_xy),
+        "bounds_xy": list(grid.bounds_xy),
+        "pixel_area_m2": grid.pixel_area_m2(),
+    }
+
+
+def _modality_entry(stack: Modality) -> dict[str, Any]:
+    nodata = stack.source.nodata
+    relation = stack.relation
+    return {
+        "origin": stack.origin,
+        "bands": stack.count,
+        "dtype": str(stack.source.dtype),
+        "height": stack.source.height,
+        "width": stack.source.width,
+        "ratio": relation.ratio,
+        "offset_px": [relation.row_offset, relation.col_offset],
+        "nodata": None if nodata is None else ("nan" if np.isnan(nodata) else nodata),
+        "blank": stack.blank,
+        "scale": stack.scale,
+        "names": [band.name for band in stack.bands],
+        "roles": [band.role for band in stack.bands],
+        "wavelengths_nm": [band.wavelength_nm for band in stack.bands],
+    }
+
+
+def _survey(city: City, scene: Scene, entry: dict[str, Any], report: _Report, progress: Progress) -> Layer | None:
+    """Count pixels and fit statistics of every modality in one pass; return where all are valid (None if unreadable)."""
+    total = sum(s.source.height * s.source.width * s.count for s in scene.modalities.values())
+    done = 0
+    layers = []
+    for name, stack in scene.modalities.items():
+        source = stack.source
+        usable = np.zeros((1, source.height, source.width), np.uint8)
+        statistics: BandStatistics | None = None
+        nan_px = 0
+        size = max(64, int((_BLOCK_VALUES / max(1, source.count)) ** 0.5) // 64 * 64)
+        try:
+            for window in blocks(Window(0, 0, source.height, source.width), size):
+                stored = source.read(window)
+                weights = scene.weigh(name, stored, window)
+                rows, cols = window.slices
+                usable[0, rows, cols] = weights > 0
+                if stored.dtype.kind == "f":
+                    nan_px += int((~np.isfinite(stored)).any(axis=0).sum())
+                values = stored.reshape(source.count, -1) * np.float32(stack.scale)
+                part = BandStatistics.of(values, weights.ravel())
+                statistics = part if statistics is None else statistics.merge(part)
+                done += stored.size
+                progress(done, total, name)
+        except C2SegError as error:
+            report.problems.append(str(error))
+            continue
+        layers.append(Layer(ArrayRaster(usable), stack.relation))
+        counted = entry["modalities"][name]
+        counted["valid_pixels"] = statistics.count if statistics else 0
+        counted["nan_cells"] = nan_px
+        counted["empty_cells"] = int((usable == 0).sum())
+        problem = unusable(replace(city, scenes=(scene,)), name, statistics)
+        if problem:
+            report.problems.append(problem)
+        counted["statistics"] = {"kind": "pooled", **statistics.as_dict()} if statistics and statistics.count else None
+        if nan_px:
+            report.notes.append(
+                f"{stack.origin or name}: {nan_px} pixels hold NaN or infinity; they are treated as no data"
+            )
+    if len(layers) < len(scene.modalities):
+        return None
+    return _all_valid(scene, layers, entry)
+
+
+def _all_valid(scene: Scene, layers: list[Layer], entry: dict[str, Any]) -> Layer:
+    valid = np.zeros((1, scene.grid.height, scene.grid.width), np.uint8)
+    for window in blocks(scene.grid.window, 2048):
+        here = np.ones((window.height, window.width), bool)
+        for layer in [*layers, *([scene.valid] if scene.valid else [])]:
+            values, inside = layer.read(window)
+            here &= inside & (values[0] != 0)
+        valid[(0, *window.slices)] = here
+    entry["valid_pixels"] = int(valid.sum())
+    return Layer(ArrayRaster(valid))
+
+
+def _label_entry(
+    labels: LabelledCity, index: int, valid: Layer | None, report: _Report, *, headers_only: bool
+) -> dict[str, Any] | None:
+    label = labels.labels[index]
+    legend = labels.images.legend
+    entry: dict[str, Any] = {
+        "origin": label.origin, "numbering": label.numbering, "dtype": str(label.source.dtype)
+    }  # fmt: skip
+    try:
+        detected = detect_numbering(labels.images, index, label)
+        if detected != label.numbering:
+            report.notes.append(
+                f"{label.origin}: by its values and the images the label looks numbered as {detected!r}, not "
+                f"{label.numbering!r}; if so, say --numbering {detected}"
+            )
+    except C2SegError:  # undecided; values outside the numbering show below
+        pass
+    if headers_only:
+        return entry
+    grid = labels.images.scenes[index].grid
+    counts, usable = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    wrong: dict[str, None] = {}
+    for window in blocks(grid.window, 1024):
+        try:
+            ids = labels.read_label(index, window)
+        except C2SegError as error:
+            wrong.setdefault(str(error))
+            continue
+        counts += np.bincount(ids.ravel(), minlength=256)
+        if valid is not None:
+            usable += np.bincount(ids[valid.read(window)[0][0] != 0], minlength=256)
+    report.problems += list(wrong)[:8]
+    labelled = int(counts[list(legend.ids)].sum())
+    entry["background"] = int(counts[BACKGROUND])
+    entry["ignore"] = int(counts[IGNORE])
+    entry["labelled"] = labelled
+    entry["classes"] = [
+        {
+            "id": item.id,
+            "name": item.name,
+            "pixels": int(counts[item.id]),
+            "share": counts[item.id] / labelled if labelled else 0.0,
+            "valid_pixels": int(usable[item.id]) if valid is not None else None,
+        }
+        for item in legend.classes
+    ]
+    if not labelled and not wrong:
+        report.problems.append(f"{label.origin}: no pixel carries a class of {legend.name}")
+    return entry
+
+
+def _compare_published(
+    city: City, known: PublishedCity, entry: dict[str, Any], report: _Report, progress: Progress
+) -> None:
+    """Put the published statistics beside those of the same kind; note the random splits' leak. Source cities only."""
+    tiles = city.scenes[0].tiles
+    if known.split != "train" or tiles is None:
+        return
+    for split in ("uda", "mrsn"):
+        try:
+            report.notes.append(
+                f"random split {split!r} leaks: {leak_report(published_split(split, tiles.count), tiles).text}"
+            )
+        except C2SegError:  # published for the other city only
+            continue
+    published = published_means(known.dataset)
+    for k, (name, values) in enumerate(entry["modalities"].items()):
+        mean, std = published.get(name, (np.empty(0), np.empty(0)))
+        if len(mean) != values["bands"] or not values.get("statistics"):
+            continue
+        part = _share(progress, k / len(entry["modalities"]), (k + 1) / len(entry["modalities"]))
+        here = city_statistics(city, [name], part, kind="tiles")[name]
+        off = float(np.max(np.abs(here.mean - mean) / std))
+        spread = float(np.max(np.abs(here.std / std - 1)))
+        values["published"] = {
+            "kind": "averages over tiles", "mean": mean.tolist(), "std": std.tolist(), "mean_here": here.mean.tolist(),
+            "std_here": here.std.tolist(), "largest_mean_difference_in_std": off, "largest_std_difference": spread,
+        }  # fmt: skip
+        if max(off, spread) > _FAR:
+            report.notes.append(
+                f"{name}: tile-averaged statistics differ from the published ones by up to {off:.2f} standard deviations "
+                f"in the mean and {spread:.1%} in the deviation: other units, other bands or other data"
+            )
+
+
+def _compare_bands(
+    city: City, known: PublishedCity | None, against: Path | None, scenes: list[dict[str, Any]], report: _Report
+) -> None:
+    """Note wavelengths that step back, and bands that mean other wavelengths than in another city.
+
+    Stated wavelengths are compared where both cities have them, else landmarks of the mean spectra.
+    """
+    others: dict[str, np.ndarray] = {}
+    if known is not None:
+        others[f"the source city of {known.dataset} (published mean)"] = published_means(known.dataset)["hsi"][0]
+    if against is not None:
+        other: City = layout_of(against).images(against)
+        gap = _wavelength_gap(city, other)
+        if gap is None:
+            others[other.name] = city_statistics(other, ["hsi"])["hsi"].mean
+        elif gap > 1:
+            report.notes.append(f"hsi: wavelengths differ from those of {other.name} by up to {gap:.0f} nm at one band")
+    for entry in scenes:
+        hsi: dict[str, Any] | None = entry["modalities"].get("hsi")
+        if hsi is None or not hsi.get("statistics"):
+            continue
+        report.notes += [f"hsi: {note}" for note in wavelength_notes(hsi["wavelengths_nm"])]
+        found = find_landmarks(np.asarray(hsi["statistics"]["mean"]))
+        if found is None or all(hsi["wavelengths_nm"]):
+            continue
+        hsi["landmarks"] = {
+            "red_edge_band": None if found.red_edge is None else found.red_edge + 1,
+            "dip_bands": [dip + 1 for dip in found.dips],
+        }
+        for name, mean in others.items():
+            there = find_landmarks(mean)
+            if there is not None:
+                report.notes += [f"hsi: {note}" for note in compare_landmarks(found, there, name)]
+
+
+def _wavelength_gap(city: City, other: City) -> float | None:
+    """Return the largest difference in nm at one band; None if the wavelengths are not known for the same bands."""
+    here, there = ([b.wavelength_nm for b in c.scenes[0].modality("hsi").bands] for c in (city, other))
+    pairs = [(a, b) for a, b in zip(here, there, strict=False) if a is not None and b is not None]
+    if not pairs or not len(pairs) == len(here) == len(there):
+        return None
+    return max(abs(a - b) for a, b in pairs)

@@ -1,0 +1,291 @@
+"""A MATLAB file of the full-scene release: ``augsburg_multimodal.mat``, ``beijing.mat`` with ``beijing_label.mat``, ...
+
+Keys HSI, MSI, SAR, label (any letter case), arrays row x column x band. Classic files are read with scipy, v7.3 files
+(HDF5, axes reversed) by window with h5py. A coarser HSI is recognised by its size; it may overhang the scene below and to
+the right by less than two of its pixels (Beijing's does, by 2 rows and 3 columns of the scene). Pixels whose bands are all
+0 hold no data. There is no georeference: a grid of 10 m without CRS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import struct
+import threading
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from affine import Affine
+
+from c2seg.data.city import Band, City, Label, Modality, Scene
+from c2seg.data.published import CITIES, DATASETS, PublishedCity, band_roles
+from c2seg.errors import C2SegError, DataError
+from c2seg.legend import c2seg13
+from c2seg.raster import GridRelation
+from c2seg.types import Grid, Window
+
+__all__ = ["LOOKS_FOR", "NAME", "MatArray", "images", "labels", "recognise"]
+
+NAME = "MATLAB file"
+LOOKS_FOR = "a .mat file of the full-scene release"
+MODALITIES = ("msi", "sar", "hsi")
+GRID_M = 10.0
+
+_DAMAGED = (OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, zlib.error, struct.error)
+_OVERHANG = 2  # coarse pixels
+_TYPES = {"single": "float32", "double": "float64", "logical": "uint8"}
+
+
+@dataclass(frozen=True)
+class MatArray:
+    """A variable of a .mat file as a RasterSource; ``bands`` is the number of leading bands that are used.
+
+    v7.3: read by window, one handle per thread. Classic: the variable is loaded whole on first use (the format allows
+    no more) and kept until ``close``.
+    """
+
+    path: Path
+    key: str
+    shape: tuple[int, int, int]
+    """Rows, columns, bands."""
+    dtype: np.dtype[Any]
+    hdf5: bool
+    nodata: float | None = None
+    _local: threading.local = field(default_factory=threading.local, repr=False, compare=False)
+    _held: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    _lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (MatArray, (self.path, self.key, self.shape, self.dtype, self.hdf5, self.nodata))
+
+    @property
+    def count(self) -> int:
+        """Number of bands."""
+        return self.shape[2]
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return self.shape[0]
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return self.shape[1]
+
+    def read(self, window: Window) -> np.ndarray:
+        """Return [C, H, W] of a window inside the array. Raises DataError if it cannot be decoded."""
+        rows, cols = window.slices
+        try:
+            values = self._variable()
+            if not self.hdf5:
+                part = np.asarray(values[rows, cols])
+                return part[None] if part.ndim == 2 else part[:, :, : self.count].transpose(2, 0, 1)
+            if len(values.shape) == 2:
+                return np.asarray(values[cols, rows]).T[None]
+            return np.asarray(values[: self.count, cols, rows]).transpose(0, 2, 1)
+        except _DAMAGED as error:
+            raise _damaged(self.path, self.key, error) from error
+
+    def close(self) -> None:
+        """Forget a loaded variable; close the calling thread's handle."""
+        self._held.clear()
+        handle = self._local.__dict__.pop("file", None)
+        if handle is not None:
+            handle.close()
+
+    def fingerprint(self) -> str:
+        """Shape of the variable and sampled parts of it alone: a label in the same file is no part of an image."""
+        digest = hashlib.sha256(f"{self.key}{self.shape}{self.dtype.str}".encode())
+        try:
+            if self.hdf5:
+                for row in np.linspace(0, max(0, self.height - 16), 4).astype(int):
+                    for col in np.linspace(0, max(0, self.width - 16), 4).astype(int):
+                        part = Window(int(row), int(col), min(16, self.height), min(16, self.width))
+                        digest.update(np.ascontiguousarray(self.read(part)).tobytes())
+            else:
+                first, size = _classic_extents(self.path)[list(_list_classic(self.path)).index(self.key)]
+                digest.update(str(size).encode())
+                with self.path.open("rb") as stream:
+                    for offset in np.unique(np.linspace(0, max(0, size - 65536), 16).astype(np.int64)):
+                        stream.seek(first + int(offset))
+                        digest.update(stream.read(min(65536, size)))
+        except C2SegError:
+            raise
+        except _DAMAGED as error:
+            raise _damaged(self.path, self.key, error) from error
+        return digest.hexdigest()[:16]
+
+    def _variable(self) -> Any:
+        if self.hdf5:
+            import h5py
+
+            state = self._local.__dict__
+            if state.get("process") != os.getpid():
+                # A chunk cache of 32 MB: neighbouring windows meet the same chunks.
+                state["file"] = h5py.File(self.path, "r", rdcc_nbytes=32 << 20)
+                state["process"] = os.getpid()
+            return state["file"][self.key]
+        with self._lock:
+            if self.key not in self._held:
+                from scipy.io import loadmat
+
+                self._held[self.key] = loadmat(self.path, variable_names=[self.key])[self.key]
+            return self._held[self.key]
+
+
+def recognise(path: Path) -> bool:
+    """Return True for a .mat file."""
+    return path.is_file() and path.suffix.lower() == ".mat"
+
+
+def images(path: Path) -> City:
+    """Open the images of a .mat file; what is wrong is listed in ``problems``."""
+    problems: list[str] = []
+    notes: list[str] = []
+    scenes: tuple[Scene, ...] = ()
+    name = re.sub(r"_multimodal$", "", path.stem, flags=re.IGNORECASE)
+    try:
+        arrays = _variables(path)
+        found = {key: arrays[key] for key in MODALITIES if key in arrays}
+        if not found:
+            raise DataError(f"{path} has no variable HSI, MSI or SAR (found: {', '.join(arrays) or 'none'})")
+        height, width = max((array.height, array.width) for array in found.values())
+        published = _published(height, width)
+        if published:
+            name = published.name
+            notes.append(f"{name}, the {published.split} city of {published.dataset}")
+        scene, more = _scene(path, name, found, (height, width), published)
+        scenes, notes = (scene,), [*notes, *more]
+    except C2SegError as error:
+        problems.append(str(error))
+    return City(name, c2seg13(), scenes, tuple(problems), tuple(notes))
+
+
+def labels(path: Path, city: City, numbering: str | None) -> tuple[Label, ...] | None:
+    """Open the label in the file itself or in ``NAME_label.mat`` beside it; None if there is none."""
+    stem = re.sub(r"_multimodal$", "", path.stem, flags=re.IGNORECASE)
+    for file in (path, path.with_name(f"{stem}_label.mat")):
+        array = _variables(file).get("label") if file.is_file() else None
+        if array is None:
+            continue
+        grid = city.scenes[0].grid
+        if array.count != 1:
+            raise DataError(f"{file}: label has {array.count} bands; a label has one")
+        if (array.height, array.width) != (grid.height, grid.width):
+            raise DataError(
+                f"{file}: label has {array.height} x {array.width} pixels, the images {grid.height} x {grid.width}"
+            )
+        # Two numberings circulate for this release with the same values: never assume one.
+        return (Label(array, GridRelation(), str(file), numbering=numbering or "auto"),)
+    return None
+
+
+def _variables(path: Path) -> dict[str, MatArray]:
+    """Return the numeric arrays of two or three axes by lower-case name."""
+    import h5py
+
+    try:
+        hdf5 = bool(h5py.is_hdf5(path))
+        listed = _list_hdf5(path) if hdf5 else _list_classic(path)
+    except _DAMAGED as error:
+        raise _damaged(path, "its contents", error) from error
+    except NotImplementedError as error:  # scipy's word for a v7.3 header that h5py does not know
+        raise _damaged(path, "its contents", error) from error
+    return {
+        key.lower(): MatArray(path, key, (shape[0], shape[1], shape[2] if len(shape) == 3 else 1), dtype, hdf5)
+        for key, (shape, dtype) in listed.items()
+        if len(shape) in (2, 3) and dtype.kind in "iuf"
+    }
+
+
+def _list_hdf5(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        return {
+            key: (tuple(reversed(item.shape)), item.dtype)
+            for key, item in file.items()
+            if isinstance(item, h5py.Dataset) and item.dtype.kind in "iuf"
+        }
+
+
+def _list_classic(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Return shape and type of every variable in the order of the file; type object for what is no array of numbers."""
+    from scipy.io import whosmat
+
+    _classic_extents(path)
+    listed = {}
+    for key, shape, kind in whosmat(path):
+        try:
+            listed[key] = (shape, np.dtype(_TYPES.get(kind, kind)))
+        except TypeError:  # cell, struct, char
+            listed[key] = (shape, np.dtype(object))
+    return listed
+
+
+def _classic_extents(path: Path) -> list[tuple[int, int]]:
+    """Return first byte and number of bytes of each element of a classic file (MAT-File Format, level 5).
+
+    Raises EOFError when the last one is cut off.
+    """
+    extents = []
+    end = path.stat().st_size
+    with path.open("rb") as stream:
+        head = stream.read(128)
+        order = "<" if head[126:128] == b"IM" else ">"
+        position = 128
+        while position < end:
+            stream.seek(position)
+            _, size = struct.unpack(f"{order}II", stream.read(8))
+            extents.append((position + 8, size))
+            position += 8 + size
+    if position > end:
+        raise EOFError(f"it ends {position - end} bytes too early")
+    return extents
+
+
+def _published(height: int, width: int) -> PublishedCity | None:
+    for city in CITIES.values():
+        if width == city.width and height in (city.height, *city.other_heights):
+            return city
+    return None
+
+
+def _scene(
+    path: Path, name: str, found: Mapping[str, MatArray], size: tuple[int, int], published: PublishedCity | None
+) -> tuple[Scene, list[str]]:
+    height, width = size
+    notes = [f"{'MATLAB v7.3 (HDF5)' if next(iter(found.values())).hdf5 else 'classic MATLAB'} file, no georeference"]
+    modalities = {}
+    for key, array in found.items():
+        ratio = round(height / array.height) or 1
+        overhang = array.height * ratio - height, array.width * ratio - width
+        if not all(0 <= px < _OVERHANG * ratio for px in overhang):
+            raise DataError(
+                f"{path}: {array.key} has {array.height} x {array.width} pixels, which is no whole fraction of the "
+                f"scene's {height} x {width}"
+            )
+        if ratio > 1:
+            notes.append(f"{array.key} is stored {ratio} times coarser ({array.height} x {array.width})")
+        if published:
+            expected = DATASETS[published.dataset].bands()[key]
+            if array.count < expected:
+                raise DataError(f"{path}: {array.key} has {array.count} bands, {published.dataset} has {expected}")
+            if array.count > expected:
+                notes.append(f"{array.key} has {array.count} bands, of which the first {expected} are used")
+                array = MatArray(path, array.key, (array.height, array.width, expected), array.dtype, array.hdf5)
+        bands = tuple(Band(role=role) for role in band_roles(key, array.count, published))
+        modalities[key] = Modality(array, GridRelation(ratio), f"{path}: {array.key}", key, bands, blank=0)
+    grid = Grid(height, width, Affine(GRID_M, 0, 0, 0, -GRID_M, 0))
+    tilings = [t for t in (published.tile_grids(("columns",)) if published else ()) if t.height == height]
+    return Scene(name, grid, modalities, tiles=tilings[0] if tilings else None), notes
+
+
+def _damaged(path: Path, what: str, error: BaseException) -> DataError:
+    return DataError(f"cannot read {what} of {path}: truncated or damaged ({' '.join(str(error).split())})")

@@ -1,0 +1,314 @@
+"""One split of the challenge's tile release: ``C2Seg_AB/train/{msi,hsi,sar,label}/N.tiff`` is a city.
+
+Folders may be nested once (``hsi/hsi``). Tiles are sorted by number and put together by the window rule, after it has
+been proven on them. Cities other than the four published ones state their tiling in a ``tiles.yaml`` beside the folders::
+
+    {name: Ulm, height: 900, width: 1200, tile_px: 128, step_px: 64, order: columns}
+
+Pixels whose bands are all 0 hold no data. Tiles rarely carry a georeference that fits: it is used when it does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from affine import Affine
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from c2seg.data.city import Band, City, Label, Modality, Scene
+from c2seg.data.mosaic import TileMosaic, find_order, tile_problem
+from c2seg.data.published import ARCHIVES, CITIES, DATASETS, PublishedCity, band_roles, city_of_tiles
+from c2seg.data.tiling import Order, TileGrid
+from c2seg.errors import C2SegError, DataError, number_ranges
+from c2seg.legend import c2seg13
+from c2seg.progress import Progress, no_progress
+from c2seg.raster import GridRelation
+from c2seg.raster.reading import open_raster
+from c2seg.types import Grid
+
+__all__ = ["LOOKS_FOR", "NAME", "check", "images", "labels", "recognise"]
+
+NAME = "challenge tiles"
+LOOKS_FOR = "a split of the tile release (folders msi, hsi, sar with tiles N.tiff)"
+MODALITIES = ("msi", "sar", "hsi")
+GRID_M = 10.0
+
+
+class TilesFile(BaseModel):
+    """The content of tiles.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    height: int = Field(ge=1)
+    width: int = Field(ge=1)
+    tile_px: int = Field(ge=1)
+    step_px: int = Field(ge=1)
+    order: Order = "columns"
+    numbering: str = "challenge"
+
+
+def recognise(path: Path) -> bool:
+    """Return True for a folder with tiles of at least one modality in a sub-folder."""
+    return path.is_dir() and any(_numbered(path, name) for name in MODALITIES)
+
+
+def images(path: Path) -> City:
+    """Open the images of a split; what is wrong is listed in ``problems``, and then there may be no scene."""
+    found = {name: files for name in MODALITIES if (files := _numbered(path, name))}
+    problems = [
+        f"{path / archive.name} is not unpacked; unzip it there"
+        for archive in sorted(path.glob("*.zip"))
+        if archive.stem in MODALITIES and archive.stem not in found
+    ]
+    name, notes = path.resolve().name, []
+    scenes: tuple[Scene, ...] = ()
+    try:
+        candidates, published, name = _tilings(path, found)
+        if published:
+            notes.append(f"{name}, the {published.split} city of {published.dataset}")
+        problems += _missing(path, found, candidates[0].count)
+        if not problems:
+            scene, more = _scene(path, name, found, candidates, published)
+            scenes, notes = (scene,), [*notes, *more]
+    except C2SegError as error:
+        problems.append(str(error))
+    return City(name, c2seg13(), scenes, tuple(problems), tuple(notes))
+
+
+def labels(path: Path, city: City, numbering: str | None) -> tuple[Label, ...] | None:
+    """Open the labels of the split; None if there are none. Raises DataError when tiles are missing."""
+    files = _numbered(path, "label")
+    if not files:
+        return None
+    tiles = city.scenes[0].tiles
+    assert tiles is not None
+    missing = _missing(path, {"label": files}, tiles.count)
+    if missing:
+        raise DataError(missing[0])
+    mosaic = _mosaic(files, tiles)
+    if mosaic.count != 1:
+        raise DataError(f"{files[0]} has {mosaic.count} bands; a label has one")
+    stated = _stated(path)
+    name = numbering or (stated.numbering if stated else "challenge")
+    return (Label(mosaic, GridRelation(), str(files[0].parent), numbering=name),)
+
+
+def check(path: Path, city: City, codes: Collection[int] | None, progress: Progress = no_progress) -> list[str]:
+    """Return what is wrong with single tiles and with the archive beside the folder.
+
+    Every tile's header is read (size, bands, type, whether the file ends early), and every label tile: ``codes`` are the
+    values it may hold (None: the labels are not looked at).
+    """
+    problems = _check_archive(path, progress)
+    if not city.scenes:
+        return problems
+    scene = city.scenes[0]
+    assert scene.tiles is not None
+    sources = [stack.source for stack in scene.modalities.values()]
+    label_files = _numbered(path, "label")
+    if label_files and codes is not None and not _missing(path, {"label": label_files}, scene.tiles.count):
+        sources.append(_mosaic(label_files, scene.tiles))
+    total = len(sources) * scene.tiles.count
+    done = 0
+    for source in sources:
+        assert isinstance(source, TileMosaic)
+        is_label = source.files[0].parent.name == "label"
+        for index, file in enumerate(source.files):
+            try:
+                with open_raster(file) as dataset:
+                    problem = _label_problem(dataset.read(1), file, codes or ()) if is_label else None
+                    problem = problem or tile_problem(source, dataset, file) or _cut_off(dataset, file)
+                if problem:
+                    problems.append(problem)
+            except C2SegError as error:
+                problems.append(str(error))
+            except OSError as error:
+                problems.append(f"cannot read {file}: truncated or damaged ({' '.join(str(error).split())})")
+            done += 1
+            if index % 64 == 0 or done == total:
+                progress(done, total, file.parent.name)
+    return problems
+
+
+def _numbered(path: Path, name: str) -> dict[int, Path]:
+    """Return the tiles of a modality by number, from ``name/`` or ``name/name/``."""
+    for folder in (path / name, path / name / name):
+        if folder.is_dir():
+            files = {}
+            for file in folder.iterdir():
+                match = re.fullmatch(r"(\d+)\.tiff?", file.name, re.IGNORECASE)
+                if match:
+                    files[int(match[1])] = file
+            if files:
+                return dict(sorted(files.items()))
+    return {}
+
+
+def _stated(path: Path) -> TilesFile | None:
+    file = path / "tiles.yaml"
+    if not file.is_file():
+        return None
+    try:
+        return TilesFile.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "the file"
+        raise DataError(f"{file}: {key}: {first['msg']} (keys: {', '.join(TilesFile.model_fields)})") from error
+
+
+def _tilings(
+    path: Path, found: Mapping[str, Mapping[int, Path]]
+) -> tuple[tuple[TileGrid, ...], PublishedCity | None, str]:
+    """Return the tilings that the tiles may follow, the published city they belong to, and the city's name."""
+    stated = _stated(path)
+    if stated:
+        tiles = TileGrid(stated.height, stated.width, stated.tile_px, stated.step_px, stated.order)
+        city = CITIES.get(stated.name)
+        known = city if city and tiles in city.tile_grids() else None
+        return (tiles,), known, stated.name
+    with open_raster(next(iter(next(iter(found.values())).values()))) as dataset:
+        size = dataset.height
+    count = 1 + max(max(files) for files in found.values())
+    named = re.search(r"c2seg.?(ab|bw)", path.resolve().parent.name, re.IGNORECASE)
+    city = city_of_tiles(count, size)
+    if city is None and named:
+        split = path.resolve().name.lower()
+        dataset_name = f"C2Seg-{named[1].upper()}"
+        city = next((c for c in CITIES.values() if (c.dataset, c.split) == (dataset_name, split)), None)
+        city = city if city and DATASETS[city.dataset].tile_px == size else None
+    if city is None:
+        published = ", ".join(f"{c.name} {(t := c.tile_grids()[0]).count} of {t.tile_px}" for c in CITIES.values())
+        raise DataError(
+            f"{path}: {count} tiles of {size} px are none of the published cities ({published}); state the tiling in "
+            f"tiles.yaml (keys {', '.join(TilesFile.model_fields)})"
+        )
+    return city.tile_grids(), city, city.name
+
+
+def _missing(path: Path, found: Mapping[str, Mapping[int, Path]], count: int) -> list[str]:
+    problems = []
+    for name, files in found.items():
+        gaps = [n for n in range(count) if n not in files]
+        extra = [n for n in files if n >= count]
+        folder = next(iter(files.values())).parent
+        if gaps:
+            problems.append(f"{folder}: {len(gaps)} of {count} {name} tiles are missing: {number_ranges(gaps[:200])}")
+        if extra:
+            problems.append(
+                f"{folder}: tiles {number_ranges(extra[:200])} are more than the {count} of the city; remove them"
+            )
+    return problems
+
+
+def _mosaic(files: Mapping[int, Path], tiles: TileGrid) -> TileMosaic:
+    first = files[0]
+    with open_raster(first) as dataset:
+        mosaic = TileMosaic(
+            tuple(files[n] for n in range(tiles.count)),
+            tiles,
+            dataset.count,
+            np.result_type(*dataset.dtypes),
+            dataset.nodata,
+        )
+        problem = tile_problem(mosaic, dataset, first)
+    if problem:
+        raise DataError(problem)
+    return mosaic
+
+
+def _scene(
+    path: Path,
+    name: str,
+    found: Mapping[str, Mapping[int, Path]],
+    candidates: tuple[TileGrid, ...],
+    published: PublishedCity | None,
+) -> tuple[Scene, list[str]]:
+    mosaics = {key: _mosaic(files, candidates[0]) for key, files in found.items()}
+    leanest = min(mosaics.values(), key=lambda mosaic: mosaic.count * mosaic.dtype.itemsize)
+    evidence = find_order(partial(TileMosaic.read_tile, leanest), candidates, str(path))
+    tiles = evidence.tiles
+    grid, note = _grid(leanest, tiles)
+    modalities = {}
+    for key, files in found.items():
+        source = _mosaic(files, tiles)
+        bands = tuple(Band(role=role) for role in band_roles(key, source.count, published))
+        if published:
+            expected = DATASETS[published.dataset].bands()[key]
+            if source.count != expected:
+                raise DataError(f"{files[0]} has {source.count} bands; {key} of {published.dataset} has {expected}")
+        modalities[key] = Modality(source, GridRelation(), str(files[0].parent), key, bands, blank=0)
+    return Scene(name, grid, modalities, tiles=tiles), [evidence.text, note]
+
+
+def _grid(mosaic: TileMosaic, tiles: TileGrid) -> tuple[Grid, str]:
+    """Return the city's grid from the tiles' georeference where it obeys the tiling, else 10 m without CRS."""
+    plain = Grid(tiles.height, tiles.width, Affine(GRID_M, 0, 0, 0, -GRID_M, 0))
+    places = list(tiles.windows())
+    stated = []
+    for index in (0, len(places) // 2, len(places) - 1):
+        with open_raster(mosaic.files[index]) as dataset:
+            stated.append((index, dataset.transform, dataset.crs))
+    if any(crs is None for _, _, crs in stated):
+        return plain, "tiles without georeference: a grid of 10 m without CRS"
+    grid = Grid(tiles.height, tiles.width, stated[0][1], stated[0][2].to_wkt())
+    fits = all(
+        crs == stated[0][2]
+        and transform.almost_equals(grid.crop(places[index]).transform, 1e-3 * grid.resolution_xy[0])
+        for index, transform, crs in stated
+    )
+    if not fits:
+        return plain, "the tiles' georeference contradicts their places and is not used: a grid of 10 m without CRS"
+    return grid, "georeference of the tiles confirmed by their places"
+
+
+def _label_problem(values: np.ndarray, file: Path, codes: Collection[int]) -> str | None:
+    broken = values != np.round(values)
+    if broken.any():
+        return f"{file}: {int(broken.sum())} labels are not whole numbers, such as {values[broken][0]}"
+    foreign = sorted(set(np.unique(values).astype(int).tolist()) - set(codes))
+    if foreign:
+        return f"{file}: label values {foreign[:8]} are not in the numbering; name the right one (--numbering)"
+    return None
+
+
+def _cut_off(dataset: Any, file: Path) -> str | None:
+    """Say so if a block of the first or last band lies beyond the end of the file."""
+    size = file.stat().st_size
+    for band in {1, dataset.count}:
+        rows, cols = dataset.block_shapes[band - 1]
+        for y in range(-(-dataset.height // rows)):
+            for x in range(-(-dataset.width // cols)):
+                offset = dataset.get_tag_item(f"BLOCK_OFFSET_{x}_{y}", "TIFF", band)
+                length = dataset.get_tag_item(f"BLOCK_SIZE_{x}_{y}", "TIFF", band)
+                if offset and length and int(offset) + int(length) > size:
+                    return f"{file} is truncated: {size} bytes, of which a block needs {int(offset) + int(length)}"
+    return None
+
+
+def _check_archive(path: Path, progress: Progress) -> list[str]:
+    """Compare the MD5 of the dataset's archive, if it lies near the folder, with the published one."""
+    problems = []
+    for folder in path.resolve().parents[:3]:
+        for name, expected in ARCHIVES.items():
+            archive = folder / name
+            if not archive.is_file() or Path(name).stem.lower() not in str(path.resolve()).lower():
+                continue
+            digest, size, done = hashlib.md5(usedforsecurity=False), archive.stat().st_size, 0
+            with archive.open("rb") as stream:
+                while chunk := stream.read(1 << 24):
+                    digest.update(chunk)
+                    done += len(chunk)
+                    progress(done, size, name)
+            if digest.hexdigest() != expected:
+                problems.append(f"{archive}: MD5 is {digest.hexdigest()}, published {expected}; download it again")
+    return problems

@@ -1,0 +1,124 @@
+"""What is published of the four C2Seg cities: sizes, tiles, bands, files, band statistics.
+
+Sources: Hong et al., "Cross-City Matters", Remote Sensing of Environment 299:113856, 2023, and its released code
+(sizes, files, window rule); the challenge's releases (bands, archives). Roles of the MSI and SAR bands are deduced from
+the published band means.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Literal
+
+import numpy as np
+
+from c2seg.data.tiling import Order, TileGrid
+
+__all__ = [
+    "ARCHIVES",
+    "CITIES",
+    "DATASETS",
+    "PublishedCity",
+    "PublishedDataset",
+    "band_roles",
+    "city_of_tiles",
+    "published_means",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedDataset:
+    """What both cities of a dataset share. Band roles in file order; ``archive_md5`` of the challenge's zip."""
+
+    hsi_bands: int
+    msi_roles: tuple[str, ...]
+    sar_roles: tuple[str, ...]
+    tile_px: int
+    mat_hsi_ratio: int
+    """Pixels of the 10 m grid per HSI pixel in the full-scene files; tiles hold all modalities at 10 m."""
+
+    def bands(self) -> dict[str, int]:
+        """Return the number of bands by modality."""
+        return {"msi": len(self.msi_roles), "sar": len(self.sar_roles), "hsi": self.hsi_bands}
+
+    def roles(self, modality: str) -> tuple[str, ...]:
+        """Return the roles of a modality's bands; empty if they are not known."""
+        return {"msi": self.msi_roles, "sar": self.sar_roles}.get(modality, ())
+
+
+MSI_ROLES = ("blue", "green", "red", "nir")
+"""Bands of the multispectral images in both releases of both datasets."""
+
+DATASETS = {
+    "C2Seg-AB": PublishedDataset(242, MSI_ROLES, ("vh", "vv"), 128, 1),
+    "C2Seg-BW": PublishedDataset(116, MSI_ROLES, ("hh", "hv"), 256, 3),
+}
+
+ARCHIVES = {
+    "C2Seg_AB.zip": "1a7eddf6b90b875ba1ab4cc173818296",
+    "C2Seg_BW.zip": "4728fa97747fad55de8c55fcbef8be60",
+}
+"""MD5 of the challenge's archives."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedCity:
+    """A city: its size on the 10 m grid, its place in the releases, the overlap of its tiles."""
+
+    name: str
+    dataset: str
+    split: Literal["train", "test"]
+    height: int
+    width: int
+    other_heights: tuple[int, ...] = ()
+    """Heights that the released code also states."""
+
+    def tile_grids(self, orders: tuple[Order, ...] = ("columns", "rows")) -> tuple[TileGrid, ...]:
+        """Return the tilings that the release may have, the documented one first."""
+        tile = DATASETS[self.dataset].tile_px
+        step = tile // 2 if self.split == "train" else tile
+        heights = (self.height, *self.other_heights)
+        return tuple(TileGrid(height, self.width, tile, step, order) for height in heights for order in orders)
+
+
+CITIES = {
+    city.name: city
+    for city in (
+        PublishedCity("Augsburg", "C2Seg-AB", "train", 886, 1360),
+        PublishedCity("Berlin", "C2Seg-AB", "test", 2465, 811, other_heights=(2456,)),
+        PublishedCity("Beijing", "C2Seg-BW", "train", 13474, 8706),
+        PublishedCity("Wuhan", "C2Seg-BW", "test", 6225, 8670),
+    )
+}
+
+
+def city_of_tiles(count: int, tile_px: int) -> PublishedCity | None:
+    """Return the city whose release has this many tiles of this size, if any."""
+    for city in CITIES.values():
+        tiles = city.tile_grids()[0]
+        if (tiles.count, tiles.tile_px) == (count, tile_px):
+            return city
+    return None
+
+
+def band_roles(modality: str, count: int, city: PublishedCity | None) -> tuple[str | None, ...]:
+    """Return the roles of a modality's bands in the releases (None where unknown), also for cities not listed here."""
+    if city is not None and (roles := DATASETS[city.dataset].roles(modality)):
+        return roles
+    return MSI_ROLES if modality == "msi" and count == len(MSI_ROLES) else (None,) * count
+
+
+@cache
+def published_means(dataset: str) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
+    """Return mean and standard deviation, float64 [C], by modality of a dataset's source tiles.
+
+    They are averages over tiles of each tile's statistics (``kind="tiles"`` of ``city_statistics``): compare like with
+    like. Raw digital numbers and dB. Source: see ``published_statistics.json``.
+    """
+    text = resources.files("c2seg.data").joinpath("published_statistics.json").read_text(encoding="utf-8")
+    content = json.loads(text)[dataset]
+    return {name: (np.array(entry["mean"]), np.array(entry["std"])) for name, entry in content.items()}

@@ -1,0 +1,286 @@
+"""Write a city in each of the layouts that ``open_city`` reads: a folder of rasters, challenge tiles, a .mat file.
+
+All stream except classic .mat files, which the format wants whole. Tiles and .mat files have no place for validity:
+there a pixel without data has 0 in every band, and a city with valid pixels of that kind is refused rather than changed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import yaml
+from rasterio.crs import CRS
+
+from c2seg.data.city import City, LabelledCity, Modality, Scene, blocks
+from c2seg.data.tiling import TileGrid
+from c2seg.errors import DataError, InputError, OutputError
+from c2seg.outputs import atomic_file
+from c2seg.progress import Progress, no_progress
+from c2seg.types import Grid, Window
+
+__all__ = ["write_folder", "write_mat", "write_tiles"]
+
+_KEYS = {"hsi": "HSI", "msi": "MSI", "sar": "SAR"}
+_STRIP_BYTES = 64 << 20
+
+
+def write_folder(
+    city: City | LabelledCity, folder: Path, *, overwrite: bool = False, progress: Progress = no_progress
+) -> None:
+    """Write ``msi.tif`` ..., ``valid.tif``, ``label.tif`` and ``city.yaml``: tiled GeoTIFF, each on its own grid.
+
+    Stored types and scales are kept. ``valid.tif`` is written when the city has one or marks pixels without data as blank.
+    """
+    images, scene = _single(city)
+    with _new_folder(folder, overwrite=overwrite) as temporary:
+        entries: dict[str, Any] = {}
+        jobs: list[tuple[str, int, Callable[[Window], np.ndarray], Grid, Any, float | None]] = []
+        for name, stack in scene.modalities.items():
+            source = stack.source
+            jobs.append((name, source.count, source.read, _grid_of(scene, stack), source.dtype, source.nodata))
+            entries[name] = _describe(stack, f"{name}.tif")
+        if scene.valid is not None or any(stack.blank is not None for stack in scene.modalities.values()):
+            jobs.append(("valid", 1, lambda w: _validity(scene, w), scene.grid, np.dtype(np.uint8), None))
+        if isinstance(city, LabelledCity):
+            jobs.append(("label", 1, lambda w: city.read_label(0, w)[None], scene.grid, np.dtype(np.uint8), None))
+        for done, (name, count, read, grid, dtype, nodata) in enumerate(jobs):
+            _write_tiff(temporary / f"{name}.tif", count, read, grid, dtype, nodata)
+            progress(done + 1, len(jobs), name)
+        text = yaml.safe_dump({"name": images.name, "modalities": entries}, sort_keys=False)
+        (temporary / "city.yaml").write_text(text, encoding="utf-8")
+
+
+def write_tiles(
+    city: City | LabelledCity,
+    folder: Path,
+    tiles: TileGrid,
+    *,
+    nested: tuple[str, ...] = (),
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> None:
+    """Write one split of the tile release: ``folder/{msi,sar,hsi,label}/N.tiff``, all on the fine grid, and tiles.yaml.
+
+    ``nested`` names modalities whose tiles go one folder deeper (``hsi/hsi``). Raises DataError if valid pixels are blank.
+    """
+    images, scene = _single(city)
+    if (tiles.height, tiles.width) != (scene.grid.height, scene.grid.width):
+        raise InputError(
+            f"the tiling covers {tiles.height} x {tiles.width} px, the scene has {scene.grid.height} x {scene.grid.width}"
+        )
+    stated = {
+        "name": images.name, "height": tiles.height, "width": tiles.width,
+        "tile_px": tiles.tile_px, "step_px": tiles.step_px, "order": tiles.order,
+    }  # fmt: skip
+    with _new_folder(folder, overwrite=overwrite) as temporary:
+        readers = {name: _blanked(scene, name) for name in scene.modalities}
+        if isinstance(city, LabelledCity):
+            readers["label"] = lambda window: city.read_label(0, window)[None]
+        for name in readers:
+            (temporary / name / (name if name in nested else "")).mkdir(parents=True)
+        for index, window in enumerate(tiles.windows()):
+            for name, read in readers.items():
+                file = temporary / name / (name if name in nested else "") / f"{index}.tiff"
+                values = read(window)
+                with rasterio.open(
+                    file, "w", **_profile(scene.grid.crop(window), len(values), values.dtype)
+                ) as dataset:
+                    dataset.write(values)
+            progress(index + 1, tiles.count, "tiles")
+        (temporary / "tiles.yaml").write_text(yaml.safe_dump(stated, sort_keys=False), encoding="utf-8")
+
+
+def write_mat(
+    city: City | LabelledCity, file: Path, *, hdf5: bool = False, overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> None:  # fmt: skip
+    """Write a .mat file with HSI, MSI, SAR (row x column x band; a coarser modality on its own grid) and the label.
+
+    Classic (label in the same file), or with ``hdf5`` v7.3 (axes reversed; label in ``NAME_label.mat`` beside it).
+    """
+    _, scene = _single(city)
+    label_file = file.with_name(f"{file.stem}_label.mat")
+    arrays = {_KEYS.get(name, name): _mat_reader(scene, name) for name in scene.modalities}
+    label: _Reader | None = None
+    if isinstance(city, LabelledCity):
+        size = (scene.grid.height, scene.grid.width, 1)
+        label = (size, np.dtype(np.uint8), lambda window: city.read_label(0, window)[None])
+    with atomic_file(file, overwrite=overwrite) as temporary:
+        if not hdf5:
+            from scipy.io import savemat
+
+            whole = {key: _whole(reader) for key, reader in arrays.items()}
+            if label is not None:
+                whole["label"] = _whole(label)[:, :, 0]
+            savemat(temporary, whole, do_compression=True)
+        else:
+            _write_hdf5(temporary, arrays, progress)
+    if hdf5 and label is not None:
+        with atomic_file(label_file, overwrite=overwrite) as temporary:
+            _write_hdf5(temporary, {"label": label}, progress)
+
+
+_Reader = tuple[tuple[int, int, int], np.dtype[Any], Callable[[Window], np.ndarray]]
+"""Rows, columns, bands; type; function from a window to [C, H, W]."""
+
+
+def _single(city: City | LabelledCity) -> tuple[City, Scene]:
+    images = city.images if isinstance(city, LabelledCity) else city
+    if len(images.scenes) != 1:
+        raise InputError(f"city {images.name!r} has {len(images.scenes)} scenes; write them one by one")
+    return images, images.scenes[0]
+
+
+class _new_folder:
+    """A folder that appears whole or not at all."""
+
+    def __init__(self, folder: Path, *, overwrite: bool) -> None:
+        if folder.exists() and not overwrite and (not folder.is_dir() or any(folder.iterdir())):
+            raise OutputError(f"{folder} exists already; give another name or --overwrite")
+        self.folder = folder
+        self.temporary = folder.parent / f".{folder.name}.tmp"
+
+    def __enter__(self) -> Path:
+        try:
+            shutil.rmtree(self.temporary, ignore_errors=True)
+            self.temporary.mkdir(parents=True)
+        except OSError as error:
+            raise OutputError(f"cannot make the folder {self.folder}: {error.strerror}") from error
+        return self.temporary
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            if self.folder.is_dir():
+                shutil.rmtree(self.folder)
+            self.temporary.rename(self.folder)
+        else:
+            shutil.rmtree(self.temporary, ignore_errors=True)
+
+
+def _describe(stack: Modality, file: str) -> dict[str, Any]:
+    entry: dict[str, Any] = {"file": file}
+    if any(band.name or band.role or band.wavelength_nm for band in stack.bands):
+        entry["bands"] = [
+            {
+                key: value
+                for key, value in (("name", b.name), ("role", b.role), ("wavelength_nm", b.wavelength_nm))
+                if value
+            }
+            for b in stack.bands
+        ]
+    if stack.scale != 1.0:
+        entry["scale"] = stack.scale
+    return entry
+
+
+def _grid_of(scene: Scene, stack: Modality) -> Grid:
+    """Return the modality's own grid, from the scene's and the relation between them."""
+    from affine import Affine
+
+    relation = stack.relation
+    corner = scene.grid.transform @ Affine.translation(relation.col_offset, relation.row_offset)
+    return Grid(
+        stack.source.height, stack.source.width, corner @ Affine.scale(relation.ratio, relation.ratio), scene.grid.crs
+    )
+
+
+def _validity(scene: Scene, window: Window) -> np.ndarray:
+    return scene.read_valid(scene.modalities, window)[None].astype(np.uint8)
+
+
+def _profile(grid: Grid, count: int, dtype: Any) -> dict[str, Any]:
+    return {
+        "driver": "GTiff", "height": grid.height, "width": grid.width, "count": count, "dtype": np.dtype(dtype).name,
+        "transform": grid.transform, "crs": CRS.from_wkt(grid.crs) if grid.crs else None,
+        "compress": "zstd", "zstd_level": 1, "interleave": "pixel" if count > 1 else "band", "bigtiff": "if_safer",
+    }  # fmt: skip
+
+
+def _write_tiff(
+    path: Path, count: int, read: Callable[[Window], np.ndarray], grid: Grid, dtype: Any, nodata: float | None
+) -> None:
+    profile = _profile(grid, count, dtype) | {"nodata": nodata, "tiled": True, "blockxsize": 128, "blockysize": 128}
+    with rasterio.open(path, "w", **profile) as dataset:
+        rows = max(1, _STRIP_BYTES // max(1, 128 * grid.width * count * np.dtype(dtype).itemsize)) * 128
+        for first in range(0, grid.height, rows):
+            last = min(first + rows, grid.height)
+            values = read(Window(first, 0, last - first, grid.width))
+            dataset.write(values, window=((first, last), (0, grid.width)))
+
+
+def _blanked(scene: Scene, name: str) -> Callable[[Window], np.ndarray]:
+    """Return a reader of stored values on the fine grid, 0 where not valid (physical float32 if the scale is not 1)."""
+    stack = scene.modality(name)
+
+    def read(window: Window) -> np.ndarray:
+        values, valid = scene.read(name, window)
+        if stack.scale == 1.0:
+            values = stack.read(window)[0]
+        return _blank(values, valid, name)
+
+    return read
+
+
+def _blank(values: np.ndarray, valid: np.ndarray, name: str) -> np.ndarray:
+    lost = int((valid & (values == 0).all(axis=0)).sum())
+    if lost:
+        raise DataError(
+            f"{lost} valid pixels of {name} have the value 0 in every band, which means no data in this layout; write "
+            "a folder of rasters instead"
+        )
+    return np.where(valid, values, values.dtype.type(0))
+
+
+def _mat_reader(scene: Scene, name: str) -> _Reader:
+    stack = scene.modality(name)
+    relation, source = stack.relation, stack.source
+    aligned = relation.row_offset == relation.col_offset == 0
+    overhang = source.height * relation.ratio - scene.grid.height, source.width * relation.ratio - scene.grid.width
+    dtype = source.dtype if stack.scale == 1.0 else np.dtype(np.float32)
+    if relation.ratio == 1 or not aligned or not all(0 <= px < 2 * relation.ratio for px in overhang):
+        return (scene.grid.height, scene.grid.width, source.count), dtype, _blanked(scene, name)
+
+    def read(window: Window) -> np.ndarray:
+        values, weights = scene.read_native(name, window)
+        return _blank(source.read(window) if stack.scale == 1.0 else values, weights > 0, name)
+
+    return (source.height, source.width, source.count), dtype, read
+
+
+def _whole(reader: _Reader) -> np.ndarray:
+    (height, width, count), dtype, read = reader
+    out = np.empty((height, width, count), dtype)
+    for window in blocks(Window(0, 0, height, width), 512):
+        rows, cols = window.slices
+        out[rows, cols] = read(window).transpose(1, 2, 0)
+    return out
+
+
+def _write_hdf5(path: Path, arrays: dict[str, _Reader], progress: Progress) -> None:
+    """Write arrays as MATLAB v7.3: HDF5 behind a text header of 512 bytes, axes in reverse."""
+    import h5py
+
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for done, (key, ((height, width, count), dtype, read)) in enumerate(arrays.items()):
+            shape = (count, width, height) if key != "label" else (width, height)
+            chunks = tuple(min(side, limit) for side, limit in zip(shape, (16, 128, 128)[-len(shape) :], strict=True))
+            dataset = file.create_dataset(key, shape, dtype, chunks=chunks, compression="gzip", compression_opts=1)
+            dataset.attrs["MATLAB_class"] = np.bytes_(
+                {"float32": "single", "float64": "double"}.get(dtype.name, dtype.name)
+            )
+            for window in blocks(Window(0, 0, height, width), 512):
+                rows, cols = window.slices
+                values = read(window)
+                if key == "label":
+                    dataset[cols, rows] = values[0].T
+                else:
+                    dataset[:, cols, rows] = values.transpose(0, 2, 1)
+            progress(done + 1, len(arrays), key)
+    with path.open("r+b") as stream:
+        header = b"MATLAB 7.3 MAT-file, written by c2seg".ljust(116) + bytes(8) + b"\x00\x02IM"
+        stream.write(header)

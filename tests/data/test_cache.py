@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import json
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from c2seg.data import LabelledCity, cached, cached_labels, open_city, write_folder
+from c2seg.data.cache import _STRIP_PX
+from c2seg.data.city import City
+from c2seg.data.memory import city_bytes, in_memory
+from c2seg.errors import DataError, InputError, OutputError
+from c2seg.raster import ArrayRaster
+from c2seg.types import Window
+
+WINDOWS = [Window(-5, -5, 60, 40), Window(77, 31, 64, 64), Window(0, 0, 150, 130)]
+
+
+def same(a: City, b: City) -> bool:
+    pairs = [
+        (a.scenes[0].read(name, window), b.scenes[0].read(name, window))
+        for name in a.scenes[0].modalities
+        for window in WINDOWS
+    ]
+    return all(np.array_equal(x[1], y[1]) and np.array_equal(x[0], y[0]) for x, y in pairs)
+
+
+def test_a_city_that_fits_is_kept_in_memory(toy: LabelledCity, tmp_path: Path) -> None:
+    write_folder(toy, tmp_path / "city")
+    city = open_city(tmp_path / "city")
+    kept = cached(city, tmp_path / "cache", city_bytes(city))
+    assert same(city, kept)
+    assert kept.fingerprint() == city.fingerprint()
+    assert not (tmp_path / "cache").exists()
+    with pytest.raises(InputError, match="GiB in memory, more than"):
+        in_memory(city, city_bytes(city) - 1)
+
+
+def test_a_larger_city_is_memory_mapped_once(toy: LabelledCity, tmp_path: Path) -> None:
+    write_folder(toy, tmp_path / "city")
+    city = open_city(tmp_path / "city")
+    calls: list[tuple[float, float]] = []
+    first = cached(city, tmp_path / "cache", 1000, lambda done, total, text="": calls.append((done, total)))
+    assert calls[-1] == (city_bytes(city), city_bytes(city))
+    assert same(city, first)
+    assert first.fingerprint() == city.fingerprint()
+    stack = first.scenes[0].modality("hsi")
+    assert (stack.source.dtype, stack.source.height) == (np.uint16, 50)  # native grid and type
+    assert sum(file.stat().st_size for file in (tmp_path / "cache").rglob("*.bin")) == city_bytes(city)
+    calls.clear()
+    again = cached(city, tmp_path / "cache", 1000, lambda done, total, text="": calls.append((done, total)))
+    assert calls == []  # nothing to build
+    assert same(again, first)
+    assert same(pickle.loads(pickle.dumps(first)), city)
+    assert len(pickle.dumps(first)) < 20_000
+
+
+def test_without_a_folder_a_large_city_stays_on_its_files(toy: LabelledCity) -> None:
+    assert cached(toy.images, None, 1000) is toy.images
+
+
+def test_changed_pixels_get_another_cache(toy: LabelledCity, tmp_path: Path) -> None:
+    cached(toy.images, tmp_path, 1000)
+    scene = toy.images.scenes[0]
+    array = scene.modality("sar").source.read(scene.grid.window).copy()
+    array[0] += 1
+    sar = replace(scene.modality("sar"), source=ArrayRaster(array))
+    other = replace(toy.images, scenes=(replace(scene, modalities={**scene.modalities, "sar": sar}),))
+    assert same(cached(other, tmp_path, 1000), other)
+    assert len([folder for folder in tmp_path.iterdir() if folder.is_dir()]) == 2
+
+
+@dataclass(frozen=True)
+class Faulty(ArrayRaster):
+    """Fails at the given row until ``broken`` is emptied; counts the rows read."""
+
+    broken: tuple[int, ...] = ()
+    rows: Any = None
+
+    def read(self, window: Window) -> np.ndarray:
+        if any(window.row <= row < window.row_end for row in self.rows["broken"]):
+            raise DataError("a block is damaged")
+        self.rows["read"].append(window.row)
+        return super().read(window)
+
+
+def test_an_interrupted_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    from toy_cities import make_city
+
+    city = make_city(3 * _STRIP_PX, 40).images
+    scene = city.scenes[0]
+    rows: dict[str, list[int]] = {"broken": [2 * _STRIP_PX + 7], "read": []}
+    source = Faulty(scene.modality("msi").source.read(scene.grid.window), rows=rows)
+    msi = replace(scene.modality("msi"), source=source)
+    city = replace(city, scenes=(replace(scene, modalities={"msi": msi}, valid=None),))
+    with pytest.raises(DataError):
+        cached(city, tmp_path, 1000)
+    assert sorted(set(rows["read"])) == [0, _STRIP_PX]
+    rows["broken"].clear()
+    rows["read"].clear()
+    kept = cached(city, tmp_path, 1000)
+    assert sorted(set(rows["read"])) == [2 * _STRIP_PX]
+    assert same(kept, city)
+
+
+BUILD = """
+import sys, time
+from pathlib import Path
+from c2seg.data import cached, open_city
+city = open_city(Path(sys.argv[1]))
+print("start", flush=True)
+cached(city, Path(sys.argv[2]), 1000, lambda done, total, text="": time.sleep(0.02))
+"""
+
+
+def test_kill_while_building_leaves_no_wrong_pixels(tmp_path: Path) -> None:
+    from toy_cities import make_city
+
+    write_folder(make_city(2 * _STRIP_PX + 100, 600), tmp_path / "city")
+    command = [sys.executable, "-c", BUILD, str(tmp_path / "city"), str(tmp_path / "cache")]
+    for pause in (0.0, 0.05, 0.15):
+        child = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        child.stdout.readline()
+        time.sleep(pause)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+    city = open_city(tmp_path / "city")
+    assert same(cached(city, tmp_path / "cache", 1000), city)
+
+
+def test_a_damaged_note_rebuilds(toy: LabelledCity, tmp_path: Path) -> None:
+    cached(toy.images, tmp_path, 1000)
+    notes = sorted(tmp_path.rglob("*.json"))
+    notes[0].write_text("{")
+    notes[1].write_text(json.dumps({"rows": 5, "bytes": 1}))
+    assert same(cached(toy.images, tmp_path, 1000), toy.images)
+
+
+def test_a_folder_that_cannot_be_written(toy: LabelledCity, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write the cache"):
+        cached(toy.images, tmp_path / "file", 1000)
+
+
+def test_too_small_a_disk_is_said_before_building(
+    toy: LabelledCity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10})())
+    with pytest.raises(OutputError, match=r"needs .* GiB, 0\.0 GiB are free"):
+        cached(toy.images, tmp_path, 1000)
+    assert list(tmp_path.rglob("*.bin")) == []
+
+
+def test_labels_are_kept_when_there_is_room(toy: LabelledCity, tmp_path: Path) -> None:
+    small = cached_labels(toy, tmp_path, 1000)
+    assert small.labels[0] is toy.labels[0]
+    large = cached_labels(toy, tmp_path, 10**9)
+    assert large.labels[0] is not toy.labels[0]
+    for city in (small, large):
+        assert city.label_fingerprint() == toy.label_fingerprint()
+        assert all(np.array_equal(city.read_label(0, w), toy.read_label(0, w)) for w in WINDOWS)
