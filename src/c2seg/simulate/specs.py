@@ -1,0 +1,119 @@
+"""What the shipped YAML files say: pairs, cities, families, sensors, materials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from math import cos, radians
+from typing import Any
+
+import numpy as np
+import yaml
+from affine import Affine
+
+from c2seg.errors import InputError, unknown_name
+from c2seg.simulate.knobs import Knobs, family_of
+from c2seg.types import Grid
+
+__all__ = ["CitySpec", "city_spec", "package_data", "pair_names"]
+
+MODALITIES = ("msi", "hsi", "sar")
+_SMALLEST_PX = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class CitySpec:
+    """Everything that determines one city; no randomness beyond ``seed`` enters anywhere else."""
+
+    pair: str
+    role: str
+    name: str
+    seed: int
+    knobs: Knobs
+    scale: float
+    height: int
+    width: int
+    crs: str
+    origin_xy: tuple[float, float]
+    latitude: float
+    strip: bool
+    centre_yx: tuple[float, float]
+    subsamples: int
+    hsi_on_fine_grid: bool
+    gsd_m: float
+    """Ground metres per pixel: 10, or less in Web Mercator."""
+    days: dict[str, float]
+    shares: dict[int, float]
+    sensors: dict[str, str]
+    atmosphere: dict[str, dict[str, float]]
+    family: dict[str, Any]
+
+    @property
+    def grid(self) -> Grid:
+        """The 10 m grid."""
+        from rasterio.crs import CRS
+
+        x, y = self.origin_xy
+        transform = Affine(10.0, 0.0, x, 0.0, -10.0, y)
+        return Grid(self.height, self.width, transform, CRS.from_user_input(self.crs).to_wkt())
+
+    @property
+    def size_m(self) -> tuple[float, float]:
+        """Height and width on the ground in metres."""
+        return self.height * self.gsd_m, self.width * self.gsd_m
+
+    @property
+    def is_target(self) -> bool:
+        """True for the city that the shift is applied to."""
+        return self.role == "target"
+
+
+@cache
+def package_data(name: str) -> Any:
+    """Read one of the package's YAML files."""
+    return yaml.safe_load(resources.files("c2seg.simulate").joinpath(name).read_text(encoding="utf-8"))
+
+
+def pair_names() -> tuple[str, ...]:
+    """Names of the pairs."""
+    return tuple(name for name in package_data("pairs.yaml") if name != "families")
+
+
+def city_spec(pair: str, role: str, *, scale: float, seed: int, knobs: Knobs) -> CitySpec:
+    """Return the specification of the source or target city of a pair.
+
+    ``scale`` multiplies the sides in pixels. The 10 m grid stays; districts and rivers shrink less than the scene.
+    Raises InputError for an unknown pair or a scale that leaves a side below 32 pixels or exceeds the real size.
+    """
+    pairs = package_data("pairs.yaml")
+    if pair not in pair_names():
+        raise InputError(unknown_name("pair", pair, pair_names()))
+    content, family = pairs[pair], pairs["families"][family_of(seed)]
+    city = content["cities"][role]
+    height, width = (round(side * scale) for side in city["size"])
+    if not 0 < scale <= 1 or min(height, width) < _SMALLEST_PX:
+        smallest = _SMALLEST_PX / min(min(c["size"]) for c in content["cities"].values())
+        raise InputError(f"scale must be within {smallest:.3f}..1 for pair {pair}, found {scale}")
+    mercator = content["ground_resolution"] == "cos_latitude"
+    days = {m: float(city["day"][m]) for m in MODALITIES}
+    shares = {int(k): float(v) for k, v in content["cities"]["source"]["shares"].items()}
+    if role == "target":
+        days = {m: days[m] + knobs.season * family["days"][m] for m in MODALITIES}
+        shares = _blend_shares(shares, {int(k): float(v) for k, v in city["shares"].items()}, knobs.class_shares)
+    return CitySpec(
+        pair=pair, role=role, name=city["name"], seed=seed, knobs=knobs, scale=scale, height=height, width=width,
+        crs=city["crs"], origin_xy=tuple(city["origin"]), latitude=city["latitude"], strip=city["strip"],
+        centre_yx=tuple(city["centre"]), subsamples=content["subsamples"],
+        hsi_on_fine_grid=content["hsi_on_fine_grid"],
+        gsd_m=10.0 * cos(radians(city["latitude"])) if mercator else 10.0,
+        days={m: d % 365 for m, d in days.items()}, shares=shares, sensors=dict(content["sensors"]),
+        atmosphere=content["atmosphere"], family=family,
+    )  # fmt: skip
+
+
+def _blend_shares(source: dict[int, float], target: dict[int, float], amount: float) -> dict[int, float]:
+    """Return the geometric mixture of two sets of shares, as fractions that sum to 100."""
+    mixed = {k: float(np.exp((1 - amount) * np.log(source[k]) + amount * np.log(target[k]))) for k in source}
+    total = sum(mixed.values())
+    return {k: 100 * v / total for k, v in mixed.items()}
