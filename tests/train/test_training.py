@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from c2seg.api import fit
+from c2seg.api import Storage, fit
 from c2seg.errors import InputError, TrainingError
 from c2seg.modelfile import load_model
 from c2seg.recipes import load_recipe
@@ -176,3 +176,15 @@ def test_bfloat16_and_every_loss_and_schedule_train(cities, tmp_path):
         ]
     ):
         fit(recipe("training.iterations=4", *options), [cities[0]], tmp_path / str(index))
+
+
+def test_memory_cache_and_files_give_the_same_bits(cities, tmp_path):
+    for name, storage in {
+        "memory": Storage(),
+        "cache": Storage(tmp_path / "pixels", 0),
+        "files": Storage(None, 0),
+    }.items():
+        fit(recipe("training.iterations=6"), [cities[0]], tmp_path / name, storage=storage)
+    assert_same(tmp_path / "memory", tmp_path / "cache")
+    assert_same(tmp_path / "memory", tmp_path / "files")
+    assert any((tmp_path / "pixels").rglob("*"))

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from c2seg.api.fit import FitResult, fit
 from c2seg.api.predict import predict
+from c2seg.api.prepare import Storage
 
-__all__ = ["FitResult", "fit", "predict"]
+__all__ = ["FitResult", "Storage", "fit", "predict"]

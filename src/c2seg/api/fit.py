@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 
 from c2seg.api.forest import fit_forest_model
-from c2seg.api.prepare import Bars, FitJob, Prepared, prepare, scene_folds
+from c2seg.api.prepare import Bars, FitJob, Prepared, Storage, prepare, scene_folds
 from c2seg.api.record import peak_memory_mib, provenance
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import OutputError, needs_extra
@@ -58,16 +58,19 @@ def fit(
     device: str = "auto",
     overwrite: bool = False,
     resume: bool = False,
+    numbering: str | None = None,
+    storage: Storage = Storage(),  # noqa: B008 (frozen)
     bars: Bars = _silent,
     command: Sequence[str] = (),
 ) -> FitResult:
     """Learn ``recipe`` from the source cities and write the run folder ``out``.
 
+    ``numbering`` names that of the sources' labels where the layout does not say it (a name, a mapping file, ``auto``).
     Only images of ``target`` are opened. Raises C2SegError subclasses for wrong input; nothing is left half written.
     """
     started = time.perf_counter()
     check_run_folder(out, overwrite=overwrite, resume=resume)
-    prepared = prepare(recipe, sources, target, bars("statistics"))
+    prepared = prepare(recipe, sources, target, numbering, bars("statistics"))
     record = provenance(seed=seed, device=device, command=command) | {
         "recipe": recipe.name,
         "sources": [
@@ -87,7 +90,7 @@ def fit(
         legend=prepared.sources[0].images.legend.as_dict(),
         provenance=record,
     )
-    job = FitJob(recipe, prepared, out, seed, device, resume, bars if _PRIMARY else _silent)
+    job = FitJob(recipe, prepared, out, seed, device, resume, bars if _PRIMARY else _silent, storage)
     if isinstance(recipe.model, ForestModel):
         tensors, pooled = fit_forest_model(job, recipe.model)
         facts: dict[str, Any] = {}

@@ -3,23 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from c2seg.api.record import provenance
-from c2seg.backends import BackendOptions, default_backend, load_predictor
-from c2seg.data import City, Normaliser, SceneReader, city_statistics, open_city
+from c2seg.backends import BackendOptions, candidates, default_backend, load_predictor, processors
+from c2seg.data import City, Normaliser, Patch, Scene, SceneReader, city_statistics, open_city
 from c2seg.errors import InputError
-from c2seg.inference import MapOptions, MapResult, WindowPlan, map_scene
+from c2seg.inference import (
+    MapOptions,
+    MapResult,
+    Predictor,
+    WindowPlan,
+    map_scene,
+    measure_agreement,
+    pending_key,
+    sample_windows,
+)
 from c2seg.modelfile import Header, ModelFile, check_city, load_model
 from c2seg.outputs import check_output
 from c2seg.progress import Progress, no_progress
 
 __all__ = ["predict"]
 
+_MANY_BANDS = 32  # from here on one reading thread may not keep up with the network
+
 
 def _silent(_label: str) -> Progress:
     return no_progress
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A model and a city, opened, and how the one is run over the other."""
+
+    model: ModelFile
+    city: City
+    normaliser: Normaliser
+    backend: str
+    options: BackendOptions
+
+    def reader(self, scene: Scene) -> SceneReader:
+        return SceneReader(scene, tuple(self.model.header.inputs), self.normaliser)
+
+    def plan(self, scene: Scene, predictor: Predictor) -> WindowPlan:
+        settings = self.model.header.recipe.prediction
+        snap = getattr(predictor, "stride_px", 1)
+        return WindowPlan(scene.grid.height, scene.grid.width, settings.window_px, settings.overlap, snap)
 
 
 def predict(
@@ -31,58 +65,70 @@ def predict(
     device: str = "auto",
     precision: str = "32",
     tta: bool | None = None,
+    threads: int | None = None,
     bars: Callable[[str], Progress] = _silent,
     command: Sequence[str] = (),
 ) -> list[MapResult]:
     """Map a city; one result per scene.
 
     A city of one scene gives the file ``options.out``; a city of several gives a folder of that name with one map per
-    scene. ``tta=None`` follows the recipe. A run that was stopped goes on when called again with the same arguments.
+    scene. ``tta=None`` follows the recipe. ``backend="auto"`` measures those that are installed. A reduced ``precision`` is
+    first compared with 32 bits on sample windows and refused (InputError) when it changes too many classes. A run that was
+    stopped goes on when called again with the same arguments.
     """
     loaded = load_model(model)
     header = loaded.header
     images = open_city(city)
     check_city(header, images)
+    if options.workers < 1:
+        raise InputError(f"--workers must be at least 1, found {options.workers}")
+    scenes = list(zip(images.scenes, _scene_options(images, options), strict=True))
+    for _, scene_options in scenes:
+        for path in scene_options.places.values():
+            check_output(path, overwrite=options.overwrite)
     settings = header.recipe.prediction
-    tta = settings.tta if tta is None else tta
+    backend_options = BackendOptions(device, precision, settings.tta if tta is None else tta, threads)
     name = backend or default_backend(loaded)
-    predictor = load_predictor(loaded, name, BackendOptions(device, precision, tta))
-    for scene_options in _scene_options(images, options):
-        check_output(scene_options.out, overwrite=options.overwrite)
-    normaliser = _normaliser(header, images, bars("statistics"))
-    fingerprint = images.fingerprint()
+    predictor = None if name == "auto" else load_predictor(loaded, name, backend_options)  # wrong options show at once
+    job = _Job(loaded, images, _normaliser(header, images, bars("statistics")), name, backend_options)
+    key: dict[str, Any] = {
+        "model": loaded.digest,
+        "city": images.fingerprint(),
+        "window_px": settings.window_px,
+        "overlap_px": settings.overlap,
+        "batch_size": settings.batch_size,
+        "tta": backend_options.tta,
+        "device": device,
+        "precision": precision,
+    }
+    found: dict[str, Any] = {}
+    if predictor is None:
+        name, predictor, found = _measure(job, {**key, "scene": scenes[0][0].name}, scenes[0][1])
+        job = replace(job, backend=name)
+    found |= _check_precision(job, predictor)
+    key["backend"] = job.backend
+    share = threads or (None if options.workers == 1 else max(1, processors() // options.workers))
     results = []
-    for scene, scene_options in zip(images.scenes, _scene_options(images, options), strict=True):
-        snap = getattr(predictor, "stride_px", 1)
-        plan = WindowPlan(scene.grid.height, scene.grid.width, settings.window_px, settings.overlap, snap)
-        key = {
-            "model": loaded.digest,
-            "city": fingerprint,
-            "scene": scene.name,
-            "window_px": plan.window_px,
-            "overlap_px": plan.overlap_px,
-            "batch_size": settings.batch_size,
-            "tta": tta,
-            "backend": name,
-            "device": device,
-            "precision": precision,
-        }
+    for index, (scene, scene_options) in enumerate(scenes):
+        scene_key = {**key, "scene": scene.name}
         notes = {
-            "key": key,
+            "key": scene_key,
             "recipe": header.recipe.name,
-            "run": _run_notes(loaded, device, command),
+            "run": {**_run_notes(loaded, device, command), "workers": options.workers, "threads": share, **found},
             "city": {"name": images.name, "path": str(city.resolve())},
             "confidence": options.confidence.name if options.confidence else None,
         }
-        reader = SceneReader(scene, tuple(header.inputs), normaliser)
         results.append(
             map_scene(
-                reader,
+                job.reader(scene),
                 predictor,
-                plan,
+                job.plan(scene, predictor),
                 header.land_legend(),
-                replace(scene_options, batch_size=settings.batch_size),
-                key,
+                replace(scene_options, batch_size=settings.batch_size, readers=_readers(header)),
+                scene_key,
+                build=partial(
+                    _build, model, city, index, job.normaliser, job.backend, replace(job.options, threads=share)
+                ),
                 notes=notes,
                 progress=bars(f"map {scene.name}"),
             )
@@ -90,11 +136,65 @@ def predict(
     return results
 
 
+def _check_precision(job: _Job, predictor: Predictor) -> dict[str, Any]:
+    """Compare a reduced precision with 32 bits on windows of the city; InputError if it changes too many classes."""
+    if job.options.precision == "32" or job.backend == "forest":
+        return {}
+    scene = job.city.scenes[0]
+    exact = load_predictor(job.model, job.backend, replace(job.options, precision="32"))
+    agreement = measure_agreement(exact, predictor, job.reader(scene), job.plan(scene, predictor))
+    if not agreement.accepted:
+        raise InputError(f"--precision {job.options.precision} changes too much: {agreement}; use --precision 32")
+    return {"precision_check": {**agreement.as_dict(), "text": str(agreement)}}
+
+
+def _measure(job: _Job, key: dict[str, Any], options: MapOptions) -> tuple[str, Predictor, dict[str, Any]]:
+    """Return the fastest backend; that of a stopped run of the same map goes before, so that its rows can be kept."""
+    pending = pending_key(options.out) or {}
+    names = candidates(job.model, job.options.precision)
+    resumed = pending.get("backend") in names and all(pending.get(name) == value for name, value in key.items())
+    if resumed or len(names) == 1:
+        name = str(pending["backend"]) if resumed else names[0]
+        choice = {"name": name, "seconds": {}, "resumed": resumed}
+        return name, load_predictor(job.model, name, job.options), {"backend_choice": choice}
+    from c2seg.backends.choose import fastest
+
+    best, predictor = fastest(job.model, names, job.options, partial(_sample_batch, job))
+    return best.name, predictor, {"backend_choice": {"name": best.name, "seconds": best.seconds, "resumed": False}}
+
+
+def _sample_batch(job: _Job, predictor: Predictor) -> tuple[Patch, np.ndarray]:
+    """Return a batch of the city; zeros where it has no valid pixel."""
+    scene = job.city.scenes[0]
+    plan = job.plan(scene, predictor)
+    size = job.model.header.recipe.prediction.batch_size
+    window = plan.windows(0)[0].expand(predictor.halo_px)
+    patch, valid = next(
+        sample_windows(job.reader(scene), plan, predictor.halo_px, 1),
+        ({name: np.zeros((1, len(bands), window.height, window.width), np.float32)
+          for name, bands in job.model.header.inputs.items()}, np.ones((1, window.height, window.width), bool)),
+    )  # fmt: skip
+    return {name: np.repeat(values, size, axis=0) for name, values in patch.items()}, np.repeat(valid, size, axis=0)
+
+
+def _build(
+    model: Path, city: Path, scene: int, normaliser: Normaliser, backend: str, options: BackendOptions
+) -> tuple[SceneReader, Predictor]:
+    """Return reader and predictor in a worker process."""
+    loaded = load_model(model)
+    reader = SceneReader(open_city(city).scenes[scene], tuple(loaded.header.inputs), normaliser)
+    return reader, load_predictor(loaded, backend, options)
+
+
+def _readers(header: Header) -> int:
+    return 2 if sum(len(bands) for bands in header.inputs.values()) >= _MANY_BANDS else 1
+
+
 def _scene_options(city: City, options: MapOptions) -> list[MapOptions]:
     if len(city.scenes) == 1:
         return [options]
-    if options.probabilities or options.confidence:
-        raise InputError("a city of several scenes gives a folder of maps; probabilities and confidence need one scene")
+    if len(options.places) > 1:
+        raise InputError("a city of several scenes gives a folder of maps; other layers and a preview need one scene")
     return [replace(options, out=options.out / f"{scene.name}.tif") for scene in city.scenes]
 
 

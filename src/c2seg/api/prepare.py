@@ -15,7 +15,7 @@ from c2seg.modelfile import BandSpec, input_bands
 from c2seg.progress import Progress
 from c2seg.recipes import Recipe
 
-__all__ = ["Bars", "FitJob", "Prepared", "prepare", "scene_folds"]
+__all__ = ["Bars", "FitJob", "Prepared", "Storage", "prepare", "scene_folds"]
 
 Bars = Callable[[str], Progress]
 """Gives a progress callable for a named part of the work."""
@@ -39,8 +39,16 @@ class Prepared:
 
 
 @dataclass(frozen=True)
+class Storage:
+    """Where pixels are kept while a network trains: memory up to a budget, then memory-mapped files in ``cache``."""
+
+    cache: Path | None = None
+    memory_bytes: int = 4 * 2**30
+
+
+@dataclass(frozen=True)
 class FitJob:
-    """One fit: recipe, data, run folder, seed, device, whether to go on, and where progress is shown."""
+    """One fit: recipe, data, run folder, seed, device, whether to go on, where progress is shown, where pixels are kept."""
 
     recipe: Recipe
     prepared: Prepared
@@ -49,13 +57,16 @@ class FitJob:
     device: str
     resume: bool
     bars: Bars
+    storage: Storage = Storage()
 
 
-def prepare(recipe: Recipe, sources: Sequence[Path], target: Path | None, progress: Progress) -> Prepared:
+def prepare(
+    recipe: Recipe, sources: Sequence[Path], target: Path | None, numbering: str | None, progress: Progress
+) -> Prepared:
     """Open the cities, check that they agree, and fit the normalisation."""
     if not sources:
         raise InputError("no source city; give at least one --source")
-    cities = tuple(open_labelled_city(path) for path in sources)
+    cities = tuple(open_labelled_city(path, numbering) for path in sources)
     for city in cities:
         city.check_classes()
         if city.images.legend.ids != cities[0].images.legend.ids:

@@ -23,6 +23,9 @@ def command(
     set_: list[str] = typer.Option([], "--set", help="key.path=value, over recipe and preset; may be repeated."),
     seed: int = SEED,
     device: str = typer.Option("auto", "--device", help="auto, cpu or cuda."),
+    numbering: str = typer.Option(None, "--numbering", help="Of the labels: a name, a mapping file, or auto."),
+    cache: Path = typer.Option(None, "--cache", help="Folder for memory-mapped pixels of cities beyond --memory."),
+    memory: float = typer.Option(4.0, "--memory", min=0, help="GiB of pixels to keep in memory."),
     resume: bool = typer.Option(False, "--resume", help="Go on with a run that was stopped."),
     overwrite: bool = OVERWRITE,
     json: bool = JSON,
@@ -30,7 +33,7 @@ def command(
 ) -> None:
     """Learn from labelled cities, and an unlabelled one if the recipe adapts; write a model file."""
     settings = load_recipe(recipe, preset, set_)
-    from c2seg.api import fit
+    from c2seg.api import Storage, fit
 
     with ExitStack() as stack:
         result = fit(
@@ -42,6 +45,8 @@ def command(
             device=device,
             overwrite=overwrite,
             resume=resume,
+            numbering=numbering,
+            storage=Storage(cache, int(memory * 2**30)),
             bars=lambda label: stack.enter_context(progress_bar(label, quiet=quiet or json)),
             command=["c2seg", *sys.argv[1:]],
         )
