@@ -1,7 +1,7 @@
 """Networks, one module per architecture.
 
 A model takes a dict of normalised float32 [B, C, H, W] by modality, H and W multiples of ``stride_px``, and returns a dict
-with at least ``logits`` [B, K, H, W].
+with at least ``logits`` [B, K, H, W] and ``features`` [B, feature_channels, h, w], the last maps before the classifier.
 """
 
 from __future__ import annotations
@@ -12,17 +12,29 @@ from typing import Any
 from torch import nn
 
 from c2seg.errors import InputError, unknown_name
+from c2seg.models.deeplabv3plus import DeepLabV3Plus
 from c2seg.models.device import choose_device, place
+from c2seg.models.pretrained import PretrainedReport, load_pretrained
+from c2seg.models.segformer import SegFormer
+from c2seg.models.segnet import SegNet
 from c2seg.models.unet import UNet
 
-__all__ = ["MODELS", "build_model", "choose_device", "place"]
+__all__ = ["MODELS", "PretrainedReport", "build_model", "choose_device", "load_pretrained", "place"]
 
 # Model by recipe name -> builder(settings, bands by modality, number of classes).
-MODELS: dict[str, Callable[[Any, Mapping[str, int], int], nn.Module]] = {"unet": UNet.build}
+MODELS: dict[str, Callable[[Any, Mapping[str, int], int], nn.Module]] = {
+    "deeplabv3plus": DeepLabV3Plus.build,
+    "segformer": SegFormer.build,
+    "segnet": SegNet.build,
+    "unet": UNet.build,
+}
 
 
 def build_model(settings: Any, bands: Mapping[str, int], num_classes: int) -> nn.Module:
-    """Return a randomly initialised network for the bands of each modality. Seed torch before for equal weights."""
+    """Return a randomly initialised network for the bands of each modality. Seed torch before for equal weights.
+
+    Pretrained weights, if the settings ask for them, are for training to load (load_pretrained).
+    """
     if settings.name not in MODELS:
         raise InputError(unknown_name("network", settings.name, MODELS))
     return MODELS[settings.name](settings, bands, num_classes)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import repeat
 from math import isfinite
 from pathlib import Path
@@ -25,7 +25,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from c2seg.adapt import METHODS, Context, Learner
 from c2seg.errors import InputError, TrainingError
 from c2seg.losses import class_weights
-from c2seg.models import build_model, choose_device, place
+from c2seg.modelfile import BandSpec
+from c2seg.models import build_model, choose_device, load_pretrained, place
+from c2seg.models.cost import model_cost
 from c2seg.progress import Progress, no_progress
 from c2seg.recipes.schema import Recipe
 from c2seg.sampling import PatchSampler, TrainingScene
@@ -54,6 +56,10 @@ class TrainingJob:
     """Fingerprint of everything learnt from: a state of other data is refused."""
     device: str = "auto"
     loader_threads: int = 1
+    inputs: Mapping[str, Sequence[BandSpec]] = field(default_factory=dict)
+    """What is known of the bands, for pretrained weights; empty: nothing."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """Takes what the run record should tell of this training (``pretrained``: what was and was not loaded)."""
 
 
 def train(job: TrainingJob, *, resume: bool = False, progress: Progress = no_progress) -> dict[str, np.ndarray]:
@@ -139,6 +145,11 @@ def _build(job: TrainingJob, fabric: Fabric, sampler: PatchSampler) -> tuple[Lea
     training = job.recipe.training
     torch.manual_seed(job.seed)
     model = build_model(job.recipe.model, job.bands, job.num_classes)
+    inputs = job.inputs or {name: (BandSpec(),) * count for name, count in job.bands.items()}
+    if report := load_pretrained(model, getattr(job.recipe.model, "pretrained", None), inputs):
+        job.notes["pretrained"] = report.as_dict()
+    parameters, gflops = model_cost(model, job.bands)
+    job.notes.update(parameters=parameters, gflops_128=round(gflops, 4))
     stride = int(getattr(model, "stride_px", 1))
     if training.sampling.patch_px % stride:
         raise InputError(

@@ -1,0 +1,83 @@
+"""DeepLabv3+ (Chen et al., ECCV 2018) of segmentation-models-pytorch, on any of its encoders or of timm's.
+
+Axes: B batch, C channel, K class, H row, W column.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from c2seg.errors import InputError, needs_extra
+from c2seg.models.stacked import StackedNetwork
+from c2seg.recipes.schema import DeepLabV3PlusModel
+
+__all__ = ["DeepLabV3Plus"]
+
+
+class DeepLabV3Plus(StackedNetwork):
+    """Dilated encoder, atrous spatial pyramid pooling, and a decoder at a quarter of the resolution.
+
+    Departure: in training with one patch, the normalisation behind the image-level pooling uses its running statistics,
+    since a single value per channel has no variance.
+    """
+
+    def __init__(self, settings: DeepLabV3PlusModel, bands: Mapping[str, int], num_classes: int) -> None:
+        with needs_extra("DeepLabv3+", "train"):
+            import segmentation_models_pytorch as smp  # takes seconds: not for those who run another network
+
+        name = _encoder_name(settings.encoder)
+        try:
+            net = smp.DeepLabV3Plus(
+                name,
+                encoder_weights=None,
+                encoder_output_stride=settings.output_stride,
+                decoder_channels=settings.channels,
+                decoder_atrous_rates=settings.rates,
+                decoder_aspp_dropout=settings.dropout,
+                in_channels=sum(bands.values()),
+                classes=num_classes,
+                upsampling=4,
+            )
+        except (ValueError, RuntimeError, NotImplementedError, TypeError) as error:
+            raise InputError(
+                f"model.encoder {settings.encoder!r} cannot be dilated to output stride {settings.output_stride}: {error}; "
+                "take a convolutional one such as resnet50 or tf_efficientnet_lite0"
+            ) from error
+        super().__init__(net, tuple(bands), name, settings.output_stride, settings.channels)
+        pooling = net.decoder.aspp[0].convs[-1]
+        pooling[2] = _PooledNorm(settings.channels)
+
+    @classmethod
+    def build(cls, settings: DeepLabV3PlusModel, bands: Mapping[str, int], num_classes: int) -> DeepLabV3Plus:
+        """Return the network of a recipe. Raises InputError for an encoder that does not exist or cannot be dilated."""
+        return cls(settings, bands, num_classes)
+
+
+class _PooledNorm(nn.BatchNorm2d):
+    """Batch normalisation of [B, C, 1, 1] that also trains on B = 1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and len(x) == 1:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+        return super().forward(x)
+
+
+def _encoder_name(name: str) -> str:
+    """Return the name under which segmentation-models-pytorch builds an encoder: its own, or ``tu-`` and timm's."""
+    import timm
+    from segmentation_models_pytorch.encoders import get_encoder_names
+
+    own = [known for known in get_encoder_names() if not known.startswith("timm-")]
+    if name in own:
+        return name
+    if timm.is_model(name):
+        return f"tu-{name}"
+    near = difflib.get_close_matches(name, [*own, *timm.list_models()], n=3)
+    raise InputError(
+        f"unknown encoder {name!r}. {'Did you mean ' + ' or '.join(near) + '? ' if near else ''}"
+        "Valid: the encoders of segmentation-models-pytorch (resnet18, resnet50, resnet101, ...) and timm's models"
+    )

@@ -1,0 +1,268 @@
+"""First weights of an encoder from ImageNet or from a file: names matched, the first convolution fitted to any bands.
+
+Only training calls this; a model that maps is built from its own file and never looks for weights elsewhere.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from c2seg.errors import ModelFileError
+from c2seg.modelfile import BandSpec
+
+__all__ = ["PretrainedReport", "band_mixing", "fit_first_convolution", "load_pretrained"]
+
+Inputs = Mapping[str, Sequence[BandSpec]]
+
+_COLOURS = ("red", "green", "blue")  # the channel order of ImageNet weights
+_VISIBLE_NM = {"blue": (440.0, 510.0), "green": (510.0, 590.0), "red": (590.0, 690.0)}
+_NESTED = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "encoder")
+_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class PretrainedReport:
+    """What was loaded into an encoder, by tensor name; ``first`` tells how the first convolution was fitted."""
+
+    source: str
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    """Tensors of the encoder that stay at their random start: the file has none of that name and shape."""
+    unused: tuple[str, ...]
+    """Tensors of the file that the encoder has no place for, such as a classifier."""
+    first: str
+
+    @property
+    def line(self) -> str:
+        """One line for people."""
+        total = len(self.loaded) + len(self.missing)
+        return (
+            f"pretrained encoder: {len(self.loaded)} of {total} tensors from {self.source}; first convolution: {self.first}; "
+            f"not loaded: {_listed(self.missing)}; not used: {_listed(self.unused)}"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for the run record."""
+        return {
+            "source": self.source,
+            "loaded": len(self.loaded),
+            "missing": list(self.missing),
+            "unused": list(self.unused),
+            "first_convolution": self.first,
+            "line": self.line,
+        }
+
+
+def load_pretrained(model: nn.Module, source: str | None, inputs: Inputs) -> PretrainedReport | None:
+    """Load the first weights of ``model.encoder`` in place and tell what was loaded; nothing for ``source=None``.
+
+    ``source``: ``imagenet`` (through segmentation-models-pytorch and timm, which fetch and keep it) or a file
+    (.safetensors; .pth and .pt are read with ``weights_only``). ``inputs``: the bands by modality in stacking order.
+    Raises ModelFileError when nothing can be read or no tensor has a place in the encoder.
+    """
+    if source is None:
+        return None
+    encoder = model.encoder
+    assert isinstance(encoder, nn.Module)
+    state = _imagenet(str(model.encoder_name)) if source == "imagenet" else _read(Path(source))
+    if convert := getattr(model, "encoder_weights", None):
+        state = convert(state)
+    target = encoder.state_dict()
+    first = _first_convolution(encoder, sum(len(bands) for bands in inputs.values()))
+    names = _best_names(state, target, first)
+    values = {name: state[origin] for name, origin in names.items()}
+    note = "not loaded"
+    if first in values:
+        values[first], note = fit_first_convolution(values[first], inputs)
+    where = f"ImageNet weights of {str(model.encoder_name).removeprefix('tu-')}" if source == "imagenet" else source
+    if not any(value.ndim > 1 for value in values.values()):
+        raise ModelFileError(
+            f"no weight of {where} fits the encoder {model.encoder_name}: it has {_listed(tuple(state))}, the encoder has "
+            f"{_listed(tuple(target))}; give weights of the same architecture, or model.pretrained=null"
+        )
+    nn.Module.load_state_dict(encoder, values, strict=False)  # some encoders have their own, always strict
+    counters = {name for name in target if name.endswith("num_batches_tracked")}
+    used = set(names.values())
+    return PretrainedReport(
+        source=where,
+        loaded=tuple(name for name in target if name in values and name not in counters),
+        missing=tuple(name for name in target if name not in values and name not in counters),
+        unused=tuple(name for name in state if name not in used and not name.endswith("num_batches_tracked")),
+        first=note,
+    )
+
+
+def fit_first_convolution(weight: Tensor, inputs: Inputs) -> tuple[Tensor, str]:
+    """Return weights [O, N, h, w] for the N bands of ``inputs`` from weights [O, 3, h, w] of red, green, blue, and how.
+
+    Red, green and blue bands take their colour's weights, every other band the mean of the three (band_mixing). Each
+    modality gets an equal share, each of its bands an equal part of that: where all bands show the same picture, the
+    outputs are those of the original weights on that picture in grey. Weights for N other than 3 bands are kept.
+    """
+    count = sum(len(bands) for bands in inputs.values())
+    if weight.shape[1] == count != len(_COLOURS):
+        return weight, f"{count} bands as in the file"
+    parts, notes = [], []
+    for name, bands in inputs.items():
+        mixing, note = band_mixing(bands)
+        share = len(_COLOURS) / (len(inputs) * len(bands))
+        parts.append(share * torch.einsum("nc,ochw->onhw", mixing.to(weight), weight))
+        notes.append(f"{name} {note}")
+    return torch.cat(parts, dim=1), ", ".join(notes)
+
+
+def band_mixing(bands: Sequence[BandSpec]) -> tuple[Tensor, str]:
+    """Return float64 [N, 3]: the share of red, green and blue in each band, rows summing to 1, and a note on it.
+
+    A band's colour is its role, else that of its wavelength (blue 440-510, green 510-590, red 590-690 nm). All other
+    bands, near infrared too, and bands of which nothing is known take the mean of the three.
+    """
+    colours = [_colour(band) for band in bands]
+    mixing = torch.full((len(bands), 3), 1 / 3, dtype=torch.float64)
+    for row, colour in zip(mixing, colours, strict=True):
+        if colour is not None:
+            row.copy_(torch.tensor([float(colour == c) for c in _COLOURS]))
+    named = {c: colours.count(c) for c in _COLOURS if c in colours}
+    others = colours.count(None)
+    if not any(band.role or band.wavelength_nm for band in bands):
+        return mixing, f"{len(bands)} bands by the mean of RGB (roles unknown)"
+    parts = [f"{number if number > 1 else ''} {colour}".strip() for colour, number in named.items()]
+    return mixing, " + ".join([*parts, *([f"{others} by the mean of RGB"] if others else [])])
+
+
+def _colour(band: BandSpec) -> str | None:
+    if band.role is not None:
+        return band.role if band.role in _COLOURS else None
+    if band.wavelength_nm is None:
+        return None
+    return next((c for c, (low, high) in _VISIBLE_NM.items() if low <= band.wavelength_nm < high), None)
+
+
+def _imagenet(encoder: str) -> dict[str, Tensor]:
+    """Return the published ImageNet weights (3 bands) of an encoder."""
+    from segmentation_models_pytorch.encoders import get_encoder
+
+    try:
+        return dict(get_encoder(encoder, weights=True if encoder.startswith("tu-") else "imagenet").state_dict())
+    except (OSError, RuntimeError, KeyError) as error:
+        raise ModelFileError(
+            f"model.pretrained=imagenet: weights of {encoder.removeprefix('tu-')} cannot be had ({_short(error)}); without a "
+            "network give a file, model.pretrained=PATH, or start from random weights, model.pretrained=null"
+        ) from error
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file, also when they lie one or more levels down, as training scripts store them."""
+    if not path.is_file():
+        raise ModelFileError(f"model.pretrained={path}: no such file (nor is it one of: null, imagenet)")
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise ModelFileError(
+            f"model.pretrained={path}: cannot be read as tensors ({_short(error)}); store it as .safetensors"
+        ) from error
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in _NESTED if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    state = {str(k): v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
+    if not state:
+        raise ModelFileError(f"model.pretrained={path}: holds no named tensors")
+    return state
+
+
+def _first_convolution(encoder: nn.Module, bands: int) -> str:
+    """Return the name of the weights that meet the bands."""
+    return next(
+        f"{name}.weight"
+        for name, module in encoder.named_modules()
+        if isinstance(module, nn.Conv2d) and module.in_channels == bands
+    )
+
+
+def _best_names(state: Mapping[str, Tensor], target: Mapping[str, Tensor], first: str) -> dict[str, str]:
+    """Return the file's name by the encoder's, of tensors of equal shape, in the naming scheme that fits most of them.
+
+    Tried are the names as they are and those of EfficientNet-PyTorch in timm's terms, both after any one prefix
+    (``module.``, ``backbone.``). Dots and underscores count the same: timm's feature extractors join levels by ``_``.
+    """
+    best: dict[str, str] = {}
+    wanted = {_flat(name): name for name in target}
+    for renamed in ({name: name for name in state}, _efficientnet_names(state, target)):
+        fitting: dict[str, dict[str, str]] = {}
+        for name, origin in renamed.items():
+            parts = name.split(".")
+            for cut in range(len(parts)):
+                place = wanted.get(_flat(".".join(parts[cut:]))) or wanted.get(_flat(".".join(["model", *parts[cut:]])))
+                if place is not None and _fits(state[origin], target[place], place == first):
+                    fitting.setdefault(".".join(parts[:cut]), {})[place] = origin
+        # The prefix under which most tensors fit; the shortest of equal ones.
+        for _prefix, names in sorted(fitting.items(), key=lambda item: len(item[0])):
+            if len(names) > len(best):
+                best = names
+    return best
+
+
+def _fits(found: Tensor, wanted: Tensor, first: bool) -> bool:
+    if first and found.ndim == wanted.ndim:
+        kernel = found.shape[0] == wanted.shape[0] and found.shape[2:] == wanted.shape[2:]
+        return kernel and found.shape[1] in {3, wanted.shape[1]}
+    return found.shape == wanted.shape
+
+
+def _efficientnet_names(state: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return the names of EfficientNet-PyTorch, which counts blocks through all stages, in timm's terms -> as they are."""
+    blocks = list(dict.fromkeys(m[0] for name in target if (m := re.search(r"blocks\.\d+\.\d+\.", name))))
+    expanded = {name.split("_expand_conv")[0] for name in state if "_expand_conv.weight" in name}
+    outer = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+    renamed = {}
+    for name in state:
+        if match := re.fullmatch(r"(.*?)_blocks\.(\d+)\.(_\w+)\.(\w+)", name):
+            prefix, number, layer, last = match.groups()
+            if int(number) >= len(blocks):
+                continue
+            expands = f"{prefix}_blocks.{number}." in expanded
+            inner = {
+                "_expand_conv": "conv_pw",
+                "_bn0": "bn1",
+                "_depthwise_conv": "conv_dw",
+                "_bn1": "bn2" if expands else "bn1",
+                "_project_conv": "conv_pwl" if expands else "conv_pw",
+                "_bn2": "bn3" if expands else "bn2",
+                "_se_reduce": "se.conv_reduce",
+                "_se_expand": "se.conv_expand",
+            }
+            if layer in inner:
+                renamed[f"{prefix}{blocks[int(number)]}{inner[layer]}.{last}"] = name
+        elif match := re.fullmatch(r"(.*?)(_\w+)\.(\w+)", name):
+            prefix, layer, last = match.groups()
+            if layer in outer:
+                renamed[f"{prefix}{outer[layer]}.{last}"] = name
+    return renamed
+
+
+def _flat(name: str) -> str:
+    return name.replace(".", "_")
+
+
+def _short(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+
+
+def _listed(names: Sequence[str]) -> str:
+    if not names:
+        return "none"
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

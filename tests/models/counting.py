@@ -1,0 +1,85 @@
+"""Parameters counted by hand, from the papers' structure and never from our modules."""
+
+from __future__ import annotations
+
+
+def conv(inputs: int, outputs: int, kernel: int, groups: int = 1) -> int:
+    """Weights of a convolution without bias."""
+    return inputs // groups * outputs * kernel * kernel
+
+
+def batch_norm(channels: int) -> int:
+    """Scale and shift, as of any normalisation."""
+    return 2 * channels
+
+
+def segnet(bands: int, classes: int) -> int:
+    """13 convolutions of VGG16 and 12 mirrored ones, each 3 x 3 with batch normalisation; a 3 x 3 classifier with bias."""
+    # Without the first convolution, VGG16's twelve: 64-64, 64-128-128, 128-256-256-256, 256-512 x 3, 512-512 x 3.
+    pairs = 64 * 64 + 64 * 128 + 128 * 128 + 128 * 256 + 2 * 256 * 256 + 256 * 512 + 5 * 512 * 512
+    down_norms = 2 * 64 + 2 * 128 + 3 * 256 + 6 * 512
+    up_norms = 5 * 512 + 256 + 2 * 256 + 128 + 128 + 64 + 64
+    return 9 * (64 * bands + 2 * pairs + 64 * classes) + classes + 2 * (down_norms + up_norms)
+
+
+def resnet50(bands: int) -> int:
+    """Stem 7 x 7 to 64; stages of 3, 4, 6, 3 bottlenecks (1 x 1, 3 x 3, 1 x 1 to four times the width), no classifier."""
+    total = conv(bands, 64, 7) + batch_norm(64)
+    inputs = 64
+    for blocks, width in ((3, 64), (4, 128), (6, 256), (3, 512)):
+        outputs = 4 * width
+        total += conv(inputs, outputs, 1) + batch_norm(outputs)  # the shortcut of the first block
+        for _ in range(blocks):
+            total += conv(inputs, width, 1) + conv(width, width, 3) + conv(width, outputs, 1)
+            total += 2 * batch_norm(width) + batch_norm(outputs)
+            inputs = outputs
+    return total
+
+
+def deeplabv3plus(bands: int, classes: int) -> int:
+    """ResNet-50, pyramid of 1 x 1, three separable 3 x 3 and image pooling, projection, decoder with 48 low-level maps."""
+    wide, deep, low = 256, 2048, 48
+
+    def separable(inputs: int, outputs: int) -> int:
+        return 9 * inputs + inputs * outputs
+
+    total = resnet50(bands)
+    total += 2 * conv(deep, wide, 1) + 3 * separable(deep, wide) + 5 * batch_norm(wide)
+    total += conv(5 * wide, wide, 1) + batch_norm(wide)
+    total += separable(wide, wide) + batch_norm(wide)
+    total += conv(256, low, 1) + batch_norm(low)
+    total += separable(wide + low, wide) + batch_norm(wide)
+    return total + wide * classes + classes
+
+
+def segformer_b2(bands: int, classes: int) -> int:
+    """Four stages of overlapping patch embedding and attention with reduced keys (8, 4, 2, 1), and the MLP decoder."""
+    total = 0
+    inputs = bands
+    widths = (64, 128, 320, 512)
+    for width, blocks, reduction, kernel in zip(widths, (3, 4, 6, 3), (8, 4, 2, 1), (7, 3, 3, 3), strict=True):
+        total += conv(inputs, width, kernel) + width + batch_norm(width)  # embedding with bias, normalised
+        attention = 4 * (width * width + width)  # query, key, value, projection
+        if reduction > 1:
+            attention += conv(width, width, reduction) + width + batch_norm(width)
+        hidden = 4 * width
+        mlp = width * hidden + hidden + 9 * hidden + hidden + hidden * width + width  # with a depth-wise 3 x 3
+        total += blocks * (attention + mlp + 2 * batch_norm(width)) + batch_norm(width)
+        inputs = width
+    decoder = 256
+    total += sum(width * decoder + decoder for width in widths)
+    total += conv(4 * decoder, decoder, 1) + batch_norm(decoder)
+    return total + decoder * classes + classes
+
+
+def unet(bands: int, classes: int) -> int:
+    """Two 3 x 3 convolutions with batch normalisation at each of 64 .. 1024, transposed 2 x 2 up, skip connections."""
+    widths = (64, 128, 256, 512, 1024)
+
+    def double(inputs: int, outputs: int) -> int:
+        return conv(inputs, outputs, 3) + conv(outputs, outputs, 3) + 2 * batch_norm(outputs)
+
+    total = double(bands, 64) + sum(double(width, 2 * width) for width in widths[:-1])
+    for fine in widths[:-1]:
+        total += conv(2 * fine, fine, 2) + fine + double(2 * fine, fine)
+    return total + 64 * classes + classes
