@@ -1,7 +1,8 @@
 """The model file: one ``.safetensors`` that holds weights and all that is needed to use them. Loading never unpickles.
 
 The header's single entry ``c2seg`` is JSON: what the model is, the bands it takes, its normalisation and statistics, its
-legend, its recipe and its provenance.
+legend, its recipe and its provenance. The same JSON in the metadata of an ONNX file makes that a model file too: it holds
+the network's graph in place of named weights, so that it runs without torch.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from c2seg.data import BandStatistics, City
-from c2seg.errors import InputError, ModelFileError
+from c2seg.errors import InputError, ModelFileError, needs_extra
 from c2seg.legend import Legend
 from c2seg.outputs import atomic_file
 from c2seg.recipes import Recipe
 
-__all__ = ["BandSpec", "Header", "ModelFile", "check_city", "load_model", "save_model"]
+__all__ = ["BandSpec", "Graph", "Header", "ModelFile", "check_city", "load_model", "save_model"]
 
 FORMAT = 1
 
@@ -64,12 +65,22 @@ class Header(BaseModel):
 
 
 @dataclass(frozen=True)
+class Graph:
+    """A network as ONNX: named inputs float32 [B, C, H, W] by modality, output ``probabilities`` float32 [B, K, H, W]."""
+
+    onnx: bytes
+    stride_px: int
+    """Heights and widths of the inputs must be multiples of this."""
+
+
+@dataclass(frozen=True)
 class ModelFile:
-    """A loaded model file: its header, its tensors by name, and a digest of both (16 hex digits)."""
+    """A loaded model file: its header, its tensors by name or its graph, and a digest of all (16 hex digits)."""
 
     header: Header
     tensors: Mapping[str, np.ndarray]
     digest: str
+    graph: Graph | None = None
 
 
 def save_model(path: Path, header: Header, tensors: Mapping[str, np.ndarray], *, overwrite: bool = True) -> None:
@@ -81,9 +92,11 @@ def save_model(path: Path, header: Header, tensors: Mapping[str, np.ndarray], *,
 
 
 def load_model(path: Path) -> ModelFile:
-    """Read a model file. Raises ModelFileError if it is missing, damaged, or none of ours."""
+    """Read a model file (.safetensors or .onnx). Raises ModelFileError if it is missing, damaged, or none of ours."""
     if not path.is_file():
         raise ModelFileError(f"{path} does not exist; give the model.safetensors of a run")
+    if path.suffix == ".onnx":
+        return _load_onnx(path)
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -92,16 +105,37 @@ def load_model(path: Path) -> ModelFile:
         raise ModelFileError(f"{path} is damaged or no model file: {error}") from error
     if "c2seg" not in metadata:
         raise ModelFileError(f"{path} is a safetensors file but not one that c2seg wrote")
+    header = _header(path, metadata["c2seg"])
+    return ModelFile(header, tensors, _digest(metadata["c2seg"], tensors))
+
+
+def _header(path: Path, text: str) -> Header:
     try:
-        content = json.loads(metadata["c2seg"])
+        content = json.loads(text)
         if content.get("format") != FORMAT:
             raise ModelFileError(f"{path} has format {content.get('format')}, this version reads {FORMAT}")
-        header = Header.model_validate(content)
+        return Header.model_validate(content)
     except (ValidationError, ValueError, AttributeError) as error:
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(f"{path}: its header cannot be read by this version: {str(error)[:200]}") from error
-    return ModelFile(header, tensors, _digest(metadata["c2seg"], tensors))
+
+
+def _load_onnx(path: Path) -> ModelFile:
+    with needs_extra("a model in an ONNX file", "onnx"):
+        import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        content = path.read_bytes()
+        metadata = {entry.key: entry.value for entry in onnx.load_from_string(content).metadata_props}
+    except (DecodeError, OSError) as error:
+        raise ModelFileError(f"{path} is damaged or no ONNX file: {error}") from error
+    if "c2seg" not in metadata:
+        raise ModelFileError(f"{path} is an ONNX file but not one that `c2seg export` wrote")
+    header = _header(path, metadata["c2seg"])
+    graph = Graph(content, int(metadata.get("c2seg_stride_px", 1)))
+    return ModelFile(header, {}, hashlib.sha256(content).hexdigest()[:16], graph)
 
 
 def check_city(header: Header, city: City) -> None:

@@ -8,7 +8,7 @@ import rasterio
 from rio_cogeo import cog_validate
 from test_engine import CLASSES, Identity, scene_of
 
-import c2seg.inference.mapping as mapping
+import c2seg.inference.publish as publish
 from c2seg.errors import OutputError
 from c2seg.inference import MapOptions, WindowPlan, map_scene
 from c2seg.legend import LandClass, Legend
@@ -118,7 +118,7 @@ def test_a_stop_while_the_file_is_written_leaves_no_map(reader, tmp_path, monkey
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(mapping, "write_map", interrupted)
+        patched.setattr(publish, "write_map", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(reader, path)
     assert not path.exists()
@@ -143,3 +143,33 @@ def test_existing_outputs_and_second_writers_are_refused(reader, tmp_path):
             return super().predict(patch, valid)
 
     run(reader, path, Nested(), overwrite=True)
+
+
+def test_second_class_and_preview(reader, tmp_path):
+    from matplotlib.image import imread
+
+    run(reader, tmp_path / "map.tif", second=tmp_path / "s.tif", preview=tmp_path / "map.png")
+    with rasterio.open(tmp_path / "map.tif") as dataset:
+        found = dataset.read(1)
+    with rasterio.open(tmp_path / "s.tif") as dataset:
+        second, margin = dataset.read()
+        assert dataset.nodata == 255
+        assert dataset.descriptions == ("second class", "margin")
+    usable = found != 0
+    assert set(np.unique(second[usable])) == set(LEGEND.ids)
+    assert (second[usable] != found[usable]).all()
+    assert (second[~usable] == 255).all()
+    assert margin[usable].max() <= 200
+    image = (imread(tmp_path / "map.png") * 255).round().astype(np.uint8)
+    assert image.shape == (80, 50, 4)
+    for item in LEGEND.classes:
+        assert (image[found == item.id] == (*LEGEND.colours("default")[item.id], 255)).all()
+    assert (image[~usable][:, 3] == 0).all()
+
+
+def test_stages_are_timed(reader, tmp_path):
+    result = run(reader, tmp_path / "map.tif")
+    assert set(result.stages) == {"read", "predict", "blend", "write", "publish"}
+    written = json.loads((tmp_path / "map.json").read_text())
+    assert written["stages"] == result.stages
+    assert written["seconds"] >= written["stages"]["publish"]

@@ -30,8 +30,6 @@ from c2seg.progress import Progress, no_progress
 
 __all__ = ["predict"]
 
-_MANY_BANDS = 32  # from here on one reading thread may not keep up with the network
-
 
 def _silent(_label: str) -> Progress:
     return no_progress
@@ -87,53 +85,56 @@ def predict(
         for path in scene_options.places.values():
             check_output(path, overwrite=options.overwrite)
     settings = header.recipe.prediction
-    backend_options = BackendOptions(device, precision, settings.tta if tta is None else tta, threads)
+    running = BackendOptions(device, precision, settings.tta if tta is None else tta, threads)
     name = backend or default_backend(loaded)
-    predictor = None if name == "auto" else load_predictor(loaded, name, backend_options)  # wrong options show at once
-    job = _Job(loaded, images, _normaliser(header, images, bars("statistics")), name, backend_options)
-    key: dict[str, Any] = {
-        "model": loaded.digest,
-        "city": images.fingerprint(),
-        "window_px": settings.window_px,
-        "overlap_px": settings.overlap,
-        "batch_size": settings.batch_size,
-        "tta": backend_options.tta,
-        "device": device,
-        "precision": precision,
-    }
+    predictor = None if name == "auto" else load_predictor(loaded, name, running)  # wrong options show at once
+    job = _Job(loaded, images, _normaliser(header, images, bars("statistics")), name, running)
+    key = _key(job)
     found: dict[str, Any] = {}
     if predictor is None:
         name, predictor, found = _measure(job, {**key, "scene": scenes[0][0].name}, scenes[0][1])
         job = replace(job, backend=name)
     found |= _check_precision(job, predictor)
-    key["backend"] = job.backend
     share = threads or (None if options.workers == 1 else max(1, processors() // options.workers))
+    notes = {
+        "recipe": header.recipe.name,
+        "run": {**_run_notes(loaded, device, command), "workers": options.workers, "threads": share, **found},
+        "city": {"name": images.name, "path": str(city.resolve())},
+        "confidence": options.confidence.name if options.confidence else None,
+    }
     results = []
     for index, (scene, scene_options) in enumerate(scenes):
-        scene_key = {**key, "scene": scene.name}
-        notes = {
-            "key": scene_key,
-            "recipe": header.recipe.name,
-            "run": {**_run_notes(loaded, device, command), "workers": options.workers, "threads": share, **found},
-            "city": {"name": images.name, "path": str(city.resolve())},
-            "confidence": options.confidence.name if options.confidence else None,
-        }
+        scene_key = {**key, "scene": scene.name, "backend": name}
+        build = partial(_build, model, city, index, job.normaliser, name, replace(running, threads=share))
         results.append(
             map_scene(
                 job.reader(scene),
                 predictor,
                 job.plan(scene, predictor),
                 header.land_legend(),
-                replace(scene_options, batch_size=settings.batch_size, readers=_readers(header)),
+                replace(scene_options, batch_size=settings.batch_size),
                 scene_key,
-                build=partial(
-                    _build, model, city, index, job.normaliser, job.backend, replace(job.options, threads=share)
-                ),
-                notes=notes,
+                build=build,
+                notes={"key": scene_key, **notes},
                 progress=bars(f"map {scene.name}"),
             )
         )
     return results
+
+
+def _key(job: _Job) -> dict[str, Any]:
+    """Return all that a map follows from, but its scene and backend."""
+    settings = job.model.header.recipe.prediction
+    return {
+        "model": job.model.digest,
+        "city": job.city.fingerprint(),
+        "window_px": settings.window_px,
+        "overlap_px": settings.overlap,
+        "batch_size": settings.batch_size,
+        "tta": job.options.tta,
+        "device": job.options.device,
+        "precision": job.options.precision,
+    }
 
 
 def _check_precision(job: _Job, predictor: Predictor) -> dict[str, Any]:
@@ -184,10 +185,6 @@ def _build(
     loaded = load_model(model)
     reader = SceneReader(open_city(city).scenes[scene], tuple(loaded.header.inputs), normaliser)
     return reader, load_predictor(loaded, backend, options)
-
-
-def _readers(header: Header) -> int:
-    return 2 if sum(len(bands) for bands in header.inputs.values()) >= _MANY_BANDS else 1
 
 
 def _scene_options(city: City, options: MapOptions) -> list[MapOptions]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from c2seg.backends import BackendOptions
+from c2seg.backends import BackendOptions, processors
 from c2seg.data import Patch
 from c2seg.errors import InputError
 from c2seg.forest import FeatureSpec, Forest, features, halo_px
@@ -54,8 +54,6 @@ class ForestPredictor:
 
 def load(model: ModelFile, options: BackendOptions) -> ForestPredictor:
     """Return the predictor of a forest model file."""
-    import os
-
     header = model.header
     settings = header.recipe.model
     assert isinstance(settings, ForestModel)
@@ -68,4 +66,4 @@ def load(model: ModelFile, options: BackendOptions) -> ForestPredictor:
     num_features = bands * (1 + len(settings.mean_px) + len(settings.std_px))
     num_classes = header.land_legend().num_classes
     forest = Forest.from_tensors(model.tensors, num_features, num_classes)
-    return ForestPredictor(forest, spec, tuple(header.inputs), num_classes, os.cpu_count() or 1)
+    return ForestPredictor(forest, spec, tuple(header.inputs), num_classes, options.threads or processors())

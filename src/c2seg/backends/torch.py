@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from c2seg.backends import BackendOptions
+from c2seg.backends.views import views
 from c2seg.data import Patch
 from c2seg.errors import InputError, ModelFileError, unknown_name
 from c2seg.modelfile import ModelFile
 from c2seg.models import build_model, choose_device, place
 
-__all__ = ["TorchPredictor", "load", "network_predictor", "views"]
+__all__ = ["TorchPredictor", "load", "network_predictor"]
 
 
 @dataclass(frozen=True)
@@ -41,25 +42,22 @@ class TorchPredictor:
         inputs = {name: torch.from_numpy(values).to(self.device) for name, values in patch.items()}
         reduced = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
         with reduced:
-            choices = views() if self.tta else ((0, False),)
-            total = sum(self._view(inputs, turns, flip) for turns, flip in choices)
+            if not self.tta:
+                return np.asarray(self._view(inputs, 0, False).cpu().numpy())
+            total = sum(self._view(inputs, turns, flip) for turns, flip in views())
         assert isinstance(total, Tensor)
-        return np.asarray((total / len(choices)).cpu().numpy())
+        return np.asarray((total / len(views())).cpu().numpy())
 
     def _view(self, inputs: dict[str, Tensor], turns: int, flip: bool) -> Tensor:
         seen = {
             name: _turn(values, turns, flip).contiguous(memory_format=torch.channels_last)
             for name, values in inputs.items()
         }
-        probability = self.model(seen)["logits"].float().softmax(dim=1)
+        # Classes outermost before the softmax: blending reads one class after the other.
+        probability = self.model(seen)["logits"].float().contiguous().softmax(dim=1)
         if flip:
             probability = probability.flip(-1)
         return torch.rot90(probability, -turns, dims=(-2, -1))
-
-
-def views() -> tuple[tuple[int, bool], ...]:
-    """Return the 8 views of the square: quarter turns, each also mirrored."""
-    return tuple((turns, flip) for flip in (False, True) for turns in range(4))
 
 
 def load(model: ModelFile, options: BackendOptions) -> TorchPredictor:
@@ -85,6 +83,8 @@ def network_predictor(
     if options.precision not in {"32", "bf16"}:
         raise InputError(unknown_name("precision", options.precision, ["32", "bf16"]))
     device = choose_device(options.device)
+    if options.threads:
+        torch.set_num_threads(options.threads)
     network = place(network.eval(), device)
     return TorchPredictor(network, num_classes, device, options.precision, options.tta)
 

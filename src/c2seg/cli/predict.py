@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -14,15 +16,23 @@ __all__ = ["command"]
 
 
 def command(
-    model: Path = typer.Argument(..., help="model.safetensors of a run."),
+    model: Path = typer.Argument(..., help="model.safetensors of a run, or its ONNX file."),
     city: Path = typer.Argument(..., help="The city to map."),
     out: Path = typer.Option(..., "--out", help="The map, a GeoTIFF (a folder for a city of several scenes)."),
     probabilities: Path = typer.Option(None, "--probabilities", help="Also write all class probabilities here."),
     confidence: Path = typer.Option(None, "--confidence", help="Also write the probability of the mapped class here."),
+    second: Path = typer.Option(None, "--second", help="Also write the second class and the margin to it here."),
+    preview: Path = typer.Option(None, "--preview", help="Also write a PNG of the map here."),
     tta: bool = typer.Option(None, "--tta/--no-tta", help="Average 8 flips and rotations (default: as in the recipe)."),
-    backend: str = typer.Option(None, "--backend", help="What runs the model (default: what the model needs)."),
+    backend: str = typer.Option(
+        None, "--backend", help="torch, onnx, openvino, forest; auto measures (default: what the model file needs)."
+    ),
     device: str = typer.Option("auto", "--device", help="auto, cpu or cuda."),
-    precision: str = typer.Option("32", "--precision", help="32 or bf16."),
+    precision: str = typer.Option("32", "--precision", help="32, or bf16 after a check on windows of the city."),
+    workers: int = typer.Option(1, "--workers", min=1, help="Processes that share the work."),
+    threads: int = typer.Option(
+        None, "--threads", min=1, help="Threads of each process (default: all processors / workers)."
+    ),
     palette: str = typer.Option("default", "--palette", help="Colours of the map: default or a named palette."),
     overwrite: bool = OVERWRITE,
     json: bool = JSON,
@@ -32,7 +42,9 @@ def command(
     from c2seg.api import predict
     from c2seg.inference import MapOptions
 
-    options = MapOptions(out, probabilities, confidence, overwrite=overwrite, palette=palette)
+    options = MapOptions(
+        out, probabilities, confidence, second, preview, workers=workers, overwrite=overwrite, palette=palette
+    )
     with ExitStack() as stack:
         results = predict(
             model,
@@ -42,6 +54,7 @@ def command(
             device=device,
             precision=precision,
             tta=tta,
+            threads=threads,
             bars=lambda label: stack.enter_context(progress_bar(label, quiet=quiet or json)),
             command=["c2seg", *sys.argv[1:]],
         )
@@ -50,7 +63,20 @@ def command(
         return
     for result in results:
         if not quiet:
+            for line in _measured(result.extra["run"]):
+                note(line)
             note(f"{result.path}: {result.pixels} pixels mapped, {result.nodata_pixels} nodata, {result.seconds:.1f} s")
             for name, area in result.area_km2.items():
                 note(f"  {name:36} {area:10.3f} km2")
     typer.echo(out)
+
+
+def _measured(run: Mapping[str, Any]) -> list[str]:
+    """Return lines on what was measured before mapping."""
+    lines = []
+    if choice := run.get("backend_choice"):
+        times = ", ".join(f"{name} {1000 * taken:.0f} ms" for name, taken in choice.get("seconds", {}).items())
+        lines.append(f"backend {choice['name']}" + (f" ({times} a batch)" if times else ""))
+    if check := run.get("precision_check"):
+        lines.append(f"reduced precision accepted: {check['text']}")
+    return lines

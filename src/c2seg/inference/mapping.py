@@ -1,9 +1,7 @@
-"""Map one scene to files: class map, optional confidence and probabilities, style, and a JSON of the run."""
+"""Map one scene to files: class map, optional layers, preview and style, and a JSON of the run."""
 
 from __future__ import annotations
 
-import os
-import resource
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,40 +11,69 @@ from typing import Any
 import numpy as np
 
 from c2seg.data import SceneReader
-from c2seg.errors import C2SegError
-from c2seg.inference.engine import Predictor, Strip, map_rows
+from c2seg.inference.cache import block_cache
+from c2seg.inference.engine import Predictor, Reader
+from c2seg.inference.layers import layer_shapes
 from c2seg.inference.plan import WindowPlan
+from c2seg.inference.publish import make_files, move_files
 from c2seg.inference.scratch import Scratch
+from c2seg.inference.stages import Stages
+from c2seg.inference.workers import Build, Work, chunks, peak_memory_mib, run_strips, run_workers
 from c2seg.legend import Legend
 from c2seg.outputs import check_output, write_json
 from c2seg.progress import Progress, no_progress
-from c2seg.raster import RasterTags, write_cog, write_map, write_qml
-from c2seg.types import Grid
+from c2seg.raster import write_qml
 
 __all__ = ["MapOptions", "MapResult", "map_scene"]
 
 
 @dataclass(frozen=True)
 class MapOptions:
-    """Which files a map consists of, and how windows are batched."""
+    """Which files a map consists of, how windows are batched, and by how many processes they are computed."""
 
     out: Path
     probabilities: Path | None = None
+    """All class probabilities, one band per class."""
     confidence: Path | None = None
+    """The probability of the mapped class."""
+    second: Path | None = None
+    """The second class, and the margin of the first over it."""
+    preview: Path | None = None
+    """A PNG of the map in the legend's colours."""
     batch_size: int = 1
+    workers: int = 1
     overwrite: bool = False
     palette: str = "default"
+
+    @property
+    def layers(self) -> dict[str, Path]:
+        """The files beside the map by layer."""
+        return {name: path for name, path in self.places.items() if name not in {"ids", "preview"}}
+
+    @property
+    def places(self) -> dict[str, Path]:
+        """All files by what they hold; the map itself, ``ids``, last."""
+        named = {
+            "probabilities": self.probabilities, "confidence": self.confidence, "second": self.second,
+            "preview": self.preview, "ids": self.out,
+        }  # fmt: skip
+        return {name: path for name, path in named.items() if path is not None}
 
 
 @dataclass
 class MapResult:
-    """What was mapped: valid and nodata pixels, area by class in km2, seconds, strips taken over from a former run."""
+    """What was mapped: valid and nodata pixels, area by class in km2, seconds, strips taken over from a former run.
+
+    ``stages`` are busy seconds by stage (read, predict, blend, write, publish); stages overlap. ``peak_memory_mib`` is that
+    of this process since its start and of its workers.
+    """
 
     path: str
     pixels: int
     nodata_pixels: int
     area_km2: dict[str, float]
     seconds: float
+    stages: dict[str, float]
     resumed_strips: int
     peak_memory_mib: float
     extra: dict[str, Any] = field(default_factory=dict)
@@ -64,30 +91,29 @@ def map_scene(
     options: MapOptions,
     key: Mapping[str, Any],
     *,
+    build: Build | None = None,
     notes: Mapping[str, Any] | None = None,
     progress: Progress = no_progress,
 ) -> MapResult:
     """Map a scene; the files appear under their names only when they are whole.
 
     The map is uint8 ids, 0 where a needed modality is not valid. ``key`` names all that determines the result (model,
-    city, options): a run that was killed goes on from its last finished strip if the key is the same.
+    city, options): a run that was stopped goes on from its finished strips if the key is the same. ``build`` makes reader
+    and predictor in other processes; ``options.workers`` above 1 needs it.
     """
     started = time.perf_counter()
-    outputs = [path for path in (options.out, options.probabilities, options.confidence) if path]
-    for path in outputs:
+    for path in options.places.values():
         check_output(path, overwrite=options.overwrite)
     grid = reader.scene.grid
-    shapes = _layer_shapes(options, grid, legend)
+    stages = Stages()
+    shapes = layer_shapes(tuple(options.layers), grid.width, legend.num_classes)
     with Scratch(options.out, {**key, "layers": sorted(shapes)}, grid.height, shapes) as scratch:
+        work = Work(plan, legend, tuple(shapes), options.batch_size, scratch.folder)
         resumed = len(scratch.finished)
-        start = resumed
-        progress(start, len(plan.rows), "strips")
-        for strip in map_rows(
-            reader, predictor, plan, batch_size=options.batch_size, strips=range(start, len(plan.rows))
-        ):
-            layers, counts = _decide(strip, legend, shapes)
-            scratch.write(strip.index, strip.first, layers, {"counts": counts})
-            progress(strip.index + 1, len(plan.rows), "strips")
+        with block_cache(reader, plan):
+            memory = _compute(work, scratch, (reader, predictor), build, options.workers, stages, progress)
+        with stages.time("publish"):
+            files = make_files(scratch.rows, grid, legend, options.places, options.palette, str(key.get("model", "")))
         counts = np.sum([note["counts"] for note in scratch.finished.values()], axis=0)
         area = grid.pixel_area_m2() / 1e6
         result = MapResult(
@@ -96,97 +122,39 @@ def map_scene(
             nodata_pixels=int(counts[0]),
             area_km2={item.name: round(float(counts[item.id]) * area, 6) for item in legend.classes},
             seconds=round(time.perf_counter() - started, 3),
+            stages=stages.as_dict(),
             resumed_strips=resumed,
-            peak_memory_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+            peak_memory_mib=round(memory + peak_memory_mib(), 1),
             extra=dict(notes or {}),
         )
-        _publish(scratch, grid, legend, options, key, result)
+        write_qml(options.out.with_suffix(".qml"), legend, options.palette)
+        write_json(options.out.with_suffix(".json"), result.as_dict())
+        move_files(files)
         scratch.remove()
     return result
 
 
-def _layer_shapes(options: MapOptions, grid: Grid, legend: Legend) -> dict[str, tuple[tuple[int, ...], Any]]:
-    shapes: dict[str, tuple[tuple[int, ...], Any]] = {"ids": ((grid.width,), np.uint8)}
-    if options.confidence:
-        shapes["confidence"] = ((grid.width,), np.uint8)
-    if options.probabilities:
-        shapes["probabilities"] = ((legend.num_classes, grid.width), np.uint8)
-    return shapes
+def _compute(
+    work: Work,
+    scratch: Scratch,
+    here: tuple[Reader, Predictor],
+    build: Build | None,
+    workers: int,
+    stages: Stages,
+    progress: Progress,
+) -> float:
+    """Compute the strips that are missing; return the workers' peak memory in MiB."""
+    total = len(work.plan.rows)
+    progress(len(scratch.finished), total, "strips")
 
+    def finished(index: int, note: dict[str, Any]) -> None:
+        scratch.enter(index, note)
+        progress(len(scratch.finished), total, "strips")
 
-def _decide(strip: Strip, legend: Legend, shapes: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], list[int]]:
-    """Return the layers of a strip and the pixel counts by id."""
-    best, index = _argmax(strip.scores)
-    ids = legend.id_table()[index]
-    ids[~strip.valid] = 0
-    layers = {"ids": ids}
-    if "confidence" in shapes:
-        layers["confidence"] = np.where(strip.valid, _percent(best), 255).astype(np.uint8)
-    if "probabilities" in shapes:
-        scaled = np.where(strip.valid, _percent(strip.scores), 255).astype(np.uint8)
-        layers["probabilities"] = scaled.transpose(1, 0, 2)
-    return layers, np.bincount(ids.ravel(), minlength=256).tolist()
-
-
-def _percent(probability: np.ndarray) -> np.ndarray:
-    """Scale 0..1 to 0..200, half a percent each; 255 is left for nodata."""
-    return np.asarray(np.rint(np.clip(probability, 0.0, 1.0) * 200.0))
-
-
-def _argmax(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the largest score and its index over K; the lowest index wins a tie. Faster than numpy's along axis 0."""
-    best = scores[0].copy()
-    index = np.zeros(best.shape, np.uint8)
-    for k in range(1, scores.shape[0]):
-        better = scores[k] > best
-        index[better] = k
-        np.maximum(best, scores[k], out=best)
-    return best, index
-
-
-def _publish(
-    scratch: Scratch, grid: Grid, legend: Legend, options: MapOptions, key: Mapping[str, Any], result: MapResult
-) -> None:
-    """Make the final files inside the scratch folder, then rename them to their places, the map last."""
-    tags = {"MODEL": str(key.get("model", "")), "SOFTWARE": "c2seg"}
-    parts: list[tuple[Path, Path]] = []
-    palette = options.palette
-    for path, name in ((options.probabilities, "probabilities"), (options.confidence, "confidence")):
-        if path is None:
-            continue
-        temporary = scratch.folder / f"{name}.tif"
-        _write_scaled(temporary, scratch, name, grid, legend, tags)
-        parts.append((temporary, path))
-    map_file = scratch.folder / "map.tif"
-    write_map(
-        map_file,
-        lambda first, last: scratch.read("ids", first, last)[None],
-        grid,
-        legend,
-        overwrite=True,
-        tags=tags,
-        palette=palette,
-    )
-    parts.append((map_file, options.out))
-    write_qml(options.out.with_suffix(".qml"), legend, palette)
-    write_json(options.out.with_suffix(".json"), result.as_dict())
-    for temporary, path in parts:
-        try:
-            os.replace(temporary, path)
-        except OSError as error:
-            raise C2SegError(
-                f"cannot write {path}: {error.strerror}; the finished map is kept in {temporary}"
-            ) from error
-
-
-def _write_scaled(path: Path, scratch: Scratch, name: str, grid: Grid, legend: Legend, tags: Mapping[str, str]) -> None:
-    bands = legend.names if name == "probabilities" else ("confidence",)
-
-    def rows(first: int, last: int) -> np.ndarray:
-        values = scratch.read(name, first, last)
-        return values.transpose(1, 0, 2) if values.ndim == 3 else values[None]
-
-    write_cog(
-        path, rows, grid, count=len(bands), dtype=np.uint8, nodata=255, overwrite=True,
-        tags=RasterTags({**tags, "SCALE": "0.005", "UNIT": "probability"}, [], bands),
-    )  # fmt: skip
+    missing = [index for index in range(total) if index not in scratch.finished]
+    tasks = chunks(missing, workers if build else 1)
+    if build is not None and workers > 1 and len(tasks) > 1:
+        return run_workers(workers, work, build, tasks, stages, finished)
+    for strips in tasks:
+        run_strips(work, *here, scratch.rows, strips, stages, finished)
+    return 0.0

@@ -12,81 +12,68 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from c2seg.errors import OutputError
 from c2seg.outputs import remove_folder
 
-__all__ = ["Scratch"]
+__all__ = ["RowFiles", "Scratch", "pending_key", "scratch_folder"]
+
+RowShapes = Mapping[str, tuple[tuple[int, ...], Any]]
+
+_LEDGER = "ledger.jsonl"
 
 
-class Scratch:
-    """Flat row-major files ``[H, ...]`` in a hidden folder beside the output, with the ledger of finished strips.
+def scratch_folder(output: Path) -> Path:
+    """Return the hidden folder beside an output in which its finished rows wait."""
+    return output.parent / f".{output.name}.scratch"
 
-    ``shapes`` gives, by layer, the shape and dtype of one row.
+
+def pending_key(output: Path) -> dict[str, Any] | None:
+    """Return the key of the run that was stopped while it wrote ``output``; None if there is none."""
+    try:
+        with (scratch_folder(output) / _LEDGER).open(encoding="utf-8") as ledger:
+            key = json.loads(ledger.readline())
+    except (OSError, ValueError):
+        return None
+    return key if isinstance(key, dict) else None
+
+
+class RowFiles:
+    """Flat row-major files ``[H, ...]``, one per layer. ``shapes`` gives the shape and dtype of one row by layer.
+
+    Several processes may have them open and write different rows.
     """
 
-    def __init__(
-        self, output: Path, key: Mapping[str, Any], height: int, shapes: Mapping[str, tuple[tuple[int, ...], Any]]
-    ) -> None:
-        self.folder = output.parent / f".{output.name}.scratch"
-        self._key = json.dumps(key, sort_keys=True)
+    def __init__(self, folder: Path, height: int, shapes: RowShapes) -> None:
+        self.folder = folder
         self._shapes = {name: (shape, np.dtype(dtype)) for name, (shape, dtype) in shapes.items()}
         self._height = height
         self._files: dict[str, int] = {}
-        self._ledger: IO[str] | None = None
-        self.finished: dict[int, dict[str, Any]] = {}
 
-    def __enter__(self) -> Scratch:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._ledger = (self.folder / "ledger.jsonl").open("a+", encoding="utf-8")
-            try:
-                fcntl.flock(self._ledger, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise OutputError(f"another process is writing this map (it holds {self.folder})") from error
-            self._read_ledger()
-            for name, (shape, dtype) in self._shapes.items():
-                size = self._height * int(np.prod(shape)) * dtype.itemsize
-                self._files[name] = os.open(self.folder / f"{name}.bin", os.O_RDWR | os.O_CREAT, 0o644)
-                os.ftruncate(self._files[name], size)
-        except OSError as error:
-            self.close()
-            if isinstance(error, OutputError):
-                raise
-            raise OutputError(f"cannot write in {self.folder}: {error.strerror}") from error
-        return self
+    def open(self) -> None:
+        """Open the files; they are made, and get their full (sparse) size, if need be."""
+        for name in self._shapes:
+            self._files[name] = os.open(self.folder / f"{name}.bin", os.O_RDWR | os.O_CREAT, 0o644)
+            os.ftruncate(self._files[name], self._height * self._row_bytes(name))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def write(self, strip: int, first: int, layers: Mapping[str, np.ndarray], note: Mapping[str, Any]) -> None:
-        """Store the rows of a strip, [rows, ...] by layer, sync them, then enter the strip with its note."""
-        assert self._ledger is not None
+    def write(self, first: int, layers: Mapping[str, np.ndarray]) -> None:
+        """Store rows from ``first`` on, [rows, ...] by layer, and sync them."""
         try:
             for name, values in layers.items():
-                shape, dtype = self._shapes[name]
-                row_bytes = int(np.prod(shape)) * dtype.itemsize
-                _write_all(self._files[name], np.ascontiguousarray(values, dtype), first * row_bytes)
+                data = np.ascontiguousarray(values, self._shapes[name][1]).reshape(-1).view(np.uint8).data
+                _write_all(self._files[name], data, first * self._row_bytes(name))
                 os.fdatasync(self._files[name])
-            self._ledger.write(json.dumps({"strip": strip, **note}) + "\n")
-            self._ledger.flush()
-            os.fsync(self._ledger.fileno())
         except OSError as error:
-            raise OutputError(
-                f"cannot write in {self.folder}: {error.strerror}; make room and run the same command to go on"
-            ) from error
-        self.finished[strip] = dict(note)
+            raise _cannot_write(self.folder, error) from error
 
     def read(self, name: str, first: int, last: int) -> np.ndarray:
         """Return rows ``first .. last-1`` of a layer, [rows, ...]."""
         shape, dtype = self._shapes[name]
-        row_bytes = int(np.prod(shape)) * dtype.itemsize
-        data = os.pread(self._files[name], (last - first) * row_bytes, first * row_bytes)
+        wanted = (last - first) * self._row_bytes(name)
+        data = os.pread(self._files[name], wanted, first * self._row_bytes(name))
         return np.frombuffer(data, dtype).reshape(last - first, *shape)
 
     def close(self) -> None:
@@ -94,35 +81,98 @@ class Scratch:
         for descriptor in self._files.values():
             os.close(descriptor)
         self._files = {}
-        if self._ledger is not None:
-            self._ledger.close()
-            self._ledger = None
+
+    def _row_bytes(self, name: str) -> int:
+        shape, dtype = self._shapes[name]
+        return int(np.prod(shape)) * dtype.itemsize
+
+
+class Scratch:
+    """The row files of an output in a hidden folder beside it, with the ledger of finished strips. One process owns it."""
+
+    def __init__(self, output: Path, key: Mapping[str, Any], height: int, shapes: RowShapes) -> None:
+        self.folder = scratch_folder(output)
+        self.rows = RowFiles(self.folder, height, shapes)
+        self._key = json.dumps(key, sort_keys=True)
+        self._ledger = -1
+        self._end = 0
+        self.finished: dict[int, dict[str, Any]] = {}
+
+    def __enter__(self) -> Scratch:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._ledger = os.open(self.folder / _LEDGER, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(self._ledger, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise OutputError(f"another process is writing this map (it holds {self.folder})") from error
+            self._read_ledger()
+            self.rows.open()
+        except OSError as error:
+            self.close()
+            if isinstance(error, OutputError):
+                raise
+            raise _cannot_write(self.folder, error) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def enter(self, strip: int, note: Mapping[str, Any]) -> None:
+        """Enter a strip whose rows are on disk, with its note."""
+        try:
+            self._append(json.dumps({"strip": strip, **note}))
+        except OSError as error:
+            raise _cannot_write(self.folder, error) from error
+        self.finished[strip] = dict(note)
+
+    def close(self) -> None:
+        """Close the files; they stay on disk."""
+        self.rows.close()
+        if self._ledger >= 0:
+            os.close(self._ledger)
+            self._ledger = -1
 
     def remove(self) -> None:
         """Close and delete everything."""
         self.close()
         remove_folder(self.folder)
 
+    def _append(self, line: str) -> None:
+        # At a known offset: what a full disk cut off is written over, not continued.
+        data = memoryview(f"{line}\n".encode())
+        _write_all(self._ledger, data, self._end)
+        os.fsync(self._ledger)
+        self._end += len(data)
+
     def _read_ledger(self) -> None:
-        assert self._ledger is not None
-        self._ledger.seek(0)
-        lines = self._ledger.read().split("\n")
+        size = os.fstat(self._ledger).st_size
+        lines = os.pread(self._ledger, size, 0).decode(errors="replace").split("\n")
+        self._end = 0
         if lines[0] != self._key or len(lines) < 2:
-            self._ledger.truncate(0)
-            self._ledger.write(self._key + "\n")
-            self._ledger.flush()
+            os.ftruncate(self._ledger, 0)
+            self._append(self._key)
             return
+        self._end = len(f"{self._key}\n".encode())
         for line in lines[1:-1]:  # what follows the last newline was cut off
             try:
                 entry = json.loads(line)
                 self.finished[int(entry.pop("strip"))] = entry
             except (ValueError, KeyError, AttributeError):
                 break
-        self._ledger.truncate(len("\n".join([self._key, *lines[1 : 1 + len(self.finished)]]).encode()) + 1)
+            self._end += len(f"{line}\n".encode())
+        os.ftruncate(self._ledger, self._end)
 
 
-def _write_all(descriptor: int, values: np.ndarray, offset: int) -> None:
-    data = values.reshape(-1).view(np.uint8).data
+def _cannot_write(folder: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"cannot write in {folder}: {error.strerror}; finished rows are kept: make room and run the same command to go on"
+    )
+
+
+def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
     while data:
         written = os.pwrite(descriptor, data, offset)
         data, offset = data[written:], offset + written

@@ -27,7 +27,7 @@ __all__ = ["RasterTags", "write_cog", "write_map"]
 
 _BLOCK = 512
 # GDAL's block cache defaults to 5 % of the machine's memory; bounded-memory code sets it. Read by GDAL on first use.
-os.environ.setdefault("GDAL_CACHEMAX", "128")
+os.environ.setdefault("GDAL_CACHEMAX", "64")
 
 RowReader = Callable[[int, int], np.ndarray]
 

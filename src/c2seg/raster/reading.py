@@ -175,6 +175,12 @@ class RasterFile:
         return descriptions
 
     @property
+    def block_hw(self) -> tuple[int, int]:
+        """Height and width of the blocks in which the file stores its pixels."""
+        height, width = self._profile["block"]
+        return height, width
+
+    @property
     def tags(self) -> dict[str, str]:
         """Dataset tags."""
         return dict(self._profile["tags"])

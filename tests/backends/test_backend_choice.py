@@ -1,0 +1,128 @@
+"""Backends by measurement, and reduced precision only where it keeps the classes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib import import_module
+
+import numpy as np
+import pytest
+
+from c2seg.api import predict
+from c2seg.backends import BackendOptions, candidates, choose
+from c2seg.cli import run
+from c2seg.errors import InputError
+from c2seg.inference import MapOptions
+from c2seg.modelfile import load_model
+
+predicting = import_module("c2seg.api.predict")  # c2seg.api has a function of that name
+
+
+@dataclass
+class Stub:
+    seconds: float
+    num_classes: int = 13
+    halo_px: int = 0
+
+    def predict(self, patch, valid):
+        choose.time.sleep(self.seconds)
+        return np.zeros((len(valid), 13, *valid.shape[1:]), np.float32)
+
+
+def test_the_fastest_is_chosen_and_what_cannot_run_is_left_out(monkeypatch):
+    def load(_model, name, _options):
+        if name == "broken":
+            raise InputError("no")
+        return Stub({"slow": 0.02, "fast": 0.001}[name])
+
+    monkeypatch.setattr(choose, "load_predictor", load)
+    batch = {"msi": np.zeros((1, 2, 4, 4), np.float32)}, np.ones((1, 4, 4), bool)
+    choice, predictor = choose.fastest(None, ["slow", "broken", "fast"], BackendOptions(), lambda _: batch)
+    assert choice.name == "fast"
+    assert predictor.seconds == 0.001
+    assert set(choice.seconds) == {"slow", "fast"}
+    with pytest.raises(InputError, match="no"):
+        choose.fastest(None, ["broken"], BackendOptions(), lambda _: batch)
+
+
+def test_auto_records_its_choice_and_a_resumed_map_keeps_it(model, make_city, tmp_path, monkeypatch):
+    city = make_city("target", seed=2)
+    assert candidates(load_model(model), "32") == ["torch", "onnx", "openvino"]
+    assert candidates(load_model(model), "bf16") == ["torch", "openvino"]
+    (result,) = predict(model, city, MapOptions(tmp_path / "map.tif"), backend="auto")
+    choice = result.extra["run"]["backend_choice"]
+    assert set(choice["seconds"]) == {"torch", "onnx", "openvino"}
+    assert choice["name"] == min(choice["seconds"], key=choice["seconds"].get)
+    assert json.loads((tmp_path / "map.json").read_text())["key"]["backend"] == choice["name"]
+
+    real = predicting.map_scene
+
+    def stopped(reader, predictor, *args, **kwargs):
+        plain, calls = predictor.predict, []
+
+        class Dies:
+            num_classes, halo_px = predictor.num_classes, predictor.halo_px
+
+            def predict(self, *a):
+                calls.append(1)
+                if len(calls) > 2:
+                    raise KeyboardInterrupt
+                return plain(*a)
+
+        return real(reader, Dies(), *args, **kwargs)
+
+    out = tmp_path / "two.tif"
+    with monkeypatch.context() as patched:
+        patched.setattr(predicting, "map_scene", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            predict(model, city, MapOptions(out), backend="openvino")
+    monkeypatch.setattr(choose, "fastest", lambda *_: pytest.fail("measured though a stopped run decides"))
+    (result,) = predict(model, city, MapOptions(out), backend="auto")
+    assert result.extra["key"]["backend"] == "openvino"
+    assert result.resumed_strips > 0
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_reduced_precision_is_measured_and_said(model, make_city, tmp_path, capsys, backend):
+    city = make_city("target", seed=2)
+    arguments = ["predict", str(model), str(city), "--backend", backend, "--precision", "bf16"]
+    code = run([*arguments, "--out", str(tmp_path / "map.tif")])
+    error = capsys.readouterr().err
+    if "no bfloat16 arithmetic" in error:
+        pytest.skip("this processor has no bfloat16 arithmetic")
+    assert code == 0, error
+    assert "reduced precision accepted" in error
+    check = json.loads((tmp_path / "map.json").read_text())["run"]["precision_check"]
+    assert check["accepted"]
+    assert check["same"] >= 0.99 * check["pixels"] > 0
+
+
+def test_a_precision_that_changes_classes_is_refused(model, make_city, tmp_path, monkeypatch, capsys):
+    """A reduced precision stands for a wrong one: a predictor that mixes up classes at a share of the pixels."""
+    city = make_city("target", seed=2)
+    real = predicting.load_predictor
+
+    def load(model, name, options):
+        predictor = real(model, name, BackendOptions(options.device))
+        if options.precision == "32":
+            return predictor
+
+        class Off:
+            num_classes, halo_px, stride_px = predictor.num_classes, 0, predictor.stride_px
+
+            def predict(self, patch, valid):
+                scores = predictor.predict(patch, valid).copy()
+                scores[:, :, :, ::50] = scores[:, ::-1, :, ::50]
+                return scores
+
+        return Off()
+
+    monkeypatch.setattr(predicting, "load_predictor", load)
+    out = tmp_path / "map.tif"
+    assert run(["predict", str(model), str(city), "--out", str(out), "--precision", "bf16", "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert "changes too much" in error
+    assert "use --precision 32" in error
+    assert len(error.splitlines()) == 1
+    assert not out.exists()

@@ -1,0 +1,83 @@
+"""``c2seg predict`` as a command: all outputs, several processes, and what a stop leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from matplotlib.image import imread
+
+from c2seg.api import fit
+from c2seg.cli import run
+from c2seg.recipes import load_recipe
+
+
+@pytest.fixture
+def forest(make_city, tmp_path):
+    settings = ["model.trees=10", "validation.folds=0", "prediction.window_px=24"]
+    fit(load_recipe("forest", "tiny", settings), [make_city("source", seed=1)], tmp_path / "run")
+    return tmp_path / "run" / "model.safetensors"
+
+
+def test_all_outputs_and_the_record(forest, make_city, tmp_path, capsys):
+    city = make_city("target", seed=2, valid=True)
+    files = {name: tmp_path / f"{name}.tif" for name in ("probabilities", "confidence", "second")}
+    options = [text for name, path in files.items() for text in (f"--{name}", str(path))]
+    out, preview = tmp_path / "map.tif", tmp_path / "map.png"
+    capsys.readouterr()
+    arguments = ["predict", str(forest), str(city), "--out", str(out), "--preview", str(preview), *options]
+    assert run([*arguments, "--json"]) == 0
+    (result,) = json.loads(capsys.readouterr().out)["maps"]
+    assert result == json.loads((tmp_path / "map.json").read_text())
+    assert result["pixels"] + result["nodata_pixels"] == 70 * 91
+    assert result["peak_memory_mib"] > 10
+    assert all(path.exists() for path in files.values())
+    assert imread(preview).shape == (70, 91, 4)
+    files["second"].unlink()
+    assert run(arguments) == 2  # each existing output is refused, before anything is computed
+    assert "--overwrite" in capsys.readouterr().err
+    assert not files["second"].exists()
+    assert run([*arguments, "--overwrite", "--workers", "0"]) == 2
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stop_takes_the_workers_along_and_the_next_run_goes_on(forest, make_city, tmp_path, stop):
+    city = make_city("target", seed=2, height=700, width=160)
+    command = [sys.executable, "-m", "c2seg", "predict", str(forest), str(city), "--quiet", "--out"]
+    subprocess.run([*command, str(tmp_path / "whole.tif")], check=True)
+    out = tmp_path / "map.tif"
+    ledger = tmp_path / ".map.tif.scratch" / "ledger.jsonl"
+    process = subprocess.Popen([*command, str(out), "--workers", "2"], stderr=subprocess.PIPE)
+    while process.poll() is None and not (ledger.exists() and ledger.read_text().count('"strip"') >= 3):
+        time.sleep(0.001)
+    children = _children(process.pid)
+    assert len(children) >= 2
+    process.send_signal(stop)
+    process.communicate()
+    assert not out.exists()
+    deadline = time.monotonic() + 10
+    while any(_alive(child) for child in children) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not any(_alive(child) for child in children)
+    subprocess.run([*command, str(out)], check=True)
+    assert out.read_bytes() == (tmp_path / "whole.tif").read_bytes()
+    assert json.loads((tmp_path / "map.json").read_text())["resumed_strips"] >= 3
+
+
+def _children(pid):
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True).stdout.split()
+    return [int(child) for child in listed]
+
+
+def _alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as stat:
+        return stat.read().split(")")[1].split()[0] != "Z"
