@@ -18,9 +18,10 @@ import yaml
 
 from c2seg.api.forest import fit_forest_model
 from c2seg.api.prepare import Bars, FitJob, Prepared, Storage, prepare, scene_folds
-from c2seg.api.record import peak_memory_mib, provenance
+from c2seg.api.record import provenance
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import OutputError, needs_extra
+from c2seg.inference.workers import peak_memory_mib
 from c2seg.metrics import Confusion, scores
 from c2seg.modelfile import Header, save_model
 from c2seg.outputs import write_json, write_text
@@ -105,7 +106,8 @@ def fit(
     if _PRIMARY:
         write_text(out / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
         write_json(
-            out / "record.json", record | facts | {"seconds": round(seconds, 3), "peak_memory_mib": peak_memory_mib()}
+            out / "record.json",
+            record | facts | {"seconds": round(seconds, 3), "peak_memory_mib": round(peak_memory_mib(), 1)},
         )
         if validation:
             write_json(out / "validation.json", validation)

@@ -30,6 +30,8 @@ from c2seg.progress import Progress, no_progress
 
 __all__ = ["predict"]
 
+_BATCH_BYTES = 32 * 2**20  # of inputs: several batches are in memory at once, and many bands make them wide
+
 
 def _silent(_label: str) -> Progress:
     return no_progress
@@ -112,7 +114,7 @@ def predict(
                 predictor,
                 job.plan(scene, predictor),
                 header.land_legend(),
-                replace(scene_options, batch_size=settings.batch_size),
+                replace(scene_options, batch_size=_batch_size(header)),
                 scene_key,
                 build=build,
                 notes={"key": scene_key, **notes},
@@ -130,7 +132,7 @@ def _key(job: _Job) -> dict[str, Any]:
         "city": job.city.fingerprint(),
         "window_px": settings.window_px,
         "overlap_px": settings.overlap,
-        "batch_size": settings.batch_size,
+        "batch_size": _batch_size(job.model.header),
         "tta": job.options.tta,
         "device": job.options.device,
         "precision": job.options.precision,
@@ -168,7 +170,7 @@ def _sample_batch(job: _Job, predictor: Predictor) -> tuple[Patch, np.ndarray]:
     """Return a batch of the city; zeros where it has no valid pixel."""
     scene = job.city.scenes[0]
     plan = job.plan(scene, predictor)
-    size = job.model.header.recipe.prediction.batch_size
+    size = _batch_size(job.model.header)
     window = plan.windows(0)[0].expand(predictor.halo_px)
     patch, valid = next(
         sample_windows(job.reader(scene), plan, predictor.halo_px, 1),
@@ -185,6 +187,13 @@ def _build(
     loaded = load_model(model)
     reader = SceneReader(open_city(city).scenes[scene], tuple(loaded.header.inputs), normaliser)
     return reader, load_predictor(loaded, backend, options)
+
+
+def _batch_size(header: Header) -> int:
+    """Return the recipe's batch size, less where the inputs of a batch would be large."""
+    settings = header.recipe.prediction
+    patch_bytes = 4 * settings.window_px**2 * sum(len(bands) for bands in header.inputs.values())
+    return max(1, min(settings.batch_size, _BATCH_BYTES // patch_bytes))
 
 
 def _scene_options(city: City, options: MapOptions) -> list[MapOptions]:

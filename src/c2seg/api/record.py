@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import resource
 import shlex
 import subprocess
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 from c2seg._version import __version__
 
-__all__ = ["peak_memory_mib", "provenance"]
+__all__ = ["provenance"]
 
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "rasterio", "torch", "timm", "segmentation-models-pytorch")
 
@@ -31,11 +30,6 @@ def provenance(*, seed: int, device: str, command: Sequence[str]) -> dict[str, A
         "device": device,
         "command": shlex.join(command) if command else "",
     }
-
-
-def peak_memory_mib() -> float:
-    """Return the largest resident memory of this process so far, MiB."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
 def _installed(name: str) -> str | None:
