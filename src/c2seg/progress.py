@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["Progress", "no_progress"]
+__all__ = ["Bars", "Progress", "no_progress", "silent_bars"]
 
 
 class Progress(Protocol):
@@ -16,3 +17,12 @@ class Progress(Protocol):
 
 def no_progress(done: float, total: float, text: str = "") -> None:
     """Say nothing."""
+
+
+Bars = Callable[[str], Progress]
+"""Gives a progress callable for a named part of the work."""
+
+
+def silent_bars(label: str) -> Progress:
+    """Give parts of the work nobody to tell."""
+    return no_progress

@@ -8,13 +8,12 @@ settings is not run again.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +58,6 @@ class Benchmark:
     """Also score a random split of overlapping tiles inside the source, as published offline numbers were made."""
     device: str = "cpu"
     overrides: tuple[str, ...] = ()
-    environment: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -214,7 +212,7 @@ def _fit(benchmark: Benchmark, run: Run, folder: Path, overrides: Sequence[str])
 def _child(benchmark: Benchmark, arguments: Sequence[str]) -> dict[str, Any]:
     """Run a command of ours in a process of its own, so that memory is its own, and return its JSON."""
     command = [sys.executable, "-m", "c2seg", *arguments, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | benchmark.environment)
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode in {130, 143}:
         raise KeyboardInterrupt
     if done.returncode:

@@ -15,7 +15,7 @@ from c2seg.inference import MapOptions
 from c2seg.legend import c2seg13
 from c2seg.metrics import TruthCode, count_maps, pair_maps, scores
 from c2seg.outputs import write_json
-from c2seg.progress import no_progress
+from c2seg.progress import silent_bars
 from c2seg.recipes import load_recipe
 from c2seg.report import ReportOptions, make_report
 from c2seg.simulate import simulate_pair
@@ -37,10 +37,6 @@ class DemoResult:
     scores: dict[str, dict[str, Any]]
 
 
-def _silent(_label: str) -> Any:
-    return no_progress
-
-
 def _prefixed(bars: Bars, name: str) -> Bars:
     return lambda label: bars(f"{name}: {label}")
 
@@ -51,7 +47,7 @@ def demo(
     seed: int = 0,
     recipes: Sequence[str] = DEMO_RECIPES,
     overwrite: bool = False,
-    bars: Bars = _silent,
+    bars: Bars = silent_bars,
     command: Sequence[str] = (),
 ) -> DemoResult:
     """Simulate a small pair in ``out/cities``, run each recipe's ``demo`` preset in ``out/<recipe>``, write the report.

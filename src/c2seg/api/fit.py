@@ -25,7 +25,7 @@ from c2seg.inference.workers import peak_memory_mib
 from c2seg.metrics import Confusion, scores
 from c2seg.modelfile import Header, save_model
 from c2seg.outputs import write_json, write_text
-from c2seg.progress import Progress, no_progress
+from c2seg.progress import silent_bars
 from c2seg.recipes import Recipe
 from c2seg.recipes.schema import ForestModel
 
@@ -33,10 +33,6 @@ __all__ = ["FitResult", "fit"]
 
 # Under torchrun every process computes, the first one writes and talks.
 _PRIMARY = os.environ.get("RANK", "0") == "0"
-
-
-def _silent(_label: str) -> Progress:
-    return no_progress
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ def fit(
     resume: bool = False,
     numbering: str | None = None,
     storage: Storage = Storage(),  # noqa: B008 (frozen)
-    bars: Bars = _silent,
+    bars: Bars = silent_bars,
     command: Sequence[str] = (),
 ) -> FitResult:
     """Learn ``recipe`` from the source cities and write the run folder ``out``.
@@ -91,7 +87,7 @@ def fit(
         legend=prepared.sources[0].images.legend.as_dict(),
         provenance=record,
     )
-    job = FitJob(recipe, prepared, out, seed, device, resume, bars if _PRIMARY else _silent, storage)
+    job = FitJob(recipe, prepared, out, seed, device, resume, bars if _PRIMARY else silent_bars, storage)
     if isinstance(recipe.model, ForestModel):
         tensors, pooled = fit_forest_model(job, recipe.model)
         facts: dict[str, Any] = {}

@@ -26,15 +26,11 @@ from c2seg.inference import (
 )
 from c2seg.modelfile import Header, ModelFile, check_city, load_model
 from c2seg.outputs import check_output
-from c2seg.progress import Progress, no_progress
+from c2seg.progress import Progress, silent_bars
 
 __all__ = ["predict"]
 
 _BATCH_BYTES = 32 * 2**20  # of inputs: several batches are in memory at once, and many bands make them wide
-
-
-def _silent(_label: str) -> Progress:
-    return no_progress
 
 
 @dataclass(frozen=True)
@@ -66,7 +62,7 @@ def predict(
     precision: str = "32",
     tta: bool | None = None,
     threads: int | None = None,
-    bars: Callable[[str], Progress] = _silent,
+    bars: Callable[[str], Progress] = silent_bars,
     command: Sequence[str] = (),
 ) -> list[MapResult]:
     """Map a city; one result per scene.

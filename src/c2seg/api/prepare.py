@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +12,10 @@ from c2seg.data.tile_folds import TileFolds
 from c2seg.data.tiling import TileGrid
 from c2seg.errors import DataError, InputError
 from c2seg.modelfile import BandSpec, input_bands
-from c2seg.progress import Progress
+from c2seg.progress import Bars, Progress
 from c2seg.recipes import Recipe
 
 __all__ = ["Bars", "FitJob", "Prepared", "Storage", "prepare", "scene_folds"]
-
-Bars = Callable[[str], Progress]
-"""Gives a progress callable for a named part of the work."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from c2seg.errors import InputError
 from c2seg.outputs import check_output, write_text
-from c2seg.progress import Progress, no_progress
+from c2seg.progress import Progress, silent_bars
 from c2seg.report.assess import Assessed, Panel, assess_view
 from c2seg.report.figure import check_figure, figure_uri, write_figure
 from c2seg.report.layers import MAX_VIEWS, draw_views
@@ -21,10 +21,6 @@ __all__ = ["ReportOptions", "ReportResult", "make_report"]
 MAX_BYTES = 15_000_000
 MAX_FIGURES = 3
 _TEXT_BYTES = 1_500_000  # kept free for tables, charts, scripts
-
-
-def _silent(_label: str) -> Progress:
-    return no_progress
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,7 @@ class ReportResult:
 
 
 def make_report(
-    runs: Sequence[Path], options: ReportOptions, *, bars: Callable[[str], Progress] = _silent
+    runs: Sequence[Path], options: ReportOptions, *, bars: Callable[[str], Progress] = silent_bars
 ) -> ReportResult:
     """Make the self-contained page (at most 15 MB) and the figure of runs.
 
