@@ -69,6 +69,47 @@ def test_dice_against_the_equation(case):
     assert dice_loss(logits, targets).item() == pytest.approx(np.mean(terms), rel=1e-5)
 
 
+def test_dice_of_all_outputs_counts_absent_ones_as_0(case):
+    logits, targets = case
+    targets[targets == 3] = 1
+    present = dice_loss(logits, targets).item()
+    assert dice_loss(logits, targets, "all").item() == pytest.approx((3 * present + 1) / 4, rel=1e-5)
+
+
+def test_dice_per_patch_against_the_equation(case):
+    """Patch by patch, summed over the first outputs; pixels without label count in p."""
+    logits, targets = case
+    eps, classes = 1e-5, K - 1
+    total = 0.0
+    for b in range(B):
+        p = logits[b].softmax(0).detach().numpy()
+        for k in range(classes):
+            t = (targets[b] == k).numpy()
+            total += 1 - 2 * ((p[k] * t).sum() + eps) / (p[k].sum() + t.sum() + eps)
+    assert dice_loss(logits, targets, "per_patch", classes).item() == pytest.approx(total / B, rel=1e-5)
+
+
+def test_dice_per_patch_of_an_absent_class_that_is_not_seen_is_minus_1():
+    logits = torch.tensor([50.0, -50.0]).reshape(1, 2, 1, 1).expand(1, 2, 4, 4)
+    targets = torch.zeros(1, 4, 4, dtype=torch.int64)
+    assert dice_loss(logits, targets, "per_patch").item() == pytest.approx(-1, abs=1e-4)
+    assert dice_loss(logits, targets, "per_patch", 1).item() == pytest.approx(0, abs=1e-4)
+
+
+def test_cross_entropy_as_the_mean_over_pixels_and_classes(case):
+    """The third place divides smoothed cross-entropy by the number of outputs too: a weight of 1 / K."""
+    logits, targets = case
+    eps = 0.05
+    value, count = cross_entropy(logits, targets, None, eps)
+    log_p = logits.log_softmax(1).detach()
+    labelled = targets != 255
+    wanted = torch.full_like(log_p, eps / K)
+    one_hot = torch.nn.functional.one_hot(targets.where(labelled, 0), K).movedim(-1, 1)
+    wanted += (1 - eps) * one_hot
+    terms = (-wanted * log_p).movedim(1, -1)[labelled]
+    assert (value / count / K).item() == pytest.approx(terms.mean().item(), rel=1e-5)
+
+
 def test_dice_of_a_perfect_prediction_is_near_0():
     targets = torch.arange(12).reshape(1, 3, 4) % K
     logits = 50.0 * torch.nn.functional.one_hot(targets, K).movedim(-1, 1).float()

@@ -9,8 +9,9 @@ from statistics import mean, stdev
 from typing import Any
 
 from c2seg.api.benchmark import common_classes
+from c2seg.report.published import published_offline
 
-__all__ = ["as_csv", "as_text", "modality_text", "rows"]
+__all__ = ["as_csv", "as_text", "modality_text", "offline_text", "rows"]
 
 _SCORES = ("oa", "kappa", "mf1", "miou")
 
@@ -64,8 +65,7 @@ def as_text(table: Sequence[dict[str, Any]]) -> str:
         ]
         for row in table
     ]  # fmt: skip
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return _aligned(lines)
 
 
 def as_csv(table: Sequence[dict[str, Any]]) -> str:
@@ -92,11 +92,30 @@ def modality_text(results: Sequence[dict[str, Any]]) -> str:
         for index, item in enumerate(classes):
             cells = [_average([r["scores"]["iou"][index] for r in chosen if r["label"] == label]) for label in labels]
             lines.append([f"{item['id']} {item['name']}", *(_n(cell, 3) for cell in cells)])
-        widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-        parts.append(f"IoU by class, {pair}")
-        parts += ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines]
-        parts.append("")
+        parts += [f"IoU by class, {pair}", _aligned(lines), ""]
     return "\n".join(parts)
+
+
+def offline_text(table: Sequence[dict[str, Any]], which: str) -> str:
+    """Return the challenge's Table II or III: the leaking split inside the source, as published and across cities."""
+    published: dict[str, list[str]] = {}
+    for score in published_offline(which):
+        if score.miou is not None:
+            published.setdefault(score.recipe, []).append(f"{score.method} {score.dataset} {score.miou:.3f}")
+    lines = [["pair", "recipe", "Mpar", "offline mIoU (leaks)", "as published", "mIoU across cities"]]
+    lines += [
+        [
+            row["pair"], row["label"], _n(row["parameters"] and row["parameters"] / 1e6, 2), _pm(row["offline_miou"]),
+            ", ".join(published.get(row["label"], ["-"])), _pm(row["miou"]),
+        ]
+        for row in table if row["offline_miou"][0] is not None
+    ]  # fmt: skip
+    return _aligned(lines)
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
 def _row(

@@ -1,4 +1,4 @@
-"""Soft Dice loss over a batch."""
+"""Soft Dice losses."""
 
 from __future__ import annotations
 
@@ -7,23 +7,36 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from c2seg.losses.pixelwise import IGNORE_INDEX
+from c2seg.recipes.schema import DiceKind
 
 __all__ = ["dice_loss"]
 
+_EPS = 1e-5
 
-def dice_loss(logits: Tensor, targets: Tensor, eps: float = 1e-5) -> Tensor:
-    """Return 1 - mean over the classes present of 2 I / (sum p + sum t + eps), a scalar (Milletari et al., 3DV 2016).
 
-    ``logits`` [B, K, H, W]; ``targets`` int64 [B, H, W]. Only labelled pixels (not 255) count. Classes without a labelled
-    pixel in the batch are left out: their Dice says nothing. 0 if no pixel is labelled.
+def dice_loss(logits: Tensor, targets: Tensor, kind: DiceKind = "present", classes: int | None = None) -> Tensor:
+    """Return a soft Dice loss, a scalar (Milletari et al., 3DV 2016); ``logits`` [B, K, H, W], ``targets`` int64 [B, H, W].
+
+    With I = sum of p t and S = sum of p + sum of t over pixels, for every output:
+
+    * ``present``: 1 - mean of 2 I / (S + eps) over the outputs that have a labelled pixel (not 255) in the batch, sums over
+      the labelled pixels of the batch. An output without any is left out: its Dice says nothing. 0 if nothing is labelled.
+    * ``all``: the same over all outputs, absent ones with Dice 0 (third place of the challenge).
+    * ``per_patch``: sum of 1 - 2 (I + eps) / (S + eps) over the first ``classes`` outputs (default: all), sums over every
+      pixel of a patch, then the mean over patches (HighDAN, Hong et al., RSE 2023). Pixels without label have no t but
+      count in p: there no class should be seen. Since eps is inside the factor 2, an absent class of p near 0 gives -1.
     """
-    labelled = targets != IGNORE_INDEX
-    classes = logits.shape[1]
-    probability = logits.float().softmax(dim=1) * labelled[:, None]
-    one_hot = F.one_hot(targets.where(labelled, 0), classes).movedim(-1, 1) * labelled[:, None]
+    labelled = (targets != IGNORE_INDEX)[:, None]
+    probability = logits.float().softmax(dim=1)
+    truth = F.one_hot(targets.where(labelled[:, 0], 0), logits.shape[1]).movedim(-1, 1) * labelled
+    if kind == "per_patch":
+        p, t = probability[:, :classes], truth[:, :classes]
+        both = (p * t).sum((2, 3)) + _EPS
+        dice = 2 * both / (p.sum((2, 3)) + t.sum((2, 3)) + _EPS)
+        return (1 - dice).sum(dim=1).mean()
     axes = (0, 2, 3)
-    intersection = (probability * one_hot).sum(axes)
-    truth = one_hot.sum(axes)
-    dice = 2 * intersection / (probability.sum(axes) + truth + eps)
-    present = truth > 0
-    return torch.where(present, 1 - dice, 0.0).sum() / present.sum().clamp_min(1)
+    probability = probability * labelled
+    size = truth.sum(axes)
+    dice = 2 * (probability * truth).sum(axes) / (probability.sum(axes) + size + _EPS)
+    counted = size > 0 if kind == "present" else torch.ones_like(size, dtype=torch.bool)
+    return torch.where(counted, 1 - dice, 0.0).sum() / counted.sum().clamp_min(1)

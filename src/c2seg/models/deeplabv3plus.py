@@ -8,10 +8,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from c2seg.errors import InputError, needs_extra
+from c2seg.models.pooled import PooledNorm
 from c2seg.models.stacked import StackedNetwork
 from c2seg.recipes.schema import DeepLabV3PlusModel
 
@@ -47,23 +47,17 @@ class DeepLabV3Plus(StackedNetwork):
                 f"model.encoder {settings.encoder!r} cannot be dilated to output stride {settings.output_stride}: {error}; "
                 "take a convolutional one such as resnet50 or tf_efficientnet_lite0"
             ) from error
+        for last in ("_conv_head", "_bn1"):  # of EfficientNet's classifier, which has no place here
+            if hasattr(net.encoder, last):
+                setattr(net.encoder, last, nn.Identity())
         super().__init__(net, tuple(bands), name, settings.output_stride, settings.channels)
         pooling = net.decoder.aspp[0].convs[-1]
-        pooling[2] = _PooledNorm(settings.channels)
+        pooling[2] = PooledNorm(settings.channels)
 
     @classmethod
     def build(cls, settings: DeepLabV3PlusModel, bands: Mapping[str, int], num_classes: int) -> DeepLabV3Plus:
         """Return the network of a recipe. Raises InputError for an encoder that does not exist or cannot be dilated."""
         return cls(settings, bands, num_classes)
-
-
-class _PooledNorm(nn.BatchNorm2d):
-    """Batch normalisation of [B, C, 1, 1] that also trains on B = 1."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training and len(x) == 1:
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
-        return super().forward(x)
 
 
 def _encoder_name(name: str) -> str:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from c2seg.errors import ModelFileError
 from c2seg.modelfile import BandSpec
 
-__all__ = ["PretrainedReport", "band_mixing", "fit_first_convolution", "load_pretrained"]
+__all__ = ["EncoderPart", "PretrainedReport", "band_mixing", "fit_first_convolution", "load_pretrained"]
 
 Inputs = Mapping[str, Sequence[BandSpec]]
 
@@ -63,34 +63,58 @@ class PretrainedReport:
         }
 
 
+@dataclass(frozen=True)
+class EncoderPart:
+    """An encoder of a network: its module, its name in segmentation-models-pytorch, and the bands it sees by modality."""
+
+    module: nn.Module
+    name: str
+    inputs: Inputs
+
+
 def load_pretrained(model: nn.Module, source: str | None, inputs: Inputs) -> PretrainedReport | None:
-    """Load the first weights of ``model.encoder`` in place and tell what was loaded; nothing for ``source=None``.
+    """Load the first weights of a network's encoders in place and tell what was loaded; nothing for ``source=None``.
 
     ``source``: ``imagenet`` (through segmentation-models-pytorch and timm, which fetch and keep it) or a file
     (.safetensors; .pth and .pt are read with ``weights_only``). ``inputs``: the bands by modality in stacking order.
-    Raises ModelFileError when nothing can be read or no tensor has a place in the encoder.
+    A network has ``encoder`` and ``encoder_name``, or ``encoder_parts(inputs)``, several encoders by name. Raises
+    ModelFileError when nothing can be read or an encoder has a place for no tensor.
     """
     if source is None:
         return None
-    encoder = model.encoder
-    assert isinstance(encoder, nn.Module)
-    state = _imagenet(str(model.encoder_name)) if source == "imagenet" else _read(Path(source))
-    if convert := getattr(model, "encoder_weights", None):
-        state = convert(state)
-    target = encoder.state_dict()
-    first = _first_convolution(encoder, sum(len(bands) for bands in inputs.values()))
+    if several := getattr(model, "encoder_parts", None):
+        parts: dict[str, EncoderPart] = several(inputs)
+    else:
+        assert isinstance(model.encoder, nn.Module)
+        parts = {"": EncoderPart(model.encoder, str(model.encoder_name), inputs)}
+    states: dict[str, dict[str, Tensor]] = {}
+    reports = {}
+    for name, part in parts.items():
+        key = part.name if source == "imagenet" else source
+        if key not in states:
+            states[key] = _imagenet(part.name) if source == "imagenet" else _read(Path(source))
+            if convert := getattr(model, "encoder_weights", None):
+                states[key] = convert(states[key])
+        reports[name] = _load(part, states[key], source)
+    return reports[""] if "" in reports else _joined(reports)
+
+
+def _load(part: EncoderPart, state: Mapping[str, Tensor], source: str) -> PretrainedReport:
+    """Load the first weights of one encoder."""
+    target = part.module.state_dict()
+    first = _first_convolution(part.module, sum(len(bands) for bands in part.inputs.values()))
     names = _best_names(state, target, first)
     values = {name: state[origin] for name, origin in names.items()}
     note = "not loaded"
     if first in values:
-        values[first], note = fit_first_convolution(values[first], inputs)
-    where = f"ImageNet weights of {str(model.encoder_name).removeprefix('tu-')}" if source == "imagenet" else source
+        values[first], note = fit_first_convolution(values[first], part.inputs)
+    where = f"ImageNet weights of {_plain(part.name)}" if source == "imagenet" else source
     if not any(value.ndim > 1 for value in values.values()):
         raise ModelFileError(
-            f"no weight of {where} fits the encoder {model.encoder_name}: it has {_listed(tuple(state))}, the encoder has "
+            f"no weight of {where} fits the encoder {part.name}: it has {_listed(tuple(state))}, the encoder has "
             f"{_listed(tuple(target))}; give weights of the same architecture, or model.pretrained=null"
         )
-    nn.Module.load_state_dict(encoder, values, strict=False)  # some encoders have their own, always strict
+    nn.Module.load_state_dict(part.module, values, strict=False)  # some encoders have their own, always strict
     counters = {name for name in target if name.endswith("num_batches_tracked")}
     used = set(names.values())
     return PretrainedReport(
@@ -99,6 +123,19 @@ def load_pretrained(model: nn.Module, source: str | None, inputs: Inputs) -> Pre
         missing=tuple(name for name in target if name not in values and name not in counters),
         unused=tuple(name for name in state if name not in used and not name.endswith("num_batches_tracked")),
         first=note,
+    )
+
+
+def _joined(reports: Mapping[str, PretrainedReport]) -> PretrainedReport:
+    """Return one report of several encoders; a tensor of the file is unused if no encoder takes it."""
+    every = list(reports.values())
+    unused = [name for name in every[0].unused if all(name in report.unused for report in every)]
+    return PretrainedReport(
+        source=", ".join(dict.fromkeys(report.source for report in every)),
+        loaded=tuple(f"{part}.{name}" for part, report in reports.items() for name in report.loaded),
+        missing=tuple(f"{part}.{name}" for part, report in reports.items() for name in report.missing),
+        unused=tuple(unused),
+        first="; ".join(f"{part}: {report.first}" for part, report in reports.items()),
     )
 
 
@@ -149,14 +186,17 @@ def _colour(band: BandSpec) -> str | None:
 
 
 def _imagenet(encoder: str) -> dict[str, Tensor]:
-    """Return the published ImageNet weights (3 bands) of an encoder."""
+    """Return the published ImageNet weights (3 bands) of an encoder; ``timm/NAME`` for what only timm has."""
+    import timm
     from segmentation_models_pytorch.encoders import get_encoder
 
     try:
+        if encoder.startswith("timm/"):
+            return dict(timm.create_model(encoder.removeprefix("timm/"), pretrained=True).state_dict())
         return dict(get_encoder(encoder, weights=True if encoder.startswith("tu-") else "imagenet").state_dict())
     except (OSError, RuntimeError, KeyError) as error:
         raise ModelFileError(
-            f"model.pretrained=imagenet: weights of {encoder.removeprefix('tu-')} cannot be had ({_short(error)}); without a "
+            f"model.pretrained=imagenet: weights of {_plain(encoder)} cannot be had ({_short(error)}); without a "
             "network give a file, model.pretrained=PATH, or start from random weights, model.pretrained=null"
         ) from error
 
@@ -185,12 +225,13 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _first_convolution(encoder: nn.Module, bands: int) -> str:
-    """Return the name of the weights that meet the bands."""
-    return next(
+    """Return the name of the weights that meet the bands; empty if the encoder begins behind them."""
+    found = (
         f"{name}.weight"
         for name, module in encoder.named_modules()
         if isinstance(module, nn.Conv2d) and module.in_channels == bands
     )
+    return next(found, "")
 
 
 def _best_names(state: Mapping[str, Tensor], target: Mapping[str, Tensor], first: str) -> dict[str, str]:
@@ -252,6 +293,10 @@ def _efficientnet_names(state: Mapping[str, Tensor], target: Mapping[str, Tensor
             if layer in outer:
                 renamed[f"{prefix}{outer[layer]}.{last}"] = name
     return renamed
+
+
+def _plain(encoder: str) -> str:
+    return encoder.removeprefix("tu-").removeprefix("timm/")
 
 
 def _flat(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The published scores of C2Seg, as data: the challenge's Table I and the dataset paper's Tables 2 and 3."""
+"""The published scores of C2Seg, as data: the challenge's Tables I to III and the dataset paper's Tables 2 and 3."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from importlib import resources
 
 import yaml
 
-__all__ = ["PublishedScore", "PublishedSource", "published_class_f1", "published_scores", "published_sources"]
+__all__ = [
+    "OfflineScore",
+    "PublishedScore",
+    "PublishedSource",
+    "published_class_f1",
+    "published_offline",
+    "published_scores",
+    "published_sources",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,20 @@ class PublishedSource:
     note: str
 
 
+@dataclass(frozen=True, slots=True)
+class OfflineScore:
+    """A score inside the source city, on a random split that leaks: ``table`` of the challenge (II or III), fractions 0..1,
+    None where not published. ``recipe`` is ours for the method."""
+
+    table: str
+    dataset: str
+    method: str
+    recipe: str
+    oa: float | None
+    miou: float | None
+    mf1: float | None
+
+
 @cache
 def published_sources() -> dict[str, PublishedSource]:
     """Return the sources by name, in the order in which they are shown."""
@@ -51,6 +73,18 @@ def published_scores() -> tuple[PublishedScore, ...]:
             _fraction(row["oa"]), _fraction(row["miou"]), _fraction(row["mf1"]),
         )
         for row in _rows("scores.csv")
+    )  # fmt: skip
+
+
+@cache
+def published_offline(table: str) -> tuple[OfflineScore, ...]:
+    """Return the scores of the challenge's Table II (MRSN on both datasets) or III (MRSN and its reductions) in its order."""
+    return tuple(
+        OfflineScore(
+            row["table"], row["dataset"], row["method"], row["recipe"],
+            _fraction(row["oa"]), _fraction(row["miou"]), _fraction(row["mf1"]),
+        )
+        for row in _rows("offline.csv") if row["table"] == table
     )  # fmt: skip
 
 

@@ -1,0 +1,194 @@
+"""Fuse whole maps by blocks, in bounded memory, and write the result as maps are written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from c2seg.errors import InputError
+from c2seg.fusion.rules import Rules, fuse_window
+from c2seg.fusion.sources import ScoreMap, check_grids
+from c2seg.inference.layers import LAYER_NODATA, LAYER_STEPS, scaled
+from c2seg.legend import Legend
+from c2seg.outputs import atomic_file, check_output, write_json
+from c2seg.progress import Progress, no_progress
+from c2seg.raster import RasterTags, write_cog, write_map, write_qml
+from c2seg.types import Window
+
+__all__ = ["FuseOptions", "FuseResult", "fuse"]
+
+_COLUMNS = 1024  # fused at once, of each block of rows
+_TAGS = {"SOFTWARE": "c2seg"}
+_WHOLE = np.array(LAYER_STEPS, np.float32)
+
+
+@dataclass(frozen=True)
+class FuseOptions:
+    """Which files are written: the map, and all class probabilities if a path is given."""
+
+    out: Path
+    probabilities: Path | None = None
+    overwrite: bool = False
+    palette: str = "default"
+
+
+@dataclass
+class FuseResult:
+    """What was fused: pixels with and without data, area by class in km2, and what each rule did."""
+
+    path: str
+    pixels: int
+    nodata_pixels: int
+    area_km2: dict[str, float]
+    rules: list[dict[str, Any]]
+    """By rule: ``class``, ``name``, ``expert``, pixels where it held, pixels whose class it ``changed``."""
+    seconds: float
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a JSON structure."""
+        return {**{key: value for key, value in vars(self).items() if key != "extra"}, **self.extra}
+
+
+def fuse(
+    maps: Sequence[ScoreMap],
+    rules: Rules,
+    legend: Legend,
+    options: FuseOptions,
+    *,
+    weights: Sequence[float] | None = None,
+    notes: Mapping[str, Any] | None = None,
+    progress: Progress = no_progress,
+) -> FuseResult:
+    """Write the weighted mean of ``maps``, changed by ``rules``, as a class map; a JSON and a style lie beside it.
+
+    Class maps among ``maps`` vote: each is probability 1 of its class. All must lie on one grid. Memory is bounded by a
+    block, whatever the size. Raises InputError, GridError, DataError or OutputError; outputs are whole or absent.
+    """
+    started = time.perf_counter()
+    parts = _weights(maps, weights)
+    sources = [*maps, *(rule.expert for rule in rules.rules)]
+    check_grids(sources)
+    legend.colours(options.palette)
+    _check_outputs(options, sources)
+    work = _Work(maps, parts, rules, legend, progress, passes=1 if options.probabilities is None else 2)
+    grid = maps[0].file.grid
+    with ExitStack() as stack:
+        if options.probabilities is not None:
+            # Appears only when the map is whole too.
+            place = stack.enter_context(atomic_file(options.probabilities, overwrite=options.overwrite))
+            tags = RasterTags({**_TAGS, "SCALE": "0.005", "UNIT": "probability"}, [], legend.names)
+            write_cog(
+                place, work.probabilities, grid, count=legend.num_classes, dtype=np.uint8, nodata=LAYER_NODATA,
+                overwrite=True, tags=tags,
+            )  # fmt: skip
+        write_map(options.out, work.ids, grid, legend, overwrite=options.overwrite, tags=_TAGS, palette=options.palette)
+    area = grid.pixel_area_m2() / 1e6
+    result = FuseResult(
+        path=options.out.name,
+        pixels=int(work.counts[1:].sum()),
+        nodata_pixels=int(work.counts[0]),
+        area_km2={item.name: round(float(work.counts[item.id]) * area, 6) for item in legend.classes},
+        rules=work.report(),
+        seconds=round(time.perf_counter() - started, 3),
+        extra={
+            "maps": [
+                {"path": str(m.file.path), "fingerprint": m.file.fingerprint(), "weight": w}
+                for m, w in zip(maps, parts, strict=True)
+            ],
+            "threshold": rules.threshold,
+            "soft": rules.soft,
+            **(notes or {}),
+        },
+    )
+    write_qml(options.out.with_suffix(".qml"), legend, options.palette)
+    write_json(options.out.with_suffix(".json"), result.as_dict())
+    return result
+
+
+class _Work:
+    """Rows of the fused map, computed when asked for; counts what the rows of ids hold."""
+
+    def __init__(
+        self, maps: Sequence[ScoreMap], weights: Sequence[float], rules: Rules, legend: Legend, progress: Progress,
+        passes: int,
+    ) -> None:  # fmt: skip
+        self.maps = maps
+        self.weights = weights
+        self.rules = rules
+        self.legend = legend
+        self.progress = progress
+        self.grid = maps[0].file.grid
+        self.total = passes * self.grid.height
+        self.done = 0
+        self.counts = np.zeros(256, np.int64)
+        self.held = np.zeros(len(rules.rules), np.int64)
+        self.changed = np.zeros(len(rules.rules), np.int64)
+
+    def ids(self, first: int, last: int) -> np.ndarray:
+        """Return uint8 [1, rows, W] of class ids, 0 without data."""
+        table = self.legend.id_table()
+        rows = np.zeros((1, last - first, self.grid.width), np.uint8)
+        for window in self._windows(first, last):
+            fused = fuse_window(self.maps, self.weights, self.rules, window)
+            rows[0, :, window.col : window.col_end] = np.where(fused.valid, table[fused.index], 0)
+            self.held += np.array(fused.held, np.int64)
+            self.changed += np.array(fused.changed, np.int64)
+        self.counts += np.bincount(rows.ravel(), minlength=256)
+        return rows
+
+    def probabilities(self, first: int, last: int) -> np.ndarray:
+        """Return uint8 [K, rows, W], 0..200, 255 without data."""
+        rows = np.empty((self.legend.num_classes, last - first, self.grid.width), np.uint8)
+        for window in self._windows(first, last):
+            fused = fuse_window(self.maps, self.weights, self.rules, window)
+            rows[:, :, window.col : window.col_end] = scaled(fused.scores, _WHOLE, ~fused.valid)
+        return rows
+
+    def report(self) -> list[dict[str, Any]]:
+        """Return what each rule did."""
+        return [
+            {
+                "class": int(self.legend.ids[rule.index]),
+                "name": self.legend.names[rule.index],
+                "expert": str(rule.expert.file.path),
+                "held": int(held),
+                "changed": int(changed),
+            }
+            for rule, held, changed in zip(self.rules.rules, self.held, self.changed, strict=True)
+        ]
+
+    def _windows(self, first: int, last: int) -> list[Window]:
+        self.done += last - first
+        self.progress(self.done, self.total, "rows")
+        width = self.grid.width
+        return [Window(first, col, last - first, min(_COLUMNS, width - col)) for col in range(0, width, _COLUMNS)]
+
+
+def _weights(maps: Sequence[ScoreMap], weights: Sequence[float] | None) -> tuple[float, ...]:
+    if not maps:
+        raise InputError("no map to fuse; give at least one")
+    if weights is None:
+        return (1.0,) * len(maps)
+    if len(weights) != len(maps):
+        raise InputError(f"{len(weights)} weights for {len(maps)} maps; give one for each")
+    if not all(0 < weight < float("inf") for weight in weights):
+        raise InputError(f"weights must be above 0, found {', '.join(f'{w:g}' for w in weights)}")
+    return tuple(weights)
+
+
+def _check_outputs(options: FuseOptions, sources: Sequence[ScoreMap]) -> None:
+    places = [path for path in (options.out, options.probabilities) if path is not None]
+    read = {source.file.path.resolve() for source in sources}
+    for path in places:
+        if path.resolve() in read:
+            raise InputError(f"{path} is one of the maps to fuse; give another name")
+        check_output(path, overwrite=options.overwrite)
+    if len({path.resolve() for path in places}) < len(places):
+        raise InputError(f"{options.out}: map and probabilities need different names")

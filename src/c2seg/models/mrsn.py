@@ -1,0 +1,187 @@
+"""MRSN, third place of the challenge: one ConvNeXt for each group of bands, fused before and after UPerNet heads.
+
+Axes: B batch, C channel, K class, H row, W column.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from c2seg.data.published import MSI_ROLES
+from c2seg.errors import InputError, needs_extra
+from c2seg.modelfile import BandSpec
+from c2seg.models.pretrained import EncoderPart
+from c2seg.models.upernet import UPerHead
+from c2seg.recipes.schema import MRSNModel
+
+__all__ = ["MRSN", "branch_bands"]
+
+# Bands that a branch takes: (modality, position) from the stacked inputs, by branch.
+Branches = dict[str, tuple[tuple[str, int], ...]]
+_OPTICAL, _SPECTRUM, _RADAR = "msi", "hsi", "sar"
+
+
+class ConvNeXtTrunk(nn.Module):
+    """Stem and first three stages of timm's ConvNeXt; with ``upsample`` the stem's maps are doubled (nearest).
+
+    Gives maps at 1/2, 1/4 and 1/8 of the input's resolution, without ``upsample`` at 1/4, 1/8 and 1/16. Names are timm's.
+    """
+
+    def __init__(self, encoder: str, bands: int, *, upsample: bool) -> None:
+        super().__init__()
+        net = _convnext(encoder, bands)
+        self.stem: nn.Module = net.stem
+        self.stages: nn.Sequential = net.stages[:3]
+        self.upsample = upsample
+        self.channels = tuple(int(info["num_chs"]) for info in net.feature_info[:3])
+
+    def forward(self, values: Tensor) -> list[Tensor]:
+        """Return the three maps, finest first."""
+        maps = self.stem(values)
+        if self.upsample:
+            maps = F.interpolate(maps, scale_factor=2.0, mode="nearest")
+        levels = []
+        for stage in self.stages:
+            maps = stage(maps)
+            levels.append(maps)
+        return levels
+
+
+class MRSN(nn.Module):
+    """Trunks by branch and UPerNet heads on groups of them; the heads' logits are summed (Fusion II).
+
+    Within a group the maps are concatenated level by level (Fusion I). A branch none of whose bands exist is left out.
+    """
+
+    def __init__(self, settings: MRSNModel, bands: Mapping[str, int], num_classes: int) -> None:
+        super().__init__()
+        self.branches = branch_bands(settings, bands)
+        self.trunks = nn.ModuleDict(
+            {
+                name: ConvNeXtTrunk(settings.encoder, len(taken), upsample=settings.stem_upsample)
+                for name, taken in self.branches.items()
+            }
+        )
+        early = [name for name in self.branches if name != _SPECTRUM or settings.fusion == "cat"]
+        late = [name for name in self.branches if name not in early]
+        self.groups = [group for group in (early, late) if group]
+        widths = {name: trunk.channels for name, trunk in self.trunks.items()}
+        self.heads = nn.ModuleList(
+            UPerHead(
+                [sum(level) for level in zip(*(widths[name] for name in group), strict=True)],
+                settings.channels,
+                num_classes,
+                settings.dropout,
+            )
+            for group in self.groups
+        )
+        self.feature_channels = settings.channels * len(self.groups)
+        self.stride_px = 8 if settings.stem_upsample else 16
+        self.encoder_name = settings.encoder
+        self.roles = {position: role for role, position in _colours(settings, bands.get(_OPTICAL, 0)).items()}
+
+    @classmethod
+    def build(cls, settings: MRSNModel, bands: Mapping[str, int], num_classes: int) -> MRSN:
+        """Return the network of a recipe. Raises InputError for an encoder that is no ConvNeXt and for unused modalities."""
+        return cls(settings, bands, num_classes)
+
+    def encoder_parts(self, inputs: Mapping[str, Sequence[BandSpec]]) -> dict[str, EncoderPart]:
+        """Return what can be pretrained: each trunk with its bands, colours by the positions that the recipe gives them."""
+        parts = {}
+        for name, taken in self.branches.items():
+            found: dict[str, list[BandSpec]] = {}
+            for modality, position in taken:
+                band = inputs[modality][position]
+                if modality == _OPTICAL:
+                    band = band.model_copy(update={"role": self.roles.get(position, band.role)})
+                found.setdefault(modality, []).append(band)
+            parts[name] = EncoderPart(self.trunks[name], f"tu-{self.encoder_name}", found)
+        return parts
+
+    def forward(self, patch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return ``logits`` [B, K, H, W] and ``features`` [B, C, H/2, W/2] (H/4 without upsampling) of all heads."""
+        levels = {name: self.trunks[name](_take(patch, taken)) for name, taken in self.branches.items()}
+        outputs = [
+            head([torch.cat(maps, dim=1) for maps in zip(*(levels[name] for name in group), strict=True)])
+            for head, group in zip(self.heads, self.groups, strict=True)
+        ]
+        logits = torch.stack([found for found, _ in outputs]).sum(dim=0)
+        size = next(iter(patch.values())).shape[-2:]
+        return {
+            "logits": F.interpolate(logits, size, mode="bilinear", align_corners=False),
+            "features": torch.cat([features for _, features in outputs], dim=1),
+        }
+
+
+def branch_bands(settings: MRSNModel, bands: Mapping[str, int]) -> Branches:
+    """Return the bands (modality, position from 0) by branch.
+
+    RGB takes blue, green and red of ``msi``, GBNir green, blue and near infrared, or red where there is none. Two and three
+    branches put near infrared and ``sar`` into one. With four branches every modality but ``msi`` has a branch of its own.
+    Raises InputError when nothing is left or a modality would go unused.
+    """
+    colours = _colours(settings, bands.get(_OPTICAL, 0))
+    rgb = tuple((_OPTICAL, colours[role]) for role in ("blue", "green", "red") if role in colours)
+    nir = tuple((_OPTICAL, colours[role]) for role in ("nir",) if role in colours)
+    radar = tuple((_RADAR, i) for i in range(bands.get(_RADAR, 0)))
+    others: Branches = {
+        name: tuple((name, i) for i in range(count)) for name, count in bands.items() if name != _OPTICAL
+    }
+    last = nir or rgb[2:]
+    found: Branches = {
+        1: {"rgb": rgb},
+        2: {"rgb": rgb, "nirsar": nir + radar},
+        3: {"rgb": rgb, "nirsar": nir + radar, _SPECTRUM: others.get(_SPECTRUM, ())},
+        4: {"gbnir": rgb[:2] + last, "rgb": rgb, **others},
+    }[settings.branches]
+    found = {name: taken for name, taken in found.items() if taken}
+    used = {modality for taken in found.values() for modality, _ in taken}
+    unused = [name for name in bands if name not in used]
+    if unused or not found:
+        sees = {1: "msi", 2: "msi and sar", 3: "msi, sar and hsi", 4: "every modality"}[settings.branches]
+        raise InputError(
+            f"mrsn with {settings.branches} branch{'es' if settings.branches > 1 else ''} sees {sees}, the inputs are "
+            f"{', '.join(bands) or 'none'}; set inputs or model.branches"
+        )
+    return found
+
+
+def _colours(settings: MRSNModel, count: int) -> dict[str, int]:
+    """Return the position in ``msi`` by colour; without a word of the recipe the order is blue, green, red, near infrared."""
+    colours: Mapping[Any, int] = settings.colours or {role: i for i, role in enumerate(MSI_ROLES[:count])}
+    if count and max(colours.values()) >= count:
+        raise InputError(f"model.colours {colours} names a band that msi has not ({count} bands, counted from 0)")
+    return dict(colours) if count else {}
+
+
+def _take(patch: Mapping[str, Tensor], taken: Sequence[tuple[str, int]]) -> Tensor:
+    """Return [B, C, H, W] of some bands."""
+    parts = []
+    for modality in dict.fromkeys(name for name, _ in taken):
+        positions = [i for name, i in taken if name == modality]
+        values = patch[modality]
+        parts.append(values if positions == list(range(values.shape[1])) else values[:, positions])
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def _convnext(name: str, bands: int) -> Any:
+    with needs_extra("MRSN", "train"):
+        import timm
+        from timm.models.convnext import ConvNeXt
+
+    known = timm.list_models("convnext*")
+    if name.split(".")[0] not in known:
+        near = difflib.get_close_matches(name, known, n=3)
+        raise InputError(
+            f"unknown ConvNeXt {name!r}. {'Did you mean ' + ' or '.join(near) + '? ' if near else ''}"
+            "Valid: timm's convnext_small, convnext_tiny, convnext_atto, ..."
+        )
+    net = timm.create_model(name, in_chans=bands, num_classes=0, drop_path_rate=0.0)
+    assert isinstance(net, ConvNeXt)
+    return net
