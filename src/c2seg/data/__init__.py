@@ -8,7 +8,7 @@ from c2seg.data.folds import BlockFolds
 from c2seg.data.layouts import open_city, open_labelled_city
 from c2seg.data.memory import in_memory
 from c2seg.data.normalise import Normaliser, Patch, SceneReader
-from c2seg.data.pca import principal_components
+from c2seg.data.pca import Components, principal_components
 from c2seg.data.statistics import BandStatistics, city_statistics
 from c2seg.data.tiling import TileGrid
 from c2seg.data.writers import write_folder, write_mat, write_tiles
@@ -18,6 +18,7 @@ __all__ = [
     "BandStatistics",
     "BlockFolds",
     "City",
+    "Components",
     "Label",
     "LabelledCity",
     "Modality",

@@ -8,7 +8,7 @@ city at hand (as HighDAN does). ``none``: values as they are.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -28,10 +28,14 @@ NORMALISATIONS: tuple[Normalisation, ...] = ("source", "per_city", "minmax", "no
 
 @dataclass(frozen=True)
 class Normaliser:
-    """Per-band shift and factor of each modality: ``(value - shift) * factor``, float32 [C]."""
+    """Per-band shift and factor of each modality: ``(value - shift) * factor``, float32 [C].
+
+    ``mixing``, float32 [M, C] by modality, makes M channels of the C normalised bands where it is given.
+    """
 
     shift: Mapping[str, np.ndarray]
     factor: Mapping[str, np.ndarray]
+    mixing: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, kind: Normalisation, statistics: Mapping[str, BandStatistics]) -> Normaliser:
@@ -48,27 +52,41 @@ class Normaliser:
         return cls(shift, factor)
 
     def apply(self, modality: str, values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        """Normalise float32 [C, H, W]; pixels that are not ``valid`` [H, W] become 0."""
+        """Return normalised channels [M, H, W] of float32 [C, H, W]; pixels that are not ``valid`` [H, W] become 0."""
         shift, factor = self.shift[modality], self.factor[modality]
         out: np.ndarray = values - shift[:, None, None]
         out *= factor[:, None, None]
         if not valid.all():
             out[:, ~valid] = 0.0
+        if modality in self.mixing:
+            mixing = self.mixing[modality]
+            out = (mixing @ out.reshape(len(out), -1)).reshape(len(mixing), *out.shape[1:])
         return out
 
 
 @dataclass(frozen=True)
 class SceneReader:
-    """Reads normalised patches of a scene; safe to call from several threads."""
+    """Reads normalised patches of a scene; safe to call from several threads.
+
+    ``absent``: bands of the inputs that the scene does not have; they are 0 everywhere.
+    """
 
     scene: Scene
     inputs: Sequence[str]
     normaliser: Normaliser
+    absent: Mapping[str, int] = field(default_factory=dict)
 
     def __call__(self, window: Window) -> tuple[Patch, np.ndarray]:
         """Return float32 [C, H, W] by modality, 0 where not valid, and valid bool [H, W] (every modality is)."""
         raw, valid = {}, np.ones((window.height, window.width), bool)
         for name in self.inputs:
-            raw[name], usable = self.scene.read(name, window)
-            valid &= usable
-        return {name: self.normaliser.apply(name, values, valid) for name, values in raw.items()}, valid
+            if name not in self.absent:
+                raw[name], usable = self.scene.read(name, window)
+                valid &= usable
+        patch = {}
+        for name in self.inputs:
+            if name in self.absent:
+                patch[name] = np.zeros((self.absent[name], *valid.shape), np.float32)
+            else:
+                patch[name] = self.normaliser.apply(name, raw[name], valid)
+        return patch, valid

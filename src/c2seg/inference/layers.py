@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from c2seg.inference.decision import Decision
 from c2seg.inference.engine import Strip
 from c2seg.legend import Legend
 
-__all__ = ["LAYER_NODATA", "decide", "layer_shapes"]
+__all__ = ["LAYER_NODATA", "LAYER_STEPS", "decide", "expected_pixels", "largest", "layer_shapes", "scaled"]
 
-LAYER_NODATA = 255  # of all layers but the ids; probabilities are 0..200, half a percent each
+LAYER_NODATA = 255  # of all layers but the ids
+LAYER_STEPS = 200  # probabilities are 0..200, half a percent each
 _ROWS = 16  # decided together: they stay in the processor's cache
 
 
@@ -30,11 +32,13 @@ def layer_shapes(names: Collection[str], width: int, num_classes: int) -> dict[s
     return {name: shape for name, shape in shapes.items() if name == "ids" or name in names}
 
 
-def decide(strip: Strip, legend: Legend, names: Collection[str]) -> tuple[dict[str, np.ndarray], list[int]]:
+def decide(
+    strip: Strip, legend: Legend, names: Collection[str], decision: Decision | None = None
+) -> tuple[dict[str, np.ndarray], list[int]]:
     """Return the layers of a strip, uint8 [H, ...] by name, and the pixel counts by id.
 
-    ``ids`` are those of the largest score, 0 where not valid; the lowest class wins a tie. ``second`` holds the id of the
-    second class and the margin to it.
+    ``ids`` are those of the largest score, or by ``decision``, 0 where not valid; the lowest class wins a tie. ``second``
+    holds the id of the second class and the margin of the first over it, 0 where a decision put the less likely first.
     """
     rows, width = strip.valid.shape
     shapes = layer_shapes(names, width, len(strip.sums))
@@ -43,24 +47,38 @@ def decide(strip: Strip, legend: Legend, names: Collection[str]) -> tuple[dict[s
     for first in range(0, rows, _ROWS):
         part = slice(first, min(first + _ROWS, rows))
         sums, invalid = strip.sums[:, part], ~strip.valid[part]
-        best, index = _largest(sums)
+        weights = strip.weights(part.start, part.stop)
+        scores = sums if decision is None else decision.scores(sums, weights)
+        best, index = largest(scores)
         np.take(table, index, out=layers["ids"][part])
         layers["ids"][part][invalid] = 0
         if len(layers) == 1:
             continue
-        weights = strip.weights(part.start, part.stop)
+        if decision is not None:
+            best = np.take_along_axis(sums, index[None].astype(np.intp), axis=0)[0]
         if "confidence" in layers:
-            layers["confidence"][part] = _scaled(best, weights, invalid)
+            layers["confidence"][part] = scaled(best, weights, invalid)
         if "second" in layers:
-            runner_up, other = _second(sums, index)
+            other = _second(scores, index)
+            runner_up = np.take_along_axis(sums, other[None].astype(np.intp), axis=0)[0]
             layers["second"][part, 0] = np.where(invalid, LAYER_NODATA, table[other])
-            layers["second"][part, 1] = _scaled(best - runner_up, weights, invalid)
+            layers["second"][part, 1] = scaled(best - runner_up, weights, invalid)
         if "probabilities" in layers:
-            layers["probabilities"][part] = _scaled(sums, weights, invalid).transpose(1, 0, 2)
+            layers["probabilities"][part] = scaled(sums, weights, invalid).transpose(1, 0, 2)
     return layers, np.bincount(layers["ids"].ravel(), minlength=256).tolist()
 
 
-def _largest(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def expected_pixels(strip: Strip) -> list[float]:
+    """Return the sum over the valid pixels of each class's probability: how many pixels it is expected to have."""
+    found = np.zeros(len(strip.sums))
+    for first in range(0, len(strip.valid), _ROWS):
+        part = slice(first, min(first + _ROWS, len(strip.valid)))
+        shares = strip.sums[:, part] / strip.weights(part.start, part.stop)
+        found += shares[:, strip.valid[part]].sum(axis=1, dtype=np.float64)
+    return [round(float(value), 3) for value in found]
+
+
+def largest(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the largest of [K, H, W] over K and its index; the lowest index wins a tie. Much faster than argmax(0)."""
     best = sums[0].copy()
     index = np.zeros(best.shape, np.uint8)
@@ -72,17 +90,17 @@ def _largest(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return best, index
 
 
-def _second(sums: np.ndarray, largest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the largest of the other classes, and its index."""
-    others = sums.copy()
-    np.put_along_axis(others, largest[None].astype(np.intp), -np.inf, axis=0)
-    if len(sums) == 1:
-        return np.zeros_like(sums[0]), largest
-    return _largest(others)
+def _second(scores: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Return the index of the largest of the other classes."""
+    if len(scores) == 1:
+        return first
+    others = scores.copy()
+    np.put_along_axis(others, first[None].astype(np.intp), -np.inf, axis=0)
+    return largest(others)[1]
 
 
-def _scaled(sums: np.ndarray, weights: np.ndarray, invalid: np.ndarray) -> np.ndarray:
+def scaled(sums: np.ndarray, weights: np.ndarray, invalid: np.ndarray) -> np.ndarray:
     """Return sums / weights in 0..1 as 0..200, nodata where invalid."""
-    scaled: np.ndarray = np.rint(np.clip(sums / weights, 0.0, 1.0) * 200.0).astype(np.uint8)
-    scaled[..., invalid] = LAYER_NODATA
-    return scaled
+    steps: np.ndarray = np.rint(np.clip(sums / weights, 0.0, 1.0) * LAYER_STEPS).astype(np.uint8)
+    steps[..., invalid] = LAYER_NODATA
+    return steps

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from c2seg.data import SceneReader
 from c2seg.inference.cache import block_cache
+from c2seg.inference.decision import Decision
 from c2seg.inference.engine import Predictor, Reader
 from c2seg.inference.layers import layer_shapes
 from c2seg.inference.plan import WindowPlan
@@ -44,6 +45,8 @@ class MapOptions:
     workers: int = 1
     overwrite: bool = False
     palette: str = "default"
+    decision: Decision | None = None
+    """How a pixel's class follows from the probabilities; None: the largest."""
 
     @property
     def layers(self) -> dict[str, Path]:
@@ -76,6 +79,8 @@ class MapResult:
     stages: dict[str, float]
     resumed_strips: int
     peak_memory_mib: float
+    expected_area_km2: dict[str, float] | None = None
+    """Sums of probabilities instead of mapped pixels, for maps decided otherwise than by the largest probability."""
     extra: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -108,7 +113,7 @@ def map_scene(
     stages = Stages()
     shapes = layer_shapes(tuple(options.layers), grid.width, legend.num_classes)
     with Scratch(options.out, {**key, "layers": sorted(shapes)}, grid.height, shapes) as scratch:
-        work = Work(plan, legend, tuple(shapes), options.batch_size, scratch.folder)
+        work = Work(plan, legend, tuple(shapes), options.batch_size, scratch.folder, options.decision)
         resumed = len(scratch.finished)
         with block_cache(reader, plan):
             memory = _compute(work, scratch, (reader, predictor), build, options.workers, stages, progress)
@@ -125,6 +130,7 @@ def map_scene(
             stages=stages.as_dict(),
             resumed_strips=resumed,
             peak_memory_mib=round(memory + peak_memory_mib(), 1),
+            expected_area_km2=_expected_area(scratch.finished.values(), legend, area),
             extra=dict(notes or {}),
         )
         write_qml(options.out.with_suffix(".qml"), legend, options.palette)
@@ -132,6 +138,14 @@ def map_scene(
         move_files(files)
         scratch.remove()
     return result
+
+
+def _expected_area(notes: Iterable[Mapping[str, Any]], legend: Legend, area: float) -> dict[str, float] | None:
+    found = [note["expected"] for note in notes if "expected" in note]
+    if not found:
+        return None
+    total = np.sum(found, axis=0)
+    return {item.name: round(float(pixels) * area, 6) for item, pixels in zip(legend.classes, total, strict=True)}
 
 
 def _compute(

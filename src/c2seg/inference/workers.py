@@ -20,8 +20,9 @@ import numpy as np
 
 from c2seg.errors import C2SegError, MissingExtraError
 from c2seg.inference.cache import block_cache
+from c2seg.inference.decision import Decision
 from c2seg.inference.engine import Predictor, Reader, map_rows
-from c2seg.inference.layers import decide, layer_shapes
+from c2seg.inference.layers import decide, expected_pixels, layer_shapes
 from c2seg.inference.plan import WindowPlan
 from c2seg.inference.scratch import RowFiles
 from c2seg.inference.stages import Stages
@@ -44,6 +45,7 @@ class Work:
     layers: tuple[str, ...]
     batch_size: int
     folder: Path
+    decision: Decision | None = None
 
     def row_files(self) -> RowFiles:
         """Return the files of finished rows, not yet open."""
@@ -76,9 +78,12 @@ def run_strips(
         try:
             for strip in found:
                 with stages.time("blend"):
-                    layers, counts = decide(strip, work.legend, work.layers)
+                    layers, counts = decide(strip, work.legend, work.layers, work.decision)
+                    note: dict[str, Any] = {"counts": counts}
+                    if work.decision:  # the map's own counts favour rare classes
+                        note["expected"] = expected_pixels(strip)
                 settle()
-                pending = pool.submit(write, strip.first, layers), strip.index, {"counts": counts}
+                pending = pool.submit(write, strip.first, layers), strip.index, note
         finally:
             settle()
 
