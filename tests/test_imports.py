@@ -23,6 +23,7 @@ ROWS = [
     ["sampling"],
     ["forest"],
     ["inference"],
+    ["fusion"],
     ["report"],
     ["challenge"],
     ["models"],

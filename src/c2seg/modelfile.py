@@ -7,27 +7,40 @@ the network's graph in place of named weights, so that it runs without torch.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import load, save, save_file
 
-from c2seg.data import BandStatistics, City
+from c2seg.data import BandStatistics, City, Normaliser
 from c2seg.errors import InputError, ModelFileError, needs_extra
 from c2seg.legend import Legend
 from c2seg.outputs import atomic_file
 from c2seg.recipes import Recipe
 
-__all__ = ["BandSpec", "Graph", "Header", "ModelFile", "check_city", "load_model", "save_model"]
+__all__ = [
+    "FOREST",
+    "BandSpec",
+    "Graph",
+    "Header",
+    "ModelFile",
+    "check_city",
+    "forest_text",
+    "load_model",
+    "save_model",
+]
 
 FORMAT = 1
+FOREST = "forest."
+"""What the tensors of a forest that maps together with networks begin with."""
 
 
 class BandSpec(BaseModel):
@@ -54,6 +67,22 @@ class Header(BaseModel):
     legend: dict[str, Any]
     provenance: dict[str, Any]
     """Versions, commit, seed, data fingerprints, command."""
+    learnt: tuple[int, ...] | None = None
+    """Ids of the classes that had labelled pixels; None: not recorded."""
+    mixing: dict[str, tuple[tuple[float, ...], ...]] = {}
+    """What makes the channels of a modality from its normalised bands, where these are not the channels themselves."""
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """The channels of each modality as the model sees them."""
+        return {name: len(self.mixing.get(name, bands)) for name, bands in self.inputs.items()}
+
+    def normaliser(self, statistics: Mapping[str, BandStatistics]) -> Normaliser:
+        """Return the model's normalisation of a city with these statistics (used by kinds that follow the city)."""
+        kind = self.recipe.normalisation
+        own = statistics if kind in {"per_city", "minmax"} else self.band_statistics()
+        mixing = {name: np.array(rows, np.float32) for name, rows in self.mixing.items()}
+        return replace(Normaliser.fit(kind, own), mixing=mixing)
 
     def band_statistics(self) -> dict[str, BandStatistics]:
         """Return the sources' statistics as arrays."""
@@ -135,18 +164,34 @@ def _load_onnx(path: Path) -> ModelFile:
         raise ModelFileError(f"{path} is an ONNX file but not one that `c2seg export` wrote")
     header = _header(path, metadata["c2seg"])
     graph = Graph(content, int(metadata.get("c2seg_stride_px", 1)))
-    return ModelFile(header, {}, hashlib.sha256(content).hexdigest()[:16], graph)
+    tensors = load(base64.b64decode(metadata["c2seg_forest"])) if "c2seg_forest" in metadata else {}
+    return ModelFile(header, tensors, hashlib.sha256(content).hexdigest()[:16], graph)
 
 
-def check_city(header: Header, city: City) -> None:
-    """Raise ModelFileError or DataError when a city lacks what the model needs: modalities, band counts."""
-    counts = city.band_counts(tuple(header.inputs))
-    for name, bands in header.inputs.items():
-        if counts[name] != len(bands):
+def forest_text(tensors: Mapping[str, np.ndarray]) -> str:
+    """Return the forest among a model file's tensors as text for the metadata of an ONNX file; empty if there is none."""
+    own = {name: np.ascontiguousarray(value) for name, value in tensors.items() if name.startswith(FOREST)}
+    return base64.b64encode(save(own)).decode("ascii") if own else ""
+
+
+def check_city(header: Header, city: City) -> dict[str, int]:
+    """Return the channels, by modality, that a city lacks and the model was taught to do without.
+
+    Raises ModelFileError or DataError when it lacks what the model needs: modalities, band counts.
+    """
+    absent: dict[str, int] = {}
+    if header.recipe.training.augment.modality_dropout:
+        absent = {name: count for name, count in header.channels.items() if name not in city.modality_names}
+        if len(absent) == len(header.inputs):
+            absent = {}
+    counts = city.band_counts(tuple(name for name in header.inputs if name not in absent))
+    for name, count in counts.items():
+        if count != len(header.inputs[name]):
             raise ModelFileError(
-                f"the model takes {len(bands)} {name} bands, city {city.name!r} has {counts[name]}; "
-                "use a model learnt on the same bands, or keep the right ones with `keep:` in city.yaml"
+                f"the model takes {len(header.inputs[name])} {name} bands, city {city.name!r} has {count}; "
+                "use a model learnt on the same bands, or name roles or wavelengths (or `keep:` the right bands) in city.yaml"
             )
+    return absent
 
 
 def input_bands(city: City, recipe: Recipe) -> dict[str, tuple[BandSpec, ...]]:

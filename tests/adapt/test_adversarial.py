@@ -18,7 +18,15 @@ from c2seg.modelfile import load_model
 from c2seg.models import build_model
 from c2seg.models.discriminator import FeatureDiscriminator, PatchDiscriminator
 from c2seg.recipes import load_recipe
-from c2seg.recipes.schema import AdversarialMethod, Critic, Optimiser, Schedule, Training, UNetModel
+from c2seg.recipes.schema import (
+    AdversarialMethod,
+    Critic,
+    HRNetModel,
+    Optimiser,
+    Schedule,
+    Training,
+    UNetModel,
+)
 
 K = 5
 
@@ -131,6 +139,69 @@ def test_two_critics_and_missing_outputs():
         Adversarial(context(two)).step(batch(True), None)
 
 
+class Attentive(nn.Module):
+    """A network that carries its critic of features and scales the target's logits by what it says."""
+
+    feature_channels = 8
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Conv2d(3, 8, 3, padding=1)
+        self.head = nn.Conv2d(8, K, 1)
+        self.critic = FeatureDiscriminator(8)
+        self.domains = []
+
+    def forward(self, patch, domain="target"):
+        self.domains.append(domain)
+        features = self.features(patch["msi"])
+        scale = 1 + torch.tanh(self.critic(features)).abs() if domain == "target" else 1
+        return {"logits": self.head(features) * scale, "features": features}
+
+
+def attentive(*critics):
+    torch.manual_seed(0)
+    training = Training(method=AdversarialMethod(critics=critics, objective="lsgan"), iterations=10)
+    return Adversarial(Context(Attentive(), training, K, None, torch.device("cpu")))
+
+
+def test_a_network_that_carries_its_critic_is_told_the_domain():
+    learner = attentive(Critic(sees="features", weight=0.5), Critic(sees="probability", widths=(8, 8)))
+    model = learner.model
+    before, critic = snapshot(model.features), snapshot(model.critic)
+    learner.step(batch(True), batch(False, 1))
+    assert model.domains == ["source", "target"]
+    assert learner.critics[0] is model.critic
+    assert all(changed(before, model.features))
+    assert all(changed(critic, model.critic))
+    network = {id(p) for p in learner.stepper.parameters}
+    assert network == {id(p) for part in (model.features, model.head) for p in part.parameters()}
+    with pytest.raises(InputError, match="critic that sees features"):
+        attentive(Critic(sees="probability", widths=(8, 8)))
+
+
+def test_the_networks_step_does_not_teach_its_critic():
+    """With critics that learn nothing, attention and deception leave them as they are."""
+    learner = attentive(Critic(sees="features", weight=0.5))
+    learner.critic_stepper.apply = lambda loss: None
+    before = snapshot(learner.model.critic)
+    for seed in range(3):
+        learner.step(batch(True), batch(False, seed))
+    assert not any(changed(before, learner.model.critic))
+
+
+def test_a_critic_may_see_the_coarse_logits():
+    method = AdversarialMethod(critics=(Critic(output="coarse", widths=(8, 8)), Critic(widths=(8, 8))))
+    torch.manual_seed(0)
+    settings = HRNetModel(width=4, blocks=(1, 1, 1, 1), modules=(1, 1, 1), bottleneck=4)
+    model = build_model(settings, {"msi": 3}, K)
+    learner = Adversarial(Context(model, Training(method=method), K, None, torch.device("cpu")))
+    seen = []
+    for critic in learner.critics:
+        critic.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[-2:])))
+    learner.step(batch(True), batch(False, 1))
+    assert set(seen) == {(8, 8), (32, 32)}
+
+
 def test_the_state_survives_a_round_trip():
     method = AdversarialMethod(critics=(Critic(widths=(8, 8)),))
     first, second = Adversarial(context(method)), Adversarial(context(method))
@@ -143,7 +214,7 @@ def test_the_state_survives_a_round_trip():
 
 
 def test_every_method_has_a_builder():
-    assert set(METHODS) == {"supervised", "adversarial"}
+    assert set(METHODS) == {"supervised", "adversarial", "pseudo_labels"}
     with pytest.raises(RecipeError, match="adversarial"):
         load_recipe("unet", "tiny", ["training.method.name=magic"])
 
@@ -180,6 +251,21 @@ def test_schedules_start_and_end_where_they_should(name):
     warm = _factor(Schedule(name="poly", warmup=0.1), 100)
     assert warm(0) == pytest.approx(0.1)
     assert warm(10) == pytest.approx(factor(10) if name == "poly" else 0.9**0.9)
+
+
+def test_the_encoder_may_have_a_rate_of_its_own():
+    settings = HRNetModel(width=4, blocks=(1, 1, 1, 1), modules=(1, 1, 1), bottleneck=4)
+    torch.manual_seed(0)
+    model = build_model(settings, {"msi": 3}, K)
+    training = Training(optimiser=Optimiser(name="sgd", lr=0.5, encoder_factor=0.1), schedule=Schedule(name="constant"))
+    learner = METHODS["supervised"](Context(model, training, K, None, torch.device("cpu")))
+    rates = {id(p): group["lr"] for group in learner.stepper.optimiser.param_groups for p in group["params"]}
+    assert {rates[id(p)] for p in model.trunk.parameters()} == {0.05}
+    assert {rates[id(p)] for part in (model.mix, model.head) for p in part.parameters()} == {0.5}
+    assert len(rates) == len(list(model.parameters()))
+    assert learner.learning_rate() == 0.5
+    with pytest.raises(InputError, match="has no encoder"):
+        METHODS["supervised"](Context(nn.Conv2d(3, K, 1), training, K, None, torch.device("cpu")))
 
 
 def test_the_gradient_is_clipped():

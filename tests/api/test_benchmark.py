@@ -5,7 +5,7 @@ import json
 import pytest
 
 from c2seg.api.benchmark import Benchmark, parse_pair, plan
-from c2seg.api.tables import as_csv, as_text, rows
+from c2seg.api.tables import as_csv, as_text, offline_text, rows
 from c2seg.cli import run
 from c2seg.errors import InputError
 
@@ -50,6 +50,58 @@ def test_single_modalities_are_planned(make_city, tmp_path):
     runs = plan(Benchmark((pair,), ("forest", "unet"), tmp_path / "b", seeds=2, single_modalities=True))
     assert len(runs) == 2 * 4 * 2
     assert {r.label for r in runs} >= {"forest", "forest (msi)", "unet (hsi)"}
+
+
+def test_table_three_shows_the_published_reductions_beside_ours():
+    offline = {"offline": {"scores": {"miou": 0.71}}}
+    results = [result("a", name, 0, 0.2, **offline) for name in ("mrsn-1b", "mrsn")] + [result("a", "unet", 0, 0.2)]
+    lines = [line.split("  ") for line in offline_text(rows(results), "III").splitlines()]
+    cells = [[cell.strip() for cell in line if cell] for line in lines]
+    assert cells[1:] == [
+        ["a", "mrsn-1b", "0.00", "0.710", "UperNet AB 0.761", "0.200"],
+        ["a", "mrsn", "0.00", "0.710", "MRSN AB 0.820", "0.200"],
+    ]
+    assert "MRSN AB 0.866, MRSN BW 0.855" in offline_text(rows(results), "II")
+
+
+def test_table_three_compares_mrsn_and_its_reductions(make_city, tmp_path, capsys, monkeypatch):
+    """The command without the training: what is planned, and what is printed of the results."""
+    pair = f"{make_city('s', seed=1)}:{make_city('t', seed=2)}"
+    planned = []
+
+    def run_all(benchmark, runs, progress):
+        planned.extend((r.recipe, r.seed, benchmark.offline) for r in runs)
+        found = [result("s-t", r.label, r.seed, 0.2, offline={"scores": {"miou": 0.71}}) for r in runs]
+        for content in found:
+            content["scores"]["classes"] = [{"id": 1, "name": "water"}, {"id": 2, "name": "street"}]
+        return found
+
+    monkeypatch.setattr("c2seg.api.benchmark.run_all", run_all)
+    monkeypatch.setattr("c2seg.api.benchmark.estimate_seconds", lambda *_: {"s-t": 1.0})
+    monkeypatch.setattr("c2seg.report.make_report", lambda *_, **__: None)
+    arguments = ["benchmark", "--pair", pair, "--seeds", "1", "--out", str(tmp_path / "b"), "-q"]
+    assert run([*arguments, "--table", "III"]) == 0
+    assert planned == [(name, 0, True) for name in ("mrsn-1b", "mrsn-2b", "mrsn-3b", "mrsn")]
+    text = capsys.readouterr().out
+    for published in ("UperNet AB 0.761", "MRSN-2B AB 0.792", "MRSN-3B AB 0.809", "MRSN AB 0.820"):
+        assert published in text
+    assert run([*arguments, "--table", "IV"]) == 2
+    assert "unknown table 'IV'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_offline_protocol_runs_on_mrsn(make_city, tmp_path, capsys):
+    pair = f"{make_city('s', seed=1)}:{make_city('t', seed=2)}"
+    sets = [
+        "model={encoder: convnext_atto, channels: 8}", "training={iterations: 2, sampling: {patch_px: 16, batch_size: 2}}",
+        "validation.tile_px=32", "prediction={window_px: 32, tta: false}",
+    ]  # fmt: skip
+    options = [part for text in sets for part in ("--set", text)]
+    arguments = ["--table", "III", "--recipes", "mrsn-1b", "--seeds", "1", "--out", str(tmp_path / "b"), "-q", *options]
+    assert run(["benchmark", "--pair", pair, *arguments]) == 0
+    assert "UperNet AB 0.761" in capsys.readouterr().out
+    (row,) = json.loads((tmp_path / "b" / "benchmark.json").read_text())["rows"]
+    assert row["offline_miou"][0] is not None
 
 
 @pytest.mark.slow

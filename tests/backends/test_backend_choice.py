@@ -8,6 +8,7 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+import rasterio
 
 from c2seg.api import predict
 from c2seg.backends import BackendOptions, candidates, choose
@@ -48,8 +49,8 @@ def test_the_fastest_is_chosen_and_what_cannot_run_is_left_out(monkeypatch):
 
 def test_auto_records_its_choice_and_a_resumed_map_keeps_it(model, make_city, tmp_path, monkeypatch):
     city = make_city("target", seed=2)
-    assert candidates(load_model(model), "32") == ["torch", "onnx", "openvino"]
-    assert candidates(load_model(model), "bf16") == ["torch", "openvino"]
+    assert candidates(load_model(model), BackendOptions()) == ["torch", "onnx", "openvino"]
+    assert candidates(load_model(model), BackendOptions(precision="bf16")) == ["torch", "openvino"]
     (result,) = predict(model, city, MapOptions(tmp_path / "map.tif"), backend="auto")
     choice = result.extra["run"]["backend_choice"]
     assert set(choice["seconds"]) == {"torch", "onnx", "openvino"}
@@ -126,3 +127,33 @@ def test_a_precision_that_changes_classes_is_refused(model, make_city, tmp_path,
     assert "use --precision 32" in error
     assert len(error.splitlines()) == 1
     assert not out.exists()
+
+
+def test_compile_is_for_torch_and_says_when_it_cannot(model, make_city, tmp_path, monkeypatch, capsys):
+    city = make_city("target", seed=2)
+    arguments = ["predict", str(model), str(city), "--out", str(tmp_path / "map.tif"), "--compile"]
+    assert run([*arguments, "--backend", "onnx"]) == 2
+    assert "--compile is for backend torch" in capsys.readouterr().err
+    assert candidates(load_model(model), BackendOptions(compile=True)) == ["torch"]
+
+    def no_compiler(*_args, **_options):
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr("torch._inductor.compile_fx.compile_fx", no_compiler)
+    assert run(arguments) == 2
+    error = capsys.readouterr().err
+    assert "--compile: the network cannot be compiled here (no C++ compiler)" in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "map.tif").exists()
+
+
+@pytest.mark.slow
+def test_a_compiled_network_gives_the_same_map(model, make_city, tmp_path):
+    city = make_city("target", seed=2)
+    maps = []
+    for compile in (False, True):
+        out = tmp_path / f"{compile}.tif"
+        predict(model, city, MapOptions(out), compile=compile)
+        with rasterio.open(out) as file:
+            maps.append(file.read(1))
+    assert (maps[0] == maps[1]).mean() > 0.999

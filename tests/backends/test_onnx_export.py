@@ -29,7 +29,13 @@ NETWORKS = {
     "unet-group": "{name: unet, widths: [8, 16], norm: group}",
     "segnet": "{name: segnet, width: 0.1}",
     "deeplabv3plus": "{name: deeplabv3plus, encoder: resnet18, channels: 16}",
+    "mmglots": "{name: mmglots, scale: 2, input_px: 64, width: 24, heads: 3, taps: [1, 2, 3, 4], cnn_blocks: [1, 1, 1, 1], "
+    "cnn_widths: [8, 8, 16, 16], decoder_heads: [1, 2, 3, 4], aux_channels: 8}",
     "segformer": "{name: segformer, encoder: mit_b0, channels: 16}",
+    "hrnet": "{name: hrnet, width: 6, blocks: [1, 1, 1, 1], modules: [1, 1, 1], bottleneck: 6}",
+    "mmuda": "{name: mmuda, width: 6, blocks: [1, 1, 1, 1], modules: [1, 1, 1], bottleneck: 6, channels: 16}",
+    "highdan": "{name: highdan, width: 6, bottleneck: 6, max_bands: 3, head: [16, 16, 8], attention: false}",
+    "mrsn": "{name: mrsn, encoder: convnext_atto, channels: 16}",
 }
 
 
@@ -46,8 +52,11 @@ def test_every_network_keeps_its_probabilities(name):
     torch.manual_seed(0)
     network = build_model(recipe.model, bands, legend.num_classes)
     with torch.no_grad():  # large logits: differences must not hide in a flat softmax
-        for weights in network.parameters():
-            weights.mul_(1.25)
+        for parameter, weights in network.named_parameters():
+            if name not in {"hrnet", "mmuda"}:  # whose many blocks, not normalised before training, amplify enough
+                weights.mul_(1.25)
+            if parameter.endswith("gamma"):  # blocks that start all but switched off must count
+                weights.fill_(0.5)
     inputs = {key: tuple(BandSpec(name=f"{key}{i}") for i in range(count)) for key, count in bands.items()}
     header = Header(recipe=recipe, inputs=inputs, statistics={}, legend=legend.as_dict(), provenance={})
     model = ModelFile(header, {k: v.numpy() for k, v in network.state_dict().items()}, "0" * 16)

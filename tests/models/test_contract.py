@@ -4,23 +4,53 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_networks import MMGLOTS
 from timm.layers import DropPath
 
 from c2seg.errors import InputError
 from c2seg.models import MODELS, build_model, place
-from c2seg.recipes.schema import DeepLabV3PlusModel, SegFormerModel, SegNetModel, UNetModel
+from c2seg.recipes.schema import (
+    DeepLabV3PlusModel,
+    HighDANModel,
+    HRNetModel,
+    MMGLOTSModel,
+    MMUDAModel,
+    MRSNModel,
+    SegFormerModel,
+    SegNetModel,
+    UNetModel,
+)
 
 BANDS = {"msi": 4, "sar": 2, "hsi": 7}
 CLASSES = 5
+HRNET = {"width": 6, "blocks": (1, 1, 1, 1), "modules": (1, 1, 1), "bottleneck": 6}
 SETTINGS = {
     "unet": UNetModel(widths=(6, 8, 10)),
     "unet-group": UNetModel(widths=(8, 8), norm="group"),
+    "unet-sum": UNetModel(widths=(6, 8, 10), decoder="sum"),
     "segnet": SegNetModel(width=0.25),
     "deeplabv3plus": DeepLabV3PlusModel(encoder="resnet18", channels=16, rates=(1, 2, 3), dropout=0),
     "deeplabv3plus-8": DeepLabV3PlusModel(encoder="resnet18", channels=16, rates=(1, 2, 3), dropout=0, output_stride=8),
     "deeplabv3plus-timm": DeepLabV3PlusModel(encoder="tf_efficientnet_lite0", channels=16, rates=(1, 2, 3), dropout=0),
     "segformer": SegFormerModel(encoder="mit_b0", channels=16, dropout=0),
+    "mrsn": MRSNModel(encoder="convnext_atto", channels=16, dropout=0),
+    "mrsn-cat": MRSNModel(encoder="convnext_atto", channels=16, dropout=0, fusion="cat", stem_upsample=False),
+    "mmglots": MMGLOTSModel(**MMGLOTS),
+    "mmglots-paper": MMGLOTSModel(
+        **{**MMGLOTS, "scale": 2, "decoder_blocks": (2, 2, 2, 2)},
+        share_stages=True,
+        fusion="sum",
+        upsampling="bilinear",
+        aux_sees_decoder=True,
+    ),
+    "hrnet": HRNetModel(**HRNET),
+    "mmuda": MMUDAModel(**HRNET, channels=16),
+    "mmuda-concat": MMUDAModel(**HRNET, decoder="concat"),
+    "mmuda-shared": MMUDAModel(**HRNET, specific=False, channels=16),
+    "highdan": HighDANModel(**HRNET, max_bands=5, head=(16, 16, 8)),
+    "highdan-plain": HighDANModel(**HRNET, bottlenecks=False, attention=False, head=(16, 16, 8)),
 }
+NEEDED = {"mmglots": "msi"}  # modality without which a network cannot be built
 
 
 @pytest.fixture(params=list(SETTINGS))
@@ -59,7 +89,8 @@ def test_gradient_reaches_every_parameter(settings):
     for module in model.modules():
         if isinstance(module, DropPath):
             module.drop_prob = 0.0  # a block that is left out learns nothing
-    model(patch())["logits"].square().mean().backward()
+    found = model(patch())
+    sum(found[name].square().mean() for name in ("logits", "aux") if name in found).backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not without
 
@@ -75,6 +106,10 @@ def test_every_modality_matters(settings, name):
 
 @pytest.mark.parametrize("bands", [{"msi": 3}, {"hsi": 242, "sar": 2}])
 def test_any_modalities_and_band_counts(settings, bands):
+    if settings.name in NEEDED and NEEDED[settings.name] not in bands:
+        with pytest.raises(InputError, match="needs the modality"):
+            build(settings, bands=bands)
+        return
     model = build(settings, bands=bands)
     assert model(patch(bands=bands))["logits"].shape == (2, CLASSES, 32, 64)
 

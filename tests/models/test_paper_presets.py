@@ -18,12 +18,19 @@ SIZES = {
 }
 # Recipe -> parameters by (bands, classes).
 COUNTS = {
+    "mmglots": counting.mmglots,
     "unet": counting.unet,
     "segnet": counting.segnet,
     "deeplabv3plus": counting.deeplabv3plus,
     "segformer": counting.segformer_b2,
 }
-CASES = [(name, preset, inputs) for name in COUNTS for preset in SIZES for inputs in ("default", "all")]
+CASES = [
+    (name, preset, inputs)
+    for name in COUNTS
+    for preset in SIZES
+    for inputs in ("default", "all")
+    if inputs == "default" or load_recipe(name, preset).inputs != "all"  # else the same case twice
+]
 
 
 def chosen(recipe, bands, inputs):

@@ -18,6 +18,7 @@ from c2seg.errors import ModelFileError
 from c2seg.modelfile import BandSpec
 from c2seg.models import build_model, load_pretrained
 from c2seg.models.pretrained import band_mixing, fit_first_convolution
+from c2seg.recipes import Recipe
 from c2seg.recipes.schema import DeepLabV3PlusModel, SegFormerModel, SegNetModel
 
 MSI = tuple(BandSpec(role=role) for role in ("blue", "green", "red", "nir"))
@@ -294,7 +295,9 @@ def test_a_model_that_maps_never_looks_for_weights(monkeypatch):
         for encoder in ("resnet18", "tf_efficientnet_lite0"):
             settings = DeepLabV3PlusModel(encoder=encoder, pretrained=source, **SMALL)
             weights = {n: v.numpy() for n, v in build_model(settings, {"msi": 4}, 13).state_dict().items()}
-            predictor = network_predictor(settings, {"msi": 4}, 13, weights, BackendOptions("cpu"))
+            predictor = network_predictor(
+                Recipe(name="x", model=settings), {"msi": 4}, 13, weights, BackendOptions("cpu")
+            )
             scores = predictor.predict({"msi": np.zeros((1, 4, 32, 32), np.float32)}, np.ones((1, 32, 32), bool))
             np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-5)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from c2seg.errors import RecipeError
-from c2seg.recipes import load_recipe, presets, recipe_from_dict, recipe_names
+from c2seg.recipes import load_recipe, presets, recipe_from_dict, recipe_names, variants
 
 
 @pytest.mark.parametrize(("name", "preset"), [(n, p) for n in recipe_names() for p in presets(n)])
@@ -67,3 +67,19 @@ def test_a_recipe_from_a_file(tmp_path):
     path.write_text("[1, 2]")
     with pytest.raises(RecipeError, match="must be a mapping"):
         load_recipe(str(path))
+
+
+def test_a_variant_is_laid_over_the_preset_and_a_base_lies_under_a_recipe(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "base: unet\nname: mine\nmodel: {dropout: 0.5}\n"
+        "variants:\n  wide: {model: {widths: [8, 16]}}\n  argmax: {prediction: {decision: argmax}}\n"
+    )
+    base, wide = load_recipe(str(path), "tiny"), load_recipe(f"{path}@wide", "tiny")
+    assert (base.name, wide.name) == ("mine", f"{path}@wide")
+    assert base.model.widths == load_recipe("unet", "tiny").model.widths
+    assert wide.model.widths == (8, 16)
+    assert wide.model.dropout == base.model.dropout == 0.5
+    assert variants(str(path)) == ("wide", "argmax")
+    with pytest.raises(RecipeError, match=r"unknown variant 'narrow'\. Valid: argmax, wide"):
+        load_recipe(f"{path}@narrow")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from c2seg.metrics import PROTOCOLS
-from c2seg.report.published import published_class_f1, published_scores, published_sources
+from c2seg.report.published import published_class_f1, published_offline, published_scores, published_sources
 
 # The paper prints other means for these two than its own F1 column gives (found by recomputing them).
 MISPRINTED = {("BW", "HighDAN"), ("BW", "DualHR")}
@@ -31,6 +31,16 @@ def test_challenge_averages_are_means_of_both_datasets():
     winner = rows["mean", "MMGLOTS (winner)"]
     assert (winner.oa, winner.miou, winner.mf1) == (0.5043, 0.1988, 0.2835)
     assert max((r for r in rows.values() if r.dataset == "mean"), key=lambda r: r.miou) is winner
+
+
+def test_offline_scores_belong_to_recipes_of_ours():
+    from c2seg.recipes import recipe_names
+
+    assert [(r.method, r.recipe, r.miou) for r in published_offline("III")] == [
+        ("UperNet", "mrsn-1b", 0.7609), ("MRSN-2B", "mrsn-2b", 0.792), ("MRSN-3B", "mrsn-3b", 0.809), ("MRSN", "mrsn", 0.8198),
+    ]  # fmt: skip
+    assert {r.recipe for r in (*published_offline("II"), *published_offline("III"))} <= set(recipe_names())
+    assert {(r.dataset, r.oa) for r in published_offline("II")} == {("AB", 0.9347), ("BW", 0.9566)}
 
 
 def test_every_row_has_a_cited_source():

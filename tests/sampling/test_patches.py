@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import rasterio
 
 from c2seg.data import BlockFolds, Normaliser, city_statistics, open_city
 from c2seg.data.layouts import open_labelled_city
 from c2seg.errors import TrainingError
 from c2seg.recipes.schema import Augmentation, Sampling
-from c2seg.sampling import BandUnits, PatchSampler, augment_geometry, augment_radiometry, training_scenes
+from c2seg.sampling import BandUnits, PatchSampler, augment_geometry, augment_radiometry, drop_modality, training_scenes
+from c2seg.sampling.zoom import nearest, zoomed
 from c2seg.train.loader import batches
 
 NAMES = ("msi", "sar", "hsi")
@@ -98,6 +100,77 @@ def test_patches_and_targets_stay_aligned(make_city):
     assert flips == {True, False}
 
 
+def test_zoom_is_off_by_default_and_drawn_evenly_when_on(make_city):
+    scenes = scenes_of(make_city(height=120, width=150))
+    plain = sampler_of(scenes, patch_px=16)
+    assert {draw.window.height for step in range(20) for draw in plain.draw(step)} == {16}
+    zoom = sampler_of(scenes, patch_px=16, augment=Augmentation(zoom=(0.5, 2.0)))
+    sides = [draw.window.height for step in range(100) for draw in zoom.draw(step)]
+    assert (min(sides), max(sides)) == (8, 32)
+    assert 0.15 < np.mean(np.array(sides) <= 10) < 0.4  # factors of 1.55 and more are 30 % of 0.5 .. 2
+    sample = zoom.load(zoom.draw(3))
+    again = zoom.load(zoom.draw(3))
+    assert sample.valid.shape == sample.targets.shape == (6, 16, 16)
+    np.testing.assert_array_equal(sample.patch["hsi"], again.patch["hsi"])
+
+
+def test_zoomed_patches_and_targets_stay_aligned(make_city):
+    scenes = scenes_of(make_city(valid=True))
+    sampler = sampler_of(scenes, augment=Augmentation(zoom=(0.4, 3.0)))
+    bands = {0: [], 9: []}
+    for step in range(20):
+        sample = sampler.load(sampler.draw(step))
+        for label, found in bands.items():
+            found.append(sample.patch["msi"][:, 0][sample.targets == label])
+        assert (sample.targets[~sample.valid] == 255).all()
+        for values in sample.patch.values():
+            assert (values[np.broadcast_to(~sample.valid[:, None], values.shape)] == 0).all()
+    assert np.concatenate(bands[0]).mean() < -0.3 < 0.3 < np.concatenate(bands[9]).mean()
+
+
+def test_a_zoom_is_bilinear_among_valid_pixels():
+    rows, cols = np.mgrid[:12, :12].astype(np.float32)
+    plane = np.stack([2 * rows - cols, np.ones_like(rows)])
+    wide, valid = zoomed({"msi": plane}, np.ones((12, 12), bool), 24)
+    assert valid.all()
+    inner = slice(2, -2)
+    expected = 2 * (rows.repeat(2, 0).repeat(2, 1) + np.tile([[-0.25], [0.25]], (12, 24)))
+    expected -= cols.repeat(2, 0).repeat(2, 1) + np.tile([[-0.25, 0.25]], (24, 12))
+    np.testing.assert_allclose(wide["msi"][0][inner, inner], expected[inner, inner], atol=1e-5)
+    same, _ = zoomed({"msi": plane}, np.ones((12, 12), bool), 12)
+    np.testing.assert_allclose(same["msi"], plane, atol=1e-6)
+    hole = np.ones((12, 12), bool)
+    hole[3:6, 4:9] = False
+    found, kept = zoomed({"msi": plane * hole}, hole, 30)
+    np.testing.assert_array_equal(kept, nearest(hole, 30))
+    np.testing.assert_allclose(found["msi"][1], kept.astype(np.float32), atol=1e-6)  # no dark rim around the hole
+    tiny, _ = zoomed({"msi": plane[:, :1, :1]}, np.ones((1, 1), bool), 5)
+    np.testing.assert_array_equal(tiny["msi"], np.broadcast_to(plane[:, :1, :1], (2, 5, 5)))
+
+
+@pytest.mark.parametrize("zoom", [(2.0, 0.5), (0.0, 1.0), (1.0, 20.0)])
+def test_a_zoom_that_cannot_be_is_refused(zoom):
+    with pytest.raises(ValueError, match="two rising factors"):
+        Augmentation(zoom=zoom)
+
+
+def test_patches_of_one_class_are_drawn_again(make_city):
+    scenes = scenes_of(make_city(height=120, width=150))
+    scenes[0].targets[:] = 3
+    scenes[0].targets[:, 70:80] = 5
+
+    def largest(**sampling):
+        sampler = sampler_of(scenes, balanced=0.0, **sampling)
+        patches = [target for step in range(30) for target in sampler.load(sampler.draw(step)).targets]
+        return np.array([max((target == label).mean() for label in (3, 5)) for target in patches])
+
+    off, on = largest(), largest(max_share=0.75)
+    assert (off < 0.75).mean() < 0.25  # 5 to 11 columns of the strip: 17 of 135 places
+    assert (on < 0.75).mean() > 0.65  # eleven tries: 0.77
+    scenes[0].targets[:] = 3
+    assert (largest(max_share=0.75) == 1).all()  # nothing else exists: the last draw is taken
+
+
 def test_invalid_pixels_are_0_and_never_targets(make_city):
     scenes = scenes_of(make_city(valid=True))
     augment = Augmentation(gain_std=0.5, offset_std=0.5, noise_std=0.5)
@@ -167,3 +240,28 @@ def test_nothing_to_learn_is_said(make_city):
     scenes[0].valid[:] = False
     with pytest.raises(TrainingError, match="no pixel of the training cities is valid"):
         sampler_of(scenes)
+
+
+def test_label_edges_teach_nothing_and_unknown_neighbours_are_no_edge(tmp_path, make_city):
+    city = make_city()
+    label = np.zeros((70, 91), np.uint8)
+    label[:, :40], label[:, 40:70] = 1, 3
+    with rasterio.open(city / "label.tif", "r+") as file:
+        file.write(label, 1)
+    [plain], [edges] = scenes_of(city), scenes_of(city, ignore_edge_px=2)
+    same = plain.targets == edges.targets
+    assert same[:, :38].all()
+    assert same[:, 42:].all()
+    assert not same[:, 38:42].any()
+    assert (edges.targets[:, 38:42] == 255).all()
+
+
+def test_one_modality_is_dropped_at_the_stated_rate():
+    patch = {name: np.ones((2, 3, 3), np.float32) for name in NAMES}
+    rng = np.random.default_rng(0)
+    lost = [[n for n, v in drop_modality(patch, 0.3, rng).items() if not v.any()] for _ in range(3000)]
+    assert max(map(len, lost)) == 1
+    shares = [sum(n in found for found in lost) / 3000 for n in NAMES]
+    np.testing.assert_allclose(shares, 0.1, atol=0.02)
+    alone = {"msi": patch["msi"]}
+    assert drop_modality(alone, 0.99, rng) is alone

@@ -6,9 +6,24 @@ from collections.abc import Callable
 
 from c2seg.adapt.adversarial import Adversarial
 from c2seg.adapt.base import Batch, Context, Learner, Stepper, supervised_loss
+from c2seg.adapt.pseudo import PseudoLabelled
 from c2seg.adapt.supervised import Supervised
 
-__all__ = ["METHODS", "Adversarial", "Batch", "Context", "Learner", "Stepper", "Supervised", "supervised_loss"]
+__all__ = [
+    "METHODS",
+    "Adversarial",
+    "Batch",
+    "Context",
+    "Learner",
+    "PseudoLabelled",
+    "Stepper",
+    "Supervised",
+    "supervised_loss",
+]
 
 # Method by recipe name -> builder(context).
-METHODS: dict[str, Callable[[Context], Learner]] = {"supervised": Supervised, "adversarial": Adversarial}
+METHODS: dict[str, Callable[[Context], Learner]] = {
+    "adversarial": Adversarial,
+    "pseudo_labels": PseudoLabelled,
+    "supervised": Supervised,
+}

@@ -35,6 +35,9 @@ class Adversarial:
     """One step: the network down its supervised loss and towards deceiving the critics, then the critics.
 
     Pixels that are not valid are 0 in what the critics see. The critics' networks are drawn from torch's generator.
+
+    A network may carry its critic of features as ``critic``: then that one is trained, as a critic and not with the network,
+    whose ``forward`` is told the ``domain`` (HighDAN weighs the target's features by the critic's opinion).
     """
 
     def __init__(self, context: Context) -> None:
@@ -44,8 +47,15 @@ class Adversarial:
         self.model = context.model
         self.method = settings.method
         self.steps = 0
+        self.own: nn.Module | None = getattr(self.model, "critic", None)
         self.critics = nn.ModuleList(self._critic(c) for c in self.method.critics)
-        self.stepper = Stepper(self.model.parameters(), settings.optimiser, settings.schedule, context)
+        if self.own is not None and all(critic is not self.own for critic in self.critics):
+            raise InputError(
+                f"{type(self.model).__name__} needs a critic that sees features: add one to method.critics"
+            )
+        judges = {id(p) for p in self.critics.parameters()}
+        network = (p for p in self.model.parameters() if id(p) not in judges)
+        self.stepper = Stepper(network, settings.optimiser, settings.schedule, context)
         self.critic_stepper = Stepper(self.critics.parameters(), self.method.optimiser, settings.schedule, context)
 
     def step(self, source: Batch, target: Batch | None) -> dict[str, Tensor]:
@@ -54,22 +64,16 @@ class Adversarial:
             raise InputError("adversarial learning needs the target's images: give --target")
         assert source.targets is not None
         settings = self.context.settings
-        with self.context.autocast():
-            found = self.model(source.patch)
-        terms = supervised_loss(found["logits"], source.targets, settings.loss, self.context)
+        found = self._outputs(source, "source")
+        terms = supervised_loss(found, source.targets, settings.loss, self.context)
         loss = torch.stack(list(terms.values())).sum()
-        total = loss
-        if self.method.aux_loss:
-            aux = supervised_loss(self._output(found, "aux"), source.targets, settings.loss, self.context)
-            total = total + self.method.aux_loss * torch.stack(list(aux.values())).sum()
         self.steps += 1
         if self.steps <= self.method.begin * settings.iterations:
-            self.stepper.apply(total)
+            self.stepper.apply(loss)
             zero = torch.zeros(())
             return {"loss": loss.detach(), "deceive": zero, "critics": zero}
-        with self.context.autocast():
-            other = self.model(target.patch)
         self.critics.requires_grad_(False)
+        other = self._outputs(target, "target")
         seen = [self._seen(critic, other, target.valid) for critic in self.method.critics]
         deceive = torch.stack(
             [
@@ -77,7 +81,7 @@ class Adversarial:
                 for i, (c, maps) in enumerate(zip(self.method.critics, seen, strict=True))
             ]
         ).sum()
-        self.stepper.apply(total + deceive / self.context.processes)
+        self.stepper.apply(loss + deceive / self.context.processes)
         self.critics.requires_grad_(True)
         parts = []
         for i, critic in enumerate(self.method.critics):
@@ -109,7 +113,16 @@ class Adversarial:
         """Return the rate of the network's next step."""
         return self.stepper.rate()
 
+    def _outputs(self, batch: Batch, domain: str) -> Mapping[str, Tensor]:
+        with self.context.autocast():
+            outputs: Mapping[str, Tensor] = (
+                self.model(batch.patch) if self.own is None else self.model(batch.patch, domain=domain)
+            )
+        return outputs
+
     def _critic(self, settings: Critic) -> nn.Module:
+        if settings.sees == "features" and self.own is not None:
+            return self.own
         if settings.sees == "features":
             critic: nn.Module = FeatureDiscriminator(
                 int(getattr(self.model, "feature_channels", 0)) or self._no_features()

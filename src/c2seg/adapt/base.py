@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from c2seg.errors import InputError
 from c2seg.losses import cross_entropy, dice_loss, focal_loss
 from c2seg.recipes.schema import Loss, Optimiser, Schedule, Training
 
@@ -32,11 +33,14 @@ class Context:
     model: nn.Module
     settings: Training
     num_classes: int
+    """Outputs of the model, that of the background included."""
     class_weights: Tensor | None
     device: torch.device
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
     """Mixed precision of the forward pass."""
     processes: int = 1
+    background: bool = False
+    """The last output is the background's, which is no class."""
 
     def total(self, value: Tensor) -> Tensor:
         """Return the sum of a scalar over all processes, without gradient."""
@@ -77,7 +81,7 @@ class Stepper:
         self.parameters = [p for p in parameters if p.requires_grad]
         self.clip = optimiser.gradient_clip
         self.processes = context.processes
-        self.optimiser = _optimiser(self.parameters, optimiser)
+        self.optimiser = _optimiser(_groups(self.parameters, optimiser, context.model), optimiser)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(
             self.optimiser, _factor(schedule, context.settings.iterations)
         )
@@ -120,8 +124,25 @@ class Stepper:
             self.scaler.load_state_dict(dict(state["scaler"]))
 
 
-def supervised_loss(logits: Tensor, targets: Tensor, settings: Loss, context: Context) -> dict[str, Tensor]:
-    """Return the weighted terms of the supervised loss; their sum is the loss of the batch of all processes.
+def supervised_loss(
+    outputs: Mapping[str, Tensor], targets: Tensor, settings: Loss, context: Context
+) -> dict[str, Tensor]:
+    """Return the weighted terms of the supervised loss of a network's outputs, ``aux`` included if it has weight.
+
+    Their sum is the loss of the batch of all processes. Raises InputError for a weight on an output that does not exist.
+    """
+    terms = _terms(outputs["logits"], targets, settings, context)
+    if settings.aux:
+        if "aux" not in outputs:
+            raise InputError(f"loss.aux: the model {type(context.model).__name__} has no aux output; set loss.aux=0")
+        terms["aux"] = (
+            settings.aux * torch.stack(list(_terms(outputs["aux"], targets, settings, context).values())).sum()
+        )
+    return terms
+
+
+def _terms(logits: Tensor, targets: Tensor, settings: Loss, context: Context) -> dict[str, Tensor]:
+    """Return the terms on one output.
 
     Pixel-wise terms are divided by the number (weight) of labelled pixels over all processes. Dice is not a sum over
     pixels: it is taken per process and averaged.
@@ -135,11 +156,25 @@ def supervised_loss(logits: Tensor, targets: Tensor, settings: Loss, context: Co
         value, count = focal_loss(logits, targets, weights, settings.focal_gamma)
         terms["focal"] = settings.focal * value / context.total(count).clamp_min(1e-6)
     if settings.dice:
-        terms["dice"] = settings.dice * dice_loss(logits, targets) / context.processes
+        classes = context.num_classes - context.background
+        terms["dice"] = settings.dice * dice_loss(logits, targets, settings.dice_kind, classes) / context.processes
     return terms
 
 
-def _optimiser(parameters: list[nn.Parameter], settings: Optimiser) -> torch.optim.Optimizer:
+def _groups(parameters: list[nn.Parameter], settings: Optimiser, model: nn.Module) -> list[dict[str, Any]]:
+    """Return the parameters with their rates: those of the network's encoder may have one of their own."""
+    if settings.encoder_factor == 1:
+        return [{"params": parameters}]
+    encoder = getattr(model, "encoder", None)
+    if not isinstance(encoder, nn.Module):
+        raise InputError(f"optimiser.encoder_factor: the model {type(model).__name__} has no encoder; set it to 1")
+    slow = {id(p) for p in encoder.parameters()}
+    rest = [p for p in parameters if id(p) not in slow]
+    own = [p for p in parameters if id(p) in slow]
+    return [{"params": rest}, {"params": own, "lr": settings.encoder_factor * settings.lr}]
+
+
+def _optimiser(parameters: list[dict[str, Any]], settings: Optimiser) -> torch.optim.Optimizer:
     if settings.name == "sgd":
         return torch.optim.SGD(parameters, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
     kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
@@ -150,7 +185,8 @@ def _factor(settings: Schedule, iterations: int) -> Callable[[int], float]:
     """Return the factor of the learning rate by step.
 
     ``one_cycle``: from 1/25 up over the first 30 % and down to 1e-4 of the start, both as half cosines (Smith and Topin
-    2019); ``poly``: (1 - t)^power; ``cosine``: half a cosine to 0; ``constant``: 1.
+    2019); ``poly``: (1 - t)^power; ``cosine``: half a cosine to 0; ``step``: times ``factor`` after every ``every`` steps;
+    ``constant``: 1.
     """
     from math import cos, pi
 
@@ -161,9 +197,12 @@ def _factor(settings: Schedule, iterations: int) -> Callable[[int], float]:
         t = min(step / iterations, 1.0)
         if settings.name == "one_cycle":
             return between(0.04, 1.0, t / 0.3) if t < 0.3 else between(1.0, 4e-6, (t - 0.3) / 0.7)
-        shape: float = {"poly": (1 - t) ** settings.power, "cosine": (1 + cos(pi * t)) / 2, "constant": 1.0}[
-            settings.name
-        ]
+        shape: float = {
+            "poly": (1 - t) ** settings.power,
+            "cosine": (1 + cos(pi * t)) / 2,
+            "step": settings.factor ** (step // settings.every),
+            "constant": 1.0,
+        }[settings.name]
         return shape * min(1.0, (t + 1 / iterations) / settings.warmup) if settings.warmup else shape
 
     return factor

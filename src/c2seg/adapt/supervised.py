@@ -26,8 +26,8 @@ class Supervised:
         """Take one step; returns ``loss`` and its terms."""
         assert source.targets is not None
         with self.context.autocast():
-            logits = self.model(source.patch)["logits"]
-        terms = supervised_loss(logits, source.targets, self.context.settings.loss, self.context)
+            outputs = self.model(source.patch)
+        terms = supervised_loss(outputs, source.targets, self.context.settings.loss, self.context)
         loss = torch.stack(list(terms.values())).sum()
         self.stepper.apply(loss)
         return {"loss": loss.detach(), **{name: value.detach() for name, value in terms.items()}}

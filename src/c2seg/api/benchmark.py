@@ -255,10 +255,9 @@ def _equal(benchmark: Benchmark, run: Run) -> tuple[str, ...]:
 
 
 def _step_seconds(folder: Path) -> float:
-    """Return the seconds of a step from the second half of a short run's curves."""
-    rows = [line.split(",") for line in (folder / "curves.csv").read_text(encoding="utf-8").splitlines()[1:]]
-    first, last = rows[0], rows[-1]
-    return (float(last[1]) - float(first[1])) / max(1, int(last[0]) - int(first[0]))
+    """Return the seconds of all trainings of a short run by iteration of its recipe."""
+    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    return float(record["step_seconds"])
 
 
 def common_classes(result: dict[str, Any]) -> Iterator[int]:

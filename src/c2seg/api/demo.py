@@ -22,7 +22,7 @@ from c2seg.simulate import simulate_pair
 
 __all__ = ["DEMO_RECIPES", "DemoResult", "demo"]
 
-DEMO_RECIPES = ("forest", "unet")
+DEMO_RECIPES = ("forest", "unet", "crosscity")
 _SCALE = 0.2
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
+from c2seg.api.bands import with_colours
 from c2seg.api.forest import fit_forest_model
 from c2seg.api.prepare import Bars, FitJob, Prepared, Storage, prepare, scene_folds
 from c2seg.api.record import provenance
@@ -67,7 +67,9 @@ def fit(
     """
     started = time.perf_counter()
     check_run_folder(out, overwrite=overwrite, resume=resume)
+    recipe, alone = (recipe, ()) if target else _alone(recipe)
     prepared = prepare(recipe, sources, target, numbering, bars("statistics"))
+    recipe, remarks = with_colours(recipe, prepared.inputs)
     record = provenance(seed=seed, device=device, command=command) | {
         "recipe": recipe.name,
         "sources": [
@@ -77,7 +79,7 @@ def fit(
         "target": {"name": prepared.target.name, "images": prepared.target.fingerprint()} if prepared.target else None,
         "uses_target_images": {
             "normalisation": recipe.normalisation in {"per_city", "minmax"},
-            "training": recipe.training.method.uses_target,
+            "training": recipe.uses_target,
         },
     }
     header = Header(
@@ -86,6 +88,8 @@ def fit(
         statistics={name: s.as_dict() for name, s in prepared.statistics.items()},
         legend=prepared.sources[0].images.legend.as_dict(),
         provenance=record,
+        learnt=prepared.learnt(),
+        mixing={name: tuple(map(tuple, rows.tolist())) for name, rows in prepared.normalisers[0].mixing.items()},
     )
     job = FitJob(recipe, prepared, out, seed, device, resume, bars if _PRIMARY else silent_bars, storage)
     if isinstance(recipe.model, ForestModel):
@@ -95,7 +99,13 @@ def fit(
         with needs_extra("learning a network", "train"):
             from c2seg.api.network import fit_network
         tensors, pooled, facts = fit_network(job)
-    notes = (*_notes(prepared), *([str(facts["pretrained"]["line"])] if "pretrained" in facts else []))
+    notes = (
+        *alone,
+        *prepared.notes,
+        *_notes(prepared),
+        *remarks,
+        *([str(facts["pretrained"]["line"])] if "pretrained" in facts else []),
+    )
     validation = None if pooled is None else _validation(recipe, prepared, pooled)
     seconds = time.perf_counter() - started
     model = out / "model.safetensors"
@@ -111,11 +121,19 @@ def fit(
     return FitResult(model, validation, seconds, notes)
 
 
+def _alone(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
+    """Return what of a recipe can be learnt without a target, and what is to be said of that."""
+    rest = recipe.without_target()
+    left_out = [name for name in recipe.phases if name not in rest.phases]
+    if not left_out:
+        return recipe, ()
+    return rest, (f"no --target: {', '.join(left_out)} left out, nothing is learnt from the city to be mapped",)
+
+
 def _notes(prepared: Prepared) -> tuple[str, ...]:
     """Say what the sources cannot teach."""
-    counts = np.sum([city.class_counts() for city in prepared.sources], axis=0)
-    legend = prepared.sources[0].images.legend
-    absent = [f"{item.id} {item.name}" for item in legend.classes if not counts[item.id]]
+    legend, learnt = prepared.sources[0].images.legend, prepared.learnt()
+    absent = [f"{item.id} {item.name}" for item in legend.classes if item.id not in learnt]
     if not absent:
         return ()
     return (f"no labelled pixel of {'; '.join(absent)} in the sources: the model will never map them",)

@@ -10,11 +10,26 @@ from c2seg.forest.fit import Source, fit_forest, validate_forest
 from c2seg.metrics import Confusion
 from c2seg.recipes.schema import ForestModel
 
-__all__ = ["fit_forest_model"]
+__all__ = ["fit_forest_model", "forest_tensors"]
 
 
 def fit_forest_model(job: FitJob, model: ForestModel) -> tuple[dict[str, np.ndarray], Confusion | None]:
     """Return the tensors of the model file and the pooled confusion over the folds (None without validation)."""
+    pooled = None
+    if job.recipe.validation.count:
+        names, sources, spec = _begin(job, model)
+        pooled = validate_forest(sources, names, model, spec, job.seed, job.bars("validation"))
+    return forest_tensors(job, model), pooled
+
+
+def forest_tensors(job: FitJob, model: ForestModel, held_out: int | None = None) -> dict[str, np.ndarray]:
+    """Return the tensors of a forest learnt without the pixels of and near fold ``held_out`` (None: from all)."""
+    names, sources, spec = _begin(job, model)
+    forest = fit_forest(sources, names, model, spec, job.seed, held_out=held_out, progress=job.bars("forest"))
+    return forest.tensors() | {f"projection.{name}": value for name, value in spec.projections.items()}
+
+
+def _begin(job: FitJob, model: ForestModel) -> tuple[tuple[str, ...], list[Source], FeatureSpec]:
     names = tuple(job.prepared.inputs)
     folds = job.recipe.validation.count
     sources = [
@@ -22,7 +37,4 @@ def fit_forest_model(job: FitJob, model: ForestModel) -> tuple[dict[str, np.ndar
         for city, normaliser in zip(job.prepared.sources, job.prepared.normalisers, strict=True)
     ]
     projections = fit_projections([(s.city.images, s.normaliser) for s in sources], names, model)
-    spec = FeatureSpec(model.mean_px, model.std_px, projections)
-    pooled = validate_forest(sources, names, model, spec, job.seed, job.bars("validation")) if folds else None
-    forest = fit_forest(sources, names, model, spec, job.seed, progress=job.bars("forest"))
-    return forest.tensors() | {f"projection.{name}": value for name, value in projections.items()}, pooled
+    return names, sources, FeatureSpec(model.mean_px, model.std_px, projections)

@@ -4,24 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from c2seg.api.forest import forest_tensors
 from c2seg.api.prepare import FitJob, Prepared, scene_folds
 from c2seg.backends import BackendOptions
-from c2seg.backends.torch import TorchPredictor, network_predictor
+from c2seg.backends.mixture import Mixture, with_forest
+from c2seg.backends.torch import network_predictor
 from c2seg.data import SceneReader, cached, cached_labels
 from c2seg.data.memory import city_bytes
+from c2seg.errors import InputError
 from c2seg.inference import WindowPlan, map_rows
+from c2seg.inference.decision import expected_iou, sample_probabilities, thinned
+from c2seg.inference.pseudo_labels import pseudo_labels
 from c2seg.metrics import Confusion, confusion_counts
+from c2seg.modelfile import FOREST, BandSpec
+from c2seg.models.mapper import member_prefix, output_count
+from c2seg.recipes import Recipe
+from c2seg.recipes.schema import Phase, PseudoLabelMethod
 from c2seg.sampling import BandUnits, TrainingScene, training_scenes
 from c2seg.train import TrainingJob, train
+from c2seg.train.curves import join_curves
 from c2seg.types import Window
 
 __all__ = ["fit_network"]
+
+Weights = dict[str, np.ndarray]
+
+MEMBER_SEED = 1_000_000
+"""Between the seeds of the members of an ensemble, so that runs with neighbouring seeds share none."""
 
 
 def fit_network(job: FitJob) -> tuple[dict[str, np.ndarray], Confusion | None, dict[str, Any]]:
@@ -32,46 +48,224 @@ def fit_network(job: FitJob) -> tuple[dict[str, np.ndarray], Confusion | None, d
     if folds:
         pooled = Confusion.empty(prepared.sources[0].images.legend.ids)
         for fold in range(folds):
-            weights, _ = _train(job, prepared, job.out / "folds" / str(fold), fold)
+            weights, _ = _learn(job, prepared, job.out / "folds" / str(fold), fold)
             pooled += _test(job, prepared, weights, fold)
-    weights, notes = _train(job, prepared, job.out, None)
+    weights, notes = _learn(job, prepared, job.out, None)
     return weights, pooled, {"iterations": job.recipe.training.iterations, **notes}
 
 
-def _train(
+def _learn(
     job: FitJob, prepared: Prepared, folder: Path, held_out: int | None
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Train one network, without the pixels of and near fold ``held_out``; return its weights and facts for the record."""
-    folder.mkdir(parents=True, exist_ok=True)
-    names = tuple(prepared.inputs)
-    legend = prepared.sources[0].images.legend
-    source: list[TrainingScene] = []
-    for city, normaliser, statistics in zip(
-        prepared.sources, prepared.normalisers, prepared.source_statistics, strict=True
-    ):
-        units = BandUnits.of(normaliser, statistics)
-        held = scene_folds(job.recipe, city) if held_out is not None else ()
-        source += training_scenes(city.images, names, normaliser, units, city, held, held_out)
-    target: list[TrainingScene] = []
-    uses_target = job.recipe.training.method.uses_target
-    if uses_target and prepared.target and prepared.target_normaliser and prepared.target_statistics:
-        units = BandUnits.of(prepared.target_normaliser, prepared.target_statistics)
-        target = training_scenes(prepared.target, names, prepared.target_normaliser, units)
-    label = "training" if held_out is None else f"fold {held_out + 1}"
-    training = TrainingJob(
-        recipe=job.recipe,
-        bands={name: len(bands) for name, bands in prepared.inputs.items()},
-        num_classes=legend.num_classes,
-        source=source,
-        target=target,
-        seed=job.seed,
-        folder=folder,
-        data=_data_fingerprint(job.prepared, held_out),
-        device=job.device,
-        inputs=prepared.inputs,
-    )
-    weights = train(training, resume=job.resume, progress=job.bars(label))
-    return weights, training.notes
+    """Run every training of a recipe; return the model file's tensors and facts for the record."""
+    recipe = job.recipe
+    if recipe.phases:
+        learnt, each = _phases(job, prepared, folder, held_out)
+    elif recipe.members:
+        learnt, each = _members(job, prepared, folder, held_out)
+    else:
+        training = _Training(recipe, tuple(prepared.inputs), job.seed, folder, "training", held_out)
+        learnt, each = {"": training.run(job, prepared)}, [training]
+    if not learnt:
+        raise InputError(f"recipe {recipe.name}: the cities lack modalities of every phase or member")
+    if len(each) > 1:
+        join_curves([training.folder / "curves.csv" for training in each], folder / "curves.csv")
+    tensors: Weights = {member_prefix(name) + key: v for name, weights in learnt.items() for key, v in weights.items()}
+    if recipe.forest:
+        own = forest_tensors(job, recipe.forest.model, held_out)
+        tensors |= {FOREST + name: value for name, value in own.items()}
+    return tensors, _facts(recipe, each, len(learnt))
+
+
+def _facts(recipe: Recipe, each: Sequence[_Training], last: int) -> dict[str, Any]:
+    """Return what the record tells of the trainings; the ``last`` of them are the model."""
+    facts = dict(each[-1].notes)
+    for cost in ("parameters", "gflops_128"):
+        facts[cost] = sum(training.notes[cost] for training in each[-last:])
+    seconds = sum(t.notes.get("step_seconds", 0.0) * t.recipe.training.iterations for t in each)
+    return facts | {"trainings": len(each), "step_seconds": round(seconds / recipe.training.iterations, 6)}
+
+
+def _members(
+    job: FitJob, prepared: Prepared, folder: Path, held_out: int | None
+) -> tuple[dict[str, Weights], list[_Training]]:
+    """Train the members of an ensemble one after the other; return their weights by name, and the trainings."""
+    learnt: dict[str, Weights] = {}
+    each: list[_Training] = []
+    for name, (_, inputs) in job.recipe.networks(tuple(prepared.inputs)).items():
+        varied = job.recipe.varied(job.recipe.members[name])
+        seed = job.seed + len(each) * MEMBER_SEED
+        each.append(_Training(varied, inputs, seed, folder / "members" / name, name, held_out))
+        learnt[name] = each[-1].run(job, prepared)
+    return learnt, each
+
+
+def _phases(
+    job: FitJob, prepared: Prepared, folder: Path, held_out: int | None
+) -> tuple[dict[str, Weights], list[_Training]]:
+    """Train phase after phase; return the weights of the last one's networks by name, and all trainings."""
+    done: dict[str, list[Weights]] = {}
+    each: list[_Training] = []
+    teachers: list[_Training] = []
+    for name, phase in job.recipe.phases.items():
+        inputs = phase.taken(tuple(prepared.inputs))
+        if not inputs:
+            continue
+        varied = job.recipe.varied(phase)
+        labels: tuple[np.ndarray, ...] = ()
+        if isinstance(varied.training.method, PseudoLabelMethod):
+            labels = _teach(job, prepared, varied.training.method, teachers, done[teachers[0].phase])
+        found: list[Weights] = []
+        trainings = []
+        for index in range(phase.networks):
+            part = f"{name}/{index}" if phase.networks > 1 else name
+            start = _start(name, phase, varied, inputs, done, each, index)
+            seed = job.seed + index * MEMBER_SEED
+            training = _Training(varied, inputs, seed, folder / "phases" / part, part, held_out, start, labels, name)
+            found.append(training.run(job, prepared))
+            trainings.append(training)
+        done[name] = found
+        each += trainings
+        teachers = trainings
+    last = list(done.values())[-1] if done else []
+    return {str(k) if len(last) > 1 else "": weights for k, weights in enumerate(last)}, each
+
+
+def _start(
+    name: str,
+    phase: Phase,
+    recipe: Recipe,
+    inputs: tuple[str, ...],
+    done: Mapping[str, list[Weights]],
+    each: Sequence[_Training],
+    index: int,
+) -> Weights:
+    """Return the first weights of network ``index`` of a phase: named parts, or all of the phase before."""
+    if phase.start is not None:
+        first = {earlier: networks[min(index, len(networks) - 1)] for earlier, networks in done.items()}
+        return _parts(name, phase.start, first)
+    if not each or (each[-1].recipe.model, each[-1].inputs) != (recipe.model, inputs):
+        return {}
+    before = done[each[-1].phase]
+    return before[min(index, len(before) - 1)]
+
+
+def _teach(
+    job: FitJob,
+    prepared: Prepared,
+    method: PseudoLabelMethod,
+    teachers: Sequence[_Training],
+    weights: Sequence[Weights],
+) -> tuple[np.ndarray, ...]:
+    """Return pseudo-labels uint8 [H, W], output indices, of each scene of the target, by the networks of a phase."""
+    target, normaliser = prepared.target, prepared.target_normaliser
+    assert target is not None
+    assert normaliser is not None
+    recipe, inputs = teachers[0].recipe, teachers[0].inputs
+    settings = recipe.prediction
+    bands = {name: prepared.channels[name] for name in inputs}
+    options = BackendOptions(job.device, tta=settings.tta)
+    predictors = [network_predictor(recipe, bands, target.legend.num_classes, own, options) for own in weights]
+    learnt = prepared.learnt()
+    present = [id in learnt for id in target.legend.ids]
+    labels = []
+    for scene in target.scenes:
+        plan = WindowPlan(
+            scene.grid.height, scene.grid.width, settings.window_px, settings.overlap, predictors[0].stride_px
+        )
+        reader = SceneReader(scene, inputs, normaliser)
+        decision = None
+        if method.decision == "expected_iou":
+            decision = expected_iou(sample_probabilities(reader, Mixture.even(predictors), plan), present)
+        found = pseudo_labels(
+            reader,
+            predictors,
+            plan,
+            keep=method.keep,
+            agree=method.agree,
+            decision=decision,
+            batch_size=settings.batch_size,
+            progress=job.bars(f"pseudo-labels of {target.name}"),
+        )
+        labels.append(found)
+    return tuple(labels)
+
+
+def _parts(phase: str, start: Mapping[str, str | None], done: Mapping[str, Weights]) -> Weights:
+    """Return first weights taken from parts of earlier phases; those of a phase that was left out stay random."""
+    found: Weights = {}
+    for place, origin in start.items():
+        name, _, part = (origin or "").partition("/")
+        if name not in done:
+            continue
+        prefix = f"{part}." if part else ""
+        chosen = {key.removeprefix(prefix): v for key, v in done[name].items() if key.startswith(prefix)}
+        if not chosen:
+            raise InputError(f"phases.{phase}.start: no tensor of the phase {name} is in its part {part!r}")
+        found |= {f"{place}.{key}" if place else key: value for key, value in chosen.items()}
+    return found
+
+
+@dataclass(frozen=True)
+class _Training:
+    """One training of a run: its recipe, modalities, seed, folder and name; ``held_out`` names the fold not learnt from."""
+
+    recipe: Recipe
+    inputs: tuple[str, ...]
+    seed: int
+    folder: Path
+    name: str
+    held_out: int | None
+    start: Mapping[str, np.ndarray] = field(default_factory=dict)
+    labels: tuple[np.ndarray, ...] = ()
+    """Pseudo-labels of the target's scenes, if its images are to be learnt from with some."""
+    phase: str = ""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """Takes facts for the record."""
+
+    def run(self, job: FitJob, prepared: Prepared) -> Weights:
+        """Return the weights."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        legend = prepared.sources[0].images.legend
+        background = legend.num_classes if self.recipe.background == "learnt" else None
+        edge = self.recipe.training.sampling.ignore_edge_px
+        source: list[TrainingScene] = []
+        for city, normaliser, statistics in zip(
+            prepared.sources, prepared.normalisers, prepared.source_statistics, strict=True
+        ):
+            units = BandUnits.of(normaliser, statistics)
+            held = scene_folds(job.recipe, city) if self.held_out is not None else ()
+            source += training_scenes(
+                city.images, self.inputs, normaliser, units, city, held, self.held_out, background, edge
+            )
+        target: list[TrainingScene] = []
+        uses_target = self.recipe.training.method.uses_target
+        if uses_target and prepared.target and prepared.target_normaliser and prepared.target_statistics:
+            units = BandUnits.of(prepared.target_normaliser, prepared.target_statistics)
+            target = training_scenes(prepared.target, self.inputs, prepared.target_normaliser, units)
+            target = [
+                replace(scene, targets=found) for scene, found in zip(target, self.labels, strict=False)
+            ] or target
+        mixed = prepared.normalisers[0].mixing
+        bands = {
+            name: (BandSpec(),) * len(mixed[name]) if name in mixed else prepared.inputs[name] for name in self.inputs
+        }
+        training = TrainingJob(
+            recipe=self.recipe,
+            bands={name: len(found) for name, found in bands.items()},
+            num_classes=output_count(self.recipe, legend.num_classes),
+            source=source,
+            target=target,
+            seed=self.seed,
+            folder=self.folder,
+            data=_data_fingerprint(job.prepared, self.held_out, self.labels),
+            device=job.device,
+            inputs=bands,
+            start=self.start,
+            notes=self.notes,
+        )
+        label = self.name if self.held_out is None else f"fold {self.held_out + 1} {self.name}"
+        return train(training, resume=job.resume, progress=job.bars(label))
 
 
 def _test(job: FitJob, prepared: Prepared, weights: dict[str, np.ndarray], fold: int) -> Confusion:
@@ -79,22 +273,33 @@ def _test(job: FitJob, prepared: Prepared, weights: dict[str, np.ndarray], fold:
     names = tuple(prepared.inputs)
     legend = prepared.sources[0].images.legend
     settings = job.recipe.prediction
-    bands = {name: len(found) for name, found in prepared.inputs.items()}
-    predictor: TorchPredictor = network_predictor(
-        job.recipe.model, bands, legend.num_classes, weights, BackendOptions(job.device, tta=settings.tta)
-    )
+    bands = prepared.channels
+    options = BackendOptions(job.device, tta=settings.tta)
+    networks = network_predictor(job.recipe, bands, legend.num_classes, weights, options)
+    predictor = with_forest(networks, job.recipe, bands, weights)
     total = Confusion.empty(legend.ids)
+    kept: list[tuple[np.ndarray, np.ndarray]] = []
     for city, normaliser in zip(prepared.sources, prepared.normalisers, strict=True):
         for index, (scene, held) in enumerate(zip(city.images.scenes, scene_folds(job.recipe, city), strict=True)):
             plan = WindowPlan(
-                scene.grid.height, scene.grid.width, settings.window_px, settings.overlap, predictor.stride_px
+                scene.grid.height, scene.grid.width, settings.window_px, settings.overlap, networks.stride_px
             )
             reader = SceneReader(scene, names, normaliser)
             for strip in map_rows(reader, predictor, plan, batch_size=settings.batch_size):
                 window = Window(strip.first, 0, strip.last - strip.first, scene.grid.width)
-                truth = city.read_label(index, window)
-                truth[(held.fold(window) != fold) | ~strip.valid] = 0
-                total += confusion_counts(truth, legend.id_table()[strip.scores.argmax(axis=0)], legend.ids)
+                tested = (held.fold(window) == fold) & strip.valid
+                truth, chance = city.read_label(index, window)[tested], strip.scores[:, tested]
+                if settings.decision == "argmax":
+                    total += confusion_counts(truth, legend.id_table()[chance.argmax(axis=0)], legend.ids)
+                else:  # decided when all are known
+                    kept.append((truth, chance.astype(np.float16)))
+    if kept:
+        learnt = prepared.learnt()
+        present = [id in learnt for id in legend.ids]
+        decision = expected_iou(thinned([chance for _, chance in kept], legend.num_classes), present)
+        for truth, chance in kept:
+            scores = decision.scores(chance, np.ones(len(truth), np.float32))
+            total += confusion_counts(truth, legend.id_table()[scores.argmax(axis=0)], legend.ids)
     return total
 
 
@@ -109,12 +314,15 @@ def _close_at_hand(job: FitJob) -> Prepared:
         sources.append(cached_labels(city, job.storage.cache, room, job.bars("cache")))
         room -= size if (size := city_bytes(city.images)) <= room else 0
     target = prepared.target
-    if target is not None and job.recipe.training.method.uses_target:
+    if target is not None and job.recipe.uses_target:
         target = cached(target, job.storage.cache, room, job.bars("cache"))
     return replace(prepared, sources=tuple(sources), target=target)
 
 
-def _data_fingerprint(prepared: Prepared, held_out: int | None) -> str:
+def _data_fingerprint(prepared: Prepared, held_out: int | None, labels: Sequence[np.ndarray] = ()) -> str:
     parts = [(c.images.fingerprint(), c.label_fingerprint()) for c in prepared.sources]
     target = prepared.target.fingerprint() if prepared.target else None
-    return hashlib.sha256(json.dumps([parts, target, held_out]).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(json.dumps([parts, target, held_out]).encode())
+    for found in labels:
+        digest.update(found.data)
+    return digest.hexdigest()[:16]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from c2seg.api.record import provenance
 from c2seg.backends import BackendOptions, candidates, default_backend, load_predictor, processors
 from c2seg.data import City, Normaliser, Patch, Scene, SceneReader, city_statistics, open_city
+from c2seg.data.spectral import fit_bands
 from c2seg.errors import InputError
 from c2seg.inference import (
     MapOptions,
@@ -24,6 +25,7 @@ from c2seg.inference import (
     pending_key,
     sample_windows,
 )
+from c2seg.inference.decision import Decision, expected_iou, sample_probabilities
 from c2seg.modelfile import Header, ModelFile, check_city, load_model
 from c2seg.outputs import check_output
 from c2seg.progress import Progress, silent_bars
@@ -42,9 +44,10 @@ class _Job:
     normaliser: Normaliser
     backend: str
     options: BackendOptions
+    absent: Mapping[str, int]
 
     def reader(self, scene: Scene) -> SceneReader:
-        return SceneReader(scene, tuple(self.model.header.inputs), self.normaliser)
+        return SceneReader(scene, tuple(self.model.header.inputs), self.normaliser, self.absent)
 
     def plan(self, scene: Scene, predictor: Predictor) -> WindowPlan:
         settings = self.model.header.recipe.prediction
@@ -62,6 +65,7 @@ def predict(
     precision: str = "32",
     tta: bool | None = None,
     threads: int | None = None,
+    compile: bool = False,
     bars: Callable[[str], Progress] = silent_bars,
     command: Sequence[str] = (),
 ) -> list[MapResult]:
@@ -74,8 +78,10 @@ def predict(
     """
     loaded = load_model(model)
     header = loaded.header
-    images = open_city(city)
-    check_city(header, images)
+    images, fitted = fit_bands(open_city(city), header.inputs)
+    absent = check_city(header, images)
+    loaded = _without_forest(loaded) if absent else loaded
+    header = loaded.header
     if options.workers < 1:
         raise InputError(f"--workers must be at least 1, found {options.workers}")
     scenes = list(zip(images.scenes, _scene_options(images, options), strict=True))
@@ -83,16 +89,17 @@ def predict(
         for path in scene_options.places.values():
             check_output(path, overwrite=options.overwrite)
     settings = header.recipe.prediction
-    running = BackendOptions(device, precision, settings.tta if tta is None else tta, threads)
+    running = BackendOptions(device, precision, settings.tta if tta is None else tta, threads, compile)
     name = backend or default_backend(loaded)
     predictor = None if name == "auto" else load_predictor(loaded, name, running)  # wrong options show at once
-    job = _Job(loaded, images, _normaliser(header, images, bars("statistics")), name, running)
+    job = _Job(loaded, images, _normaliser(header, images, absent, bars("statistics")), name, running, absent)
     key = _key(job)
     found: dict[str, Any] = {}
     if predictor is None:
         name, predictor, found = _measure(job, {**key, "scene": scenes[0][0].name}, scenes[0][1])
         job = replace(job, backend=name)
-    found |= _check_precision(job, predictor)
+    found |= _check_precision(job, predictor) | ({"absent": list(absent)} if absent else {})
+    found |= {"bands": list(fitted)} if fitted else {}
     share = threads or (None if options.workers == 1 else max(1, processors() // options.workers))
     notes = {
         "recipe": header.recipe.name,
@@ -102,15 +109,18 @@ def predict(
     }
     results = []
     for index, (scene, scene_options) in enumerate(scenes):
+        decision = _decision(job, scene, predictor)
         scene_key = {**key, "scene": scene.name, "backend": name}
-        build = partial(_build, model, city, index, job.normaliser, name, replace(running, threads=share))
+        if decision:
+            scene_key["decision"] = decision.as_dict()
+        build = partial(_build, model, city, index, job.normaliser, absent, name, replace(running, threads=share))
         results.append(
             map_scene(
                 job.reader(scene),
                 predictor,
                 job.plan(scene, predictor),
                 header.land_legend(),
-                replace(scene_options, batch_size=_batch_size(header)),
+                replace(scene_options, batch_size=_batch_size(header), decision=decision),
                 scene_key,
                 build=build,
                 notes={"key": scene_key, **notes},
@@ -132,6 +142,7 @@ def _key(job: _Job) -> dict[str, Any]:
         "tta": job.options.tta,
         "device": job.options.device,
         "precision": job.options.precision,
+        "compile": job.options.compile,
     }
 
 
@@ -147,10 +158,28 @@ def _check_precision(job: _Job, predictor: Predictor) -> dict[str, Any]:
     return {"precision_check": {**agreement.as_dict(), "text": str(agreement)}}
 
 
+def _without_forest(model: ModelFile) -> ModelFile:
+    """Return the networks of a model alone: a forest, unlike them, was not taught to do without a modality."""
+    header = model.header
+    return replace(
+        model, header=header.model_copy(update={"recipe": header.recipe.model_copy(update={"forest": None})})
+    )
+
+
+def _decision(job: _Job, scene: Scene, predictor: Predictor) -> Decision | None:
+    """Return the decision that a scene's own probabilities ask for, if the recipe wants one."""
+    if job.model.header.recipe.prediction.decision == "argmax":
+        return None
+    chance = sample_probabilities(job.reader(scene), predictor, job.plan(scene, predictor))
+    header = job.model.header
+    present = None if header.learnt is None else [id in header.learnt for id in header.land_legend().ids]
+    return expected_iou(chance, present) if chance.shape[1] else None
+
+
 def _measure(job: _Job, key: dict[str, Any], options: MapOptions) -> tuple[str, Predictor, dict[str, Any]]:
     """Return the fastest backend; that of a stopped run of the same map goes before, so that its rows can be kept."""
     pending = pending_key(options.out) or {}
-    names = candidates(job.model, job.options.precision)
+    names = candidates(job.model, job.options)
     resumed = pending.get("backend") in names and all(pending.get(name) == value for name, value in key.items())
     if resumed or len(names) == 1:
         name = str(pending["backend"]) if resumed else names[0]
@@ -170,25 +199,33 @@ def _sample_batch(job: _Job, predictor: Predictor) -> tuple[Patch, np.ndarray]:
     window = plan.windows(0)[0].expand(predictor.halo_px)
     patch, valid = next(
         sample_windows(job.reader(scene), plan, predictor.halo_px, 1),
-        ({name: np.zeros((1, len(bands), window.height, window.width), np.float32)
-          for name, bands in job.model.header.inputs.items()}, np.ones((1, window.height, window.width), bool)),
+        ({name: np.zeros((1, count, window.height, window.width), np.float32)
+          for name, count in job.model.header.channels.items()}, np.ones((1, window.height, window.width), bool)),
     )  # fmt: skip
     return {name: np.repeat(values, size, axis=0) for name, values in patch.items()}, np.repeat(valid, size, axis=0)
 
 
 def _build(
-    model: Path, city: Path, scene: int, normaliser: Normaliser, backend: str, options: BackendOptions
+    model: Path,
+    city: Path,
+    scene: int,
+    normaliser: Normaliser,
+    absent: Mapping[str, int],
+    backend: str,
+    options: BackendOptions,
 ) -> tuple[SceneReader, Predictor]:
     """Return reader and predictor in a worker process."""
     loaded = load_model(model)
-    reader = SceneReader(open_city(city).scenes[scene], tuple(loaded.header.inputs), normaliser)
+    loaded = _without_forest(loaded) if absent else loaded
+    images, _ = fit_bands(open_city(city), loaded.header.inputs)
+    reader = SceneReader(images.scenes[scene], tuple(loaded.header.inputs), normaliser, absent)
     return reader, load_predictor(loaded, backend, options)
 
 
 def _batch_size(header: Header) -> int:
     """Return the recipe's batch size, less where the inputs of a batch would be large."""
     settings = header.recipe.prediction
-    patch_bytes = 4 * settings.window_px**2 * sum(len(bands) for bands in header.inputs.values())
+    patch_bytes = 4 * settings.window_px**2 * sum(header.channels.values())
     return max(1, min(settings.batch_size, _BATCH_BYTES // patch_bytes))
 
 
@@ -200,11 +237,11 @@ def _scene_options(city: City, options: MapOptions) -> list[MapOptions]:
     return [replace(options, out=options.out / f"{scene.name}.tif") for scene in city.scenes]
 
 
-def _normaliser(header: Header, city: City, progress: Progress) -> Normaliser:
-    kind = header.recipe.normalisation
-    if kind in {"per_city", "minmax"}:
-        return Normaliser.fit(kind, city_statistics(city, tuple(header.inputs), progress))
-    return Normaliser.fit(kind, header.band_statistics())
+def _normaliser(header: Header, city: City, absent: Mapping[str, int], progress: Progress) -> Normaliser:
+    statistics = {}
+    if header.recipe.normalisation in {"per_city", "minmax"}:
+        statistics = city_statistics(city, tuple(n for n in header.inputs if n not in absent), progress)
+    return header.normaliser(statistics)
 
 
 def _run_notes(model: ModelFile, device: str, command: Sequence[str]) -> dict[str, object]:

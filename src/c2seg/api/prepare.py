@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from c2seg.data import BandStatistics, BlockFolds, City, LabelledCity, Normaliser, city_statistics, open_city
 from c2seg.data.layouts import open_labelled_city
+from c2seg.data.pca import principal_components
+from c2seg.data.spectral import fit_bands
 from c2seg.data.tile_folds import TileFolds
 from c2seg.data.tiling import TileGrid
 from c2seg.errors import DataError, InputError
@@ -33,6 +37,19 @@ class Prepared:
     normalisers: tuple[Normaliser, ...]
     """One per source."""
     target_normaliser: Normaliser | None
+    notes: tuple[str, ...] = ()
+    """What was done to the cities' bands so that they fit."""
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """The channels of each modality as networks see them."""
+        mixing = self.normalisers[0].mixing
+        return {name: len(mixing.get(name, bands)) for name, bands in self.inputs.items()}
+
+    def learnt(self) -> tuple[int, ...]:
+        """Return the ids of the classes that have a labelled pixel in a source."""
+        counts = np.sum([city.class_counts() for city in self.sources], axis=0)
+        return tuple(id for id in self.sources[0].images.legend.ids if counts[id])
 
 
 @dataclass(frozen=True)
@@ -68,7 +85,7 @@ def prepare(
         city.check_classes()
         if city.images.legend.ids != cities[0].images.legend.ids:
             raise DataError(f"{city.images.name} and {cities[0].images.name} have different legends")
-    if recipe.training.method.uses_target and target is None:
+    if recipe.uses_target and target is None:
         raise InputError(f"recipe {recipe.name} learns from the target's images too: give --target")
     goal = open_city(target) if target is not None else None
     inputs = input_bands(cities[0].images, recipe)
@@ -78,13 +95,19 @@ def prepare(
         inputs = {n: b for n, b in inputs.items() if all(n in other.modality_names for other in others)}
         if not inputs:
             raise DataError("the cities have no modality in common; see c2seg inspect")
+    fitted = [fit_bands(city.images, inputs) for city in cities[1:]]
+    cities = (cities[0], *(LabelledCity(i, c.labels) for (i, _), c in zip(fitted, cities[1:], strict=True)))
+    notes = [text for _, texts in fitted for text in texts]
+    if goal:
+        goal, more = fit_bands(goal, inputs)
+        notes += more
     for other in [c.images for c in cities] + ([goal] if goal else []):
         counts = other.band_counts(tuple(inputs))
         for name, bands in inputs.items():
             if counts[name] != len(bands):
                 raise DataError(
                     f"city {other.name!r} has {counts[name]} {name} bands, {cities[0].images.name!r} has {len(bands)}; "
-                    "keep the same bands with `keep:` in city.yaml"
+                    "name roles or wavelengths in city.yaml, or keep the same bands with `keep:`"
                 )
     names = tuple(inputs)
     each = [city_statistics(city.images, names, progress) for city in cities]
@@ -94,9 +117,32 @@ def prepare(
     own = recipe.normalisation in {"per_city", "minmax"}
     kind = recipe.normalisation
     normalisers = tuple(Normaliser.fit(kind, statistics if own else pooled) for statistics in each)
+    mixing = _mixing(recipe, cities, normalisers, progress)
+    normalisers = tuple(replace(normaliser, mixing=mixing) for normaliser in normalisers)
     goal_statistics = city_statistics(goal, names, progress) if goal else None
     goal_normaliser = Normaliser.fit(kind, goal_statistics if own else pooled) if goal_statistics else None
-    return Prepared(cities, goal, inputs, pooled, tuple(each), goal_statistics, normalisers, goal_normaliser)
+    if goal_normaliser:
+        goal_normaliser = replace(goal_normaliser, mixing=mixing)
+    return Prepared(
+        cities, goal, inputs, pooled, tuple(each), goal_statistics, normalisers, goal_normaliser, tuple(notes)
+    )
+
+
+def _mixing(
+    recipe: Recipe, cities: Sequence[LabelledCity], normalisers: Sequence[Normaliser], progress: Progress
+) -> dict[str, np.ndarray]:
+    """Return principal components float32 [M, C], of unit deviation, of the modalities with more bands than wanted."""
+    wide = [
+        name
+        for name, modality in cities[0].images.scenes[0].modalities.items()
+        if recipe.max_bands is not None and name in normalisers[0].shift and modality.count > recipe.max_bands
+    ]
+    scenes = [(s, norm) for city, norm in zip(cities, normalisers, strict=True) for s in city.images.scenes]
+    found = {name: principal_components(scenes, name, recipe.max_bands or 1, progress) for name in wide}
+    return {
+        name: (parts.axes / np.maximum(parts.std, 1e-3 * parts.std.max())[:, None]).astype(np.float32)
+        for name, parts in found.items()
+    }
 
 
 Folds = BlockFolds | TileFolds

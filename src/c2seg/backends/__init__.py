@@ -26,12 +26,16 @@ _EXTRAS = {"torch": "train"}
 
 @dataclass(frozen=True)
 class BackendOptions:
-    """How a predictor runs: device ``auto | cpu | cuda``, precision ``32 | bf16``, test-time views, threads (None: all)."""
+    """How a predictor runs: device ``auto | cpu | cuda``, precision ``32 | bf16``, test-time views, threads (None: all).
+
+    ``compile``: torch.compile, for backend torch; it takes up to a minute before the first window and needs a C++ compiler.
+    """
 
     device: str = "auto"
     precision: str = "32"
     tta: bool = False
     threads: int | None = None
+    compile: bool = False
 
 
 def default_backend(model: ModelFile) -> str:
@@ -43,8 +47,8 @@ def default_backend(model: ModelFile) -> str:
     return "torch"
 
 
-def candidates(model: ModelFile, precision: str) -> list[str]:
-    """Return the installed backends that can run a model at a precision."""
+def candidates(model: ModelFile, options: BackendOptions) -> list[str]:
+    """Return the installed backends that can run a model with these options."""
     if model.header.recipe.model.name == "forest":
         return ["forest"]
     able = [name for name, package in _PACKAGES.items() if _installed(package)]
@@ -52,8 +56,10 @@ def candidates(model: ModelFile, precision: str) -> list[str]:
         able = [name for name in able if name != "torch"]
     elif not (_installed("torch") and _installed("onnx")):  # they turn weights into a graph
         able = [name for name in able if name == "torch"]
-    if precision != "32":
+    if options.precision != "32":
         able = [name for name in able if name != "onnx"]
+    if options.compile:
+        able = [name for name in able if name == "torch"]
     return able or [default_backend(model)]
 
 
@@ -63,6 +69,8 @@ def load_predictor(model: ModelFile, name: str, options: BackendOptions) -> Pred
         raise InputError(unknown_name("backend", name, BACKENDS))
     if (name == "forest") != (model.header.recipe.model.name == "forest"):
         raise InputError(f"backend {name!r} cannot run a {model.header.recipe.model.name} model; leave --backend out")
+    if options.compile and name != "torch":
+        raise InputError(f"--compile is for backend torch, not {name}; leave it out or give --backend torch")
     if name == "torch" and model.graph is not None:
         raise InputError(
             "backend 'torch' cannot run an ONNX file; give the model.safetensors, or take onnx or openvino"
@@ -70,7 +78,12 @@ def load_predictor(model: ModelFile, name: str, options: BackendOptions) -> Pred
     with needs_extra(f"backend {name}", _EXTRAS.get(name, name)):
         module = import_module(BACKENDS[name])
     predictor: Predictor = module.load(model, options)
-    return predictor
+    header = model.header
+    if name == "forest" or header.recipe.forest is None:
+        return predictor
+    from c2seg.backends.mixture import with_forest
+
+    return with_forest(predictor, header.recipe, header.channels, model.tensors, options.threads)
 
 
 def graph_of(model: ModelFile) -> Graph:

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from c2seg.backends import BackendOptions
 from c2seg.backends.torch import load
 from c2seg.errors import InputError, ModelFileError, needs_extra
-from c2seg.modelfile import Graph, ModelFile
+from c2seg.modelfile import Graph, ModelFile, forest_text
 from c2seg.outputs import atomic_file, check_output
 
 __all__ = ["ExportCheck", "export", "network_graph", "to_graph"]
@@ -74,6 +74,8 @@ def to_graph(model: ModelFile) -> Graph:
         raise InputError("a forest has no ONNX form; it runs without torch as it is")
     network, shapes, stride = _network(model)
     metadata = {"c2seg": model.header.model_dump_json(), "c2seg_model": model.digest, "c2seg_stride_px": str(stride)}
+    if forest := forest_text(model.tensors):
+        metadata["c2seg_forest"] = forest
     return network_graph(network, shapes, stride, metadata)
 
 
@@ -112,16 +114,14 @@ def _network(model: ModelFile) -> tuple[nn.Module, dict[str, tuple[int, ...]], i
     predictor = load(model, BackendOptions("cpu"))
     stride = predictor.stride_px
     side = stride * max(2, -(-64 // stride))
-    shapes: dict[str, tuple[int, ...]] = {
-        name: (2, len(bands), side, side) for name, bands in model.header.inputs.items()
-    }
+    shapes: dict[str, tuple[int, ...]] = {name: (2, count, side, side) for name, count in model.header.channels.items()}
     return predictor.model.to(memory_format=torch.contiguous_format), shapes, stride
 
 
 @contextmanager
 def _traceable() -> Any:
     """Replace what tracing cannot follow by the same in other words, for the time of an export."""
-    with replaced.object(F, "max_unpool2d", _unpool):
+    with replaced.object(F, "max_unpool2d", _unpool), replaced.object(F, "adaptive_avg_pool2d", _pool):
         yield
 
 
@@ -139,6 +139,24 @@ def _unpool(values: Tensor, indices: Tensor, kernel_size: int | tuple[int, int],
     return wide(values) * (wide(indices) == place)
 
 
+def _pool(values: Tensor, output_size: int | tuple[int, int]) -> Tensor:
+    """Average over bins that cover the maps, for sizes that are not known yet: a product with a matrix on either side."""
+    down, across = output_size if isinstance(output_size, tuple) else (output_size, output_size)
+    if down == across == 1:
+        return values.mean((2, 3), keepdim=True)
+    return _bins(values.shape[2], down) @ values @ _bins(values.shape[3], across).T
+
+
+def _bins(length: int, count: int) -> Tensor:
+    """Return float32 [count, length]: the weights of the positions in each bin, from floor(i L / n) to ceil((i + 1) L / n)."""
+    index = torch.arange(count)[:, None]
+    first = torch.div(index * length, count, rounding_mode="floor")
+    last = torch.div((index + 1) * length + count - 1, count, rounding_mode="floor")
+    place = torch.arange(length)[None]
+    inside = ((place >= first) & (place < last)).float()
+    return inside / inside.sum(dim=1, keepdim=True)
+
+
 def _check(model: ModelFile, graph: Graph) -> ExportCheck:
     with needs_extra("checking ONNX", "onnx"):
         from c2seg.backends.onnx import load as load_onnx
@@ -149,8 +167,8 @@ def _check(model: ModelFile, graph: Graph) -> ExportCheck:
     check = ExportCheck({}, {})
     for batch, height, width in ((2, side, side), (1, side, side + graph.stride_px), (3, 2 * side, side)):
         inputs = {
-            name: rng.standard_normal((batch, len(bands), height, width)).astype(np.float32)
-            for name, bands in model.header.inputs.items()
+            name: rng.standard_normal((batch, count, height, width)).astype(np.float32)
+            for name, count in model.header.channels.items()
         }
         difference = _difference(reference, written, inputs)
         shape = f"{batch} x {height} x {width}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from c2seg.forest import FeatureSpec, Forest, features, halo_px
 from c2seg.modelfile import ModelFile
 from c2seg.recipes.schema import ForestModel
 
-__all__ = ["ForestPredictor", "load"]
+__all__ = ["ForestPredictor", "forest_predictor", "load"]
 
 _CHUNK = 16384
 
@@ -54,16 +55,25 @@ class ForestPredictor:
 
 def load(model: ModelFile, options: BackendOptions) -> ForestPredictor:
     """Return the predictor of a forest model file."""
-    header = model.header
-    settings = header.recipe.model
-    assert isinstance(settings, ForestModel)
     if options.tta:
         raise InputError("--tta changes nothing for a forest: its features look alike from all sides; leave it out")
+    header = model.header
+    assert isinstance(header.recipe.model, ForestModel)
+    classes = header.land_legend().num_classes
+    return forest_predictor(header.recipe.model, header.channels, classes, model.tensors, options.threads)
+
+
+def forest_predictor(
+    settings: ForestModel,
+    bands: Mapping[str, int],
+    num_classes: int,
+    tensors: Mapping[str, np.ndarray],
+    threads: int | None = None,
+) -> ForestPredictor:
+    """Return the predictor of a forest with these tensors, named as in a forest's model file."""
     prefix = "projection."
-    projections = {k.removeprefix(prefix): v for k, v in model.tensors.items() if k.startswith(prefix)}
+    projections = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     spec = FeatureSpec(settings.mean_px, settings.std_px, projections)
-    bands = sum(len(projections[name]) if name in projections else len(bands) for name, bands in header.inputs.items())
-    num_features = bands * (1 + len(settings.mean_px) + len(settings.std_px))
-    num_classes = header.land_legend().num_classes
-    forest = Forest.from_tensors(model.tensors, num_features, num_classes)
-    return ForestPredictor(forest, spec, tuple(header.inputs), num_classes, options.threads or processors())
+    values = sum(len(projections[name]) if name in projections else count for name, count in bands.items())
+    forest = Forest.from_tensors(tensors, values * (1 + len(settings.mean_px) + len(settings.std_px)), num_classes)
+    return ForestPredictor(forest, spec, tuple(bands), num_classes, threads or processors())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +12,11 @@ from torch import Tensor, nn
 from c2seg.backends import BackendOptions
 from c2seg.backends.views import views
 from c2seg.data import Patch
-from c2seg.errors import InputError, ModelFileError, unknown_name
+from c2seg.errors import InputError, unknown_name
 from c2seg.modelfile import ModelFile
-from c2seg.models import build_model, choose_device, place
+from c2seg.models import choose_device, place
+from c2seg.models.mapper import Mapper
+from c2seg.recipes import Recipe
 
 __all__ = ["TorchPredictor", "load", "network_predictor"]
 
@@ -29,6 +30,7 @@ class TorchPredictor:
     device: torch.device
     precision: str = "32"
     tta: bool = False
+    compiled: bool = False
     halo_px: int = 0
 
     @property
@@ -39,6 +41,15 @@ class TorchPredictor:
     @torch.inference_mode()
     def predict(self, patch: Patch, valid: np.ndarray) -> np.ndarray:
         """Return probabilities float32 [B, K, H, W]."""
+        try:
+            return self._predict(patch)
+        except RuntimeError as error:
+            if not self.compiled or "_dynamo" not in type(error).__module__:
+                raise
+            reason = " ".join(str(getattr(error, "inner_exception", error)).split())[:200]
+            raise InputError(f"--compile: the network cannot be compiled here ({reason}); leave it out") from error
+
+    def _predict(self, patch: Patch) -> np.ndarray:
         inputs = {name: torch.from_numpy(values).to(self.device) for name, values in patch.items()}
         reduced = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
         with reduced:
@@ -63,30 +74,28 @@ class TorchPredictor:
 def load(model: ModelFile, options: BackendOptions) -> TorchPredictor:
     """Return the predictor of a network's model file. Raises ModelFileError when the weights do not fit."""
     header = model.header
-    bands = {name: len(found) for name, found in header.inputs.items()}
-    return network_predictor(header.recipe.model, bands, header.land_legend().num_classes, model.tensors, options)
+    return network_predictor(header.recipe, header.channels, header.land_legend().num_classes, model.tensors, options)
 
 
 def network_predictor(
-    settings: Any,
+    recipe: Recipe,
     bands: Mapping[str, int],
     num_classes: int,
     weights: Mapping[str, np.ndarray],
     options: BackendOptions,
 ) -> TorchPredictor:
-    """Return the predictor of a network with these weights."""
-    network = build_model(settings, bands, num_classes)
-    try:
-        network.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
-    except RuntimeError as error:
-        raise ModelFileError(f"the weights do not fit the model {settings.name}: {error}") from error
+    """Return the predictor of a recipe's network, or ensemble, with these weights, named as in a model file."""
     if options.precision not in {"32", "bf16"}:
         raise InputError(unknown_name("precision", options.precision, ["32", "bf16"]))
+    network = Mapper(recipe, bands, num_classes)
+    network.load({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
     device = choose_device(options.device)
+    network = place(network.eval(), device)
+    if options.compile:
+        network.compile()
     if options.threads:
         torch.set_num_threads(options.threads)
-    network = place(network.eval(), device)
-    return TorchPredictor(network, num_classes, device, options.precision, options.tta)
+    return TorchPredictor(network, num_classes, device, options.precision, options.tta, options.compile)
 
 
 def _turn(values: Tensor, turns: int, flip: bool) -> Tensor:

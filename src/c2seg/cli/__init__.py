@@ -30,6 +30,7 @@ COMMANDS = {
     "recipes": "List the recipes, or print one.",
     "fit": "Learn from labelled cities.",
     "predict": "Map a whole city.",
+    "fuse": "Fuse maps of one city, also class by class.",
     "export": "Write a model as ONNX.",
     "score": "Score a map against the truth.",
     "report": "Make a self-contained HTML page of runs.",

@@ -15,18 +15,29 @@ __all__ = ["command"]
 _TABLES = {
     "I": "the challenge's systems across cities",
     "II": "a random split of overlapping tiles inside the source (leaks) beside the score across cities",
+    "III": "the same for MRSN and its reductions",
 }
+_RECIPES = {"III": "mrsn-1b,mrsn-2b,mrsn-3b,mrsn"}
 
 
 def command(
     pair: list[str] = typer.Option(..., "--pair", help="SOURCE:TARGET[:TRUTH]; may be repeated."),
-    recipes: str = typer.Option("forest,unet", "--recipes", help="Names, separated by commas, or all."),
+    recipes: str = typer.Option(
+        None, "--recipes", help="Names, separated by commas, or all (default: forest,unet; table III: MRSN's branches)."
+    ),
     out: Path = typer.Option(..., "--out", help="The benchmark's folder."),
     preset: str = typer.Option("tiny", "--preset", help="Preset of every recipe."),
     seeds: int = typer.Option(3, "--seeds", min=1, help="Seeds 0, 1, ... of every recipe."),
     modalities: bool = typer.Option(False, "--modalities", help="Also learn each recipe from each modality alone."),
+    ablations: bool = typer.Option(
+        False, "--ablations", help="Also run every variant that the recipes' files describe."
+    ),
     equal_time: float = typer.Option(None, "--equal-time", min=1, help="Training seconds of every network."),
-    table: str = typer.Option("I", "--table", help="I: across cities. II: with the published offline protocol beside."),
+    table: str = typer.Option(
+        "I",
+        "--table",
+        help="I: across cities. II: with the published offline protocol beside. III: MRSN and its reductions.",
+    ),
     set_: list[str] = typer.Option([], "--set", help="key.path=value for every recipe; may be repeated."),
     device: str = typer.Option("cpu", "--device", help="auto, cpu or cuda."),
     json: bool = JSON,
@@ -34,14 +45,19 @@ def command(
 ) -> None:
     """Compare recipes on pairs of cities: train, map, score; one table. Run it again to go on after a stop."""
     from c2seg.api.benchmark import Benchmark, estimate_seconds, parse_pair, plan, run_all
-    from c2seg.api.tables import as_csv, as_text, modality_text, rows
+    from c2seg.api.tables import as_csv, as_text, modality_text, offline_text, rows
     from c2seg.outputs import write_json, write_text
-    from c2seg.recipes import recipe_names
+    from c2seg.recipes import recipe_names, variants
     from c2seg.report import ReportOptions, make_report
 
     if table not in _TABLES:
         raise InputError(unknown_name("table", table, _TABLES))
+    recipes = recipes or _RECIPES.get(table, "forest,unet")
     names = recipe_names() if recipes == "all" else tuple(name.strip() for name in recipes.split(","))
+    if ablations:
+        names = tuple(
+            part for name in names for part in (name, *(f"{name}@{v}" for v in variants(name) if "@" not in name))
+        )
     benchmark = Benchmark(
         pairs=tuple(parse_pair(text) for text in pair),
         recipes=names,
@@ -50,7 +66,7 @@ def command(
         seeds=seeds,
         single_modalities=modalities,
         equal_seconds=equal_time,
-        offline=table == "II",
+        offline=table in {"II", "III"},
         device=device,
         overrides=tuple(set_),
     )
@@ -88,13 +104,9 @@ def command(
     typer.echo(
         "target: * trained on target images, + standardised by their statistics; spread: standard deviation over seeds"
     )
-    if table == "II":
-        for row in summary:
-            offline, across = row["offline_miou"][0], row["miou"][0]
-            if offline is not None and across is not None:
-                typer.echo(
-                    f"{row['pair']} {row['label']}: offline (leaks) mIoU {offline:.3f}, across cities {across:.3f}"
-                )
+    if benchmark.offline:
+        typer.echo("")
+        typer.echo(offline_text(summary, table))
     typer.echo("")
     typer.echo(modality_text(results))
     typer.echo(page)

@@ -15,7 +15,7 @@ __all__ = ["command"]
 
 
 def command(
-    recipe: str = typer.Argument("forest", help="Name of a recipe, or a YAML file."),
+    recipe: str = typer.Argument("crosscity", help="Name of a recipe, or a YAML file."),
     source: list[Path] = typer.Option(..., "--source", help="A labelled city; may be given several times."),
     target: Path = typer.Option(None, "--target", help="The unlabelled city; its labels, if any, are never opened."),
     out: Path = typer.Option(..., "--out", help="The run folder to write."),

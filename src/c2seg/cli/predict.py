@@ -29,6 +29,7 @@ def command(
     ),
     device: str = typer.Option("auto", "--device", help="auto, cpu or cuda."),
     precision: str = typer.Option("32", "--precision", help="32, or bf16 after a check on windows of the city."),
+    compile_: bool = typer.Option(False, "--compile", help="torch.compile the network first; for backend torch."),
     workers: int = typer.Option(1, "--workers", min=1, help="Processes that share the work."),
     threads: int = typer.Option(
         None, "--threads", min=1, help="Threads of each process (default: all processors / workers)."
@@ -55,6 +56,7 @@ def command(
             precision=precision,
             tta=tta,
             threads=threads,
+            compile=compile_,
             bars=lambda label: stack.enter_context(progress_bar(label, quiet=quiet or json)),
             command=["c2seg", *sys.argv[1:]],
         )
@@ -67,7 +69,8 @@ def command(
                 note(line)
             note(f"{result.path}: {result.pixels} pixels mapped, {result.nodata_pixels} nodata, {result.seconds:.1f} s")
             for name, area in result.area_km2.items():
-                note(f"  {name:36} {area:10.3f} km2")
+                expected = result.expected_area_km2
+                note(f"  {name:36} {area:10.3f} km2" + (f"  expected {expected[name]:10.3f}" if expected else ""))
     typer.echo(out)
 
 
@@ -77,6 +80,9 @@ def _measured(run: Mapping[str, Any]) -> list[str]:
     if choice := run.get("backend_choice"):
         times = ", ".join(f"{name} {1000 * taken:.0f} ms" for name, taken in choice.get("seconds", {}).items())
         lines.append(f"backend {choice['name']}" + (f" ({times} a batch)" if times else ""))
+    lines += run.get("bands", [])
+    if absent := run.get("absent"):
+        lines.append(f"the city has no {' and no '.join(absent)}: mapped without, as the model was taught to")
     if check := run.get("precision_check"):
         lines.append(f"reduced precision accepted: {check['text']}")
     return lines

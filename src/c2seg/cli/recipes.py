@@ -5,24 +5,28 @@ from __future__ import annotations
 import typer
 
 from c2seg.cli.console import JSON, print_json
-from c2seg.recipes import load_recipe, presets, recipe_names, recipe_text
+from c2seg.recipes import load_recipe, presets, recipe_names, recipe_text, variants
 
 __all__ = ["command"]
 
 
 def command(
-    name: str = typer.Argument("", help="A recipe to print; none: list them."),
+    name: str = typer.Argument("", help="A recipe, or recipe@variant, to print; none: list them."),
     preset: str = typer.Option("", "--preset", help="Print the recipe with this preset laid over it, all keys filled."),
     json: bool = JSON,
 ) -> None:
     """List the recipes, or print one as YAML (with --preset or --json: with every default filled in)."""
     if not name:
-        rows = {n: (load_recipe(n).description, presets(n)) for n in recipe_names()}
+        rows = {n: (load_recipe(n).description, presets(n), variants(n)) for n in recipe_names()}
         if json:
-            print_json({n: {"description": d, "presets": list(p)} for n, (d, p) in rows.items()})
+            print_json(
+                {n: {"description": d, "presets": list(p), "variants": list(v)} for n, (d, p, v) in rows.items()}
+            )
         else:
-            for n, (description, choices) in rows.items():
-                typer.echo(f"{n:12} {description} [{', '.join(choices)}]")
+            for n, (description, choices, others) in rows.items():
+                typer.echo(f"{n:15} {description} [{', '.join(choices)}]")
+                if others:
+                    typer.echo(f"{'':15} @ {', '.join(others)}")
     elif json or preset:
         content = load_recipe(name, preset or None).model_dump(mode="json")
         if json:
@@ -32,4 +36,4 @@ def command(
 
             typer.echo(yaml.safe_dump(content, sort_keys=False).rstrip())
     else:
-        typer.echo(recipe_text(name).rstrip())
+        typer.echo(recipe_text(name.partition("@")[0]).rstrip())

@@ -63,10 +63,11 @@ def fit_projections(
 
     Fitted on the normalised sources together and applied unchanged to every city, so that components mean the same.
     """
+    scenes = [(scene, normaliser) for city, normaliser in cities for scene in city.scenes]
     return {
-        name: principal_components(cities, name, model.max_bands)
+        name: principal_components(scenes, name, model.max_bands).axes
         for name in names
-        if cities[0][0].scenes[0].modality(name).count > model.max_bands
+        if cities[0][0].scenes[0].modality(name).count > model.max_bands and name not in cities[0][1].mixing
     }
 
 

@@ -14,6 +14,11 @@ from torch import nn
 from c2seg.errors import InputError, unknown_name
 from c2seg.models.deeplabv3plus import DeepLabV3Plus
 from c2seg.models.device import choose_device, place
+from c2seg.models.highdan import HighDAN
+from c2seg.models.hrnet import SegHRNet
+from c2seg.models.mmglots import MMGLOTS
+from c2seg.models.mmuda import MMUDA
+from c2seg.models.mrsn import MRSN
 from c2seg.models.pretrained import PretrainedReport, load_pretrained
 from c2seg.models.segformer import SegFormer
 from c2seg.models.segnet import SegNet
@@ -24,6 +29,11 @@ __all__ = ["MODELS", "PretrainedReport", "build_model", "choose_device", "load_p
 # Model by recipe name -> builder(settings, bands by modality, number of classes).
 MODELS: dict[str, Callable[[Any, Mapping[str, int], int], nn.Module]] = {
     "deeplabv3plus": DeepLabV3Plus.build,
+    "highdan": HighDAN.build,
+    "hrnet": SegHRNet.build,
+    "mmglots": MMGLOTS.build,
+    "mmuda": MMUDA.build,
+    "mrsn": MRSN.build,
     "segformer": SegFormer.build,
     "segnet": SegNet.build,
     "unet": UNet.build,

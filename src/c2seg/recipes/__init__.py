@@ -1,4 +1,7 @@
-"""Recipes: one YAML file each, shipped beside this module or given as a path; presets are overlays."""
+"""Recipes: one YAML file each, shipped beside this module or given as a path.
+
+Presets (sizes and schedules) and variants (ablations) are overlays in the same file; ``base`` names a recipe under it.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ import yaml
 from pydantic import ValidationError
 
 from c2seg.errors import RecipeError, unknown_name
-from c2seg.recipes.schema import Recipe
+from c2seg.recipes.schema import Recipe, overlay
 
-__all__ = ["Recipe", "load_recipe", "presets", "recipe_names", "recipe_text"]
+__all__ = ["Recipe", "load_recipe", "presets", "recipe_names", "recipe_text", "variants"]
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -39,22 +42,33 @@ def presets(name: str) -> tuple[str, ...]:
     return tuple(_parse(name).get("presets") or {})
 
 
-def load_recipe(name: str, preset: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
-    """Return a checked recipe: the base, with a preset laid over it, with ``key.path=value`` overrides over both.
+def variants(name: str) -> tuple[str, ...]:
+    """Return the variants of a recipe; ``load_recipe("name@variant")`` loads one."""
+    return tuple(_parse(name).get("variants") or {})
 
-    Values of overrides are YAML. ``preset=None`` takes ``tiny`` if the recipe has it. Raises RecipeError, which names
-    the key and lists the valid ones.
+
+def load_recipe(name: str, preset: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
+    """Return a checked recipe: the base, with a preset laid over it, a variant, and ``key.path=value`` overrides on top.
+
+    ``name`` may be ``recipe@variant``. Values of overrides are YAML. ``preset=None`` takes ``tiny`` if the recipe has it.
+    Raises RecipeError, which names the key and lists the valid ones.
     """
-    content = _parse(name)
+    recipe, _, variant = name.partition("@")
+    content = _parse(recipe)
     choices: Mapping[str, Any] = content.pop("presets", None) or {}
+    others: Mapping[str, Any] = content.pop("variants", None) or {}
     if preset is None:
         preset = "tiny" if "tiny" in choices else None
     if preset is not None:
         if preset not in choices:
-            raise RecipeError(f"recipe {name}: {unknown_name('preset', preset, choices)}")
-        content = _overlay(content, choices[preset] or {})
+            raise RecipeError(f"recipe {recipe}: {unknown_name('preset', preset, choices)}")
+        content = overlay(content, choices[preset] or {})
+    if variant:
+        if variant not in others:
+            raise RecipeError(f"recipe {recipe}: {unknown_name('variant', variant, others)}")
+        content = overlay(content, {"name": name} | (others[variant] or {}))
     for text in overrides:
-        content = _overlay(content, _override(text))
+        content = overlay(content, _override(text))
     return _validate(name, content)
 
 
@@ -70,6 +84,10 @@ def _parse(name: str) -> dict[str, Any]:
         raise RecipeError(f"recipe {name} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise RecipeError(f"recipe {name} must be a mapping of keys to values")
+    if base := content.pop("base", None):
+        if base == name:
+            raise RecipeError(f"recipe {name} names itself as its base")
+        return overlay(_parse(str(base)), content)
     return content
 
 
@@ -85,22 +103,6 @@ def _override(text: str) -> dict[str, Any]:
     for key in reversed(keys):
         content = {key: content}
     return dict(content)
-
-
-def _overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        below = merged.get(key)
-        # Naming another model or method starts from that one's defaults: keys of the former have no meaning in it.
-        replaces = (
-            isinstance(value, dict)
-            and isinstance(below, dict)
-            and value.get("name", below.get("name")) != below.get("name")
-        )
-        merged[key] = (
-            _overlay(below, value) if isinstance(value, dict) and isinstance(below, dict) and not replaces else value
-        )
-    return merged
 
 
 def _validate(name: str, content: dict[str, Any]) -> Recipe:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from c2seg.sampling.augment import BandUnits, augment_geometry, augment_radiometry
+from c2seg.sampling.augment import BandUnits, augment_geometry, augment_radiometry, drop_modality
 from c2seg.sampling.patches import Draw, PatchSampler, Sample, TrainingScene, training_scenes
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "TrainingScene",
     "augment_geometry",
     "augment_radiometry",
+    "drop_modality",
     "training_scenes",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 from c2seg.data import BandStatistics, Normaliser, Patch
 from c2seg.recipes.schema import Augmentation
 
-__all__ = ["BandUnits", "augment_geometry", "augment_radiometry"]
+__all__ = ["BandUnits", "augment_geometry", "augment_radiometry", "drop_modality"]
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,20 @@ class BandUnits:
 
     @classmethod
     def of(cls, normaliser: Normaliser, statistics: Mapping[str, BandStatistics]) -> BandUnits:
-        """Return the units of bands with these statistics after this normalisation."""
-        factor = normaliser.factor
-        return cls(
-            {n: ((s.mean - normaliser.shift[n]) * factor[n]).astype(np.float32) for n, s in statistics.items()},
-            {n: (s.std * factor[n]).astype(np.float32) for n, s in statistics.items()},
-        )
+        """Return the units of bands with these statistics after this normalisation.
+
+        Channels that are mixed of several bands are taken to have mean 0 and deviation 1, as principal components have.
+        """
+        centre, spread = {}, {}
+        for name, found in statistics.items():
+            if name in normaliser.mixing:
+                channels = len(normaliser.mixing[name])
+                centre[name], spread[name] = np.zeros(channels, np.float32), np.ones(channels, np.float32)
+                continue
+            factor = normaliser.factor[name]
+            centre[name] = ((found.mean - normaliser.shift[name]) * factor).astype(np.float32)
+            spread[name] = (found.std * factor).astype(np.float32)
+        return cls(centre, spread)
 
 
 def augment_geometry(array: np.ndarray, turns: int, flip: bool) -> np.ndarray:
@@ -64,3 +72,14 @@ def augment_radiometry(
         out *= valid
         changed[name] = out
     return changed
+
+
+def drop_modality(patch: Patch, share: float, rng: np.random.Generator) -> Patch:
+    """Return the patch, with probability ``share`` with one of its modalities (drawn evenly) 0 everywhere.
+
+    A patch of one modality is returned as it is. Modality dropout: Neverova et al., TPAMI 2016.
+    """
+    if len(patch) < 2 or rng.random() >= share:
+        return patch
+    name = tuple(patch)[rng.integers(len(patch))]
+    return patch | {name: np.zeros_like(patch[name])}

@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from c2seg.data import BlockFolds, City, LabelledCity, Normaliser, Patch, SceneReader
 from c2seg.data.city import blocks
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import TrainingError
 from c2seg.recipes.schema import Augmentation, Sampling
-from c2seg.sampling.augment import BandUnits, augment_geometry, augment_radiometry
+from c2seg.sampling.augment import BandUnits, augment_geometry, augment_radiometry, drop_modality
+from c2seg.sampling.zoom import nearest, zoomed
 from c2seg.types import Window
 
 __all__ = ["Draw", "PatchSampler", "Sample", "TrainingScene", "training_scenes"]
@@ -67,8 +69,14 @@ def training_scenes(
     labels: LabelledCity | None = None,
     folds: tuple[BlockFolds | TileFolds, ...] = (),
     held_out: int | None = None,
+    background: int | None = None,
+    ignore_edge_px: int = 0,
 ) -> list[TrainingScene]:
-    """Read validity (and targets) of every scene of a city into memory, 1 or 2 bytes a pixel, for drawing patches."""
+    """Read validity (and targets) of every scene of a city into memory, 1 or 2 bytes a pixel, for drawing patches.
+
+    ``background``: the output index that pixels labelled 0 are to teach; None: they teach nothing. Pixels with another
+    target within ``ignore_edge_px`` (a square) teach nothing either.
+    """
     scenes = []
     for index, scene in enumerate(city.scenes):
         valid = np.zeros((scene.grid.height, scene.grid.width), bool)
@@ -78,11 +86,18 @@ def training_scenes(
             valid[part] = scene.read_valid(inputs, window)
             if labels is None or targets is None:
                 continue
-            found = city.legend.index_table()[labels.read_label(index, window)]
+            ids = labels.read_label(index, window)
+            found = city.legend.index_table()[ids]
+            if background is not None:
+                found[ids == 0] = background
             found[~valid[part]] = UNLABELLED
             if held_out is not None:
                 found[~folds[index].training(window, held_out)] = UNLABELLED
             targets[part] = found
+        if targets is not None and ignore_edge_px:
+            side = 2 * ignore_edge_px + 1
+            highest = maximum_filter(targets + np.uint8(1), side)  # 255, no label, becomes 0
+            targets[(targets != UNLABELLED) & (highest != minimum_filter(targets, side) + 1)] = UNLABELLED
         scenes.append(TrainingScene(SceneReader(scene, inputs, normaliser), units, valid, targets))
     return scenes
 
@@ -142,12 +157,29 @@ class PatchSampler:
         rng = np.random.default_rng(key)
         # The first slots of a batch are balanced, so that every step holds the stated share.
         balanced = self.labelled and slot < round(self.settings.balanced * self.settings.batch_size)
-        scene, window = self._balanced(rng) if balanced else self._uniform(rng)
+        size = self.settings.patch_px
+        if self.augment.zoom is not None:
+            size = max(1, round(size / rng.uniform(*self.augment.zoom)))
+        scene, window = self._balanced(rng, size) if balanced else self._uniform(rng, size)
+        if self.settings.max_share is not None:
+            for _ in range(_TRIES):
+                if self._largest_share(scene, window) < self.settings.max_share:
+                    break
+                scene, window = self._balanced(rng, size) if balanced else self._uniform(rng, size)
         turns = int(rng.integers(4)) if self.augment.rotations else 0
         flip = bool(rng.integers(2)) if self.augment.flips else False
         return Draw(scene, window, turns, flip, key)
 
-    def _uniform(self, rng: np.random.Generator) -> tuple[int, Window]:
+    def _largest_share(self, scene: int, window: Window) -> float:
+        """Return the largest class's share of a window's labelled pixels, 0 without any."""
+        targets = self.scenes[scene].targets
+        if targets is None:
+            return 0.0
+        found = targets[window.intersect(Window(0, 0, *targets.shape)).slices]
+        counts = np.bincount(found[found != UNLABELLED], minlength=1)
+        return float(counts.max() / max(1, counts.sum()))
+
+    def _uniform(self, rng: np.random.Generator, size: int) -> tuple[int, Window]:
         """Draw a window evenly; one without a usable pixel is drawn again, some times."""
         areas = np.array([scene.valid.size for scene in self.scenes], np.float64)
         choice: tuple[int, Window] | None = None
@@ -155,7 +187,6 @@ class PatchSampler:
             index = int(rng.choice(len(areas), p=areas / areas.sum()))
             scene = self.scenes[index]
             height, width = scene.valid.shape
-            size = self.settings.patch_px
             row = int(rng.integers(max(1, height - size + 1)))
             col = int(rng.integers(max(1, width - size + 1)))
             choice = index, Window(row, col, size, size)
@@ -163,9 +194,9 @@ class PatchSampler:
             if (scene.targets[part] != UNLABELLED).any() if scene.targets is not None else scene.valid[part].any():
                 return choice
         assert choice is not None
-        return self._balanced(rng) if self.labelled else choice
+        return self._balanced(rng, size) if self.labelled else choice
 
-    def _balanced(self, rng: np.random.Generator) -> tuple[int, Window]:
+    def _balanced(self, rng: np.random.Generator, size: int) -> tuple[int, Window]:
         """Draw a class evenly among those that exist, then a pixel of it evenly, then a window that holds it."""
         present = np.flatnonzero(self.class_counts())
         label = int(rng.choice(present))
@@ -182,7 +213,6 @@ class PatchSampler:
         top, left = pick // per_row * _CELL, pick % per_row * _CELL
         rows, cols = np.nonzero(targets[top : top + _CELL, left : left + _CELL] == label)
         chosen = int(rng.integers(len(rows)))
-        size = self.settings.patch_px
         row = top + int(rows[chosen]) - int(rng.integers(size))
         col = left + int(cols[chosen]) - int(rng.integers(size))
         row = min(max(row, 0), max(0, height - size))
@@ -192,14 +222,18 @@ class PatchSampler:
     def _load_one(self, draw: Draw) -> tuple[Patch, np.ndarray, np.ndarray | None]:
         scene = self.scenes[draw.scene]
         patch, valid = scene.reader(draw.window)
+        size = self.settings.patch_px
+        if draw.window.height != size:
+            patch, valid = zoomed(patch, valid, size)
         rng = np.random.default_rng((*draw.key, 1))
         patch = augment_radiometry(patch, valid, scene.units, self.augment, rng)
+        patch = drop_modality(patch, self.augment.modality_dropout, np.random.default_rng((*draw.key, 2)))
         target = None
         if scene.targets is not None:
-            target = np.full(valid.shape, UNLABELLED, np.uint8)
+            target = np.full((draw.window.height, draw.window.width), UNLABELLED, np.uint8)
             inside = draw.window.intersect(Window(0, 0, *scene.targets.shape))
             target[inside.shift(-draw.window.row, -draw.window.col).slices] = scene.targets[inside.slices]
-            target = augment_geometry(target, draw.turns, draw.flip)
+            target = augment_geometry(nearest(target, size), draw.turns, draw.flip)
         turned = {name: augment_geometry(values, draw.turns, draw.flip) for name, values in patch.items()}
         return turned, augment_geometry(valid, draw.turns, draw.flip), target
 

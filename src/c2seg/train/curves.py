@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-__all__ = ["Curves"]
+from c2seg.outputs import atomic_file
+
+__all__ = ["Curves", "join_curves"]
 
 
 class Curves:
@@ -61,3 +63,23 @@ def _rows_up_to(path: Path, step: int) -> list[list[str]]:
         header, *rows = list(csv.reader(file)) or [[]]
     kept = [row for row in rows if len(row) == len(header) and int(row[0]) <= step]
     return [header, *kept]
+
+
+def join_curves(parts: Sequence[Path], path: Path) -> None:
+    """Write the curves of trainings that followed each other as one file: steps and seconds go on, columns are united."""
+    rows: list[dict[str, str]] = []
+    step, seconds = 0, 0.0
+    for part in parts:
+        with part.open(newline="", encoding="utf-8") as file:
+            found = list(csv.DictReader(file))
+        rows += [
+            row | {"step": str(step + int(row["step"])), "seconds": f"{seconds + float(row['seconds']):.3f}"}
+            for row in found
+        ]
+        if rows:
+            step, seconds = int(rows[-1]["step"]), float(rows[-1]["seconds"])
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with atomic_file(path, overwrite=True) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -7,6 +7,7 @@ its share of every batch and gradients are summed.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from c2seg.adapt import METHODS, Context, Learner
@@ -29,7 +30,7 @@ from c2seg.modelfile import BandSpec
 from c2seg.models import build_model, choose_device, load_pretrained, place
 from c2seg.models.cost import model_cost
 from c2seg.progress import Progress, no_progress
-from c2seg.recipes.schema import Recipe
+from c2seg.recipes.schema import PseudoLabelMethod, Recipe
 from c2seg.sampling import PatchSampler, TrainingScene
 from c2seg.train.curves import Curves
 from c2seg.train.loader import batches, to_batch
@@ -48,6 +49,7 @@ class TrainingJob:
     recipe: Recipe
     bands: Mapping[str, int]
     num_classes: int
+    """Outputs of the network, that of the background included."""
     source: Sequence[TrainingScene]
     target: Sequence[TrainingScene]
     seed: int
@@ -58,6 +60,8 @@ class TrainingJob:
     loader_threads: int = 1
     inputs: Mapping[str, Sequence[BandSpec]] = field(default_factory=dict)
     """What is known of the bands, for pretrained weights; empty: nothing."""
+    start: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """First weights by tensor name; the others are random or pretrained."""
     notes: dict[str, Any] = field(default_factory=dict)
     """Takes what the run record should tell of this training (``pretrained``: what was and was not loaded)."""
 
@@ -76,6 +80,7 @@ def train(job: TrainingJob, *, resume: bool = False, progress: Progress = no_pro
         "recipe": job.recipe.model_dump_json(),
         "seed": job.seed,
         "data": job.data,
+        "start": _digest(job.start),
         **environment(fabric.device, settings.precision, fabric.world_size),
     }
     path = job.folder / "state.pt"
@@ -95,10 +100,13 @@ def train(job: TrainingJob, *, resume: bool = False, progress: Progress = no_pro
             content = {"learner": learner.state_dict(), "averaged": averaged.state_dict() if averaged else None}
             save_state(path, step, identity, content)
 
+    clock, counted = time.perf_counter(), 0
     curves = Curves(job.folder / "curves.csv", start, enabled=fabric.is_global_zero)
     with curves, StopSignal() as stop:
         for step, losses, rate in _steps(job, fabric, learner, averaged, samplers, start):
             last = step == settings.iterations
+            if not counted:  # the first step warms up
+                clock, counted = time.perf_counter(), step
             if step % _LOG_EVERY == 0 or last:
                 curves.add(step, learner.learning_rate(), rate, losses)
                 progress(step, settings.iterations, f"loss {losses['loss']:.3f}  {rate:.0f} patches/s")
@@ -107,6 +115,8 @@ def train(job: TrainingJob, *, resume: bool = False, progress: Progress = no_pro
                 save(step)
             if stop.requested and not last:
                 raise KeyboardInterrupt(stop.requested)
+    if 0 < counted < settings.iterations:
+        job.notes["step_seconds"] = (time.perf_counter() - clock) / (settings.iterations - counted)
     if fabric.world_size > 1:
         fabric.barrier()
     return {name: value.cpu().numpy() for name, value in _weights(learner, averaged).items()}
@@ -134,11 +144,16 @@ def _fabric(device: str, precision: str) -> Fabric:
 
 def _samplers(job: TrainingJob) -> tuple[PatchSampler, PatchSampler | None]:
     training = job.recipe.training
-    source = PatchSampler(job.source, training.sampling, training.augment, job.seed, job.num_classes)
+    sampling = training.sampling
+    sizes = (sampling.batch_size, sampling.batch_size)
+    if isinstance(training.method, PseudoLabelMethod):  # both cities make up one batch
+        size = min(max(1, round(training.method.target_share * sampling.batch_size)), sampling.batch_size - 1)
+        sizes = (sampling.batch_size - size, size)
+    own, other = (sampling.model_copy(update={"batch_size": size}) for size in sizes)
+    source = PatchSampler(job.source, own, training.augment, job.seed, job.num_classes)
     if not job.target:
         return source, None
-    target = PatchSampler(job.target, training.sampling, training.augment, job.seed, job.num_classes, stream=1)
-    return source, target
+    return source, PatchSampler(job.target, other, training.augment, job.seed, job.num_classes, stream=1)
 
 
 def _build(job: TrainingJob, fabric: Fabric, sampler: PatchSampler) -> tuple[Learner, AveragedModel | None]:
@@ -146,8 +161,13 @@ def _build(job: TrainingJob, fabric: Fabric, sampler: PatchSampler) -> tuple[Lea
     torch.manual_seed(job.seed)
     model = build_model(job.recipe.model, job.bands, job.num_classes)
     inputs = job.inputs or {name: (BandSpec(),) * count for name, count in job.bands.items()}
-    if report := load_pretrained(model, getattr(job.recipe.model, "pretrained", None), inputs):
+    if not set(model.state_dict()) <= set(job.start) and (
+        report := load_pretrained(model, getattr(job.recipe.model, "pretrained", None), inputs)
+    ):
         job.notes["pretrained"] = report.as_dict()
+    if fit_inputs := getattr(model, "fit_inputs", None):
+        fit_inputs([scene.reader for scene in job.source])
+    begin_from(model, job.start)
     parameters, gflops = model_cost(model, job.bands)
     job.notes.update(parameters=parameters, gflops_128=round(gflops, 4))
     stride = int(getattr(model, "stride_px", 1))
@@ -166,6 +186,7 @@ def _build(job: TrainingJob, fabric: Fabric, sampler: PatchSampler) -> tuple[Lea
         device=fabric.device,
         autocast=fabric.autocast,
         processes=fabric.world_size,
+        background=job.recipe.background != "none",
     )
     learner = METHODS[training.method.name](context)
     averaged = None
@@ -173,6 +194,16 @@ def _build(job: TrainingJob, fabric: Fabric, sampler: PatchSampler) -> tuple[Lea
         average = get_ema_multi_avg_fn(training.ema_decay)  # type: ignore[no-untyped-call]
         averaged = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
     return learner, averaged
+
+
+def begin_from(model: nn.Module, start: Mapping[str, np.ndarray]) -> None:
+    """Load first weights by tensor name; InputError for one that the network lacks or has in another shape."""
+    own = model.state_dict()
+    for name, value in start.items():
+        if name not in own or tuple(own[name].shape) != value.shape:
+            has = f"has it as {tuple(own[name].shape)}" if name in own else "has no such tensor"
+            raise InputError(f"cannot start from the tensor {name} {value.shape}: {type(model).__name__} {has}")
+    model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in start.items()}, strict=False)
 
 
 def _steps(
@@ -208,6 +239,14 @@ def _steps(
         rate = speed if not rate else 0.9 * rate + 0.1 * speed
         clock = now
         yield step + 1, values, rate
+
+
+def _digest(weights: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name, value in weights.items():
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(value).data)
+    return digest.hexdigest()[:16] if weights else ""
 
 
 def _weights(learner: Learner, averaged: AveragedModel | None) -> dict[str, Tensor]:

@@ -1,0 +1,73 @@
+"""The network that maps: one network, or several together, with nothing but the classes at its output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import lcm
+
+import torch
+from torch import Tensor, nn
+
+from c2seg.errors import ModelFileError
+from c2seg.modelfile import FOREST
+from c2seg.models import build_model
+from c2seg.recipes.schema import Recipe
+
+__all__ = ["Mapper", "member_prefix", "output_count"]
+
+
+class Mapper(nn.Module):
+    """The networks of a recipe. The background's output, the last, is dropped.
+
+    Several networks are averaged as the recipe says, logits or probabilities; the result is divided by
+    ``prediction.temperature``.
+    """
+
+    def __init__(self, recipe: Recipe, bands: Mapping[str, int], num_classes: int) -> None:
+        super().__init__()
+        outputs = output_count(recipe, num_classes)
+        self.num_classes = num_classes
+        self.ensemble = recipe.ensemble
+        self.temperature = recipe.prediction.temperature
+        members = recipe.networks(tuple(bands))
+        self.inputs = {name: inputs for name, (_, inputs) in members.items()}
+        self.networks = nn.ModuleList(
+            build_model(settings, {modality: bands[modality] for modality in inputs}, outputs)
+            for settings, inputs in members.values()
+        )
+        self.stride_px = lcm(*(int(getattr(network, "stride_px", 1)) for network in self.networks))
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the tensors of a model file; ModelFileError if they do not fit."""
+        weights = {key: value for key, value in tensors.items() if not key.startswith(FOREST)}
+        for name, network in zip(self.inputs, self.networks, strict=True):
+            prefix = member_prefix(name)
+            own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+            try:
+                network.load_state_dict(own)
+            except RuntimeError as error:
+                raise ModelFileError(f"the weights do not fit the model {type(network).__name__}: {error}") from error
+
+    def forward(self, patch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return ``logits`` [B, K, H, W] of the K classes."""
+        each = [
+            network({name: patch[name] for name in inputs})["logits"][:, : self.num_classes]
+            for inputs, network in zip(self.inputs.values(), self.networks, strict=True)
+        ]
+        if len(each) == 1:
+            logits = each[0]
+        elif self.ensemble == "logits":
+            logits = torch.stack(each).mean(dim=0)
+        else:
+            logits = torch.stack([one.float().softmax(dim=1) for one in each]).mean(dim=0).clamp_min(1e-9).log()
+        return {"logits": logits if self.temperature == 1 else logits / self.temperature}
+
+
+def member_prefix(name: str) -> str:
+    """Return what the tensors of a network of several begin with in a model file; nothing for the only one."""
+    return f"members.{name}." if name else ""
+
+
+def output_count(recipe: Recipe, num_classes: int) -> int:
+    """Return the outputs of a recipe's networks: the classes, and the background if it has one."""
+    return num_classes + (recipe.background != "none")

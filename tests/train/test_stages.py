@@ -1,0 +1,305 @@
+"""Phases that follow each other, members of an ensemble, and the background as an output."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import rasterio
+import yaml
+
+from c2seg.api import fit, predict
+from c2seg.backends import BackendOptions, load_predictor
+from c2seg.cli import run as run_cli
+from c2seg.data import SceneReader, city_statistics, open_city
+from c2seg.errors import DataError, InputError, RecipeError
+from c2seg.inference import MapOptions, WindowPlan
+from c2seg.inference.pseudo_labels import pseudo_labels
+from c2seg.modelfile import load_model
+from c2seg.recipes import load_recipe
+from c2seg.types import Window
+
+BASE = {
+    "name": "staged",
+    "model": {"name": "unet", "widths": [4, 8]},
+    "training": {
+        "iterations": 12,
+        "optimiser": {"lr": 0.01},
+        "sampling": {"patch_px": 16, "batch_size": 4},
+        "checkpoint_every": 5,
+    },
+    "prediction": {"window_px": 64},
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def make(**keys):
+        path = tmp_path / "staged.yaml"
+        path.write_text(yaml.safe_dump(BASE | keys, sort_keys=False))
+        return load_recipe(str(path))
+
+    return make
+
+
+@pytest.fixture
+def cities(make_city):
+    return make_city("source", seed=1), make_city("target", seed=2, label=False)
+
+
+def tensors(run):
+    return dict(load_model(run / "model.safetensors").tensors)
+
+
+def classes(path):
+    with rasterio.open(path) as file:
+        return set(np.unique(file.read(1)))
+
+
+def columns(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_phase_starts_from_the_one_before_and_may_have_its_own_method(write, cities, tmp_path):
+    method = {"name": "adversarial", "critics": [{"widths": [4]}]}
+    adversarial = {"method": method, "optimiser": {"lr": 1e-9, "weight_decay": 0}}
+    recipe = write(phases={"first": {}, "second": {"training": adversarial, "share": 0.5}})
+    assert recipe.uses_target
+    fit(recipe, [cities[0]], tmp_path / "run", target=cities[1])
+    fit(write(), [cities[0]], tmp_path / "single", target=cities[1])
+    staged, single = tensors(tmp_path / "run"), tensors(tmp_path / "single")
+    for name, value in single.items():
+        if "running" not in name and "num_batches" not in name:
+            np.testing.assert_allclose(staged[name], value, atol=1e-6, err_msg=name)
+    rows = columns(tmp_path / "run" / "curves.csv")
+    assert [int(row["step"]) for row in rows] == [10, 12, 18]
+    assert rows[0]["critics"] == ""
+    assert float(rows[-1]["critics"]) > 0
+
+
+def test_named_parts_of_earlier_phases_are_the_first_weights(write, cities, tmp_path):
+    still = {"optimiser": {"lr": 1e-12, "weight_decay": 0}, "iterations": 1}
+    recipe = write(
+        phases={
+            "wide": {},
+            "other": {"start": {"encoder": "wide/encoder"}, "training": still},
+            "fresh": {"start": {}, "training": still},
+        }
+    )
+    fit(recipe, [cities[0]], tmp_path / "run")
+    only_other = write(phases={name: recipe.phases[name].model_dump() for name in ("wide", "other")})
+    fit(only_other, [cities[0]], tmp_path / "other")
+    fit(write(), [cities[0]], tmp_path / "single")
+    learnt, other, fresh = (tensors(tmp_path / name) for name in ("single", "other", "run"))
+    key, head = "encoder.0.0.weight", "head.weight"
+    np.testing.assert_allclose(other[key], learnt[key], atol=1e-6)
+    assert np.abs(other[head] - learnt[head]).max() > 1e-3
+    assert np.abs(fresh[key] - learnt[key]).max() > 1e-3
+
+
+def test_a_phase_for_a_modality_that_is_missing_is_left_out(write, make_city, tmp_path):
+    city = make_city("source", seed=1, modalities=("msi",))
+    recipe = write(phases={"sar": {"inputs": ["sar"]}, "all": {"start": {"encoder": "sar/encoder"}}})
+    fit(recipe, [city], tmp_path / "run")
+    assert not (tmp_path / "run" / "phases" / "sar").exists()
+    assert (tmp_path / "run" / "phases" / "all").exists()
+
+
+def test_a_start_that_names_nothing_is_an_error(write, cities, tmp_path):
+    with pytest.raises(RecipeError, match="phase 'nowhere'"):
+        write(phases={"a": {}, "b": {"start": {"": "nowhere"}}})
+    with pytest.raises(InputError, match="no tensor of the phase a is in its part 'trunk'"):
+        fit(write(phases={"a": {}, "b": {"start": {"encoder": "a/trunk"}}}), [cities[0]], tmp_path / "run")
+    with pytest.raises(InputError, match=r"cannot start from the tensor trunk\.0\.0\.weight"):
+        fit(write(phases={"a": {}, "b": {"start": {"trunk": "a/encoder"}}}), [cities[0]], tmp_path / "b")
+
+
+def test_members_have_seeds_of_their_own_and_map_together(write, cities, tmp_path):
+    shape = {"model": {"widths": [4, 4]}}
+    recipe = write(members={"a": {}, "b": {}, "msi": {**shape, "inputs": ["msi"]}}, ensemble="probabilities")
+    fit(recipe, [cities[0]], tmp_path / "run")
+    found = tensors(tmp_path / "run")
+    assert np.abs(found["members.a.head.weight"] - found["members.b.head.weight"]).max() > 1e-3
+    assert found["members.msi.encoder.0.0.weight"].shape == (4, 4, 3, 3)
+    chances = {}
+    for name, inputs in {"a": None, "b": None, "msi": ["msi"]}.items():
+        alone = write(members={name: {"inputs": inputs, **(shape if inputs else {})}}, ensemble="probabilities")
+        out = tmp_path / name
+        fit(alone, [cities[0]], out)
+        chances[name] = tensors(out)
+    np.testing.assert_array_equal(found["members.a.head.weight"], chances["a"]["members.a.head.weight"])
+    out = tmp_path / "map.tif"
+    predict(tmp_path / "run" / "model.safetensors", cities[1], MapOptions(out, probabilities=tmp_path / "p.tif"))
+    assert classes(out) <= set(range(1, 14))
+
+
+def test_the_background_is_an_output_that_maps_never_show(write, make_city, tmp_path):
+    city = make_city("source", seed=1)
+    with rasterio.open(city / "label.tif", "r+") as file:
+        label = file.read(1)
+        label[:30] = 0
+        file.write(label, 1)
+    bias = {}
+    for kind in ("ignored", "learnt"):
+        out = tmp_path / kind
+        fit(write(background=kind), [city], out)
+        bias[kind] = tensors(out)["head.bias"]
+        assert bias[kind].shape == (14,)
+        predict(out / "model.safetensors", city, MapOptions(out / "map.tif"))
+        assert classes(out / "map.tif") <= set(range(1, 14))
+    assert bias["learnt"][13] > bias["ignored"][13] + 0.01
+
+
+def test_a_staged_run_goes_on_where_it_was_stopped(write, cities, tmp_path):
+    recipe = write(phases={"first": {}, "second": {}})
+
+    def stopping(label):
+        def show(done, total, text=""):
+            if label == "second" and done == 10:
+                raise KeyboardInterrupt
+
+        return show
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipe, [cities[0]], tmp_path / "stopped", bars=stopping)
+    fit(recipe, [cities[0]], tmp_path / "stopped", resume=True)
+    fit(recipe, [cities[0]], tmp_path / "whole")
+    whole, stopped = tensors(tmp_path / "whole"), tensors(tmp_path / "stopped")
+    for name, value in whole.items():
+        np.testing.assert_array_equal(stopped[name], value, err_msg=name)
+
+
+def test_a_model_taught_with_modality_dropout_maps_a_city_that_lacks_one(write, make_city, tmp_path):
+    sources = [make_city("source", seed=1)]
+    poor = make_city("poor", seed=2, modalities=("msi", "hsi"))
+    training = BASE["training"] | {"iterations": 60}
+    fit(write(training=training), sources, tmp_path / "plain")
+    with pytest.raises(DataError, match="sar"):
+        predict(tmp_path / "plain" / "model.safetensors", poor, MapOptions(tmp_path / "no.tif"))
+    fit(write(training=training | {"augment": {"modality_dropout": 0.5}}), sources, tmp_path / "robust")
+    model = tmp_path / "robust" / "model.safetensors"
+    [result] = predict(model, poor, MapOptions(tmp_path / "map.tif"))
+    assert result.extra["run"]["absent"] == ["sar"]
+    with rasterio.open(tmp_path / "map.tif") as found, rasterio.open(poor / "label.tif") as truth:
+        assert (found.read(1) == truth.read(1)).mean() > 0.8
+
+
+def test_networks_of_a_phase_teach_the_next_by_pseudo_labels(write, make_city, tmp_path):
+    """The target is brighter and its class 10 is learnt on pixels that the teachers agree on; the model is both students."""
+    sources, target = [make_city("source", seed=1)], make_city("target", seed=2, gain=1.5)
+    training = BASE["training"] | {"iterations": 60}
+    phases = {
+        "teachers": {"networks": 2, "share": 0.5},
+        "students": {"networks": 2, "start": {}, "training": {"method": {"name": "pseudo_labels", "keep": 0.6}}},
+    }
+    prediction = BASE["prediction"] | {"decision": "expected_iou"}
+    recipe = write(training=training, phases=phases, ensemble="probabilities", prediction=prediction)
+    fit(recipe, sources, tmp_path / "run", target=target)
+    found = tensors(tmp_path / "run")
+    assert found["members.0.head.weight"].shape == found["members.1.head.weight"].shape
+    predict(tmp_path / "run" / "model.safetensors", target, MapOptions(tmp_path / "map.tif"))
+    with rasterio.open(tmp_path / "map.tif") as mapped, rasterio.open(target / "label.tif") as truth:
+        assert (mapped.read(1) == truth.read(1)).mean() > 0.8
+    fit(recipe, sources, tmp_path / "again", target=target)
+    for name, value in found.items():
+        np.testing.assert_array_equal(tensors(tmp_path / "again")[name], value, err_msg=name)
+
+
+def test_pseudo_labels_need_a_phase_before_and_a_target(write, cities, tmp_path):
+    method = {"training": {"method": {"name": "pseudo_labels"}}}
+    with pytest.raises(RecipeError, match="need a phase before"):
+        write(phases={"students": method})
+    with pytest.raises(RecipeError, match="made by a phase before"):
+        write(training=BASE["training"] | method["training"])
+    result = fit(write(phases={"teachers": {}, "students": method}), [cities[0]], tmp_path / "run")
+    assert result.notes[0].startswith("no --target: students left out")
+    assert not (tmp_path / "run" / "phases" / "students").exists()
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A predictor that always gives the same scores [K, H, W] for a scene of one window."""
+
+    scores: np.ndarray
+    num_classes: int = 2
+    halo_px: int = 0
+
+    def predict(self, patch, valid):
+        return self.scores[None]
+
+
+def test_the_surest_pixels_of_each_class_are_kept_where_predictors_agree():
+    sure = np.array([[0.9, 0.8, 0.7, 0.6, 0.2, 0.3, 0.1, 0.4]])
+    other = sure.copy()
+    other[0, 7] = 0.55  # names the other class there
+    valid = np.ones((1, 8), bool)
+    valid[0, 0] = False
+
+    def reader(window):
+        return {"msi": np.zeros((1, 1, 8), np.float32)}, valid
+
+    plan = WindowPlan(1, 8, 8)
+    pair = [Fixed(np.stack([a, 1 - a]).astype(np.float32)) for a in (sure, other)]
+    keep_all = pseudo_labels(reader, pair, plan, keep=1.0)
+    np.testing.assert_array_equal(keep_all, [[255, 0, 0, 0, 1, 1, 1, 255]])
+    half = pseudo_labels(reader, pair, plan, keep=0.5)
+    np.testing.assert_array_equal(half, [[255, 0, 0, 255, 1, 255, 1, 255]])
+    loose = pseudo_labels(reader, pair, plan, keep=1.0, agree=False)
+    np.testing.assert_array_equal(loose, [[255, 0, 0, 0, 1, 1, 1, 1]])
+
+
+def test_a_forest_maps_with_the_network_and_travels_in_the_onnx_file(write, make_city, tmp_path):
+    sources, target = [make_city("source", seed=1)], make_city("target", seed=2)
+    training = BASE["training"] | {"augment": {"modality_dropout": 0.3}}
+    forest = {"weight": 0.4, "model": {"trees": 10}}
+    run = tmp_path / "run"
+    recipe = write(training=training, forest=forest, validation={"folds": 2, "block_px": 24}, max_bands=4)
+    result = fit(recipe, sources, run)
+    assert result.validation["scores"]["oa"] > 0.5
+    model = run / "model.safetensors"
+    maps = {}
+    plain = load_model(model)
+    bands = plain.header.channels
+    assert bands == {"hsi": 4, "msi": 4, "sar": 2}
+    city = open_city(target)
+    normaliser = plain.header.normaliser(city_statistics(city, tuple(bands)))
+    whole = load_predictor(plain, "torch", BackendOptions("cpu"))
+    patch, valid = SceneReader(city.scenes[0], tuple(bands), normaliser)(Window(0, 0, 32, 48).expand(whole.halo_px))
+    batch = {name: values[None] for name, values in patch.items()}
+    mixed = whole.predict(batch, valid[None])
+    rim = whole.halo_px
+    inner = {name: values[..., rim:-rim, rim:-rim] for name, values in batch.items()}
+    network, forest = whole.predictors
+    parts = network.predict(inner, valid[None, rim:-rim, rim:-rim]), forest.predict(batch, valid[None])
+    np.testing.assert_allclose(mixed, 0.6 * parts[0] + 0.4 * parts[1], atol=1e-6)
+
+    assert run_cli(["export", str(model), str(tmp_path / "model.onnx")]) == 0
+    for path in (model, tmp_path / "model.onnx"):
+        out = tmp_path / f"{path.suffix[1:]}.tif"
+        predict(path, target, MapOptions(out))
+        with rasterio.open(out) as file:
+            maps[path.suffix] = file.read(1)
+    assert (maps[".safetensors"] == maps[".onnx"]).mean() > 0.999
+    poor = make_city("poor", seed=2, modalities=("msi", "sar"))
+    [found] = predict(model, poor, MapOptions(tmp_path / "poor.tif"))
+    assert found.extra["run"]["absent"] == ["hsi"]
+
+
+def test_wide_modalities_become_components_of_unit_deviation(write, make_city, tmp_path):
+    """The components' deviations are 1 on the source, and a model with them maps as one that sees all bands does."""
+    source, target = make_city("source", seed=1), make_city("target", seed=2)
+    training = BASE["training"] | {"iterations": 200}
+    fit(write(max_bands=3, training=training), [source], tmp_path / "run")
+    header = load_model(tmp_path / "run" / "model.safetensors").header
+    assert header.channels == {"hsi": 3, "msi": 3, "sar": 2}
+    city = open_city(source)
+    reader = SceneReader(city.scenes[0], ("hsi",), header.normaliser(city_statistics(city, ("hsi",))))
+    patch, valid = reader(city.scenes[0].grid.window)
+    np.testing.assert_allclose(patch["hsi"][:, valid].std(axis=1), 1, atol=0.01)
+    np.testing.assert_allclose(np.corrcoef(patch["hsi"][:, valid]), np.eye(3), atol=0.02)
+    predict(tmp_path / "run" / "model.safetensors", target, MapOptions(tmp_path / "map.tif"))
+    with rasterio.open(tmp_path / "map.tif") as mapped, rasterio.open(target / "label.tif") as truth:
+        assert (mapped.read(1) == truth.read(1)).mean() > 0.8
