@@ -233,6 +233,17 @@ def test_a_label_beside_the_target_is_never_opened(pair, model, tmp_path):
     city = tmp_path / "poisoned"
     shutil.copytree(pair[1], city)
     (city / "label.tif").write_text("not even a raster")
-    arguments = ["fit", "--source", str(pair[0]), "--target", str(city), "--out", str(tmp_path / "again"), "-q", *SMALL]
+    arguments = [
+        "fit",
+        "forest",
+        "--source",
+        str(pair[0]),
+        "--target",
+        str(city),
+        "--out",
+        str(tmp_path / "again"),
+        "-q",
+        *SMALL,
+    ]
     assert run(arguments) == 0
     assert run(["predict", str(model), str(city), "--out", str(tmp_path / "map.tif"), "-q"]) == 0

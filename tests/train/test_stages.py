@@ -192,14 +192,15 @@ def test_networks_of_a_phase_teach_the_next_by_pseudo_labels(write, make_city, t
     sources, target = [make_city("source", seed=1)], make_city("target", seed=2, gain=1.5)
     training = BASE["training"] | {"iterations": 60}
     phases = {
-        "teachers": {"networks": 2, "share": 0.5},
+        "teachers": {"networks": 2, "share": 0.5, "maps": True},
         "students": {"networks": 2, "start": {}, "training": {"method": {"name": "pseudo_labels", "keep": 0.6}}},
     }
     prediction = BASE["prediction"] | {"decision": "expected_iou"}
     recipe = write(training=training, phases=phases, ensemble="probabilities", prediction=prediction)
     fit(recipe, sources, tmp_path / "run", target=target)
     found = tensors(tmp_path / "run")
-    assert found["members.0.head.weight"].shape == found["members.1.head.weight"].shape
+    names = {key.split(".head")[0] for key in found if key.endswith("head.weight")}
+    assert names == {f"members.{phase}.{k}" for phase in ("teachers", "students") for k in (0, 1)}
     predict(tmp_path / "run" / "model.safetensors", target, MapOptions(tmp_path / "map.tif"))
     with rasterio.open(tmp_path / "map.tif") as mapped, rasterio.open(target / "label.tif") as truth:
         assert (mapped.read(1) == truth.read(1)).mean() > 0.8

@@ -103,7 +103,7 @@ def _members(
 def _phases(
     job: FitJob, prepared: Prepared, folder: Path, held_out: int | None
 ) -> tuple[dict[str, Weights], list[_Training]]:
-    """Train phase after phase; return the weights of the last one's networks by name, and all trainings."""
+    """Train phase after phase; return the weights of the networks that map by name, and all trainings."""
     done: dict[str, list[Weights]] = {}
     each: list[_Training] = []
     teachers: list[_Training] = []
@@ -127,8 +127,11 @@ def _phases(
         done[name] = found
         each += trainings
         teachers = trainings
-    last = list(done.values())[-1] if done else []
-    return {str(k) if len(last) > 1 else "": weights for k, weights in enumerate(last)}, each
+    learnt = {f"{name}.{k}": weights for name, networks in done.items() for k, weights in enumerate(networks)}
+    names = job.recipe.networks(tuple(prepared.inputs))
+    if list(names) == [""]:
+        return {"": list(learnt.values())[-1]}, each
+    return {name: learnt[name] for name in names}, each
 
 
 def _start(

@@ -554,6 +554,8 @@ class Phase(Variation):
 
     networks: int = Field(default=1, ge=1)
     """Networks that are trained in this phase, each with a seed of its own; together they label or map the target."""
+    maps: bool = False
+    """Keep this phase's networks in the model, beside those of the last phase."""
     share: float | None = Field(default=None, gt=0)
     """Iterations as a share of the recipe's ``training.iterations``; null: those of this phase's own ``training``."""
     start: dict[str, str | None] | None = None
@@ -673,11 +675,16 @@ class Recipe(Strict):
         """
         if self.members:
             return {n: (m.model, inputs) for n, m in self.members.items() if (inputs := m.taken(modalities))}
-        last = [phase for phase in self.phases.values() if phase.taken(modalities)][-1:]
-        if not last:
-            return {} if self.phases else {"": (self.model, tuple(modalities))}
-        names = [str(k) for k in range(last[0].networks)] if last[0].networks > 1 else [""]
-        return dict.fromkeys(names, (last[0].model, last[0].taken(modalities)))
+        if not self.phases:
+            return {"": (self.model, tuple(modalities))}
+        taken = [(name, phase) for name, phase in self.phases.items() if phase.taken(modalities)]
+        found = {
+            f"{name}.{k}": (phase.model, phase.taken(modalities))
+            for name, phase in taken
+            if phase.maps or name == taken[-1][0]
+            for k in range(phase.networks)
+        }
+        return found if len(found) > 1 else dict(zip([""] * len(found), found.values(), strict=True))
 
     def varied(self, change: Variation) -> Recipe:
         """Return the recipe of one training: a variation's inputs, model and training in place of the recipe's own."""
