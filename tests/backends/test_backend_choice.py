@@ -12,6 +12,7 @@ import rasterio
 
 from c2seg.api import predict
 from c2seg.backends import BackendOptions, candidates, choose
+from c2seg.backends.views import AveragedViews
 from c2seg.cli import run
 from c2seg.errors import InputError
 from c2seg.inference import MapOptions
@@ -157,3 +158,26 @@ def test_a_compiled_network_gives_the_same_map(model, make_city, tmp_path):
         with rasterio.open(out) as file:
             maps.append(file.read(1))
     assert (maps[0] == maps[1]).mean() > 0.999
+
+
+def test_six_views_are_the_rotations_and_the_two_flips():
+    """The mean over views of a predictor that marks one corner: each view undone, six or all eight of the square's corners."""
+
+    @dataclass(frozen=True)
+    class Corner:
+        num_classes: int = 1
+        halo_px: int = 0
+
+        def predict(self, patch, valid):
+            scores = np.zeros((1, 1, 4, 4), np.float32)
+            scores[0, 0, 0, 1] = 1
+            return scores
+
+    patch, valid = {"msi": np.zeros((1, 1, 4, 4), np.float32)}, np.ones((1, 4, 4), bool)
+    eight = 8 * AveragedViews(Corner(), 8).predict(patch, valid)[0, 0]
+    rim = [(0, 1), (0, 2), (1, 0), (1, 3), (2, 0), (2, 3), (3, 1), (3, 2)]
+    assert all(eight[place] == 1 for place in rim)
+    six = 6 * AveragedViews(Corner(), 6).predict(patch, valid)[0, 0]
+    turned = {(0, 1), (2, 0), (3, 2), (1, 3)}
+    mirrored = {(0, 2), (3, 1)}
+    assert {place for place in rim if six[place] > 0.99} == turned | mirrored

@@ -114,6 +114,10 @@ def _phases(
         varied = job.recipe.varied(phase)
         labels: tuple[np.ndarray, ...] = ()
         if isinstance(varied.training.method, PseudoLabelMethod):
+            if not teachers:
+                raise InputError(
+                    f"phases.{name}: the cities lack modalities of every phase that could label the target"
+                )
             labels = _teach(job, prepared, varied.training.method, teachers, done[teachers[0].phase])
         found: list[Weights] = []
         trainings = []
@@ -167,7 +171,7 @@ def _teach(
     recipe, inputs = teachers[0].recipe, teachers[0].inputs
     settings = recipe.prediction
     bands = {name: prepared.channels[name] for name in inputs}
-    options = BackendOptions(job.device, tta=settings.tta)
+    options = BackendOptions(job.device, tta=settings.tta, views=settings.views)
     predictors = [network_predictor(recipe, bands, target.legend.num_classes, own, options) for own in weights]
     learnt = prepared.learnt()
     present = [id in learnt for id in target.legend.ids]
@@ -277,7 +281,7 @@ def _test(job: FitJob, prepared: Prepared, weights: dict[str, np.ndarray], fold:
     legend = prepared.sources[0].images.legend
     settings = job.recipe.prediction
     bands = prepared.channels
-    options = BackendOptions(job.device, tta=settings.tta)
+    options = BackendOptions(job.device, tta=settings.tta, views=settings.views)
     networks = network_predictor(job.recipe, bands, legend.num_classes, weights, options)
     predictor = with_forest(networks, job.recipe, bands, weights)
     total = Confusion.empty(legend.ids)

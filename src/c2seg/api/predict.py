@@ -89,7 +89,8 @@ def predict(
         for path in scene_options.places.values():
             check_output(path, overwrite=options.overwrite)
     settings = header.recipe.prediction
-    running = BackendOptions(device, precision, settings.tta if tta is None else tta, threads, compile)
+    averaged = settings.tta if tta is None else tta
+    running = BackendOptions(device, precision, averaged, threads, compile, settings.views)
     name = backend or default_backend(loaded)
     predictor = None if name == "auto" else load_predictor(loaded, name, running)  # wrong options show at once
     job = _Job(loaded, images, _normaliser(header, images, absent, bars("statistics")), name, running, absent)

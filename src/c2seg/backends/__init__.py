@@ -29,6 +29,7 @@ class BackendOptions:
     """How a predictor runs: device ``auto | cpu | cuda``, precision ``32 | bf16``, test-time views, threads (None: all).
 
     ``compile``: torch.compile, for backend torch; it takes up to a minute before the first window and needs a C++ compiler.
+    ``views``: how many test-time views, 6 or 8.
     """
 
     device: str = "auto"
@@ -36,6 +37,7 @@ class BackendOptions:
     tta: bool = False
     threads: int | None = None
     compile: bool = False
+    views: int = 8
 
 
 def default_backend(model: ModelFile) -> str:

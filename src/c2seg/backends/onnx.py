@@ -49,4 +49,4 @@ def load(model: ModelFile, options: BackendOptions) -> Predictor:
     except Exception as error:  # the runtime's classes are private; whatever it says is about the file
         raise ModelFileError(f"ONNX Runtime cannot load the model: {' '.join(str(error).split())[:200]}") from error
     predictor = OnnxPredictor(session, model.header.land_legend().num_classes, graph.stride_px)
-    return AveragedViews(predictor) if options.tta else predictor
+    return AveragedViews(predictor, options.views) if options.tta else predictor

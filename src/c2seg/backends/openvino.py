@@ -73,4 +73,4 @@ def load(model: ModelFile, options: BackendOptions) -> Predictor:
         "INFERENCE_NUM_THREADS": options.threads or processors(),
     }
     predictor = OpenVinoPredictor(core, network, config, model.header.land_legend().num_classes, graph.stride_px)
-    return AveragedViews(predictor) if options.tta else predictor
+    return AveragedViews(predictor, options.views) if options.tta else predictor

@@ -31,6 +31,7 @@ class TorchPredictor:
     precision: str = "32"
     tta: bool = False
     compiled: bool = False
+    views: int = 8
     halo_px: int = 0
 
     @property
@@ -55,9 +56,9 @@ class TorchPredictor:
         with reduced:
             if not self.tta:
                 return np.asarray(self._view(inputs, 0, False).cpu().numpy())
-            total = sum(self._view(inputs, turns, flip) for turns, flip in views())
+            total = sum(self._view(inputs, turns, flip) for turns, flip in views(self.views))
         assert isinstance(total, Tensor)
-        return np.asarray((total / len(views())).cpu().numpy())
+        return np.asarray((total / self.views).cpu().numpy())
 
     def _view(self, inputs: dict[str, Tensor], turns: int, flip: bool) -> Tensor:
         seen = {
@@ -95,7 +96,7 @@ def network_predictor(
         network.compile()
     if options.threads:
         torch.set_num_threads(options.threads)
-    return TorchPredictor(network, num_classes, device, options.precision, options.tta, options.compile)
+    return TorchPredictor(network, num_classes, device, options.precision, options.tta, options.compile, options.views)
 
 
 def _turn(values: Tensor, turns: int, flip: bool) -> Tensor:

@@ -1,4 +1,4 @@
-"""Test-time views: a square seen from its 8 sides."""
+"""Test-time views: a square seen from its sides."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ from c2seg.inference import Predictor
 __all__ = ["AveragedViews", "views"]
 
 
-def views() -> tuple[tuple[int, bool], ...]:
-    """Return the 8 views of the square: quarter turns, each also mirrored."""
-    return tuple((turns, flip) for flip in (False, True) for turns in range(4))
+def views(count: int = 8) -> tuple[tuple[int, bool], ...]:
+    """Return views of the square as (quarter turns, mirrored left to right).
+
+    8: the turns, each also mirrored; 6: the turns and both mirrorings along an axis, as the challenge's second place did.
+    """
+    mirrored = range(4) if count == 8 else (0, 2)
+    return (*((turns, False) for turns in range(4)), *((turns, True) for turns in mirrored))
 
 
 @dataclass(frozen=True)
 class AveragedViews:
-    """A predictor without halo, averaged over the 8 views."""
+    """A predictor without halo, averaged over 6 or 8 views."""
 
     predictor: Predictor
+    count: int = 8
     halo_px: int = 0
 
     @property
@@ -37,13 +42,13 @@ class AveragedViews:
     def predict(self, patch: Patch, valid: np.ndarray) -> np.ndarray:
         """Return probabilities float32 [B, K, H, W]."""
         total: np.ndarray | None = None
-        for turns, flip in views():
+        for turns, flip in views(self.count):
             seen = {name: np.ascontiguousarray(_turn(values, turns, flip)) for name, values in patch.items()}
             scores = self.predictor.predict(seen, _turn(valid, turns, flip))
             scores = np.rot90(scores[..., ::-1] if flip else scores, -turns, axes=(-2, -1))
             total = scores.copy() if total is None else np.add(total, scores, out=total)
         assert total is not None
-        total /= len(views())
+        total /= self.count
         return total
 
 

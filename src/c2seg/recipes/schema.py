@@ -512,7 +512,9 @@ class Prediction(Strict):
     """Overlap of neighbouring windows; null: a quarter of the window (0 for models that need none)."""
     batch_size: int = Field(default=4, ge=1)
     tta: bool = False
-    """Average over the 8 flips and rotations."""
+    """Average over flips and rotations."""
+    views: Literal[6, 8] = 8
+    """How many: all 8, or the 6 of the challenge's second place (four rotations, two flips)."""
     temperature: float = Field(default=1.0, gt=0)
     """The networks' logits are divided by it before the softmax: below 1 for networks that are too unsure (smoothed labels
     and averaging make them so)."""
