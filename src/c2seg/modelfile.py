@@ -79,10 +79,9 @@ class Header(BaseModel):
 
     def normaliser(self, statistics: Mapping[str, BandStatistics]) -> Normaliser:
         """Return the model's normalisation of a city with these statistics (used by kinds that follow the city)."""
-        kind = self.recipe.normalisation
-        own = statistics if kind in {"per_city", "minmax"} else self.band_statistics()
+        own = statistics if self.recipe.follows_city else self.band_statistics()
         mixing = {name: np.array(rows, np.float32) for name, rows in self.mixing.items()}
-        return replace(Normaliser.fit(kind, own), mixing=mixing)
+        return replace(Normaliser.fit(self.recipe.normalisation, own), mixing=mixing)
 
     def band_statistics(self) -> dict[str, BandStatistics]:
         """Return the sources' statistics as arrays."""

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from c2seg.data.published import MSI_ROLES
+from c2seg.data.spectral import COLOURS_NM
 from c2seg.modelfile import BandSpec
 from c2seg.recipes import Recipe
 
 __all__ = ["find_colours", "with_colours"]
 
 _MODALITY = "msi"
-_RANGES_NM = {"blue": (440.0, 510.0), "green": (510.0, 590.0), "red": (590.0, 690.0), "nir": (770.0, 900.0)}
 
 
 def find_colours(bands: Sequence[BandSpec]) -> tuple[dict[str, int], str | None]:
@@ -24,7 +24,7 @@ def find_colours(bands: Sequence[BandSpec]) -> tuple[dict[str, int], str | None]
     found: dict[str, int] = {}
     for colour in MSI_ROLES:
         named = [i for i, band in enumerate(bands) if band.role == colour]
-        low, high = _RANGES_NM[colour]
+        low, high = COLOURS_NM[colour]
         near = [
             (abs(band.wavelength_nm - (low + high) / 2), i)
             for i, band in enumerate(bands)

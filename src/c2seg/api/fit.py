@@ -78,7 +78,7 @@ def fit(
         ],
         "target": {"name": prepared.target.name, "images": prepared.target.fingerprint()} if prepared.target else None,
         "uses_target_images": {
-            "normalisation": recipe.normalisation in {"per_city", "minmax"},
+            "normalisation": recipe.follows_city,
             "training": recipe.uses_target,
         },
     }
@@ -88,7 +88,7 @@ def fit(
         statistics={name: s.as_dict() for name, s in prepared.statistics.items()},
         legend=prepared.sources[0].images.legend.as_dict(),
         provenance=record,
-        learnt=prepared.learnt(),
+        learnt=prepared.learnt,
         mixing={name: tuple(map(tuple, rows.tolist())) for name, rows in prepared.normalisers[0].mixing.items()},
     )
     job = FitJob(recipe, prepared, out, seed, device, resume, bars if _PRIMARY else silent_bars, storage)
@@ -132,7 +132,7 @@ def _alone(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
 
 def _notes(prepared: Prepared) -> tuple[str, ...]:
     """Say what the sources cannot teach."""
-    legend, learnt = prepared.sources[0].images.legend, prepared.learnt()
+    legend, learnt = prepared.sources[0].images.legend, prepared.learnt
     absent = [f"{item.id} {item.name}" for item in legend.classes if item.id not in learnt]
     if not absent:
         return ()

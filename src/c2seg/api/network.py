@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from c2seg.api.forest import forest_tensors
-from c2seg.api.prepare import FitJob, Prepared, scene_folds
+from c2seg.api.prepare import FitJob, Prepared, scene_folds, window_plan
 from c2seg.backends import BackendOptions
 from c2seg.backends.mixture import Mixture, with_forest
 from c2seg.backends.torch import network_predictor
 from c2seg.data import SceneReader, cached, cached_labels
 from c2seg.data.memory import city_bytes
 from c2seg.errors import InputError
-from c2seg.inference import WindowPlan, map_rows
+from c2seg.inference import map_rows
 from c2seg.inference.decision import expected_iou, sample_probabilities, thinned
 from c2seg.inference.pseudo_labels import pseudo_labels
 from c2seg.metrics import Confusion, confusion_counts
@@ -173,17 +173,13 @@ def _teach(
     bands = {name: prepared.channels[name] for name in inputs}
     options = BackendOptions(job.device, tta=settings.tta, views=settings.views)
     predictors = [network_predictor(recipe, bands, target.legend.num_classes, own, options) for own in weights]
-    learnt = prepared.learnt()
-    present = [id in learnt for id in target.legend.ids]
     labels = []
     for scene in target.scenes:
-        plan = WindowPlan(
-            scene.grid.height, scene.grid.width, settings.window_px, settings.overlap, predictors[0].stride_px
-        )
+        plan = window_plan(scene, settings, predictors[0])
         reader = SceneReader(scene, inputs, normaliser)
         decision = None
         if method.decision == "expected_iou":
-            decision = expected_iou(sample_probabilities(reader, Mixture.even(predictors), plan), present)
+            decision = expected_iou(sample_probabilities(reader, Mixture.even(predictors), plan), prepared.present)
         found = pseudo_labels(
             reader,
             predictors,
@@ -288,9 +284,7 @@ def _test(job: FitJob, prepared: Prepared, weights: dict[str, np.ndarray], fold:
     kept: list[tuple[np.ndarray, np.ndarray]] = []
     for city, normaliser in zip(prepared.sources, prepared.normalisers, strict=True):
         for index, (scene, held) in enumerate(zip(city.images.scenes, scene_folds(job.recipe, city), strict=True)):
-            plan = WindowPlan(
-                scene.grid.height, scene.grid.width, settings.window_px, settings.overlap, networks.stride_px
-            )
+            plan = window_plan(scene, settings, predictor)
             reader = SceneReader(scene, names, normaliser)
             for strip in map_rows(reader, predictor, plan, batch_size=settings.batch_size):
                 window = Window(strip.first, 0, strip.last - strip.first, scene.grid.width)
@@ -301,12 +295,9 @@ def _test(job: FitJob, prepared: Prepared, weights: dict[str, np.ndarray], fold:
                 else:  # decided when all are known
                     kept.append((truth, chance.astype(np.float16)))
     if kept:
-        learnt = prepared.learnt()
-        present = [id in learnt for id in legend.ids]
-        decision = expected_iou(thinned([chance for _, chance in kept], legend.num_classes), present)
+        decision = expected_iou(thinned([chance for _, chance in kept], legend.num_classes), prepared.present)
         for truth, chance in kept:
-            scores = decision.scores(chance, np.ones(len(truth), np.float32))
-            total += confusion_counts(truth, legend.id_table()[scores.argmax(axis=0)], legend.ids)
+            total += confusion_counts(truth, legend.id_table()[decision.classes(chance)], legend.ids)
     return total
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from c2seg.api.prepare import window_plan
 from c2seg.api.record import provenance
 from c2seg.backends import BackendOptions, candidates, default_backend, load_predictor, processors
 from c2seg.data import City, Normaliser, Patch, Scene, SceneReader, city_statistics, open_city
@@ -50,9 +51,7 @@ class _Job:
         return SceneReader(scene, tuple(self.model.header.inputs), self.normaliser, self.absent)
 
     def plan(self, scene: Scene, predictor: Predictor) -> WindowPlan:
-        settings = self.model.header.recipe.prediction
-        snap = getattr(predictor, "stride_px", 1)
-        return WindowPlan(scene.grid.height, scene.grid.width, settings.window_px, settings.overlap, snap)
+        return window_plan(scene, self.model.header.recipe.prediction, predictor)
 
 
 def predict(
@@ -173,7 +172,7 @@ def _decision(job: _Job, scene: Scene, predictor: Predictor) -> Decision | None:
         return None
     chance = sample_probabilities(job.reader(scene), predictor, job.plan(scene, predictor))
     header = job.model.header
-    present = None if header.learnt is None else [id in header.learnt for id in header.land_legend().ids]
+    present = None if header.learnt is None else header.land_legend().among(header.learnt)
     return expected_iou(chance, present) if chance.shape[1] else None
 
 
@@ -240,7 +239,7 @@ def _scene_options(city: City, options: MapOptions) -> list[MapOptions]:
 
 def _normaliser(header: Header, city: City, absent: Mapping[str, int], progress: Progress) -> Normaliser:
     statistics = {}
-    if header.recipe.normalisation in {"per_city", "minmax"}:
+    if header.recipe.follows_city:
         statistics = city_statistics(city, tuple(n for n in header.inputs if n not in absent), progress)
     return header.normaliser(statistics)
 

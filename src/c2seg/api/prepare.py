@@ -8,18 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
-from c2seg.data import BandStatistics, BlockFolds, City, LabelledCity, Normaliser, city_statistics, open_city
+from c2seg.data import BandStatistics, BlockFolds, City, LabelledCity, Normaliser, Scene, city_statistics, open_city
 from c2seg.data.layouts import open_labelled_city
 from c2seg.data.pca import principal_components
 from c2seg.data.spectral import fit_bands
 from c2seg.data.tile_folds import TileFolds
 from c2seg.data.tiling import TileGrid
 from c2seg.errors import DataError, InputError
+from c2seg.inference import Predictor, WindowPlan
 from c2seg.modelfile import BandSpec, input_bands
 from c2seg.progress import Bars, Progress
 from c2seg.recipes import Recipe
+from c2seg.recipes.schema import Prediction
 
-__all__ = ["Bars", "FitJob", "Prepared", "Storage", "prepare", "scene_folds"]
+__all__ = ["Bars", "FitJob", "Prepared", "Storage", "prepare", "scene_folds", "window_plan"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Prepared:
     normalisers: tuple[Normaliser, ...]
     """One per source."""
     target_normaliser: Normaliser | None
+    learnt: tuple[int, ...]
+    """Ids of the classes that have a labelled pixel in a source."""
     notes: tuple[str, ...] = ()
     """What was done to the cities' bands so that they fit."""
 
@@ -46,10 +50,10 @@ class Prepared:
         mixing = self.normalisers[0].mixing
         return {name: len(mixing.get(name, bands)) for name, bands in self.inputs.items()}
 
-    def learnt(self) -> tuple[int, ...]:
-        """Return the ids of the classes that have a labelled pixel in a source."""
-        counts = np.sum([city.class_counts() for city in self.sources], axis=0)
-        return tuple(id for id in self.sources[0].images.legend.ids if counts[id])
+    @property
+    def present(self) -> list[bool]:
+        """For each class, whether anything is learnt of it."""
+        return self.sources[0].images.legend.among(self.learnt)
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ def prepare(
     pooled = dict(each[0])
     for other_statistics in each[1:]:
         pooled = {name: pooled[name].merge(other_statistics[name]) for name in names}
-    own = recipe.normalisation in {"per_city", "minmax"}
+    own = recipe.follows_city
     kind = recipe.normalisation
     normalisers = tuple(Normaliser.fit(kind, statistics if own else pooled) for statistics in each)
     mixing = _mixing(recipe, cities, normalisers, progress)
@@ -123,8 +127,10 @@ def prepare(
     goal_normaliser = Normaliser.fit(kind, goal_statistics if own else pooled) if goal_statistics else None
     if goal_normaliser:
         goal_normaliser = replace(goal_normaliser, mixing=mixing)
+    counts = np.sum([city.class_counts() for city in cities], axis=0)
+    learnt = tuple(id for id in cities[0].images.legend.ids if counts[id])
     return Prepared(
-        cities, goal, inputs, pooled, tuple(each), goal_statistics, normalisers, goal_normaliser, tuple(notes)
+        cities, goal, inputs, pooled, tuple(each), goal_statistics, normalisers, goal_normaliser, learnt, tuple(notes)
     )
 
 
@@ -143,6 +149,12 @@ def _mixing(
         name: (parts.axes / np.maximum(parts.std, 1e-3 * parts.std.max())[:, None]).astype(np.float32)
         for name, parts in found.items()
     }
+
+
+def window_plan(scene: Scene, settings: Prediction, predictor: Predictor) -> WindowPlan:
+    """Return the windows in which a predictor goes over a scene."""
+    snap = int(getattr(predictor, "stride_px", 1))
+    return WindowPlan(scene.grid.height, scene.grid.width, settings.window_px, settings.overlap, snap)
 
 
 Folds = BlockFolds | TileFolds

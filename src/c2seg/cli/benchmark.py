@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from c2seg.cli.console import JSON, QUIET, note, print_json, progress_bar
 from c2seg.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from c2seg.api.benchmark import Benchmark, Run
 
 __all__ = ["command"]
 
@@ -47,20 +52,12 @@ def command(
     from c2seg.api.benchmark import Benchmark, estimate_seconds, parse_pair, plan, run_all
     from c2seg.api.tables import as_csv, as_text, modality_text, offline_text, rows
     from c2seg.outputs import write_json, write_text
-    from c2seg.recipes import recipe_names, variants
-    from c2seg.report import ReportOptions, make_report
 
     if table not in _TABLES:
         raise InputError(unknown_name("table", table, _TABLES))
-    recipes = recipes or _RECIPES.get(table, "forest,unet")
-    names = recipe_names() if recipes == "all" else tuple(name.strip() for name in recipes.split(","))
-    if ablations:
-        names = tuple(
-            part for name in names for part in (name, *(f"{name}@{v}" for v in variants(name) if "@" not in name))
-        )
     benchmark = Benchmark(
         pairs=tuple(parse_pair(text) for text in pair),
-        recipes=names,
+        recipes=_names(recipes or _RECIPES.get(table, "forest,unet"), ablations),
         out=out,
         preset=preset,
         seeds=seeds,
@@ -81,22 +78,7 @@ def command(
     summary = rows(results)
     write_json(out / "benchmark.json", {"rows": summary, "results": results})
     write_text(out / "benchmark.csv", as_csv(summary))
-    page = out / "benchmark.html"
-    # With --modalities the figure is that of the challenge paper (figure 6): images, truth, a map from each modality
-    # alone, from all of them, and adapted ones.
-    first = [run.folder for run in runs if run.seed == 0]
-    with ExitStack() as stack:
-        make_report(
-            first,
-            ReportOptions(
-                page,
-                figure=out / "benchmark.png",
-                cities=tuple(p.target for p in benchmark.pairs),
-                truths=tuple(p.truth for p in benchmark.pairs if p.truth),
-                overwrite=True,
-            ),
-            bars=lambda label: stack.enter_context(progress_bar(label, quiet=silent)),
-        )
+    page = _report(benchmark, runs, silent)
     if json:
         print_json({"rows": summary, "page": str(page)})
         return
@@ -110,3 +92,36 @@ def command(
     typer.echo("")
     typer.echo(modality_text(results))
     typer.echo(page)
+
+
+def _names(recipes: str, ablations: bool) -> tuple[str, ...]:
+    """Return the recipes asked for, each followed by its variants with ``ablations``."""
+    from c2seg.recipes import recipe_names, variants
+
+    names = recipe_names() if recipes == "all" else tuple(name.strip() for name in recipes.split(","))
+    if not ablations:
+        return names
+    return tuple(part for name in names for part in (name, *(f"{name}@{v}" for v in variants(name) if "@" not in name)))
+
+
+def _report(benchmark: Benchmark, runs: Sequence[Run], silent: bool) -> Path:
+    """Write the page of the first seed's runs and its figure: with --modalities that of the challenge paper (figure 6),
+    images, truth, a map from each modality alone, from all of them, and adapted ones. Return where the page is.
+    """
+    from c2seg.report import ReportOptions, make_report
+
+    page = benchmark.out / "benchmark.html"
+    options = ReportOptions(
+        page,
+        figure=benchmark.out / "benchmark.png",
+        cities=tuple(pair.target for pair in benchmark.pairs),
+        truths=tuple(pair.truth for pair in benchmark.pairs if pair.truth),
+        overwrite=True,
+    )
+    with ExitStack() as stack:
+        make_report(
+            [run.folder for run in runs if run.seed == 0],
+            options,
+            bars=lambda label: stack.enter_context(progress_bar(label, quiet=silent)),
+        )
+    return page

@@ -38,6 +38,11 @@ class Decision:
         found -= offset * weights
         return found
 
+    def classes(self, probability: np.ndarray) -> np.ndarray:
+        """Return output indices [...] of probabilities [K, ...]; the lowest class wins a tie."""
+        found: np.ndarray = self.scores(probability, np.ones(probability.shape[1:], np.float32)).argmax(axis=0)
+        return found
+
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON structure."""
         return {"scale": list(self.scale), "offset": list(self.offset)}

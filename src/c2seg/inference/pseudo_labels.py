@@ -62,8 +62,7 @@ def pseudo_labels(
 
 
 def _decided(chance: np.ndarray, decision: Decision | None) -> np.ndarray:
-    scores = chance if decision is None else decision.scores(chance, np.ones(chance.shape[1:], np.float32))
-    return np.asarray(scores.argmax(axis=0), np.uint8)
+    return (decision.classes(chance) if decision else chance.argmax(axis=0)).astype(np.uint8)
 
 
 def _counted(label: np.ndarray, level: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

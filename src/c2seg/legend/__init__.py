@@ -5,7 +5,7 @@ Ids are 1..254. 0 is background (unknown on labels, nodata on maps), 255 means i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -87,6 +87,10 @@ class Legend:
         if palette not in self.palettes:
             raise InputError(unknown_name("palette", palette, ["default", *self.palettes]))
         return {c.id: _rgb(colour) for c, colour in zip(self.classes, self.palettes[palette], strict=True)}
+
+    def among(self, ids: Collection[int]) -> list[bool]:
+        """Return, for each class in order, whether its id is one of ``ids``."""
+        return [id in ids for id in self.ids]
 
     def index_table(self) -> np.ndarray:
         """Return uint8[256] from id to output index; 255 for background, ignore and ids outside the legend."""

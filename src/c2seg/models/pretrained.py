@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from c2seg.data.spectral import COLOURS_NM
 from c2seg.errors import ModelFileError
 from c2seg.modelfile import BandSpec
 
@@ -25,7 +26,6 @@ __all__ = ["EncoderPart", "PretrainedReport", "band_mixing", "fit_first_convolut
 Inputs = Mapping[str, Sequence[BandSpec]]
 
 _COLOURS = ("red", "green", "blue")  # the channel order of ImageNet weights
-_VISIBLE_NM = {"blue": (440.0, 510.0), "green": (510.0, 590.0), "red": (590.0, 690.0)}
 _NESTED = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "encoder")
 _SHOWN = 4
 
@@ -182,7 +182,7 @@ def _colour(band: BandSpec) -> str | None:
         return band.role if band.role in _COLOURS else None
     if band.wavelength_nm is None:
         return None
-    return next((c for c, (low, high) in _VISIBLE_NM.items() if low <= band.wavelength_nm < high), None)
+    return next((c for c in _COLOURS if COLOURS_NM[c][0] <= band.wavelength_nm < COLOURS_NM[c][1]), None)
 
 
 def _imagenet(encoder: str) -> dict[str, Tensor]:

@@ -1,0 +1,284 @@
+"""What a recipe may say of its network or forest: one class of settings for each.
+
+No torch here: a recipe is checked before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from c2seg.errors import unknown_name
+
+__all__ = [
+    "DeepLabV3PlusModel",
+    "ForestModel",
+    "HRNetModel",
+    "HRNetTrunk",
+    "HighDANModel",
+    "MMGLOTSModel",
+    "MMUDAModel",
+    "MRSNModel",
+    "Model",
+    "SegFormerModel",
+    "SegNetModel",
+    "Strict",
+    "UNetModel",
+]
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses unknown keys and says which exist."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, content: Any) -> Any:
+        if isinstance(content, dict):
+            for key in content:
+                if key not in cls.model_fields:
+                    raise ValueError(unknown_name("key", str(key), cls.model_fields))
+        return content
+
+
+class ForestModel(Strict):
+    """A random forest on per-pixel features: bands, local means and local standard deviations."""
+
+    name: Literal["forest"] = "forest"
+    trees: int = Field(default=200, ge=1)
+    max_depth: int | None = Field(default=None, ge=1)
+    min_leaf_px: int = Field(default=5, ge=1)
+    """Least training pixels in a leaf."""
+    mean_px: tuple[int, ...] = (3, 9, 21)
+    """Sides of the square windows of the local means; odd."""
+    std_px: tuple[int, ...] = (7,)
+    """Sides of the square windows of the local standard deviations; odd."""
+    max_bands: int = Field(default=16, ge=1)
+    """A modality with more bands is projected on this many principal components of the source."""
+    pixels_per_class: int = Field(default=5000, ge=1)
+    """At most about this many training pixels of each class, drawn evenly over the city."""
+
+    @model_validator(mode="after")
+    def _odd(self) -> ForestModel:
+        even = [size for size in (*self.mean_px, *self.std_px) if size < 3 or size % 2 == 0]
+        if even:
+            raise ValueError(f"window sides must be odd and at least 3, found {even}")
+        return self
+
+
+class UNetModel(Strict):
+    """U-Net (Ronneberger et al. 2015) with batch normalisation; all modalities are stacked at the input."""
+
+    name: Literal["unet"] = "unet"
+    widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
+    """Channels by level, finest first; each level halves the resolution."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    norm: Literal["batch", "group"] = "batch"
+    """Batch normalisation, or group normalisation (8 groups), which does not depend on the batch."""
+    decoder: Literal["concat", "sum"] = "concat"
+    """The original decoder, or a light one that adds the skips and has one convolution a level."""
+
+    @model_validator(mode="after")
+    def _levels(self) -> UNetModel:
+        if len(self.widths) < 2 or min(self.widths) < 1:
+            raise ValueError(f"widths needs at least two levels of at least one channel, found {self.widths}")
+        return self
+
+
+class SegNetModel(Strict):
+    """SegNet (Badrinarayanan et al. 2017): VGG16 with batch normalisation, mirrored with max-unpooling."""
+
+    name: Literal["segnet"] = "segnet"
+    width: float = Field(default=1.0, gt=0)
+    """Factor on the channels of all layers (at least 8 each); 1 is the published network."""
+    pretrained: str | None = None
+    """First weights of the encoder (width 1 only): null, imagenet (fetched), or a .safetensors or .pth file."""
+
+
+class DeepLabV3PlusModel(Strict):
+    """DeepLabv3+ (Chen et al. 2018): dilated encoder, atrous spatial pyramid pooling, decoder at a quarter."""
+
+    name: Literal["deeplabv3plus"] = "deeplabv3plus"
+    encoder: str = "resnet50"
+    """An encoder of segmentation-models-pytorch (resnet18, resnet50, resnet101, ...) or a model of timm."""
+    output_stride: Literal[8, 16] = 16
+    """Pixels of the input per pixel of the encoder's last map."""
+    rates: tuple[int, int, int] = (6, 12, 18)
+    """Dilations of the pyramid."""
+    channels: int = Field(default=256, ge=1)
+    """Channels of pyramid and decoder."""
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    pretrained: str | None = None
+    """First weights of the encoder: null, imagenet (fetched), or a .safetensors or .pth file."""
+
+
+class SegFormerModel(Strict):
+    """SegFormer (Xie et al. 2021): Mix Transformer encoder, all-MLP decoder at a quarter of the resolution."""
+
+    name: Literal["segformer"] = "segformer"
+    encoder: Literal["mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5"] = "mit_b2"
+    channels: int = Field(default=256, ge=1)
+    """Channels of the decoder."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    pretrained: str | None = None
+    """First weights of the encoder: null, imagenet (fetched), or a .safetensors or .pth file."""
+
+
+class MRSNModel(Strict):
+    """MRSN (third place of the challenge): a ConvNeXt per group of bands, fused before and after UPerNet heads."""
+
+    name: Literal["mrsn"] = "mrsn"
+    branches: Literal[1, 2, 3, 4] = 4
+    """1: RGB. 2: RGB, and near infrared with SAR. 3: these and HSI. 4: green-blue-near infrared, RGB, SAR, HSI."""
+    fusion: Literal["plus", "cat"] = "plus"
+    """``plus``: HSI has a head of its own and the logits are added; ``cat``: one head on all branches."""
+    encoder: str = "convnext_small.fb_in1k"
+    """A ConvNeXt of timm; its first three stages are used."""
+    stem_upsample: bool = True
+    """Double the maps behind the stem, so that the finest ones are at half the resolution instead of a quarter."""
+    channels: int = Field(default=128, ge=1)
+    """Channels of the heads."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    colours: dict[Literal["blue", "green", "red", "nir"], Annotated[int, Field(ge=0)]] | None = None
+    """Positions (from 0) of the colours in ``msi``; null: by the bands' roles or wavelengths, filled in when a model is
+    learnt; where these are unknown, blue, green, red, near infrared in this order."""
+    pretrained: str | None = None
+    """First weights of every trunk: null, imagenet (fetched), or a .safetensors or .pth file."""
+
+
+class MMGLOTSModel(Strict):
+    """MMGLOTS, the challenge's winner: BEiT on the MSI, a residual network on each other modality, fusion at four levels,
+    and a decoder of window and global attention."""
+
+    name: Literal["mmglots"] = "mmglots"
+    scale: float = Field(default=5.0, ge=0.25)
+    """Factor by which inputs are enlarged inside the network (5 for AB tiles, 2.5 for BW); a multiple of 0.25."""
+    input_px: int = Field(default=640, ge=32, multiple_of=16)
+    """Side of the enlarged patch for which BEiT has its tables of relative positions; other sizes work too."""
+    width: int = Field(default=768, ge=8)
+    """Channels of BEiT, of the fused maps and of the decoder."""
+    heads: int = Field(default=12, ge=1)
+    """Attention heads of BEiT."""
+    taps: tuple[int, int, int, int] = (4, 6, 8, 12)
+    """Blocks of BEiT, counted from 1, that feed the levels, finest first; it has no blocks after the last."""
+    cnn_blocks: tuple[int, int, int, int] = (3, 4, 6, 3)
+    """Residual blocks by stage of the other modalities' encoders."""
+    cnn_widths: tuple[int, int, int, int] = (64, 128, 256, 512)
+    """Their channels by stage."""
+    share_stages: bool = False
+    """The paper's reading: the other modalities share their encoder but for the stem; else each has its own, as released."""
+    fusion: Literal["softmax", "sum"] = "softmax"
+    """Weights of the modalities by level: softmax of learnt numbers (as released), or 1 for MSI and learnt ones (paper)."""
+    decoder_blocks: tuple[int, int, int, int] = (1, 1, 3, 1)
+    """Window blocks by stage, coarsest first; every second one of a stage is shifted. As released; [2, 2, 2, 2] alternates
+    in every stage (paper)."""
+    decoder_heads: tuple[int, int, int, int] = (3, 6, 12, 24)
+    """Attention heads by stage; the global block takes the last."""
+    window: int = Field(default=7, ge=2)
+    """Side of the attention windows of the decoder."""
+    upsampling: Literal["transposed", "bilinear"] = "transposed"
+    """Between stages: transposed convolution (as released) or bilinear (paper)."""
+    aux_channels: int = Field(default=256, ge=1)
+    """Channels of the auxiliary head."""
+    aux_sees_decoder: bool = False
+    """The auxiliary head reads its level after the coarser stage was added (as released by accident)."""
+    drop_path: float = Field(default=0.1, ge=0, lt=1)
+    """Largest rate of stochastic depth, of BEiT and of the decoder."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Before the classifiers."""
+    pretrained: str | None = None
+    """First weights of BEiT: null, imagenet (fetched), or a .safetensors or .pth file."""
+
+    @model_validator(mode="after")
+    def _sizes(self) -> MMGLOTSModel:
+        if self.scale % 0.25:
+            raise ValueError(f"scale must be a multiple of 0.25, found {self.scale}")
+        if min(self.taps) < 1 or list(self.taps) != sorted(set(self.taps)):
+            raise ValueError(f"taps must rise from at least 1, found {self.taps}")
+        if min(*self.cnn_blocks, *self.decoder_blocks, *self.decoder_heads) < 1 or min(self.cnn_widths) < 2:
+            raise ValueError("blocks and heads must be at least 1, cnn_widths at least 2")
+        uneven = [heads for heads in (self.heads, *self.decoder_heads) if self.width % heads]
+        if uneven or self.cnn_widths[0] % 2:
+            raise ValueError(
+                f"width ({self.width}) must be a multiple of all heads and cnn_widths[0] even, found {uneven}"
+            )
+        return self
+
+
+class HRNetTrunk(Strict):
+    """A high-resolution network (Sun et al. 2019; Wang et al., TPAMI 2020): four branches, each half as fine as the one
+    before and twice as wide, which are fused again and again."""
+
+    width: int = Field(default=48, ge=1)
+    """Channels of the finest branch: 48, 32 and 18 are the published W48, W32 and W18."""
+    blocks: tuple[int, int, int, int] = (4, 4, 4, 4)
+    """Bottlenecks of the first stage, then residual blocks of every branch in each module of stages 2, 3 and 4."""
+    modules: tuple[int, int, int] = (1, 4, 3)
+    """Modules of stages 2, 3 and 4."""
+    bottleneck: int = Field(default=64, ge=1)
+    """Inner channels of the first stage's bottlenecks; four times as many come out."""
+
+    @model_validator(mode="after")
+    def _counts(self) -> HRNetTrunk:
+        if min(*self.blocks, *self.modules) < 1:
+            raise ValueError(f"blocks and modules must be at least 1, found {self.blocks} and {self.modules}")
+        return self
+
+
+class HRNetModel(HRNetTrunk):
+    """Seg-HRNet (Wang et al., TPAMI 2020): four branches brought to a quarter and concatenated; modalities are stacked."""
+
+    name: Literal["hrnet"] = "hrnet"
+    pretrained: str | None = None
+    """First weights of the trunk: null, imagenet (fetched; widths 18, 30, 32, 40, 44, 48, 64), or a .safetensors or .pth
+    file."""
+
+
+class MMUDAModel(HRNetTrunk):
+    """The second place's generator: a high-resolution trunk on all modalities and one on each, summed scale by scale."""
+
+    name: Literal["mmuda"] = "mmuda"
+    specific: bool = True
+    """A trunk for each modality besides the shared one. ``false``: the shared trunk alone, which is all that reaches the
+    decoder in the released code."""
+    decoder: Literal["fpn", "concat"] = "fpn"
+    """``fpn``: top-down sums and four dilated convolutions; ``concat``: scales concatenated and one convolution, as the
+    paper tells it."""
+    channels: int = Field(default=64, ge=1)
+    """Channels of the feature pyramid."""
+
+
+class HighDANModel(HRNetTrunk):
+    """HighDAN (Hong et al. 2023): a stem for each modality, one high-resolution trunk for all, attention by a critic."""
+
+    name: Literal["highdan"] = "highdan"
+    blocks: tuple[int, int, int, int] = (4, 4, 3, 1)
+    """The first is the number of bottlenecks of each modality's own stage; (4, 4, 4, 4) is the paper's text."""
+    modules: tuple[int, int, int] = (1, 1, 1)
+    bottlenecks: bool = True
+    """Bottlenecks between stem and trunk; ``false`` leaves them out (an ablation of the paper)."""
+    max_bands: int = Field(default=10, ge=1)
+    """A modality with more bands is projected on this many principal components of the source."""
+    head: tuple[int, int, int] = (256, 128, 64)
+    """Channels of the head's convolutions."""
+    attention: bool = True
+    """Weigh the target's features by what the critic on features says of them; part of feature-level adaptation."""
+    pretrained: str | None = None
+    """First weights of bottlenecks and trunk: null, imagenet (fetched), or a .safetensors or .pth file."""
+
+
+Model = Annotated[
+    ForestModel
+    | UNetModel
+    | SegNetModel
+    | DeepLabV3PlusModel
+    | SegFormerModel
+    | MRSNModel
+    | MMGLOTSModel
+    | HRNetModel
+    | MMUDAModel
+    | HighDANModel,
+    Field(discriminator="name"),
+]
