@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from c2seg.api.benchmark import Benchmark, parse_pair, plan
+from c2seg.api.benchmark import Benchmark, parse_pairs, plan
 from c2seg.api.tables import as_csv, as_text, offline_text, rows
 from c2seg.cli import run
 from c2seg.errors import InputError
@@ -39,15 +39,20 @@ def test_means_spreads_and_paired_differences():
 
 def test_pairs_are_parsed(tmp_path, make_city):
     with pytest.raises(InputError, match="SOURCE:TARGET"):
-        parse_pair("one")
+        parse_pairs(["one:"])
+    with pytest.raises(InputError, match="one city twice"):
+        parse_pairs(["one:one"])
+    assert parse_pairs(["one"])[0].inside
     target = make_city("target")
-    assert parse_pair(f"{tmp_path}:{target}").truth == target / "label.tif"
-    assert parse_pair(f"{tmp_path}:{target}:x.tif").truth.name == "x.tif"
+    assert parse_pairs([f"{tmp_path}:{target}"])[0].truth == target / "label.tif"
+    assert parse_pairs([f"{tmp_path}:{target}:x.tif"])[0].truth.name == "x.tif"
+    same = parse_pairs([f"{tmp_path}/{k}/a:{tmp_path}/{k}/b" for k in (1, 2, 3)])
+    assert [pair.name for pair in same] == ["a-b", "a-b-2", "a-b-3"]
 
 
 def test_single_modalities_are_planned(make_city, tmp_path):
-    pair = parse_pair(f"{make_city('s')}:{make_city('t')}")
-    runs = plan(Benchmark((pair,), ("forest", "unet"), tmp_path / "b", seeds=2, single_modalities=True))
+    pairs = parse_pairs([f"{make_city('s')}:{make_city('t')}"])
+    runs = plan(Benchmark(pairs, ("forest", "unet"), tmp_path / "b", seeds=2, single_modalities=True))
     assert len(runs) == 2 * 4 * 2
     assert {r.label for r in runs} >= {"forest", "forest (msi)", "unet (hsi)"}
 
@@ -123,3 +128,27 @@ def test_a_benchmark_runs_resumes_and_reports(make_city, tmp_path, capsys):
     assert run(arguments) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == first["rows"]
     assert result_file.stat().st_mtime_ns == before
+
+
+def test_folds_inside_one_city(make_city, tmp_path, capsys):
+    """Nothing but folds is learnt, and adapting recipes see the images of that city."""
+    arguments = ["benchmark", "--pair", str(make_city("s", seed=1)), "--seeds", "1", "--equal-time", "1", "--json"]
+    sets = [
+        "validation.folds=2", "training.iterations=20", "training.sampling.patch_px=32", "prediction.window_px=64",
+        "model.widths=[8,8]",
+    ]  # fmt: skip
+    options = [part for text in sets for part in ("--set", text)]
+    assert run([*arguments, "--recipes", "forest", "--out", str(tmp_path / "f"), *options[:2]]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["pair"] == "s"
+    assert row["miou"][0] > 0.5
+    assert run([*arguments, "--recipes", "advent", "--out", str(tmp_path / "n"), *options]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["uses_target"] == "*+"
+    assert 0 <= row["miou"][0] <= 1
+    folder = tmp_path / "n/runs/s/advent/seed0"
+    assert not (folder / "model.safetensors").exists()
+    assert (folder / "folds/1/curves.csv").exists()
+    record = json.loads((folder / "record.json").read_text())
+    assert record["iterations"] >= 20
+    assert record["step_processor_seconds"] > 0

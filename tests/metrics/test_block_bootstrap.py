@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from c2seg.errors import InputError
-from c2seg.metrics import Confusion, bootstrap_scores, compare_maps, scores
+from c2seg.metrics import Confusion, bootstrap_scores, compare_maps, compare_pooled, confusion_counts, scores
 
 IDS = (1, 2)
 
@@ -79,3 +79,47 @@ def test_a_class_that_a_replicate_loses_leaves_its_mean():
     common = Confusion(IDS, np.array([[10, 0, 0], [0, 0, 0]], np.int64))
     intervals = bootstrap_scores([rare, common, common], replicates=300)
     assert intervals["miou"].low == intervals["miou"].high == scores(rare).miou == 1.0
+
+
+def runs(rng, offset, pairs=4, seeds=2, blocks=30):
+    """Counts of two methods by pair, seed and block; the first is right more often by ``offset``."""
+    found = []
+    for _ in range(pairs):
+        truth = [rng.integers(1, 4, 200).astype(np.uint8) for _ in range(blocks)]
+        found.append(
+            [
+                [
+                    confusion_counts(t, np.where(rng.random(200) < 0.5 + offset, t, 1).astype(np.uint8), (1, 2, 3))
+                    for t in truth
+                ]
+                for _ in range(seeds)
+            ]
+        )
+    return found
+
+
+def test_pooled_difference_over_pairs_seeds_and_blocks():
+    better, worse = runs(np.random.default_rng(0), 0.1), runs(np.random.default_rng(0), 0.0)
+    found, by_pair = compare_pooled(better, worse)
+    one = [
+        scores(sum(a[1:], a[0])).miou - scores(sum(b[1:], b[0])).miou
+        for p, q in zip(better, worse, strict=True) for a, b in zip(p, q, strict=True)
+    ]  # fmt: skip
+    assert found.difference.value == pytest.approx(np.mean(one))
+    assert by_pair == pytest.approx(np.reshape(one, (4, 2)).mean(axis=1))
+    assert 0 < found.difference.low < found.difference.value < found.difference.high
+    assert found.p_value < 0.01
+    same, _ = compare_pooled(better, runs(np.random.default_rng(0), 0.1))
+    assert same.difference.low <= 0 <= same.difference.high
+    with pytest.raises(InputError, match="same pairs"):
+        compare_pooled(better, worse[:3])
+
+
+def test_one_bad_pair_of_few_widens_the_pooled_interval():
+    """Pairs are units: three that win a little and one that loses much leave the sign open."""
+    rng = np.random.default_rng(3)
+    first = [*runs(rng, 0.05, pairs=3), *runs(np.random.default_rng(9), -0.3, pairs=1)]
+    second = [*runs(np.random.default_rng(3), 0.0, pairs=3), *runs(np.random.default_rng(9), 0.1, pairs=1)]
+    found, by_pair = compare_pooled(first, second)
+    assert min(by_pair) < -0.1
+    assert found.difference.low < 0 < found.difference.high

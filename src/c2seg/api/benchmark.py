@@ -7,13 +7,14 @@ settings is not run again.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +24,44 @@ from c2seg.outputs import write_json
 from c2seg.progress import Progress, no_progress
 from c2seg.recipes import load_recipe
 
-__all__ = ["Benchmark", "Pair", "Run", "estimate_seconds", "parse_pair", "plan", "run_all"]
+__all__ = ["Benchmark", "Pair", "Run", "estimate_seconds", "parse_pairs", "plan", "run_all"]
 
 _CALIBRATION_STEPS = 20
 RARE_PX = 1000
+FOLDS = 4
+_NO_FOLDS = ("validation.folds=0", "validation.final=true")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A labelled source, an unlabelled target, and the target's truth (None: the target cannot be scored)."""
+    """A labelled source, an unlabelled target, and the target's truth (None: the target cannot be scored).
+
+    The target may be the source itself: then guarded block folds inside the city are scored, pooled, and methods that learn
+    from a target's images see those of the city, of the held-out blocks too.
+    """
 
     source: Path
     target: Path
     truth: Path | None
+    number: int = 1
+    """Among pairs of cities with the same names."""
+
+    @property
+    def inside(self) -> bool:
+        """True if the pair is one city."""
+        return self.source == self.target
 
     @property
     def name(self) -> str:
         """Folder name of the pair."""
-        return f"{self.source.resolve().name}-{self.target.resolve().name}"
+        cities = dict.fromkeys(path.resolve().name for path in (self.source, self.target))
+        return "-".join([*cities, *([str(self.number)] if self.number > 1 else [])])
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is compared. ``equal_seconds`` gives every network about that much training time on this machine."""
+    """What is compared. ``equal_seconds`` gives every network about that much training time on this machine: processor
+    time on a CPU, so that other work changes nothing, else time."""
 
     pairs: tuple[Pair, ...]
     recipes: tuple[str, ...]
@@ -72,17 +88,37 @@ class Run:
     overrides: tuple[str, ...]
 
     @property
+    def map(self) -> Path:
+        """Where the map of the target goes."""
+        return self.folder / "maps" / f"{self.pair.target.resolve().name}.tif"
+
+    @property
     def label(self) -> str:
         """Row of the table."""
         return self.recipe if self.inputs == "default" else f"{self.recipe} ({self.inputs})"
 
 
+def parse_pairs(texts: Sequence[str]) -> tuple[Pair, ...]:
+    """Read pairs; those whose cities have the same names as an earlier pair's are numbered."""
+    found: list[Pair] = []
+    for text in texts:
+        pair = parse_pair(text)
+        same = sum(other.name == replace(pair, number=other.number).name for other in found)
+        found.append(replace(pair, number=same + 1))
+    return tuple(found)
+
+
 def parse_pair(text: str) -> Pair:
-    """Read ``SOURCE:TARGET[:TRUTH]``. Without TRUTH the target's own label is the truth, if it has one."""
+    """Read ``SOURCE:TARGET[:TRUTH]``, or ``CITY`` for folds inside one city. Without TRUTH the target's own label is the
+    truth, if it has one."""
     parts = text.split(":")
-    if len(parts) not in {2, 3} or not all(parts):
-        raise InputError(f"--pair {text!r} is not of the form SOURCE:TARGET[:TRUTH]")
+    if len(parts) not in {1, 2, 3} or not all(parts):
+        raise InputError(f"--pair {text!r} is not of the form SOURCE:TARGET[:TRUTH], nor a city")
+    if len(parts) == 1:
+        return Pair(Path(text), Path(text), None)
     source, target = Path(parts[0]), Path(parts[1])
+    if source.resolve() == target.resolve():
+        raise InputError(f"--pair {text!r} names one city twice; give it once for folds inside it")
     if len(parts) == 3:
         return Pair(source, target, Path(parts[2]))
     beside = target / "label.tif"
@@ -100,6 +136,9 @@ def plan(benchmark: Benchmark) -> list[Run]:
             for inputs in choices:
                 more = () if inputs == "default" else (f"inputs=[{inputs}]",)
                 overrides = (*benchmark.overrides, *more)
+                if pair.inside:
+                    folds = load_recipe(recipe, benchmark.preset, overrides).validation.folds or FOLDS
+                    overrides += (f"validation.folds={folds}", "validation.final=false")
                 load_recipe(recipe, benchmark.preset, overrides)
                 name = recipe if inputs == "default" else f"{recipe}-{inputs}"
                 runs += [
@@ -117,23 +156,46 @@ def estimate_seconds(benchmark: Benchmark, runs: Sequence[Run], progress: Progre
     waiting = {(run.pair.name, run.label): run for run in runs if not _finished(benchmark, run)}
     for done, ((pair, label), run) in enumerate(waiting.items()):
         recipe = load_recipe(run.recipe, benchmark.preset, run.overrides)
-        folder = run.folder.parent / "calibration"
-        shutil.rmtree(folder, ignore_errors=True)
-        if recipe.model.name == "forest":
-            trees = recipe.model.trees
-            start = time.perf_counter()
-            few = max(1, trees // 10)
-            _fit(benchmark, run, folder, (f"model.trees={few}", "validation.folds=0"))
-            spent = (time.perf_counter() - start) * (trees / few) * max(1, recipe.validation.folds)
-        else:
-            _fit(benchmark, run, folder, (f"training.iterations={_CALIBRATION_STEPS}", "validation.folds=0"))
-            spent = _step_seconds(folder) * recipe.training.iterations
-        seconds[f"{pair} {label}"] = benchmark.equal_seconds or spent
+        cost, spent = _calibration(benchmark, run)
+        steps = recipe.model.trees if recipe.model.name == "forest" else recipe.training.iterations
         if benchmark.equal_seconds and recipe.model.name != "forest":
-            write_json(folder.parent / "equal.json", {"step_seconds": _step_seconds(folder)})
-        shutil.rmtree(folder, ignore_errors=True)
+            steps = _equal_steps(benchmark.equal_seconds, cost)
+        seconds[f"{pair} {label}"] = spent * steps * (recipe.validation.folds + recipe.validation.final)
         progress(done + 1, len(waiting), label)
     return seconds
+
+
+def _calibration(benchmark: Benchmark, run: Run) -> tuple[float, float]:
+    """Return what an iteration (a tree) costs and the seconds that it takes: the cost is processor time on a CPU, else
+    those seconds. Measured once for a recipe and the bands of a city, and kept.
+    """
+    recipe = load_recipe(run.recipe, benchmark.preset, run.overrides)
+    bands = open_city(run.pair.source).band_counts(tuple(open_city(run.pair.source).modality_names))
+    identity = [recipe.model_dump(mode="json"), bands, benchmark.device]
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    kept = benchmark.out / "calibration" / f"{run.recipe.replace('@', '-')}-{digest}.json"
+    if not kept.exists():
+        folder = kept.with_suffix("")
+        shutil.rmtree(folder, ignore_errors=True)
+        if recipe.model.name == "forest":
+            steps = max(1, recipe.model.trees // 10)
+            start = time.perf_counter()
+            _fit(benchmark, run, folder, (f"model.trees={steps}", *_NO_FOLDS))
+            each = {"cost": 0.0, "seconds": (time.perf_counter() - start) / steps}
+        else:
+            without = () if recipe.forest is None else ("forest=null",)
+            _fit(benchmark, run, folder, (f"training.iterations={_CALIBRATION_STEPS}", *_NO_FOLDS, *without))
+            record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+            cost = record["step_processor_seconds" if benchmark.device == "cpu" else "step_seconds"]
+            each = {"cost": cost, "seconds": record["step_seconds"]}
+        write_json(kept, each)
+        shutil.rmtree(folder, ignore_errors=True)
+    found = json.loads(kept.read_text(encoding="utf-8"))
+    return float(found["cost"]), float(found["seconds"])
+
+
+def _equal_steps(seconds: float, cost: float) -> int:
+    return max(_CALIBRATION_STEPS, round(seconds / cost))
 
 
 def run_all(benchmark: Benchmark, runs: Sequence[Run], progress: Progress = no_progress) -> list[dict[str, Any]]:
@@ -155,16 +217,7 @@ def _one(benchmark: Benchmark, run: Run) -> dict[str, Any]:
     offline = _offline(benchmark, run, overrides)
     fitted = _fit(benchmark, run, run.folder, overrides)
     record = json.loads((run.folder / "record.json").read_text(encoding="utf-8"))
-    out = run.folder / "maps" / f"{run.pair.target.resolve().name}.tif"
-    model = str(run.folder / "model.safetensors")
-    mapped = _child(
-        benchmark,
-        ["predict", model, str(run.pair.target), "--out", str(out), "--overwrite", "--device", benchmark.device],
-    )
-    scored = None
-    if run.pair.truth is not None:
-        options = ["--out", str(run.folder / f"scores-{out.stem}.json"), "--overwrite"]
-        scored = _child(benchmark, ["score", str(out), str(run.pair.truth), "--by-index", *options])
+    map_seconds, scored = (None, _inside_scores(run, fitted)) if run.pair.inside else _map_and_score(benchmark, run)
     result = {
         "key": _key(benchmark, run),
         "pair": run.pair.name,
@@ -174,7 +227,7 @@ def _one(benchmark: Benchmark, run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "iterations": record.get("iterations"),
         "fit_seconds": fitted["seconds"],
-        "map_seconds": sum(m["seconds"] for m in mapped["maps"]),
+        "map_seconds": map_seconds,
         "peak_memory_mib": record.get("peak_memory_mib"),
         "parameters": record.get("parameters"),
         "gflops_128": record.get("gflops_128"),
@@ -188,12 +241,33 @@ def _one(benchmark: Benchmark, run: Run) -> dict[str, Any]:
     return result
 
 
+def _map_and_score(benchmark: Benchmark, run: Run) -> tuple[float, dict[str, Any] | None]:
+    """Map the target; return the seconds, and the scores if there is a truth."""
+    out = run.map
+    model = str(run.folder / "model.safetensors")
+    mapped = _child(
+        benchmark,
+        ["predict", model, str(run.pair.target), "--out", str(out), "--overwrite", "--device", benchmark.device],
+    )
+    scored = None
+    if run.pair.truth is not None:
+        options = ["--out", str(run.folder / f"scores-{out.stem}.json"), "--overwrite"]
+        scored = _child(benchmark, ["score", str(out), str(run.pair.truth), "--by-index", *options])
+    return sum(m["seconds"] for m in mapped["maps"]), scored
+
+
+def _inside_scores(run: Run, fitted: dict[str, Any]) -> dict[str, Any]:
+    """Return the pooled scores of the folds, with the names of the classes."""
+    legend = open_city(run.pair.source).legend
+    return {**fitted["validation"]["scores"], "classes": [{"id": c.id, "name": c.name} for c in legend.classes]}
+
+
 def _offline(benchmark: Benchmark, run: Run, overrides: Sequence[str]) -> dict[str, Any] | None:
     """Score the random split of overlapping tiles: what published offline validation measured."""
     if not benchmark.offline:
         return None
     folder = run.folder / "offline"
-    fitted = _fit(benchmark, run, folder, (*overrides, "validation={kind: random_tiles}"))
+    fitted = _fit(benchmark, run, folder, (*overrides, "validation={kind: random_tiles, final: false}"))
     content: dict[str, Any] = fitted["validation"]
     return content
 
@@ -247,17 +321,10 @@ def _finished(benchmark: Benchmark, run: Run) -> bool:
 
 def _equal(benchmark: Benchmark, run: Run) -> tuple[str, ...]:
     """Return the override that gives a network its training time."""
-    measured = run.folder.parent / "equal.json"
-    if benchmark.equal_seconds is None or not measured.exists():
+    recipe = load_recipe(run.recipe, benchmark.preset, run.overrides)
+    if benchmark.equal_seconds is None or recipe.model.name == "forest":
         return ()
-    step = float(json.loads(measured.read_text(encoding="utf-8"))["step_seconds"])
-    return (f"training.iterations={max(_CALIBRATION_STEPS, round(benchmark.equal_seconds / step))}",)
-
-
-def _step_seconds(folder: Path) -> float:
-    """Return the seconds of all trainings of a short run by iteration of its recipe."""
-    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-    return float(record["step_seconds"])
+    return (f"training.iterations={_equal_steps(benchmark.equal_seconds, _calibration(benchmark, run)[0])}",)
 
 
 def common_classes(result: dict[str, Any]) -> Iterator[int]:

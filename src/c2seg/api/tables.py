@@ -11,7 +11,7 @@ from typing import Any
 from c2seg.api.benchmark import common_classes
 from c2seg.report.published import published_offline
 
-__all__ = ["as_csv", "as_text", "modality_text", "offline_text", "rows"]
+__all__ = ["aligned", "as_csv", "as_text", "modality_text", "offline_text", "rows"]
 
 _SCORES = ("oa", "kappa", "mf1", "miou")
 
@@ -38,7 +38,7 @@ def rows(results: Sequence[dict[str, Any]], reference: str = "forest") -> list[d
     return table
 
 
-def as_text(table: Sequence[dict[str, Any]]) -> str:
+def as_text(table: Sequence[dict[str, Any]], reference: str = "forest") -> str:
     """Return the table for a terminal; ``*`` marks training on target images, ``+`` statistics of target images."""
     head = [
         "pair",
@@ -49,7 +49,7 @@ def as_text(table: Sequence[dict[str, Any]]) -> str:
         "mF1",
         "mIoU",
         ">=1000px",
-        "vs forest",
+        f"vs {reference}",
         "fit s",
         "MiB",
         "Mpar",
@@ -65,7 +65,7 @@ def as_text(table: Sequence[dict[str, Any]]) -> str:
         ]
         for row in table
     ]  # fmt: skip
-    return _aligned(lines)
+    return aligned(lines)
 
 
 def as_csv(table: Sequence[dict[str, Any]]) -> str:
@@ -92,7 +92,7 @@ def modality_text(results: Sequence[dict[str, Any]]) -> str:
         for index, item in enumerate(classes):
             cells = [_average([r["scores"]["iou"][index] for r in chosen if r["label"] == label]) for label in labels]
             lines.append([f"{item['id']} {item['name']}", *(_n(cell, 3) for cell in cells)])
-        parts += [f"IoU by class, {pair}", _aligned(lines), ""]
+        parts += [f"IoU by class, {pair}", aligned(lines), ""]
     return "\n".join(parts)
 
 
@@ -110,10 +110,11 @@ def offline_text(table: Sequence[dict[str, Any]], which: str) -> str:
         ]
         for row in table if row["offline_miou"][0] is not None
     ]  # fmt: skip
-    return _aligned(lines)
+    return aligned(lines)
 
 
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Return cells as columns of equal width."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 

@@ -14,6 +14,7 @@ from c2seg.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     from c2seg.api.benchmark import Benchmark, Run
+    from c2seg.api.comparison import PairedDifference
 
 __all__ = ["command"]
 
@@ -26,7 +27,9 @@ _RECIPES = {"III": "mrsn-1b,mrsn-2b,mrsn-3b,mrsn"}
 
 
 def command(
-    pair: list[str] = typer.Option(..., "--pair", help="SOURCE:TARGET[:TRUTH]; may be repeated."),
+    pair: list[str] = typer.Option(
+        ..., "--pair", help="SOURCE:TARGET[:TRUTH], or CITY for pooled folds inside it; may be repeated."
+    ),
     recipes: str = typer.Option(
         None, "--recipes", help="Names, separated by commas, or all (default: forest,unet; table III: MRSN's branches)."
     ),
@@ -37,26 +40,30 @@ def command(
     ablations: bool = typer.Option(
         False, "--ablations", help="Also run every variant that the recipes' files describe."
     ),
-    equal_time: float = typer.Option(None, "--equal-time", min=1, help="Training seconds of every network."),
+    equal_time: float = typer.Option(
+        None, "--equal-time", min=1, help="Training seconds of every network (on a CPU, of processor time)."
+    ),
     table: str = typer.Option(
         "I",
         "--table",
         help="I: across cities. II: with the published offline protocol beside. III: MRSN and its reductions.",
     ),
+    reference: str = typer.Option("forest", "--reference", help="Recipe with which the others are compared."),
     set_: list[str] = typer.Option([], "--set", help="key.path=value for every recipe; may be repeated."),
     device: str = typer.Option("cpu", "--device", help="auto, cpu or cuda."),
     json: bool = JSON,
     quiet: bool = QUIET,
 ) -> None:
     """Compare recipes on pairs of cities: train, map, score; one table. Run it again to go on after a stop."""
-    from c2seg.api.benchmark import Benchmark, estimate_seconds, parse_pair, plan, run_all
+    from c2seg.api.benchmark import Benchmark, estimate_seconds, parse_pairs, plan, run_all
+    from c2seg.api.comparison import compare_recipes, comparison_text
     from c2seg.api.tables import as_csv, as_text, modality_text, offline_text, rows
     from c2seg.outputs import write_json, write_text
 
     if table not in _TABLES:
         raise InputError(unknown_name("table", table, _TABLES))
     benchmark = Benchmark(
-        pairs=tuple(parse_pair(text) for text in pair),
+        pairs=parse_pairs(pair),
         recipes=_names(recipes or _RECIPES.get(table, "forest,unet"), ablations),
         out=out,
         preset=preset,
@@ -75,23 +82,34 @@ def command(
     note(f"{len(runs)} runs; about {hours:.1f} hours of training are left", quiet=silent)
     with progress_bar("benchmark", quiet=silent) as progress:
         results = run_all(benchmark, runs, progress)
-    summary = rows(results)
-    write_json(out / "benchmark.json", {"rows": summary, "results": results})
+    summary = rows(results, reference)
+    paired: list[PairedDifference] = []
+    try:
+        with progress_bar("comparing", quiet=silent) as progress:
+            paired = compare_recipes(runs, reference, progress=progress)
+    except InputError as error:
+        note(f"no intervals: {error}", quiet=silent)
+    against = [item.as_dict() for item in paired]
+    write_json(out / "benchmark.json", {"rows": summary, "against": against, "results": results})
     write_text(out / "benchmark.csv", as_csv(summary))
-    page = _report(benchmark, runs, silent)
+    across = [run for run in runs if not run.pair.inside]
+    page = _report(benchmark, across, silent) if across else None
     if json:
-        print_json({"rows": summary, "page": str(page)})
+        print_json({"rows": summary, "against": against, "page": str(page) if page else None})
         return
-    typer.echo(as_text(summary))
+    typer.echo(as_text(summary, reference))
     typer.echo(
         "target: * trained on target images, + standardised by their statistics; spread: standard deviation over seeds"
     )
+    if paired:
+        typer.echo("")
+        typer.echo(comparison_text(reference, paired))
     if benchmark.offline:
         typer.echo("")
         typer.echo(offline_text(summary, table))
     typer.echo("")
     typer.echo(modality_text(results))
-    typer.echo(page)
+    typer.echo(page or out / "benchmark.json")
 
 
 def _names(recipes: str, ablations: bool) -> tuple[str, ...]:
@@ -114,7 +132,7 @@ def _report(benchmark: Benchmark, runs: Sequence[Run], silent: bool) -> Path:
     options = ReportOptions(
         page,
         figure=benchmark.out / "benchmark.png",
-        cities=tuple(pair.target for pair in benchmark.pairs),
+        cities=tuple(pair.target for pair in benchmark.pairs if not pair.inside),
         truths=tuple(pair.truth for pair in benchmark.pairs if pair.truth),
         overwrite=True,
     )

@@ -6,7 +6,7 @@ from c2seg.metrics.boundary import BoundaryCounts, boundary_counts, count_bounda
 from c2seg.metrics.confusion import Confusion, confusion_counts, fold_histogram, joint_histogram
 from c2seg.metrics.maps import MapPair, TruthCode, count_maps, find_tiles, pair_maps
 from c2seg.metrics.protocols import PROTOCOLS, Protocol, Scores, protocol_ids, scores
-from c2seg.metrics.resample import Comparison, Interval, bootstrap_scores, compare_maps
+from c2seg.metrics.resample import Comparison, Interval, bootstrap_scores, compare_maps, compare_pooled
 
 __all__ = [
     "PROTOCOLS",
@@ -21,6 +21,7 @@ __all__ = [
     "bootstrap_scores",
     "boundary_counts",
     "compare_maps",
+    "compare_pooled",
     "confusion_counts",
     "count_boundaries",
     "count_maps",

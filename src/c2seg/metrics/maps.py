@@ -232,8 +232,8 @@ def _pair(prediction: Path, truth: Path, *, by_index: bool, numbered: bool) -> M
         return MapPair(predicted, true, GridRelation(), True)
     if unplaced:
         raise GridError(
-            f"{prediction} and {truth}: only one has a georeference; write it to the other too, or compare rows and "
-            "columns with --by-index"
+            f"{prediction} and {truth}: only one has a georeference; write it to the other too, or compare rows "
+            "and columns with c2seg score --by-index"
         )
     return MapPair(predicted, true, relate_grids(true.grid, predicted.grid, str(truth), str(prediction)), False)
 

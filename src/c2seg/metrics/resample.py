@@ -17,7 +17,7 @@ from c2seg.errors import InputError
 from c2seg.metrics.confusion import Confusion
 from c2seg.metrics.protocols import Scores, scores
 
-__all__ = ["Comparison", "Interval", "bootstrap_scores", "compare_maps"]
+__all__ = ["Comparison", "Interval", "bootstrap_scores", "compare_maps", "compare_pooled"]
 
 HEADLINE = ("oa", "kappa", "mf1", "miou")
 _REPLICATES_AT_ONCE = 100
@@ -102,14 +102,79 @@ def compare_maps(
     result = {}
     for name in HEADLINE:
         differences = [_minus(getattr(a, name), getattr(b, name)) for a, b in pairs]
-        interval = _interval(_minus(getattr(totals[0], name), getattr(totals[1], name)), differences, level)
-        known = np.array([d for d in differences if d is not None])
-        p_value = None
-        if known.size:
-            tail = min((known <= 0).sum(), (known >= 0).sum())
-            p_value = min(1.0, 2 * float(tail + 1) / (known.size + 1))
-        result[name] = Comparison(interval, p_value)
+        result[name] = _comparison(_minus(getattr(totals[0], name), getattr(totals[1], name)), differences, level)
     return result
+
+
+Runs = Sequence[Sequence[Sequence[Confusion]]]
+"""Counts by pair of cities, seed and block."""
+
+
+def compare_pooled(
+    first: Runs,
+    second: Runs,
+    score: str = "miou",
+    *,
+    protocol: str = "challenge",
+    replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[Comparison, list[float | None]]:
+    """Compare two methods over several pairs of cities and seeds: the mean over pairs of the mean over seeds of the score of
+    the first minus that of the second; also return the differences by pair.
+
+    Each replicate draws pairs with replacement, of each drawn pair as many seeds as it has, and of each of these its blocks,
+    the same for both methods (a bootstrap of nested units; Davison and Hinkley, 1997, chapter 3.8). A pair whose
+    score is undefined under a draw is left out of it. Raises InputError if the two do not fit together or blocks are too few.
+    """
+    if [[len(blocks) for blocks in seeds] for seeds in first] != [
+        [len(blocks) for blocks in seeds] for seeds in second
+    ]:
+        raise InputError("the two methods were not run on the same pairs, seeds and blocks; they cannot be paired")
+    whole = [
+        _mean_of([_minus(_score(a, score, protocol), _score(b, score, protocol)) for a, b in zip(*runs, strict=True)])
+        for runs in zip(first, second, strict=True)
+    ]
+    rng = np.random.default_rng(seed)
+    drawn = []
+    # Differences of every run under as many draws as a replicate can ask of it, once for all replicates.
+    each = [
+        [
+            [
+                _minus(getattr(a, score), getattr(b, score))
+                for a, b in zip(*_replicates(runs, protocol, replicates, int(rng.integers(2**31))), strict=True)
+            ]
+            for runs in zip(*seeds, strict=True)
+        ]
+        for seeds in zip(first, second, strict=True)
+    ]
+    for _ in range(replicates):
+        means = []
+        for pair in rng.integers(len(each), size=len(each)):
+            runs = each[pair]
+            picked = rng.integers(len(runs), size=len(runs))
+            means.append(_mean_of([runs[run][rng.integers(replicates)] for run in picked]))
+        drawn.append(_mean_of(means))
+    return _comparison(_mean_of(whole), drawn, level), whole
+
+
+def _score(blocks: Sequence[Confusion], name: str, protocol: str) -> float | None:
+    value: float | None = getattr(scores(sum(blocks[1:], blocks[0]), protocol), name)
+    return value
+
+
+def _mean_of(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _comparison(value: float | None, differences: Sequence[float | None], level: float) -> Comparison:
+    known = np.array([d for d in differences if d is not None])
+    p_value = None
+    if known.size:
+        tail = min((known <= 0).sum(), (known >= 0).sum())
+        p_value = min(1.0, 2 * float(tail + 1) / (known.size + 1))
+    return Comparison(_interval(value, differences, level), p_value)
 
 
 def _replicates(
