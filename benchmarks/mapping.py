@@ -5,7 +5,8 @@
 ``--peers`` names a Python that has torch, rasterio, segmentation-models-pytorch, monai and terratorch (docs/mapping.md says how
 to make one); without it only our side runs. ``--full`` adds the simulated scene of Beijing's size (13474 x 8706, 4 + 2
 bands at 10 m, 116 at 30 m). Every measurement is a process of its own; times are medians of ``--runs``, taken in turns, so that
-a slower moment of the machine meets all alike.
+a slower moment of the machine meets all alike. Printed is one table, with what comes from layout, memory, engine, precision,
+overlap and OpenVINO below it; ``--json`` keeps everything.
 
 The network is a ResNet-18 U-Net (segmentation-models-pytorch) with 13 classes on 4 bands, learnt for a moment on the scene,
 with windows of 512 pixels and an overlap of a quarter. Peers use it as their documentation does: the image in memory as one
@@ -17,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -123,7 +123,7 @@ def _tensor(image: np.ndarray) -> Any:
     return torch.from_numpy((image.astype(np.float32) - SHIFT) * np.float32(FACTOR))
 
 
-def wrapped(net: Any) -> Any:
+def wrapped(net: Any, nchw: bool = False) -> Any:
     import torch
 
     class Network(torch.nn.Module):
@@ -134,7 +134,7 @@ def wrapped(net: Any) -> Any:
             self.net = net
 
         def forward(self, patch: dict[str, Any]) -> dict[str, Any]:
-            return {"logits": self.net(patch["msi"])}
+            return {"logits": self.net(patch["msi"].contiguous() if nchw else patch["msi"])}
 
     return Network().eval()
 
@@ -142,8 +142,8 @@ def wrapped(net: Any) -> Any:
 # --- ours --------------------------------------------------------------------------------------------------------------
 
 
-def predictor(folder: Path, backend: str, precision: str) -> Any:
-    """Return the network as a predictor of the product."""
+def predictor(folder: Path, backend: str, precision: str, nchw: bool = False) -> Any:
+    """Return the network as a predictor of the product; ``nchw``: in torch's default layout instead of channels last."""
     import torch
 
     if backend == "torch":
@@ -151,7 +151,8 @@ def predictor(folder: Path, backend: str, precision: str) -> Any:
         from c2seg.models import place
 
         device = torch.device("cpu")
-        return TorchPredictor(place(wrapped(network(folder / "weights.pt")), device), CLASSES, device, precision)
+        net = wrapped(network(folder / "weights.pt"), nchw)
+        return TorchPredictor(net if nchw else place(net, device), CLASSES, device, precision)
     from c2seg.backends import BackendOptions, load_predictor
     from c2seg.legend import c2seg13
     from c2seg.modelfile import Graph, Header, ModelFile
@@ -185,12 +186,12 @@ def part_ours(folder: Path, out: Path, options: argparse.Namespace) -> dict[str,
     from c2seg.inference import MapOptions, WindowPlan, map_scene
     from c2seg.legend import c2seg13
 
-    model, reader = predictor(folder, options.backend, options.precision), scene_reader(folder)
+    model, reader = predictor(folder, options.backend, options.precision, options.nchw), scene_reader(folder)
     grid = reader.scene.grid
     plan = WindowPlan(grid.height, grid.width, WINDOW, options.overlap, 32)
-    before = memory_mib()
     warm = np.zeros((options.batch, BANDS, WINDOW, WINDOW), np.float32)
     model.predict({"msi": warm}, np.ones((options.batch, WINDOW, WINDOW), bool))  # loading ends with the first window
+    before = loaded_mib()
     begun, work = time.perf_counter(), time.process_time()
     result = map_scene(reader, model, plan, c2seg13(), MapOptions(out, batch_size=options.batch, overwrite=True), {})
     wall, work = time.perf_counter() - begun, time.process_time() - work
@@ -198,6 +199,34 @@ def part_ours(folder: Path, out: Path, options: argparse.Namespace) -> dict[str,
     if options.alone:
         found["network_seconds"], found["network_cpu_seconds"] = network_alone(model, reader, plan, options)
     return found
+
+
+def part_engine(folder: Path, out: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Return the processor milliseconds a window, file to file, of all but the network: its place takes ready scores."""
+    from c2seg.inference import MapOptions, WindowPlan, map_scene
+    from c2seg.legend import c2seg13
+
+    reader = scene_reader(folder)
+    grid = reader.scene.grid
+    ready = np.zeros((1, CLASSES, WINDOW, WINDOW), np.float32)
+    for top in range(0, WINDOW, 64):  # areas of a class, as a learnt network gives them
+        ready[:, top // 64, top : top + 64] = 1
+
+    class Ready:
+        num_classes, halo_px, seconds = CLASSES, 0, 0.0
+
+        def predict(self, patch: dict[str, np.ndarray], valid: np.ndarray) -> np.ndarray:
+            begun = time.thread_time()
+            scores = ready.copy()
+            self.seconds += time.thread_time() - begun
+            return scores
+
+    model = Ready()
+    plan = WindowPlan(grid.height, grid.width, WINDOW, OVERLAP, 32)
+    begun = time.process_time()
+    map_scene(reader, model, plan, c2seg13(), MapOptions(out, overwrite=True), {})
+    work = time.process_time() - begun - model.seconds
+    return {"cpu_ms_per_window": 1000 * work / (len(plan.rows) * len(plan.cols))}
 
 
 def network_alone(model: Any, reader: Any, plan: Any, options: argparse.Namespace) -> tuple[float, float]:
@@ -238,9 +267,9 @@ def part_peer(folder: Path, out: Path, options: argparse.Namespace) -> dict[str,
     if options.channels_last:
         net = net.to(memory_format=torch.channels_last)
     windowed = {"monai": _monai, "terratorch": _terratorch}[options.peer](options)
-    before = memory_mib()
     with torch.no_grad():
         net(torch.zeros(options.batch, BANDS, WINDOW, WINDOW))
+    before = loaded_mib()
     begun, work = time.perf_counter(), time.process_time()
     with rasterio.open(folder / "msi.tif") as dataset:
         image, profile = _tensor(dataset.read())[None], dataset.profile
@@ -319,7 +348,7 @@ def part_city(folder: Path, out: Path, options: argparse.Namespace) -> dict[str,
     model = folder.parent / "small.safetensors"
     first = folder.parent / "first"  # a scene of one window: loading ends with it
     predict(model, first, MapOptions(first / "map.tif", overwrite=True), backend=options.backend)
-    before = memory_mib()
+    before = loaded_mib()
     begun = time.perf_counter()
     (result,) = predict(model, folder, MapOptions(out, overwrite=True), backend=options.backend)
     seconds = time.perf_counter() - begun
@@ -351,29 +380,36 @@ def write_small_model(path: Path, stacks: dict[str, tuple[int, int]]) -> None:
     save_model(path, header, {name: value.numpy() for name, value in net.state_dict().items()})
 
 
-def memory_mib() -> float:
-    """Return the resident memory now."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+def loaded_mib() -> float:
+    """Return the resident memory now, and let its peak begin here: what loading took for a moment stays out."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _memory_mib("VmRSS")
 
 
 def peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return _memory_mib("VmHWM")
+
+
+def _memory_mib(kind: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(kind)) / 1024
 
 
 # --- the run -----------------------------------------------------------------------------------------------------------
 
-PARTS = {"ours": part_ours, "peer": part_peer, "machine": part_machine, "city": part_city}
+PARTS = {"ours": part_ours, "peer": part_peer, "engine": part_engine, "machine": part_machine, "city": part_city}
 
 
-def measure(python: str, part: str, folder: Path, **options: Any) -> dict[str, Any]:
-    """Run a part in a process of its own."""
+def measure(python: str, part: str, folder: Path, *, fresh_memory: bool = False, **options: Any) -> dict[str, Any]:
+    """Run a part in a process of its own; ``fresh_memory``: with freed memory returned to the system, as glibc has it."""
     command = [python, "-W", "ignore", __file__, "--part", part, "--folder", str(folder)]
     for name, value in options.items():
         if value is True:
             command.append(f"--{name.replace('_', '-')}")
         elif value is not False:
             command += [f"--{name.replace('_', '-')}", str(value)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    environment = os.environ | ({"MALLOC_PERTURB_": "0"} if fresh_memory else {})  # that any is set holds ours back
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}\n{done.stderr[-3000:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -396,6 +432,8 @@ def speed(folder: Path, peers: str | None, runs: int, batch: int) -> dict[str, A
     """Run all variants in turns on one scene."""
     ours: dict[str, dict[str, Any]] = {
         "ours torch 32": {"alone": True},
+        "ours torch 32, fresh memory": {"fresh_memory": True},
+        "ours torch 32, fresh memory, NCHW": {"fresh_memory": True, "nchw": True},
         "ours torch bf16": {"precision": "bf16", "alone": True},
         "ours openvino 32": {"backend": "openvino", "alone": True},
         "ours openvino bf16": {"backend": "openvino", "precision": "bf16", "alone": True},
@@ -414,21 +452,63 @@ def speed(folder: Path, peers: str | None, runs: int, batch: int) -> dict[str, A
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in variants}
     for _ in range(runs):
         for name, (python, part, more) in variants.items():
-            out = folder / f"{name.replace(' ', '_').replace(',', '').replace('%', '')}.tif"
-            found[name].append(measure(python, part, folder, out=out, batch=batch, **more))
-            say(f"  {name:30} {found[name][-1]['seconds']:7.2f} s")
+            found[name].append(measure(python, part, folder, out=_map_of(folder, name), batch=batch, **more))
+            say(f"  {name:34} {found[name][-1]['seconds']:7.2f} s")
     table = {name: medians(runs) for name, runs in found.items()}
     for name, row in table.items():
         if "network_seconds" in row:
             for kind in ("seconds", "cpu_seconds"):
                 ratios = [run[kind] / run[f"network_{kind}"] for run in found[name]]
                 row[f"{kind}_over_network"] = statistics.median(ratios)
-    first = folder / "ours_torch_32.tif"
     for name, row in table.items():
-        row["same_classes_as_ours_torch_32"] = agreement(
-            first, folder / f"{name.replace(' ', '_').replace(',', '').replace('%', '')}.tif"
-        )
+        row["same_classes"] = agreement(_map_of(folder, "ours torch 32"), _map_of(folder, name))
     return table
+
+
+def _map_of(folder: Path, name: str) -> Path:
+    return folder / f"{''.join(c if c.isalnum() else '_' for c in name)}.tif"
+
+
+# What a step gives by itself: seconds of the first over seconds of the second.
+STEPS = {
+    "channels last in place of NCHW, MONAI": ("monai", "monai, channels last"),
+    "channels last in place of NCHW, ours": ("ours torch 32, fresh memory, NCHW", "ours torch 32, fresh memory"),
+    "the engine, 32 bits": ("monai, channels last", "ours torch 32, fresh memory"),
+    "freed memory taken again, 32 bits": ("ours torch 32, fresh memory", "ours torch 32"),
+    "engine and memory, bf16": ("monai, channels last, bf16", "ours torch bf16"),
+    "bf16 in place of 32 bits, torch": ("ours torch 32", "ours torch bf16"),
+    "bf16 in place of 32 bits, openvino": ("ours openvino 32", "ours openvino bf16"),
+    "openvino in place of torch, 32 bits": ("ours torch 32", "ours openvino 32"),
+    "openvino in place of torch, bf16": ("ours torch bf16", "ours openvino bf16"),
+    "overlap a quarter in place of a half": ("ours torch 32, overlap 50 %", "ours torch 32"),
+}
+
+
+def report(results: dict[str, Any]) -> str:
+    """Return the tables of all that was measured, as text."""
+    rows = results["speed"]
+    head = f"{'medians':34} {'s':>7} {'CPU s':>7} {'/network':>8} {'CPU/net.':>8} {'classes':>8} {'x monai':>8} {'x terra':>8}"
+    lines = [head]
+    for name, row in rows.items():
+        times = [rows[peer]["seconds"] / row["seconds"] if peer in rows else None for peer in ("monai", "terratorch")]
+        cells = [row.get("seconds_over_network"), row.get("cpu_seconds_over_network"), row["same_classes"], *times]
+        text = " ".join(f"{'' if cell is None else f'{cell:.3f}':>8}" for cell in cells)
+        lines.append(f"{name:34} {row['seconds']:7.2f} {row['cpu_seconds']:7.2f} {text}")
+    lines += [
+        f"{name:38} {rows[slow]['seconds'] / rows[fast]['seconds']:.2f} times faster"
+        for name, (slow, fast) in STEPS.items() if slow in rows and fast in rows
+    ]  # fmt: skip
+    lines.append(f"all but the network: {results['engine']['cpu_ms_per_window']:.1f} ms of one processor a window")
+    lines += [f"{name}: {results['machine'][name]:.3g}" for name in sorted(results["machine"])]
+    for name, row in results.get("memory", {}).items():
+        lines.append(f"memory above the loaded model, {name:20} {row['extra_mib']:7.0f} MiB in {row['seconds']:.1f} s")
+    for name, row in results.get("full", {}).items():
+        lines.append(
+            f"{name:6} {row['seconds']:7.1f} s, {row['seconds_per_megapixel']:.3f} s/Mpx "
+            f"({row['over_small']:.2f} x small), {row['extra_mib']:.0f} MiB above the loaded model"
+        )
+    lines.append(f"load before {results['load']}, after {results['load_after']}; {results['processors']} processors")
+    return "\n".join(lines)
 
 
 def say(text: str) -> None:
@@ -445,6 +525,8 @@ def main(options: argparse.Namespace) -> None:
         learn(base / "scene", options.steps)
         write_onnx(base / "scene")
         results["machine"] = machine = measure(sys.executable, "machine", base / "scene")
+        runs = [measure(sys.executable, "engine", base / "scene", out=base / "engine.tif") for _ in range(options.runs)]
+        results["engine"] = {"cpu_ms_per_window": statistics.median(run["cpu_ms_per_window"] for run in runs)}
         results["speed"] = speed(base / "scene", options.peers, options.runs, options.batch)
         for precision in ("32", "bf16"):
             row = results["speed"][f"ours torch {precision}"]
@@ -466,10 +548,9 @@ def main(options: argparse.Namespace) -> None:
         if options.full:
             results["full"] = full_size(base, options)
     results["load_after"] = os.getloadavg()
-    text = json.dumps(results, indent=2)
     if options.json:
-        options.json.write_text(text + "\n")
-    print(text)
+        options.json.write_text(json.dumps(results, indent=2) + "\n")
+    print(report(results))
 
 
 def full_size(base: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -483,6 +564,7 @@ def full_size(base: Path, options: argparse.Namespace) -> dict[str, Any]:
         row = measure(sys.executable, "city", base / name, out=base / f"{name}.tif", backend=options.city_backend)
         row["seconds_per_megapixel"] = row["seconds"] / (height * width / 1e6)
         found[name] = row
+        row["over_small"] = row["seconds_per_megapixel"] / found["small"]["seconds_per_megapixel"]
         say(f"  {name}: {row['seconds']:.1f} s, {row['seconds_per_megapixel']:.3f} s/Mpx, {row['extra_mib']:.0f} MiB")
         for stack in stacks:
             (base / name / f"{stack}.tif").unlink()
@@ -509,6 +591,7 @@ if __name__ == "__main__":
     parser.add_argument("--overlap", type=int, default=OVERLAP, help=argparse.SUPPRESS)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--channels-last", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--nchw", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.part:

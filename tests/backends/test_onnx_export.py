@@ -27,6 +27,7 @@ from c2seg.recipes import load_recipe
 NETWORKS = {
     "unet": "{name: unet, widths: [8, 16, 24]}",
     "unet-group": "{name: unet, widths: [8, 16], norm: group}",
+    "unet-timm": "{name: unet, widths: [8, 16, 24], decoder: sum, encoder: tf_efficientnet_lite0, scale: 2}",
     "segnet": "{name: segnet, width: 0.1}",
     "deeplabv3plus": "{name: deeplabv3plus, encoder: resnet18, channels: 16}",
     "mmglots": "{name: mmglots, scale: 2, input_px: 64, width: 24, heads: 3, taps: [1, 2, 3, 4], cnn_blocks: [1, 1, 1, 1], "

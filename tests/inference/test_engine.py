@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from c2seg.data import Modality, Normaliser, Scene, SceneReader
 from c2seg.data.city import Layer
 from c2seg.inference import WindowPlan, map_rows
+from c2seg.inference.engine import map_parts
+from c2seg.inference.plan import taper
 from c2seg.raster import ArrayRaster, GridRelation
 from c2seg.types import Grid
 
@@ -72,6 +74,60 @@ def test_the_identity_predictor_gives_the_input_back(height, width, snap, window
     np.testing.assert_array_equal(valid, usable)
     tolerance = 1e-6 if overlap else 0
     np.testing.assert_allclose(scores[:, usable], expected[:, usable], rtol=tolerance, atol=tolerance)
+
+
+class Placed(Identity):
+    """Scores differ from window to window, as those of a network do."""
+
+    def predict(self, patch, valid):
+        scores = super().predict(patch, valid)
+        down, across = (np.linspace(0.5, 1.5, size, dtype=np.float32) for size in scores.shape[2:])
+        return scores * down[:, None] * across
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(1, 40), width=st.integers(1, 40), snap=st.sampled_from([1, 2, 4]), windows=st.integers(1, 5),
+    share=st.floats(0, 0.9), halo=st.integers(0, 2), batch=st.integers(1, 4), gaps=st.booleans(), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_sums_have_the_bits_of_windows_added_one_after_the_other(
+    height, width, snap, windows, share, halo, batch, gaps, seed
+):
+    rng = np.random.default_rng(seed)
+    array = rng.random((CLASSES, height, width)).astype(np.float32)
+    usable = np.kron(rng.random((8, 8)) < 0.4, np.ones((5, 5), bool))[:height, :width] if gaps else None
+    window = snap * windows
+    plan = WindowPlan(height, width, window, min(int(share * window), window - snap), snap)
+    reader, predictor = scene_of(array, valid=usable), Placed(halo)
+    row_weights, col_weights = plan.weight_sums()
+    rows, cols = plan.window_hw
+    weight = taper(rows, plan.overlap_px)[:, None] * taper(cols, plan.overlap_px)
+    expected = np.zeros((CLASSES, plan.rows[-1] + rows, plan.cols[-1] + cols), np.float32)
+    for place in (window for index in range(len(plan.rows)) for window in plan.windows(index)):
+        patch, valid = reader(place.expand(halo))
+        scores = predictor.predict({"msi": patch["msi"][None]}, valid[None])[0]
+        if plan.overlap_px:
+            expected[:, *place.slices] += scores * weight
+        else:
+            expected[:, *place.slices] = scores
+    for strip in map_rows(reader, predictor, plan, batch_size=batch):
+        part = expected[:, strip.first : strip.last, :width]
+        np.testing.assert_array_equal(strip.sums[:, strip.valid], part[:, strip.valid])
+        assert np.isfinite(strip.scores).all()
+        if plan.overlap_px:
+            np.testing.assert_array_equal(strip.row_weights, row_weights[strip.first : strip.last])
+            np.testing.assert_array_equal(strip.col_weights, col_weights)
+
+
+def test_parts_of_a_strip_lie_side_by_side():
+    reader = scene_of(np.ones((CLASSES, 30, 50), np.float32))
+    plan = WindowPlan(30, 50, 16, 4)
+    place = 0, 0
+    for part in map_parts(reader, Identity(), plan, batch_size=3):
+        assert (part.index, part.col) == place
+        assert part.sums.shape[1:] == part.valid.shape == (part.last - part.first, part.end - part.col)
+        place = (part.index, part.end) if part.end < 50 else (part.index + 1, 0)
+    assert place == (len(plan.rows), 0)
 
 
 def test_a_strip_alone_has_the_bits_of_the_strip_in_sequence():

@@ -66,10 +66,10 @@ class TorchPredictor:
             for name, values in inputs.items()
         }
         # Classes outermost before the softmax: blending reads one class after the other.
-        probability = self.model(seen)["logits"].float().contiguous().softmax(dim=1)
+        probability = self.model(seen)["logits"].contiguous().float().softmax(dim=1)
         if flip:
             probability = probability.flip(-1)
-        return torch.rot90(probability, -turns, dims=(-2, -1))
+        return torch.rot90(probability, -turns, dims=(-2, -1)) if turns else probability  # by 0 it would copy
 
 
 def load(model: ModelFile, options: BackendOptions) -> TorchPredictor:
@@ -100,5 +100,5 @@ def network_predictor(
 
 
 def _turn(values: Tensor, turns: int, flip: bool) -> Tensor:
-    turned = torch.rot90(values, turns, dims=(-2, -1))
+    turned = torch.rot90(values, turns, dims=(-2, -1)) if turns else values
     return turned.flip(-1) if flip else turned

@@ -1,8 +1,9 @@
-"""Run a predictor over the windows of a scene and hand over finished rows.
+"""Run a predictor over the windows of a scene and hand over finished pixels.
 
-Reading, prediction and blending run at the same time, each in its own threads. Scores are blended in a rolling strip as high
-as one window; memory does not depend on the city's height. The windows that cover a pixel are always added in the same
-order and batches are part of the plan, so a strip computed alone has the same bits as the strip computed in sequence.
+Reading, prediction and blending run at the same time, each in its own threads. A window hands on to its neighbours only the
+sums at pixels that they share; memory does not depend on the city's height. The windows that cover a pixel are always
+added in the same order and batches are part of the plan, so a strip computed alone has the same bits as the strip
+computed in sequence.
 
 Axes: B batch, K class, C channel, H row, W column.
 """
@@ -14,16 +15,18 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol, TypeVar
 
 import numpy as np
 
 from c2seg.data import Patch
+from c2seg.inference.memory import keep_freed_memory
 from c2seg.inference.plan import WindowPlan, taper
 from c2seg.inference.stages import Stages
 from c2seg.types import Window
 
-__all__ = ["Predictor", "Reader", "Strip", "map_rows"]
+__all__ = ["Predictor", "Reader", "Strip", "map_parts", "map_rows"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -51,16 +54,17 @@ class Predictor(Protocol):
     def predict(self, patch: Patch, valid: np.ndarray) -> np.ndarray:
         """Return probabilities float32 [B, K, H, W] of normalised float32 [B, C, H + 2 halo, W + 2 halo] by modality.
 
-        ``valid`` is bool [B, H + 2 halo, W + 2 halo]; inputs are 0 where it is False. The result is the caller's: the
-        next call must not change it.
+        ``valid`` is bool [B, H + 2 halo, W + 2 halo]; inputs are 0 where it is False. The result is the caller's, who
+        changes it in place: the next call must neither change nor read it.
         """
 
 
 @dataclass(frozen=True)
 class Strip:
-    """Finished rows ``first .. last-1``: weighted sums of scores and valid bool [H, W], both views until the next strip.
+    """Finished pixels: rows ``first .. last-1`` from column ``col`` on, weighted sums of scores and valid bool [H, W].
 
-    The sums float32 [K, H, W] order the classes as the scores do, which are the sums divided by ``weights``.
+    The sums float32 [K, H, W] order the classes as the scores do, which are the sums divided by ``weights``. Both are views
+    until the next strip.
     """
 
     index: int
@@ -70,6 +74,12 @@ class Strip:
     valid: np.ndarray
     row_weights: np.ndarray | None = None
     col_weights: np.ndarray | None = None
+    col: int = 0
+
+    @property
+    def end(self) -> int:
+        """The column after the last."""
+        return self.col + int(self.valid.shape[1])
 
     @property
     def scores(self) -> np.ndarray:
@@ -85,23 +95,41 @@ class Strip:
 
 @dataclass(frozen=True)
 class _Read:
+    """A window's input; without ``patch`` if no pixel is valid. ``valid`` bool [H, W] has no halo, ``usable`` has it."""
+
     window: Window
     patch: Patch
     valid: np.ndarray
+    usable: np.ndarray
+    input_bytes: int
 
 
 @dataclass(frozen=True)
 class _Scored:
-    """Scores of a batch, or the end of row ``ends`` of windows."""
+    """Windows in their order and the scores [B, K, H, W] of those that have a valid pixel."""
 
-    windows: tuple[Window, ...] = ()
-    valid: tuple[np.ndarray, ...] = ()
-    scores: np.ndarray | None = None
-    input_bytes: int = 0
-    ends: int | None = None
+    reads: list[_Read]
+    scores: np.ndarray
+    input_bytes: int
 
 
 def map_rows(
+    reader: Reader, predictor: Predictor, plan: WindowPlan, *, batch_size: int = 1, strips: range | None = None
+) -> Generator[Strip]:
+    """Yield the finished strips of ``plan`` as wide as the raster; see ``map_parts``."""
+    sums = valid = np.empty(0)
+    _, cols = plan.weight_sums()
+    for part in map_parts(reader, predictor, plan, batch_size=batch_size, strips=strips):
+        if part.col == 0:
+            sums = np.empty((predictor.num_classes, part.last - part.first, plan.width), np.float32)
+            valid = np.empty(sums.shape[1:], bool)
+        sums[:, :, part.col : part.end], valid[:, part.col : part.end] = part.sums, part.valid
+        if part.end == plan.width:
+            weights = (None, None) if part.row_weights is None else (part.row_weights, cols)
+            yield Strip(part.index, part.first, part.last, sums, valid, *weights)
+
+
+def map_parts(
     reader: Reader,
     predictor: Predictor,
     plan: WindowPlan,
@@ -111,125 +139,125 @@ def map_rows(
     readers: int = 1,
     stages: Stages | None = None,
 ) -> Generator[Strip]:
-    """Yield the finished strips of ``plan`` (those in ``strips``; all by default) from top to bottom.
+    """Yield the strips of ``plan`` (those in ``strips``; all by default) from top to bottom, each in parts from left to right.
 
-    Scores are weighted means of the windows that cover a pixel; windows without a valid pixel are not predicted.
-    ``readers`` is the number of reading threads; each decodes the blocks of files for itself. ``stages`` collects seconds.
+    A part is what a window finishes: its own pixels that no later window covers. Scores are weighted means of the
+    windows that cover a pixel; windows without a valid pixel are not predicted. ``readers`` is the number of reading
+    threads; each decodes the blocks of files for itself. ``stages`` collects seconds.
     """
     wanted = strips if strips is not None else range(len(plan.rows))
     if not len(wanted):
         return
+    keep_freed_memory()
     stages = stages or Stages()
-    strip = _RollingStrip(plan, predictor.num_classes)
     rows = range(plan.first_row_for(wanted.start), wanted.stop)
+    blend = _Blend(plan, predictor.num_classes, rows.start)
     with _threads(readers) as reading, _threads(1) as predicting:
         reads = _read(reader, plan, rows, predictor.halo_px, reading, readers, stages)
-        jobs = _jobs(reads, batch_size, predictor.halo_px)
+        jobs = _jobs(reads, batch_size, plan.cols[-1])
         for scored in _ahead(predicting, lambda job: _score(job, predictor, stages), jobs, _predict_ahead):
-            with stages.time("blend"):
-                strip.add(scored)
-            if scored.ends is not None:
-                if scored.ends >= wanted.start:
-                    yield strip.finished(scored.ends)
+            scores = iter(scored.scores)
+            for read in scored.reads:
                 with stages.time("blend"):
-                    strip.roll(scored.ends)
+                    part = blend.part(read.window, next(scores) if read.patch else None, read.valid)
+                if part.index >= wanted.start:
+                    yield part
 
 
-class _RollingStrip:
-    """The sums of as many rows as a window has."""
+class _Blend:
+    """Adds windows to what their neighbours left them, in the memory of their own scores.
 
-    def __init__(self, plan: WindowPlan, num_classes: int) -> None:
-        height, width = plan.window_hw
+    From window to window only what later windows cover too is handed on: the columns to the right in the scores of the
+    window before, the rows below in ``below``. Each pixel's windows are added in the order of the plan.
+    """
+
+    def __init__(self, plan: WindowPlan, num_classes: int, first_row: int) -> None:
         self.plan = plan
-        self.sums = np.zeros((num_classes, height, plan.cols[-1] + width), np.float32)
-        self.valid = np.zeros(self.sums.shape[1:], bool)
-        tapers = taper(height, plan.overlap_px), taper(width, plan.overlap_px)
-        self.weight = tapers[0][:, None] * tapers[1][None, :] if plan.overlap_px else None
+        self.first_row = first_row
+        self.rows = {row: index for index, row in enumerate(plan.rows)}
+        self.cols = {col: index for index, col in enumerate(plan.cols)}
         self.row_sum, self.col_sum = plan.weight_sums()
-        self.weighted = np.empty((height, width), np.float32)
+        height, width = plan.window_hw
+        self.weight = taper(height, plan.overlap_px)[:, None] * taper(width, plan.overlap_px)[None, :]
+        shared = [row + height - later for row, later in pairwise(plan.rows)] if plan.overlap_px else []
+        self.below = np.empty((num_classes, max(shared, default=0), plan.cols[-1] + width), np.float32)
+        self.left: np.ndarray | None = None
+        self.nothing = np.zeros((num_classes, 1, 1), np.float32)
 
-    def add(self, scored: _Scored) -> None:
-        """Add the scores of a batch, window by window."""
-        if scored.scores is None:
-            return
-        for window, valid, scores in zip(scored.windows, scored.valid, scored.scores, strict=True):
-            cols = slice(window.col, window.col_end)
-            for total, part in zip(self.sums, scores, strict=True):  # class by class stays in the processor's cache
-                if self.weight is None:
-                    # Without overlap only the last, moved-back window meets pixels again: the later one stands.
-                    np.copyto(total[:, cols], part, where=valid)
-                else:
-                    total[:, cols] += np.multiply(part, self.weight, out=self.weighted)
-            self.valid[:, cols] |= valid
+    def part(self, window: Window, scores: np.ndarray | None, valid: np.ndarray) -> Strip:
+        """Add a window's scores [K, H, W] (None: no pixel is valid); return the pixels that it finishes."""
+        plan = self.plan
+        row, col = self.rows[window.row], self.cols[window.col]
+        first, last = plan.strips[row]
+        end = plan.cols[col + 1] if col + 1 < len(plan.cols) else plan.width
+        if plan.overlap_px:
+            self._add(window, row, col, scores)
+        # Without overlap only the last, moved-back window meets pixels again: the later one stands.
+        size = last - first, end - window.col
+        nothing = np.broadcast_to(self.nothing, (len(self.nothing), *size))
+        sums = nothing if scores is None else scores[:, : size[0], : size[1]]
+        own = valid[: size[0], : size[1]]
+        if not plan.overlap_px:
+            return Strip(row, first, last, sums, own, col=window.col)
+        return Strip(row, first, last, sums, own, self.row_sum[first:last], self.col_sum[window.col : end], window.col)
 
-    def finished(self, index: int) -> Strip:
-        """Return the strip that is whole after row ``index`` of windows."""
-        first, last = self.plan.strips[index]
-        rows, cols = slice(0, last - first), slice(0, self.plan.width)
-        weights = (self.row_sum[first:last], self.col_sum) if self.weight is not None else (None, None)
-        return Strip(index, first, last, self.sums[:, rows, cols], self.valid[rows, cols], *weights)
-
-    def roll(self, index: int) -> None:
-        """Forget the rows of strip ``index`` and make room below."""
-        first, last = self.plan.strips[index]
-        _roll(self.sums, last - first)
-        _roll(self.valid[None], last - first)
+    def _add(self, window: Window, row: int, col: int, scores: np.ndarray | None) -> None:
+        rows, cols = self.plan.rows, self.plan.cols
+        above = rows[row - 1] + window.height - rows[row] if row > self.first_row else 0
+        left = cols[col - 1] + window.width - cols[col] if col else 0
+        kept = rows[row] + window.height - rows[row + 1] if row + 1 < len(rows) else 0
+        final = cols[col + 1] - cols[col] if col + 1 < len(cols) else window.width
+        below = self.below[:, :, window.col : window.col_end]
+        if scores is None:  # its pixels are valid in no window: nothing that is added to them counts
+            below[:, :kept, :final] = 0
+        else:
+            for k, own in enumerate(scores):  # class by class stays in the processor's cache
+                own *= self.weight  # the frame alone would be less work, but not in one piece: twice the time
+                own[:above, left:] += below[k, :above, left:]
+                if left and self.left is not None:
+                    own[:, :left] += self.left[k, :, -left:]
+                below[k, :kept, :final] = own[window.height - kept :, :final]
+        self.left = scores
 
 
 def _read(
     reader: Reader, plan: WindowPlan, rows: range, halo: int, pool: ThreadPoolExecutor, readers: int, stages: Stages
-) -> Iterator[_Read | int]:
-    """Yield the windows of each row of windows, then the row's index; read ahead as far as memory allows."""
+) -> Iterator[_Read]:
+    """Yield the windows of each row of windows; read ahead as far as memory allows."""
 
-    def read(item: Window | int) -> _Read | int:
-        if isinstance(item, int):
-            return item
+    def read(window: Window) -> _Read:
         with stages.time("read"):
-            return _Read(item, *reader(item.expand(halo)))
+            patch, usable = reader(window.expand(halo))
+            valid = usable[halo : halo + window.height, halo : halo + window.width]
+            size = sum(values.nbytes for values in patch.values())
+            return _Read(window, patch if valid.any() else {}, valid, usable, size)
 
-    def depth(latest: _Read | int | None) -> int:
-        if not isinstance(latest, _Read):
+    def depth(latest: _Read | None) -> int:
+        if latest is None:
             return readers
-        size = sum(values.nbytes for values in latest.patch.values())
-        return max(readers, min(_READ_AHEAD, _READ_AHEAD_BYTES // size))
+        return max(readers, min(_READ_AHEAD, _READ_AHEAD_BYTES // latest.input_bytes))
 
-    def items() -> Iterator[Window | int]:
-        for index in rows:
-            yield from plan.windows(index)
-            yield index
-
-    yield from _ahead(pool, read, items(), depth)
+    yield from _ahead(pool, read, (window for index in rows for window in plan.windows(index)), depth)
 
 
-def _jobs(reads: Iterator[_Read | int], size: int, halo: int) -> Iterator[list[_Read] | int]:
-    """Collect windows that hold a valid pixel into batches; a batch never spans two rows of windows."""
+def _jobs(reads: Iterator[_Read], size: int, last_col: int) -> Iterator[list[_Read]]:
+    """Collect windows into batches of ``size`` that hold a valid pixel; a batch never spans two rows of windows."""
     batch: list[_Read] = []
     for read in reads:
-        if isinstance(read, _Read):
-            if _inner(read, halo).any():
-                batch.append(read)
-            if len(batch) < size:
-                continue
-        if batch:
+        batch.append(read)
+        if sum(bool(one.patch) for one in batch) == size or read.window.col == last_col:
             yield batch
             batch = []
-        if isinstance(read, int):
-            yield read
 
 
-def _inner(read: _Read, halo: int) -> np.ndarray:
-    return read.valid[halo : halo + read.window.height, halo : halo + read.window.width]
-
-
-def _score(job: list[_Read] | int, predictor: Predictor, stages: Stages) -> _Scored:
-    if isinstance(job, int):
-        return _Scored(ends=job)
-    halo = predictor.halo_px
+def _score(job: list[_Read], predictor: Predictor, stages: Stages) -> _Scored:
+    batch = [read for read in job if read.patch]
+    if not batch:
+        return _Scored(job, np.empty(0), 0)
     with stages.time("predict"):
-        patch = {name: _stack([read.patch[name] for read in job]) for name in job[0].patch}
-        scores = predictor.predict(patch, _stack([read.valid for read in job]))
-    size = sum(values.nbytes for values in patch.values())
-    return _Scored(tuple(r.window for r in job), tuple(_inner(r, halo) for r in job), scores, size)
+        patch = {name: _stack([read.patch[name] for read in batch]) for name in batch[0].patch}
+        scores = predictor.predict(patch, _stack([read.usable for read in batch]))
+    return _Scored(job, scores, sum(values.nbytes for values in patch.values()))
 
 
 def _predict_ahead(latest: _Scored | None) -> int:
@@ -238,18 +266,6 @@ def _predict_ahead(latest: _Scored | None) -> int:
 
 def _stack(arrays: list[np.ndarray]) -> np.ndarray:
     return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
-
-
-def _roll(buffer: np.ndarray, rows: int) -> None:
-    """Move the strip up by ``rows`` and clear what comes in, in place."""
-    kept = buffer.shape[1] - rows
-    if kept > 0:
-        # Band by band and in row order: source and destination overlap.
-        for band in buffer:
-            for first in range(0, kept, rows):
-                last = min(first + rows, kept)
-                band[first:last] = band[first + rows : last + rows]
-    buffer[:, max(0, kept) :] = 0
 
 
 @contextmanager

@@ -5,11 +5,12 @@ Axes: K class, H row, W column.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
 
+from c2seg.inference.calibration import calibrated
 from c2seg.inference.decision import Decision
 from c2seg.inference.engine import Strip
 from c2seg.legend import Legend
@@ -18,7 +19,7 @@ __all__ = ["LAYER_NODATA", "LAYER_STEPS", "decide", "expected_pixels", "largest"
 
 LAYER_NODATA = 255  # of all layers but the ids
 LAYER_STEPS = 200  # probabilities are 0..200, half a percent each
-_ROWS = 16  # decided together: they stay in the processor's cache
+_PIXELS = 2**17  # decided together: they stay in the processor's cache
 
 
 def layer_shapes(names: Collection[str], width: int, num_classes: int) -> dict[str, tuple[tuple[int, ...], Any]]:
@@ -33,19 +34,23 @@ def layer_shapes(names: Collection[str], width: int, num_classes: int) -> dict[s
 
 
 def decide(
-    strip: Strip, legend: Legend, names: Collection[str], decision: Decision | None = None
+    strip: Strip,
+    legend: Legend,
+    names: Collection[str],
+    decision: Decision | None = None,
+    temperature: float | None = None,
 ) -> tuple[dict[str, np.ndarray], list[int]]:
     """Return the layers of a strip, uint8 [H, ...] by name, and the pixel counts by id.
 
     ``ids`` are those of the largest score, or by ``decision``, 0 where not valid; the lowest class wins a tie. ``second``
     holds the id of the second class and the margin of the first over it, 0 where a decision put the less likely first.
+    A ``temperature`` changes the probabilities in the layers (``calibrated``), never the ids.
     """
     rows, width = strip.valid.shape
     shapes = layer_shapes(names, width, len(strip.sums))
     layers = {name: np.empty((rows, *shape), dtype) for name, (shape, dtype) in shapes.items()}
     table = legend.id_table()
-    for first in range(0, rows, _ROWS):
-        part = slice(first, min(first + _ROWS, rows))
+    for part in _bands(strip.valid):
         sums, invalid = strip.sums[:, part], ~strip.valid[part]
         weights = strip.weights(part.start, part.stop)
         scores = sums if decision is None else decision.scores(sums, weights)
@@ -54,7 +59,9 @@ def decide(
         layers["ids"][part][invalid] = 0
         if len(layers) == 1:
             continue
-        if decision is not None:
+        if temperature is not None:
+            sums, weights = calibrated(sums / weights, temperature), np.ones((1, 1), np.float32)
+        if decision is not None or temperature is not None:
             best = np.take_along_axis(sums, index[None].astype(np.intp), axis=0)[0]
         if "confidence" in layers:
             layers["confidence"][part] = scaled(best, weights, invalid)
@@ -68,14 +75,25 @@ def decide(
     return layers, np.bincount(layers["ids"].ravel(), minlength=256).tolist()
 
 
-def expected_pixels(strip: Strip) -> list[float]:
-    """Return the sum over the valid pixels of each class's probability: how many pixels it is expected to have."""
+def expected_pixels(strip: Strip, temperature: float | None = None) -> np.ndarray:
+    """Return float64 [K]: the sum over the valid pixels of each class's probability, calibrated if there is a temperature.
+
+    So many pixels it is expected to have.
+    """
     found = np.zeros(len(strip.sums))
-    for first in range(0, len(strip.valid), _ROWS):
-        part = slice(first, min(first + _ROWS, len(strip.valid)))
-        shares = strip.sums[:, part] / strip.weights(part.start, part.stop)
-        found += shares[:, strip.valid[part]].sum(axis=1, dtype=np.float64)
-    return [round(float(value), 3) for value in found]
+    for part in _bands(strip.valid):
+        shares = (strip.sums[:, part] / strip.weights(part.start, part.stop))[:, strip.valid[part]]
+        if temperature is not None:
+            shares = calibrated(shares, temperature)
+        found += shares.sum(axis=1, dtype=np.float64)
+    return found
+
+
+def _bands(valid: np.ndarray) -> Iterator[slice]:
+    rows, width = valid.shape
+    step = max(1, _PIXELS // width)
+    for first in range(0, rows, step):
+        yield slice(first, min(first + step, rows))
 
 
 def largest(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

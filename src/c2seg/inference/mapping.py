@@ -47,6 +47,8 @@ class MapOptions:
     palette: str = "default"
     decision: Decision | None = None
     """How a pixel's class follows from the probabilities; None: the largest."""
+    temperature: float | None = None
+    """Of the probabilities in the layers and the expected areas; None: as the model gives them. No class depends on it."""
 
     @property
     def layers(self) -> dict[str, Path]:
@@ -80,7 +82,8 @@ class MapResult:
     resumed_strips: int
     peak_memory_mib: float
     expected_area_km2: dict[str, float] | None = None
-    """Sums of probabilities instead of mapped pixels, for maps decided otherwise than by the largest probability."""
+    """Sums of probabilities instead of mapped pixels, for models with a decision of their own or a temperature (by which the
+    probabilities are calibrated then)."""
     extra: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -113,7 +116,8 @@ def map_scene(
     stages = Stages()
     shapes = layer_shapes(tuple(options.layers), grid.width, legend.num_classes)
     with Scratch(options.out, {**key, "layers": sorted(shapes)}, grid.height, shapes) as scratch:
-        work = Work(plan, legend, tuple(shapes), options.batch_size, scratch.folder, options.decision)
+        layers = tuple(shapes)
+        work = Work(plan, legend, layers, options.batch_size, scratch.folder, options.decision, options.temperature)
         resumed = len(scratch.finished)
         with block_cache(reader, plan):
             memory = _compute(work, scratch, (reader, predictor), build, options.workers, stages, progress)

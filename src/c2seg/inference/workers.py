@@ -21,7 +21,7 @@ import numpy as np
 from c2seg.errors import C2SegError, MissingExtraError
 from c2seg.inference.cache import block_cache
 from c2seg.inference.decision import Decision
-from c2seg.inference.engine import Predictor, Reader, map_rows
+from c2seg.inference.engine import Predictor, Reader, Strip, map_parts
 from c2seg.inference.layers import decide, expected_pixels, layer_shapes
 from c2seg.inference.plan import WindowPlan
 from c2seg.inference.scratch import RowFiles
@@ -46,6 +46,7 @@ class Work:
     batch_size: int
     folder: Path
     decision: Decision | None = None
+    temperature: float | None = None
 
     def row_files(self) -> RowFiles:
         """Return the files of finished rows, not yet open."""
@@ -73,19 +74,49 @@ def run_strips(
             written.result()
             finished(index, note)
 
-    found = map_rows(reader, predictor, work.plan, batch_size=work.batch_size, strips=strips, stages=stages)
+    found = map_parts(reader, predictor, work.plan, batch_size=work.batch_size, strips=strips, stages=stages)
+    strip: _Strip | None = None
     with ThreadPoolExecutor(1) as pool, closing(found):
         try:
-            for strip in found:
+            for part in found:
                 with stages.time("blend"):
-                    layers, counts = decide(strip, work.legend, work.layers, work.decision)
-                    note: dict[str, Any] = {"counts": counts}
-                    if work.decision:  # the map's own counts favour rare classes
-                        note["expected"] = expected_pixels(strip)
-                settle()
-                pending = pool.submit(write, strip.first, layers), strip.index, note
+                    strip = strip or _Strip(work, part)
+                    strip.add(part)
+                if part.end == work.plan.width:
+                    settle()
+                    pending = pool.submit(write, part.first, strip.layers), part.index, strip.note()
+                    strip = None
         finally:
             settle()
+
+
+class _Strip:
+    """The layers of a strip, uint8 [rows, ..., W] by name, and what the ledger notes of it, from its parts."""
+
+    def __init__(self, work: Work, part: Strip) -> None:
+        self.work = work
+        shapes = layer_shapes(work.layers, work.plan.width, work.legend.num_classes)
+        rows = part.last - part.first
+        self.layers = {name: np.empty((rows, *shape), dtype) for name, (shape, dtype) in shapes.items()}
+        self.counts = np.zeros(256, np.int64)
+        self.expected = np.zeros(work.legend.num_classes)
+
+    def add(self, part: Strip) -> None:
+        """Decide the classes of a part."""
+        work = self.work
+        layers, counts = decide(part, work.legend, work.layers, work.decision, work.temperature)
+        for name, values in layers.items():
+            self.layers[name][..., part.col : part.end] = values
+        self.counts += counts
+        if work.decision or work.temperature:  # else the map's own counts are the best there is
+            self.expected += expected_pixels(part, work.temperature)
+
+    def note(self) -> dict[str, Any]:
+        """Return pixels by id, and what the probabilities expect of each class where that is something else."""
+        note: dict[str, Any] = {"counts": self.counts.tolist()}
+        if self.work.decision or self.work.temperature:
+            note["expected"] = [round(float(value), 3) for value in self.expected]
+        return note
 
 
 def chunks(missing: Sequence[int], workers: int) -> list[range]:

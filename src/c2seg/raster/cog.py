@@ -16,6 +16,7 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from rasterio.crs import CRS
+from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 
 from c2seg.errors import OutputError
@@ -63,9 +64,12 @@ def write_cog(
     profile: dict[str, Any] = {
         "driver": "GTiff", "height": grid.height, "width": grid.width, "count": count, "dtype": np.dtype(dtype).name,
         "transform": grid.transform, "crs": CRS.from_wkt(grid.crs) if grid.crs else None, "nodata": nodata,
-        "tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK, "compress": "DEFLATE", "zlevel": 1,
-        "interleave": "pixel" if count > 1 else "band", "bigtiff": "IF_SAFER",
+        "tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK, "bigtiff": "IF_SAFER",
     }  # fmt: skip
+    profile |= {"interleave": "pixel", "compress": "DEFLATE", "zlevel": 1} if count > 1 else {"interleave": "band"}
+    factors: list[int] = []
+    while max(grid.height, grid.width) >> len(factors) > _BLOCK:
+        factors.append(2 ** (len(factors) + 1))
     with atomic_file(path, overwrite=overwrite) as final:
         plain = final.with_name(final.stem + "-plain.tif")
         try:
@@ -80,9 +84,12 @@ def write_cog(
                 for first in range(0, grid.height, _BLOCK):
                     last = min(first + _BLOCK, grid.height)
                     dataset.write(read_rows(first, last), window=((first, last), (0, grid.width)))
+            if factors:  # the COG driver would write them to another file first, compressed
+                with rasterio.open(plain, "r+") as dataset:
+                    dataset.build_overviews(factors, Resampling[resampling.lower()])
             rasterio.shutil.copy(
-                plain, final, driver="COG", BLOCKSIZE=_BLOCK, COMPRESS="DEFLATE", LEVEL=6,
-                OVERVIEW_RESAMPLING=resampling, BIGTIFF="IF_SAFER", OVERVIEWS="AUTO",
+                plain, final, driver="COG", BLOCKSIZE=_BLOCK, COMPRESS="DEFLATE", LEVEL=6, NUM_THREADS="ALL_CPUS",
+                BIGTIFF="IF_SAFER", OVERVIEWS="AUTO",
             )  # fmt: skip
         except RasterioError as error:
             raise OutputError(f"cannot write {path}: {' '.join(str(error.__cause__ or error).split())}") from error
