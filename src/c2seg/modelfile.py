@@ -69,6 +69,8 @@ class Header(BaseModel):
     """Versions, commit, seed, data fingerprints, command."""
     learnt: tuple[int, ...] | None = None
     """Ids of the classes that had labelled pixels; None: not recorded."""
+    confidence_temperature: float | None = None
+    """Of the mixture's probabilities where they are shown or summed, never where classes are decided; None: not measured."""
     mixing: dict[str, tuple[tuple[float, ...], ...]] = {}
     """What makes the channels of a modality from its normalised bands, where these are not the channels themselves."""
 

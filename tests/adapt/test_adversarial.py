@@ -18,15 +18,8 @@ from c2seg.modelfile import load_model
 from c2seg.models import build_model
 from c2seg.models.discriminator import FeatureDiscriminator, PatchDiscriminator
 from c2seg.recipes import load_recipe
-from c2seg.recipes.schema import (
-    AdversarialMethod,
-    Critic,
-    HRNetModel,
-    Optimiser,
-    Schedule,
-    Training,
-    UNetModel,
-)
+from c2seg.recipes.models import HRNetModel, UNetModel
+from c2seg.recipes.training import AdversarialMethod, Critic, Optimiser, Schedule, Training
 
 K = 5
 

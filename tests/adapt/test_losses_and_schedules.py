@@ -7,7 +7,7 @@ import torch
 
 from c2seg.adapt import Context, Stepper, supervised_loss
 from c2seg.losses import cross_entropy, dice_loss
-from c2seg.recipes.schema import Loss, Optimiser, Schedule, Training
+from c2seg.recipes.training import Loss, Optimiser, Schedule, Training
 
 
 def context(background=False, outputs=4, **training):

@@ -81,7 +81,7 @@ def test_equal_runs_give_equal_bytes(make_city, tmp_path, recipe):
 def test_several_sources_and_normalisations(make_city, tmp_path):
     first, second = make_city("first", seed=1), make_city("second", seed=2, gain=1.3)
     target = make_city("target", seed=3)
-    for kind in ("source", "per_city", "minmax", "none"):
+    for kind in ("source", "per_city", "quantile", "minmax", "none"):
         recipe = FOREST.model_copy(update={"normalisation": kind})
         fit(recipe, [first, second], tmp_path / kind, target=target)
         predict(tmp_path / kind / "model.safetensors", target, MapOptions(tmp_path / f"{kind}.tif"))

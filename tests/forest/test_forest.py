@@ -10,7 +10,7 @@ from c2seg.errors import ModelFileError, TrainingError
 from c2seg.forest import FeatureSpec, Forest, features, fit_forest, halo_px
 from c2seg.forest.features import fit_projections
 from c2seg.forest.fit import Source
-from c2seg.recipes.schema import ForestModel
+from c2seg.recipes.models import ForestModel
 from c2seg.types import Window
 
 SPEC = FeatureSpec((3, 5), (7,), {})

@@ -7,9 +7,10 @@ import torch
 from small_networks import MMGLOTS
 from timm.layers import DropPath
 
+from c2seg.adapt import METHODS, Batch, Context
 from c2seg.errors import InputError
-from c2seg.models import MODELS, build_model, place
-from c2seg.recipes.schema import (
+from c2seg.models import MODELS, build_model, last_layers, place
+from c2seg.recipes.models import (
     DeepLabV3PlusModel,
     HighDANModel,
     HRNetModel,
@@ -20,6 +21,8 @@ from c2seg.recipes.schema import (
     SegNetModel,
     UNetModel,
 )
+from c2seg.recipes.training import MaskedMethod, Training
+from c2seg.train.loop import begin_from
 
 BANDS = {"msi": 4, "sar": 2, "hsi": 7}
 CLASSES = 5
@@ -28,6 +31,9 @@ SETTINGS = {
     "unet": UNetModel(widths=(6, 8, 10)),
     "unet-group": UNetModel(widths=(8, 8), norm="group"),
     "unet-sum": UNetModel(widths=(6, 8, 10), decoder="sum"),
+    "unet-timm": UNetModel(widths=(6, 8, 10, 12), decoder="sum", encoder="tf_efficientnet_lite0"),
+    "unet-timm-2": UNetModel(widths=(6, 8, 10), encoder="tf_efficientnet_lite0", scale=2),
+    "unet-timm-4": UNetModel(widths=(6, 8), decoder="sum", encoder="convnext_atto"),
     "segnet": SegNetModel(width=0.25),
     "deeplabv3plus": DeepLabV3PlusModel(encoder="resnet18", channels=16, rates=(1, 2, 3), dropout=0),
     "deeplabv3plus-8": DeepLabV3PlusModel(encoder="resnet18", channels=16, rates=(1, 2, 3), dropout=0, output_stride=8),
@@ -162,6 +168,23 @@ def test_a_few_steps_overfit_one_patch(settings):
         torch.nn.functional.cross_entropy(logits, target).backward()
         optimiser.step()
     assert (logits.argmax(dim=1) == target).float().mean() > 0.85  # by chance: a half
+
+
+def test_every_network_can_restore_bands_and_teach_a_classifier_to_start_from_it(settings):
+    """Built for bands instead of classes it learns; all its weights but the last layers fit the network for classes."""
+    bands = sum(BANDS.values())
+    model = build_model(settings, BANDS, bands)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    context = Context(model, Training(method=MaskedMethod()), bands, None, torch.device("cpu"))
+    side = max(32, 2 * model.stride_px)
+    batch = Batch(patch((side, side)), torch.ones(2, side, side, dtype=torch.bool))
+    assert METHODS["masked"](context).step(batch, batch)["loss"] > 0
+    bare = last_layers(settings, BANDS)
+    weights = {name: value for name, value in model.state_dict().items() if name not in bare}
+    assert {name for name in bare if name.endswith("weight")}
+    assert len(weights) > 0.8 * len(before)
+    assert sum(not torch.equal(value, before[name]) for name, value in weights.items()) > 0.5 * len(weights)
+    begin_from(build(settings), {name: value.numpy() for name, value in weights.items()})
 
 
 def test_unknown_networks_are_refused():

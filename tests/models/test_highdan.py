@@ -18,11 +18,12 @@ from c2seg.errors import InputError, RecipeError
 from c2seg.modelfile import BandSpec
 from c2seg.models import build_model, load_pretrained
 from c2seg.recipes import load_recipe, variants
-from c2seg.recipes.schema import HighDANModel
+from c2seg.recipes.models import HighDANModel
 
 BANDS = {"msi": 4, "sar": 2, "hsi": 12}
 K = 14
 SMALL = {"width": 6, "blocks": (1, 1, 1, 1), "bottleneck": 6, "max_bands": 5, "head": (16, 16, 8)}
+AT_ONCE = "training.method.begin=0"  # critics from the first step
 
 
 def build(bands=BANDS, **settings):
@@ -38,7 +39,7 @@ def batch(labelled, seed=0, bands=BANDS, side=48):
 
 
 def learner(model=None, *overrides):
-    training = load_recipe("highdan", "tiny", overrides).training
+    training = load_recipe("highdan", "tiny", [AT_ONCE, *overrides]).training
     context = Context(model or build(), training, K, None, torch.device("cpu"), background=True)
     return METHODS["adversarial"](context)
 
@@ -117,6 +118,19 @@ def test_statistics_in_training_are_those_of_all_modalities_together():
     assert (trained - mapped).abs().max() < 0.05 * trained.abs().max()
 
 
+def test_running_statistics_follow_the_momentum_of_the_recipe():
+    for preset, momentum in (("tiny", 0.1), ("paper-ab", 0.01)):
+        model = build(bn_momentum=load_recipe("highdan", preset).model.bn_momentum)
+        assert {m.momentum for m in model.modules() if isinstance(m, nn.BatchNorm2d)} == {momentum}
+
+
+def test_a_tenth_of_the_tiny_preset_forgets_the_random_start():
+    """At 0.01 the running statistics lagged so far that the map lost half the score of the last weights."""
+    recipe = load_recipe("highdan", "tiny")
+    steps = recipe.training.iterations // 10
+    assert (1 - recipe.model.bn_momentum) ** steps < 0.01
+
+
 def test_the_critic_learns_as_a_critic_and_the_network_does_not_move_it():
     model = build()
     own = learner(model)
@@ -163,7 +177,7 @@ def test_attention_without_its_critic_is_refused():
 
 @pytest.mark.parametrize("variant", variants("highdan"))
 def test_ablations_of_the_paper_take_a_step(variant):
-    recipe = load_recipe(f"highdan@{variant}", "tiny")
+    recipe = load_recipe(f"highdan@{variant}", "tiny", [AT_ONCE])
     bands = BANDS if recipe.inputs == "all" else {name: BANDS[name] for name in recipe.inputs}
     settings = recipe.model.model_copy(update={**SMALL, "blocks": recipe.model.blocks})
     torch.manual_seed(0)

@@ -14,7 +14,7 @@ from c2seg.modelfile import BandSpec
 from c2seg.models import build_model, load_pretrained
 from c2seg.models.hrnet import concatenated, high_resolution_trunk
 from c2seg.recipes import load_recipe
-from c2seg.recipes.schema import HRNetModel, HRNetTrunk
+from c2seg.recipes.models import HRNetModel, HRNetTrunk
 
 MSI = tuple(BandSpec(role=role) for role in ("blue", "green", "red", "nir"))
 SMALL = {"width": 6, "blocks": (1, 1, 1, 1), "modules": (1, 1, 1), "bottleneck": 6}

@@ -18,7 +18,7 @@ from c2seg.models import build_model, load_pretrained
 from c2seg.models.beit import relative_index, resized_table
 from c2seg.models.mmglots import Context, Fusion, WindowBlock
 from c2seg.recipes import load_recipe
-from c2seg.recipes.schema import MMGLOTSModel
+from c2seg.recipes.models import MMGLOTSModel
 
 BANDS = {"msi": 4, "sar": 2, "hsi": 7}
 MSI = tuple(BandSpec(role=role) for role in ("blue", "green", "red", "nir"))

@@ -15,7 +15,7 @@ from c2seg.modelfile import load_model
 from c2seg.models import build_model
 from c2seg.models.mmuda import DilatedClassifier, FeaturePyramid
 from c2seg.recipes import load_recipe
-from c2seg.recipes.schema import MMUDAModel
+from c2seg.recipes.models import MMUDAModel
 
 BANDS = {"msi": 4, "sar": 2, "hsi": 7}
 K = 14

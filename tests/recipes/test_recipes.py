@@ -51,6 +51,8 @@ def test_naming_another_model_starts_from_its_defaults():
         ("forest", None, ["validation.folds=1"], ["at least 2"]),
         ("forest", None, ["nonsense"], ["key.path=value"]),
         ("forest", None, ["a.b=[1"], ["not valid YAML"]),
+        ("unet", None, ["training.augment.fourier={beta: 0.6}"], ["fourier.beta", "less than or equal to 0.5"]),
+        ("unet", None, ["training.batch_statistics=both"], ["training.batch_statistics", "'source' or 'target'"]),
         ("missing.yaml", None, (), ["cannot read the recipe missing.yaml"]),
     ],
 )

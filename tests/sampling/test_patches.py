@@ -7,7 +7,7 @@ import rasterio
 from c2seg.data import BlockFolds, Normaliser, city_statistics, open_city
 from c2seg.data.layouts import open_labelled_city
 from c2seg.errors import TrainingError
-from c2seg.recipes.schema import Augmentation, Sampling
+from c2seg.recipes.training import Augmentation, Sampling
 from c2seg.sampling import BandUnits, PatchSampler, augment_geometry, augment_radiometry, drop_modality, training_scenes
 from c2seg.sampling.zoom import nearest, zoomed
 from c2seg.train.loader import batches

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from c2seg.api import Storage, fit
 from c2seg.errors import InputError, TrainingError
 from c2seg.modelfile import load_model
 from c2seg.recipes import load_recipe
+from c2seg.train.loop import _warm_average
 
 STEPS = 24
 SMALL = [
@@ -188,3 +190,21 @@ def test_memory_cache_and_files_give_the_same_bits(cities, tmp_path):
     assert_same(tmp_path / "memory", tmp_path / "cache")
     assert_same(tmp_path / "memory", tmp_path / "files")
     assert any((tmp_path / "pixels").rglob("*"))
+
+
+def test_averaged_weights_forget_the_start_of_a_short_training():
+    """A decay of 0.99 alone would keep 0.99^40, two thirds, of the first weights after 40 steps."""
+    model = torch.nn.Linear(1, 1)
+    averaged = AveragedModel(model, multi_avg_fn=_warm_average(0.99))
+    torch.nn.init.constant_(model.weight, 0.0)
+    averaged.update_parameters(model)
+    torch.nn.init.constant_(model.weight, 1.0)
+    for _ in range(40):
+        averaged.update_parameters(model)
+    assert averaged.module.weight.item() > 0.999
+    torch.nn.init.constant_(model.weight, 0.0)
+    for _ in range(2000):
+        averaged.update_parameters(model)
+    torch.nn.init.constant_(model.weight, 1.0)
+    averaged.update_parameters(model)
+    assert averaged.module.weight.item() == pytest.approx(0.01, rel=1e-3)

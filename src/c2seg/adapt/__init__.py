@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from c2seg.adapt.adversarial import Adversarial
 from c2seg.adapt.base import Batch, Context, Learner, Stepper, supervised_loss
+from c2seg.adapt.masked import Masked
 from c2seg.adapt.pseudo import PseudoLabelled
 from c2seg.adapt.supervised import Supervised
 
@@ -15,6 +16,7 @@ __all__ = [
     "Batch",
     "Context",
     "Learner",
+    "Masked",
     "PseudoLabelled",
     "Stepper",
     "Supervised",
@@ -24,6 +26,7 @@ __all__ = [
 # Method by recipe name -> builder(context).
 METHODS: dict[str, Callable[[Context], Learner]] = {
     "adversarial": Adversarial,
+    "masked": Masked,
     "pseudo_labels": PseudoLabelled,
     "supervised": Supervised,
 }

@@ -18,7 +18,7 @@ from c2seg.adapt.base import Batch, Context, Stepper, supervised_loss
 from c2seg.errors import InputError
 from c2seg.models import place
 from c2seg.models.discriminator import FeatureDiscriminator, PatchDiscriminator
-from c2seg.recipes.schema import AdversarialMethod, Critic
+from c2seg.recipes.training import AdversarialMethod, Critic
 
 __all__ = ["Adversarial", "self_information"]
 

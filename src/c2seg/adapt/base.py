@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from c2seg.errors import InputError
 from c2seg.losses import cross_entropy, dice_loss, focal_loss
-from c2seg.recipes.schema import Loss, Optimiser, Schedule, Training
+from c2seg.recipes.training import Loss, Optimiser, Schedule, Training
 
 __all__ = ["Batch", "Context", "Learner", "Stepper", "supervised_loss"]
 

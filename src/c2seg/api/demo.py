@@ -68,6 +68,7 @@ def demo(
             recipe, [source], run, target=target, seed=seed, overwrite=overwrite,
             bars=named, command=command,
         )  # fmt: skip
+        assert result.model is not None
         maps[name] = run / "maps" / f"{target.name}.tif"
         predict(
             result.model,

@@ -27,7 +27,7 @@ from c2seg.modelfile import Header, save_model
 from c2seg.outputs import write_json, write_text
 from c2seg.progress import silent_bars
 from c2seg.recipes import Recipe
-from c2seg.recipes.schema import ForestModel
+from c2seg.recipes.models import ForestModel
 
 __all__ = ["FitResult", "fit"]
 
@@ -37,9 +37,10 @@ _PRIMARY = os.environ.get("RANK", "0") == "0"
 
 @dataclass(frozen=True)
 class FitResult:
-    """Where the model is, the scores on the source's folds (None without validation), seconds, and what to know of it."""
+    """Where the model is (None if only folds were wanted), the scores on the source's folds (None without validation),
+    seconds, and what to know of it."""
 
-    model: Path
+    model: Path | None
     validation: dict[str, Any] | None
     seconds: float
     notes: tuple[str, ...] = ()
@@ -79,7 +80,7 @@ def fit(
         "target": {"name": prepared.target.name, "images": prepared.target.fingerprint()} if prepared.target else None,
         "uses_target_images": {
             "normalisation": recipe.follows_city,
-            "training": recipe.uses_target,
+            "training": recipe.uses_target and prepared.target is not None,
         },
     }
     header = Header(
@@ -95,20 +96,24 @@ def fit(
     if isinstance(recipe.model, ForestModel):
         tensors, pooled = fit_forest_model(job, recipe.model)
         facts: dict[str, Any] = {}
+        gated = None
     else:
         with needs_extra("learning a network", "train"):
             from c2seg.api.network import fit_network
-        tensors, pooled, facts = fit_network(job)
+        tensors, pooled, facts, gated = fit_network(job)
+    if gated:
+        header = header.model_copy(update={"recipe": gated.recipe, "confidence_temperature": gated.temperature})
     notes = (
         *alone,
         *prepared.notes,
         *_notes(prepared),
         *remarks,
         *([str(facts["pretrained"]["line"])] if "pretrained" in facts else []),
+        *(gated.record["notes"] if gated else ()),
     )
     validation = None if pooled is None else _validation(recipe, prepared, pooled)
     seconds = time.perf_counter() - started
-    model = out / "model.safetensors"
+    model = out / "model.safetensors" if recipe.validation.final else None
     if _PRIMARY:
         write_text(out / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
         write_json(
@@ -117,7 +122,8 @@ def fit(
         )
         if validation:
             write_json(out / "validation.json", validation)
-        save_model(model, header, tensors)
+        if model:
+            save_model(model, header, tensors)
     return FitResult(model, validation, seconds, notes)
 
 

@@ -8,18 +8,19 @@ from c2seg.api.prepare import FitJob, scene_folds
 from c2seg.forest.features import FeatureSpec, fit_projections
 from c2seg.forest.fit import Source, fit_forest, validate_forest
 from c2seg.metrics import Confusion
-from c2seg.recipes.schema import ForestModel
+from c2seg.recipes.models import ForestModel
 
 __all__ = ["fit_forest_model", "forest_tensors"]
 
 
 def fit_forest_model(job: FitJob, model: ForestModel) -> tuple[dict[str, np.ndarray], Confusion | None]:
-    """Return the tensors of the model file and the pooled confusion over the folds (None without validation)."""
+    """Return the tensors of the model file (none without a final forest) and the pooled confusion over the folds (None
+    without validation)."""
     pooled = None
     if job.recipe.validation.count:
         names, sources, spec = _begin(job, model)
         pooled = validate_forest(sources, names, model, spec, job.seed, job.bars("validation"))
-    return forest_tensors(job, model), pooled
+    return forest_tensors(job, model) if job.recipe.validation.final else {}, pooled
 
 
 def forest_tensors(job: FitJob, model: ForestModel, held_out: int | None = None) -> dict[str, np.ndarray]:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from c2seg.api.forest import forest_tensors
+from c2seg.api.gate import Gated, pass_gate
+from c2seg.api.held_out import held_out_pixels
 from c2seg.api.prepare import FitJob, Prepared, scene_folds, window_plan
 from c2seg.backends import BackendOptions
 from c2seg.backends.mixture import Mixture, with_forest
@@ -19,18 +21,18 @@ from c2seg.backends.torch import network_predictor
 from c2seg.data import SceneReader, cached, cached_labels
 from c2seg.data.memory import city_bytes
 from c2seg.errors import InputError
-from c2seg.inference import map_rows
 from c2seg.inference.decision import expected_iou, sample_probabilities, thinned
 from c2seg.inference.pseudo_labels import pseudo_labels
 from c2seg.metrics import Confusion, confusion_counts
 from c2seg.modelfile import FOREST, BandSpec
+from c2seg.models import last_layers
 from c2seg.models.mapper import member_prefix, output_count
 from c2seg.recipes import Recipe
-from c2seg.recipes.schema import Phase, PseudoLabelMethod
+from c2seg.recipes.schema import Phase
+from c2seg.recipes.training import MaskedMethod, PseudoLabelMethod
 from c2seg.sampling import BandUnits, TrainingScene, training_scenes
 from c2seg.train import TrainingJob, train
 from c2seg.train.curves import join_curves
-from c2seg.types import Window
 
 __all__ = ["fit_network"]
 
@@ -40,18 +42,30 @@ MEMBER_SEED = 1_000_000
 """Between the seeds of the members of an ensemble, so that runs with neighbouring seeds share none."""
 
 
-def fit_network(job: FitJob) -> tuple[dict[str, np.ndarray], Confusion | None, dict[str, Any]]:
-    """Return the weights, the pooled confusion over the folds (None without validation), and facts for the record."""
+def fit_network(job: FitJob) -> tuple[dict[str, np.ndarray], Confusion | None, dict[str, Any], Gated | None]:
+    """Return the weights (none without a final training), the pooled confusion over the folds (None without validation),
+    facts for the record, and what the gate, if the recipe has one, left of the recipe.
+    """
     prepared = _close_at_hand(job)
+    gated = pass_gate(job, prepared, _learn) if job.recipe.gate else None
+    if gated:
+        job = replace(job, recipe=gated.recipe)
     folds = job.recipe.validation.count
     pooled = None
     if folds:
         pooled = Confusion.empty(prepared.sources[0].images.legend.ids)
         for fold in range(folds):
-            weights, _ = _learn(job, prepared, job.out / "folds" / str(fold), fold)
+            weights, notes = _learn(job, prepared, job.out / "folds" / str(fold), fold)
             pooled += _test(job, prepared, weights, fold)
-    weights, notes = _learn(job, prepared, job.out, None)
-    return weights, pooled, {"iterations": job.recipe.training.iterations, **notes}
+    if job.recipe.validation.final:
+        weights, notes = _learn(job, prepared, job.out, None)
+    else:
+        weights = {}
+    if gated:
+        for cost in ("step_seconds", "step_processor_seconds"):
+            notes[cost] = round(notes[cost] + gated.record[cost], 6)
+        notes["gate"] = gated.record
+    return weights, pooled, {"iterations": job.recipe.training.iterations, **notes}, gated
 
 
 def _learn(
@@ -82,8 +96,10 @@ def _facts(recipe: Recipe, each: Sequence[_Training], last: int) -> dict[str, An
     facts = dict(each[-1].notes)
     for cost in ("parameters", "gflops_128"):
         facts[cost] = sum(training.notes[cost] for training in each[-last:])
-    seconds = sum(t.notes.get("step_seconds", 0.0) * t.recipe.training.iterations for t in each)
-    return facts | {"trainings": len(each), "step_seconds": round(seconds / recipe.training.iterations, 6)}
+    for cost in ("step_seconds", "step_processor_seconds"):  # of all trainings, by iteration of the recipe
+        seconds = sum(t.notes.get(cost, 0.0) * t.recipe.training.iterations for t in each)
+        facts[cost] = round(seconds / recipe.training.iterations, 6)
+    return facts | {"trainings": len(each)}
 
 
 def _members(
@@ -130,8 +146,13 @@ def _phases(
             trainings.append(training)
         done[name] = found
         each += trainings
-        teachers = trainings
-    learnt = {f"{name}.{k}": weights for name, networks in done.items() for k, weights in enumerate(networks)}
+        teachers = trainings if phase.labels else teachers
+    learnt = {
+        f"{name}.{k}": weights
+        for name, networks in done.items()
+        if job.recipe.phases[name].labels
+        for k, weights in enumerate(networks)
+    }
     names = job.recipe.networks(tuple(prepared.inputs))
     if list(names) == [""]:
         return {"": list(learnt.values())[-1]}, each
@@ -233,16 +254,18 @@ class _Training:
         background = legend.num_classes if self.recipe.background == "learnt" else None
         edge = self.recipe.training.sampling.ignore_edge_px
         source: list[TrainingScene] = []
+        masked = isinstance(self.recipe.training.method, MaskedMethod)
         for city, normaliser, statistics in zip(
             prepared.sources, prepared.normalisers, prepared.source_statistics, strict=True
         ):
             units = BandUnits.of(normaliser, statistics)
             held = scene_folds(job.recipe, city) if self.held_out is not None else ()
+            labels = None if masked else city
             source += training_scenes(
-                city.images, self.inputs, normaliser, units, city, held, self.held_out, background, edge
+                city.images, self.inputs, normaliser, units, labels, held, self.held_out, background, edge
             )
         target: list[TrainingScene] = []
-        uses_target = self.recipe.training.method.uses_target
+        uses_target = self.recipe.training.method.uses_target or self.recipe.training.aligns
         if uses_target and prepared.target and prepared.target_normaliser and prepared.target_statistics:
             units = BandUnits.of(prepared.target_normaliser, prepared.target_statistics)
             target = training_scenes(prepared.target, self.inputs, prepared.target_normaliser, units)
@@ -256,7 +279,7 @@ class _Training:
         training = TrainingJob(
             recipe=self.recipe,
             bands={name: len(found) for name, found in bands.items()},
-            num_classes=output_count(self.recipe, legend.num_classes),
+            num_classes=sum(map(len, bands.values())) if masked else output_count(self.recipe, legend.num_classes),
             source=source,
             target=target,
             seed=self.seed,
@@ -268,12 +291,14 @@ class _Training:
             notes=self.notes,
         )
         label = self.name if self.held_out is None else f"fold {self.held_out + 1} {self.name}"
-        return train(training, resume=job.resume, progress=job.bars(label))
+        weights = train(training, resume=job.resume, progress=job.bars(label))
+        if masked:  # the last layers give bands: the next phase's start random
+            weights = {k: v for k, v in weights.items() if k not in last_layers(self.recipe.model, training.bands)}
+        return weights
 
 
 def _test(job: FitJob, prepared: Prepared, weights: dict[str, np.ndarray], fold: int) -> Confusion:
     """Return the confusion over the pixels of one fold."""
-    names = tuple(prepared.inputs)
     legend = prepared.sources[0].images.legend
     settings = job.recipe.prediction
     bands = prepared.channels
@@ -282,18 +307,11 @@ def _test(job: FitJob, prepared: Prepared, weights: dict[str, np.ndarray], fold:
     predictor = with_forest(networks, job.recipe, bands, weights)
     total = Confusion.empty(legend.ids)
     kept: list[tuple[np.ndarray, np.ndarray]] = []
-    for city, normaliser in zip(prepared.sources, prepared.normalisers, strict=True):
-        for index, (scene, held) in enumerate(zip(city.images.scenes, scene_folds(job.recipe, city), strict=True)):
-            plan = window_plan(scene, settings, predictor)
-            reader = SceneReader(scene, names, normaliser)
-            for strip in map_rows(reader, predictor, plan, batch_size=settings.batch_size):
-                window = Window(strip.first, 0, strip.last - strip.first, scene.grid.width)
-                tested = (held.fold(window) == fold) & strip.valid
-                truth, chance = city.read_label(index, window)[tested], strip.scores[:, tested]
-                if settings.decision == "argmax":
-                    total += confusion_counts(truth, legend.id_table()[chance.argmax(axis=0)], legend.ids)
-                else:  # decided when all are known
-                    kept.append((truth, chance.astype(np.float16)))
+    for truth, (chance,) in held_out_pixels(job, prepared, [predictor], fold):
+        if settings.decision == "argmax":
+            total += confusion_counts(truth, legend.id_table()[chance.argmax(axis=0)], legend.ids)
+        else:  # decided when all are known
+            kept.append((truth, chance.astype(np.float16)))
     if kept:
         decision = expected_iou(thinned([chance for _, chance in kept], legend.num_classes), prepared.present)
         for truth, chance in kept:

@@ -100,6 +100,9 @@ def predict(
         job = replace(job, backend=name)
     found |= _check_precision(job, predictor) | ({"absent": list(absent)} if absent else {})
     found |= {"bands": list(fitted)} if fitted else {}
+    # It was measured with all modalities; without one, networks map alone.
+    temperature = None if absent else header.confidence_temperature
+    found |= {"confidence_temperature": temperature} if temperature else {}
     share = threads or (None if options.workers == 1 else max(1, processors() // options.workers))
     notes = {
         "recipe": header.recipe.name,
@@ -120,7 +123,7 @@ def predict(
                 predictor,
                 job.plan(scene, predictor),
                 header.land_legend(),
-                replace(scene_options, batch_size=_batch_size(header), decision=decision),
+                replace(scene_options, batch_size=_batch_size(header), decision=decision, temperature=temperature),
                 scene_key,
                 build=build,
                 notes={"key": scene_key, **notes},
@@ -240,7 +243,9 @@ def _scene_options(city: City, options: MapOptions) -> list[MapOptions]:
 def _normaliser(header: Header, city: City, absent: Mapping[str, int], progress: Progress) -> Normaliser:
     statistics = {}
     if header.recipe.follows_city:
-        statistics = city_statistics(city, tuple(n for n in header.inputs if n not in absent), progress)
+        names = tuple(name for name in header.inputs if name not in absent)
+        ranked = header.recipe.normalisation == "quantile"
+        statistics = city_statistics(city, names, progress, quantiles=ranked)
     return header.normaliser(statistics)
 
 

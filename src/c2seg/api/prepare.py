@@ -89,7 +89,7 @@ def prepare(
         city.check_classes()
         if city.images.legend.ids != cities[0].images.legend.ids:
             raise DataError(f"{city.images.name} and {cities[0].images.name} have different legends")
-    if recipe.uses_target and target is None:
+    if recipe.needs_target and target is None:
         raise InputError(f"recipe {recipe.name} learns from the target's images too: give --target")
     goal = open_city(target) if target is not None else None
     inputs = input_bands(cities[0].images, recipe)
@@ -114,7 +114,8 @@ def prepare(
                     "name roles or wavelengths in city.yaml, or keep the same bands with `keep:`"
                 )
     names = tuple(inputs)
-    each = [city_statistics(city.images, names, progress) for city in cities]
+    ranked = recipe.normalisation == "quantile"
+    each = [city_statistics(city.images, names, progress, quantiles=ranked) for city in cities]
     pooled = dict(each[0])
     for other_statistics in each[1:]:
         pooled = {name: pooled[name].merge(other_statistics[name]) for name in names}
@@ -123,7 +124,7 @@ def prepare(
     normalisers = tuple(Normaliser.fit(kind, statistics if own else pooled) for statistics in each)
     mixing = _mixing(recipe, cities, normalisers, progress)
     normalisers = tuple(replace(normaliser, mixing=mixing) for normaliser in normalisers)
-    goal_statistics = city_statistics(goal, names, progress) if goal else None
+    goal_statistics = city_statistics(goal, names, progress, quantiles=ranked) if goal else None
     goal_normaliser = Normaliser.fit(kind, goal_statistics if own else pooled) if goal_statistics else None
     if goal_normaliser:
         goal_normaliser = replace(goal_normaliser, mixing=mixing)

@@ -13,7 +13,7 @@ from c2seg.data import Patch
 from c2seg.errors import InputError
 from c2seg.forest import FeatureSpec, Forest, features, halo_px
 from c2seg.modelfile import ModelFile
-from c2seg.recipes.schema import ForestModel
+from c2seg.recipes.models import ForestModel
 
 __all__ = ["ForestPredictor", "forest_predictor", "load"]
 

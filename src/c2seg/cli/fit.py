@@ -53,7 +53,7 @@ def command(
     if json:
         print_json(
             {
-                "model": str(result.model),
+                "model": str(result.model) if result.model else None,
                 "seconds": result.seconds,
                 "validation": result.validation,
                 "notes": list(result.notes),
@@ -65,7 +65,7 @@ def command(
     if result.validation:
         note(f"{result.validation['kind']}: {summary(result.validation['scores'])}", quiet=quiet)
     note(f"{result.seconds:.0f} s", quiet=quiet)
-    typer.echo(result.model)
+    typer.echo(result.model or out)
 
 
 def summary(scores: dict[str, float | None]) -> str:

@@ -1,8 +1,9 @@
 """Normalisation of bands. Invalid pixels become 0, which is the mean of a standardised band.
 
 ``source``: mean and standard deviation of the source cities, kept in the model file. ``per_city``: those of the city
-at hand, a simple and strong adaptation (it uses unlabelled target images). ``minmax``: to 0..1 by the extremes of the
-city at hand (as HighDAN does). ``none``: values as they are.
+at hand, a simple and strong adaptation (it uses unlabelled target images). ``quantile``: each band mapped monotonically to
+a standard normal by its quantiles in the city at hand, which makes all its marginal distributions equal. ``minmax``: to 0..1
+by the extremes of the city at hand (as HighDAN does). ``none``: values as they are.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from c2seg.data.city import Scene
+from c2seg.data.quantiles import normal_knots, to_normal
 from c2seg.data.statistics import BandStatistics
 from c2seg.types import Window
 
@@ -22,25 +24,27 @@ __all__ = ["NORMALISATIONS", "Normalisation", "Normaliser", "Patch", "SceneReade
 Patch = dict[str, np.ndarray]
 """Arrays [..., C, H, W] by modality."""
 
-Normalisation = Literal["source", "per_city", "minmax", "none"]
-NORMALISATIONS: tuple[Normalisation, ...] = ("source", "per_city", "minmax", "none")
+Normalisation = Literal["source", "per_city", "quantile", "minmax", "none"]
+NORMALISATIONS: tuple[Normalisation, ...] = ("source", "per_city", "quantile", "minmax", "none")
 
 
 @dataclass(frozen=True)
 class Normaliser:
     """Per-band shift and factor of each modality: ``(value - shift) * factor``, float32 [C].
 
-    ``mixing``, float32 [M, C] by modality, makes M channels of the C normalised bands where it is given.
+    ``mixing``, float32 [M, C] by modality, makes M channels of the C normalised bands where it is given. ``knots``, float64
+    [2, C, Q] by modality, map bands to a standard normal in place of shift and factor, which then only standardise.
     """
 
     shift: Mapping[str, np.ndarray]
     factor: Mapping[str, np.ndarray]
     mixing: Mapping[str, np.ndarray] = field(default_factory=dict)
+    knots: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, kind: Normalisation, statistics: Mapping[str, BandStatistics]) -> Normaliser:
-        """Return the normaliser of a kind from band statistics. A constant band becomes 0."""
-        shift, factor = {}, {}
+        """Return the normaliser of a kind from band statistics (``quantile``: with quantiles). A constant band becomes 0."""
+        shift, factor, knots = {}, {}, {}
         for name, band in statistics.items():
             centre, width = {
                 "none": (np.zeros_like(band.mean), np.ones_like(band.mean)),
@@ -49,18 +53,30 @@ class Normaliser:
             flat = width <= 1e-12 * np.maximum(1.0, np.abs(centre))
             shift[name] = centre.astype(np.float32)
             factor[name] = np.where(flat, 0.0, 1.0 / np.where(flat, 1.0, width)).astype(np.float32)
-        return cls(shift, factor)
+            if kind == "quantile":
+                if band.quantiles is None:
+                    raise ValueError(f"the statistics of {name} have no quantiles; ask city_statistics for them")
+                knots[name] = normal_knots(band.quantiles)
+        return cls(shift, factor, knots=knots)
 
     def apply(self, modality: str, values: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """Return normalised channels [M, H, W] of float32 [C, H, W]; pixels that are not ``valid`` [H, W] become 0."""
         shift, factor = self.shift[modality], self.factor[modality]
-        out: np.ndarray = values - shift[:, None, None]
-        out *= factor[:, None, None]
+        if modality in self.knots:
+            values = to_normal(values, self.knots[modality])
+            shift, factor = np.zeros_like(shift), np.ones_like(factor)
+        out: np.ndarray
+        if modality in self.mixing:
+            # One product for both: a pass over hundreds of bands costs more than a step of a small network.
+            mixing = self.mixing[modality] * factor
+            with np.errstate(invalid="ignore"):  # where not valid
+                out = (mixing @ values.reshape(len(values), -1)).reshape(len(mixing), *values.shape[1:])
+            out -= (mixing @ shift)[:, None, None]
+        else:
+            out = values - shift[:, None, None]
+            out *= factor[:, None, None]
         if not valid.all():
             out[:, ~valid] = 0.0
-        if modality in self.mixing:
-            mixing = self.mixing[modality]
-            out = (mixing @ out.reshape(len(out), -1)).reshape(len(mixing), *out.shape[1:])
         return out
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from c2seg.data import City, Normaliser
 from c2seg.data.pca import principal_components
-from c2seg.recipes.schema import ForestModel
+from c2seg.recipes.models import ForestModel
 
 __all__ = ["FeatureSpec", "features", "fit_projections", "halo_px"]
 

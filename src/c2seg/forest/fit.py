@@ -15,7 +15,7 @@ from c2seg.forest.features import FeatureSpec, features, halo_px
 from c2seg.forest.trees import Forest
 from c2seg.metrics import Confusion, confusion_counts
 from c2seg.progress import Progress, no_progress
-from c2seg.recipes.schema import ForestModel
+from c2seg.recipes.models import ForestModel
 from c2seg.types import Window
 
 __all__ = ["Source", "fit_forest", "validate_forest"]

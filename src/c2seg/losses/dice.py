@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from c2seg.losses.pixelwise import IGNORE_INDEX
-from c2seg.recipes.schema import DiceKind
+from c2seg.recipes.training import DiceKind
 
 __all__ = ["dice_loss"]
 

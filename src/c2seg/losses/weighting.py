@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from c2seg.recipes.schema import Loss
+from c2seg.recipes.training import Loss
 
 __all__ = ["class_weights"]
 

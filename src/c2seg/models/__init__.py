@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from c2seg.errors import InputError, unknown_name
 from c2seg.models.deeplabv3plus import DeepLabV3Plus
-from c2seg.models.device import choose_device, place
+from c2seg.models.device import choose_device, choose_precision, place
 from c2seg.models.highdan import HighDAN
 from c2seg.models.hrnet import SegHRNet
 from c2seg.models.mmglots import MMGLOTS
@@ -24,7 +25,16 @@ from c2seg.models.segformer import SegFormer
 from c2seg.models.segnet import SegNet
 from c2seg.models.unet import UNet
 
-__all__ = ["MODELS", "PretrainedReport", "build_model", "choose_device", "load_pretrained", "place"]
+__all__ = [
+    "MODELS",
+    "PretrainedReport",
+    "build_model",
+    "choose_device",
+    "choose_precision",
+    "last_layers",
+    "load_pretrained",
+    "place",
+]
 
 # Model by recipe name -> builder(settings, bands by modality, number of classes).
 MODELS: dict[str, Callable[[Any, Mapping[str, int], int], nn.Module]] = {
@@ -48,3 +58,10 @@ def build_model(settings: Any, bands: Mapping[str, int], num_classes: int) -> nn
     if settings.name not in MODELS:
         raise InputError(unknown_name("network", settings.name, MODELS))
     return MODELS[settings.name](settings, bands, num_classes)
+
+
+def last_layers(settings: Any, bands: Mapping[str, int]) -> frozenset[str]:
+    """Return the names of a network's tensors whose shape follows from the number of classes: the last of each head."""
+    with torch.random.fork_rng(devices=[]):
+        one, other = (build_model(settings, bands, count).state_dict() for count in (2, 3))
+    return frozenset(name for name, value in one.items() if value.shape != other[name].shape)

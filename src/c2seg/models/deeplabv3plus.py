@@ -13,7 +13,7 @@ from torch import nn
 from c2seg.errors import InputError, needs_extra
 from c2seg.models.pooled import PooledNorm
 from c2seg.models.stacked import StackedNetwork
-from c2seg.recipes.schema import DeepLabV3PlusModel
+from c2seg.recipes.models import DeepLabV3PlusModel
 
 __all__ = ["DeepLabV3Plus"]
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from c2seg.errors import InputError, unknown_name
 
-__all__ = ["choose_device", "place"]
+__all__ = ["choose_device", "choose_precision", "place"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -21,6 +21,16 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: no CUDA device is available; use --device cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """Return ``32 | bf16 | 16`` as it is, and for ``auto`` bf16 where the device computes in it, else 32."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
+    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch does not tell
+    return "bf16" if found.get("avx512_bf16") or found.get("amx_bf16") else "32"
 
 
 def place(model: M, device: torch.device) -> M:

@@ -18,13 +18,12 @@ from c2seg.errors import needs_extra
 from c2seg.models.discriminator import FeatureDiscriminator
 from c2seg.models.hrnet import branch_channels, concatenated, high_resolution_trunk, trunk_name
 from c2seg.models.pretrained import EncoderPart, Inputs
-from c2seg.recipes.schema import HighDANModel
+from c2seg.recipes.models import HighDANModel
 
 __all__ = ["HighDAN", "Projection"]
 
 _SPECTRUM = "hsi"
 _STEM = 64
-_BN_MOMENTUM = 0.01
 
 
 class HighDAN(nn.Module):
@@ -63,7 +62,7 @@ class HighDAN(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             elif isinstance(module, nn.BatchNorm2d):
-                module.momentum = _BN_MOMENTUM
+                module.momentum = settings.bn_momentum
         self.critic = FeatureDiscriminator(self.feature_channels) if settings.attention else None
 
     @classmethod
@@ -159,7 +158,7 @@ def _stages(settings: HighDANModel) -> Any:
     """Return a trunk of transitions and stages 2 to 4 alone; ``stages`` runs them."""
     # Without bottlenecks, stems feed the trunk: a quarter of their channels, times four, come in.
     plan = settings if settings.bottlenecks else settings.model_copy(update={"bottleneck": _STEM // 4})
-    trunk = high_resolution_trunk(plan, 1, bn_momentum=_BN_MOMENTUM)
+    trunk = high_resolution_trunk(plan, 1, bn_momentum=settings.bn_momentum)
     for name in ("conv1", "bn1", "act1", "conv2", "bn2", "act2", "layer1"):
         setattr(trunk, name, nn.Identity())
     return trunk

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from c2seg.errors import needs_extra
-from c2seg.recipes.schema import HRNetModel, HRNetTrunk
+from c2seg.recipes.models import HRNetModel, HRNetTrunk
 
 __all__ = ["SCALES", "SegHRNet", "branch_channels", "concatenated", "high_resolution_trunk", "resized", "trunk_name"]
 

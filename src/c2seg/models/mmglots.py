@@ -20,7 +20,7 @@ from c2seg.modelfile import BandSpec
 from c2seg.models.beit import PATCH_PX, BeitEncoder
 from c2seg.models.pretrained import EncoderPart
 from c2seg.models.residual import ResidualEncoders
-from c2seg.recipes.schema import MMGLOTSModel
+from c2seg.recipes.models import MMGLOTSModel
 
 __all__ = ["MMGLOTS", "Fusion", "WindowBlock"]
 

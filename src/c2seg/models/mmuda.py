@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from c2seg.errors import InputError
 from c2seg.models.hrnet import branch_channels, concatenated, high_resolution_trunk, resized
-from c2seg.recipes.schema import MMUDAModel
+from c2seg.recipes.models import MMUDAModel
 
 __all__ = ["MMUDA", "SHARED"]
 

@@ -18,7 +18,7 @@ from c2seg.errors import InputError, needs_extra
 from c2seg.modelfile import BandSpec
 from c2seg.models.pretrained import EncoderPart
 from c2seg.models.upernet import UPerHead
-from c2seg.recipes.schema import MRSNModel
+from c2seg.recipes.models import MRSNModel
 
 __all__ = ["MRSN", "branch_bands"]
 

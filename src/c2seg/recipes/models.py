@@ -79,11 +79,21 @@ class UNetModel(Strict):
     """Batch normalisation, or group normalisation (8 groups), which does not depend on the batch."""
     decoder: Literal["concat", "sum"] = "concat"
     """The original decoder, or a light one that adds the skips and has one convolution a level."""
+    encoder: str | None = None
+    """A convolutional network of timm, such as tf_efficientnet_lite0, as the encoder: its first levels, one for each of the
+    widths, which are then the decoder's alone. null: double convolutions."""
+    scale: Literal[1, 2, 4] = 1
+    """Factor by which the input is enlarged before timm's encoder, whose finest level has half its input's resolution or
+    less."""
+    pretrained: str | None = None
+    """First weights of timm's encoder: null, imagenet (fetched), or a .safetensors or .pth file."""
 
     @model_validator(mode="after")
     def _levels(self) -> UNetModel:
         if len(self.widths) < 2 or min(self.widths) < 1:
             raise ValueError(f"widths needs at least two levels of at least one channel, found {self.widths}")
+        if self.encoder is None and (self.pretrained is not None or self.scale != 1):
+            raise ValueError("pretrained and scale belong to an encoder of timm: name one, or leave them out")
         return self
 
 
@@ -265,6 +275,8 @@ class HighDANModel(HRNetTrunk):
     """Channels of the head's convolutions."""
     attention: bool = True
     """Weigh the target's features by what the critic on features says of them; part of feature-level adaptation."""
+    bn_momentum: float = Field(default=0.01, gt=0, le=1)
+    """Share of a batch in the running statistics that map; short trainings need more than the released code's 0.01."""
     pretrained: str | None = None
     """First weights of bottlenecks and trunk: null, imagenet (fetched), or a .safetensors or .pth file."""
 

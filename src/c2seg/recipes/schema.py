@@ -1,4 +1,4 @@
-"""What a recipe may say; of its network see ``recipes.models``.
+"""What a recipe may say; of its network see ``recipes.models``, of its training ``recipes.training``.
 
 Every key has a type, a default and a meaning; an unknown key is an error.
 
@@ -8,236 +8,18 @@ No torch here: a recipe is checked before anything heavy is imported.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from c2seg.data.normalise import Normalisation
 from c2seg.errors import unknown_name
-from c2seg.recipes.models import (
-    DeepLabV3PlusModel,
-    ForestModel,
-    HighDANModel,
-    HRNetModel,
-    HRNetTrunk,
-    MMGLOTSModel,
-    MMUDAModel,
-    Model,
-    MRSNModel,
-    SegFormerModel,
-    SegNetModel,
-    Strict,
-    UNetModel,
-)
+from c2seg.recipes.models import ForestModel, Model, Strict
+from c2seg.recipes.training import AdversarialMethod, MaskedMethod, Method, Training
 
-__all__ = [
-    "AdversarialMethod",
-    "Augmentation",
-    "Critic",
-    "DeepLabV3PlusModel",
-    "DiceKind",
-    "ForestModel",
-    "ForestShare",
-    "HRNetModel",
-    "HRNetTrunk",
-    "HighDANModel",
-    "Loss",
-    "MMGLOTSModel",
-    "MMUDAModel",
-    "MRSNModel",
-    "Member",
-    "Method",
-    "Model",
-    "Optimiser",
-    "Phase",
-    "Prediction",
-    "PseudoLabelMethod",
-    "Recipe",
-    "Sampling",
-    "Schedule",
-    "SegFormerModel",
-    "SegNetModel",
-    "Strict",
-    "SupervisedMethod",
-    "Training",
-    "UNetModel",
-    "Validation",
-    "Variation",
-    "overlay",
-]
-
-
-DiceKind = Literal["present", "all", "per_patch"]
-
-
-class Loss(Strict):
-    """The supervised loss, a weighted sum of terms over labelled, valid pixels."""
-
-    cross_entropy: float = Field(default=1.0, ge=0)
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    focal: float = Field(default=0.0, ge=0)
-    focal_gamma: float = Field(default=2.0, ge=0)
-    dice: float = Field(default=0.0, ge=0)
-    dice_kind: DiceKind = "present"
-    """Dice of the outputs present in a batch; of ``all`` outputs (MRSN); or ``per_patch``, summed over the classes, where
-    pixels without label count as seen too (HighDAN)."""
-    class_weights: Literal["none", "inverse", "inverse_sqrt"] = "none"
-    """Weights by labelled pixels of the sources, with mean 1 over the classes present."""
-    aux: float = Field(default=0.0, ge=0)
-    """Weight of the same loss on the network's ``aux`` output, for networks that have one."""
-
-    @model_validator(mode="after")
-    def _some(self) -> Loss:
-        if not (self.cross_entropy or self.focal or self.dice):
-            raise ValueError("at least one of cross_entropy, focal and dice must be above 0")
-        return self
-
-
-class Optimiser(Strict):
-    """How weights follow gradients."""
-
-    name: Literal["adamw", "adam", "sgd"] = "adamw"
-    lr: float = Field(default=1e-3, gt=0)
-    encoder_factor: float = Field(default=1.0, gt=0)
-    """Factor of the rate on the network's encoder, the part that can be pretrained."""
-    weight_decay: float = Field(default=0.01, ge=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    """Momentum of sgd; first beta of adam and adamw."""
-    gradient_clip: float | None = Field(default=1.0, gt=0)
-    """Largest norm of the gradient; null for none."""
-
-
-class Schedule(Strict):
-    """The learning rate over the iterations, as a factor of ``optimiser.lr``."""
-
-    name: Literal["one_cycle", "poly", "cosine", "step", "constant"] = "one_cycle"
-    warmup: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the iterations with linear warm-up (one_cycle has its own, 0.3)."""
-    power: float = Field(default=0.9, gt=0)
-    """Exponent of poly."""
-    every: int = Field(default=1000, ge=1)
-    """Iterations between two drops of step."""
-    factor: float = Field(default=0.5, gt=0, le=1)
-    """Factor of each drop of step."""
-
-
-class Sampling(Strict):
-    """Which patches a step sees."""
-
-    patch_px: int = Field(default=128, ge=8)
-    batch_size: int = Field(default=8, ge=1)
-    balanced: float = Field(default=0.5, ge=0, le=1)
-    """Share of patches centred near a pixel of a class drawn evenly; the rest are drawn evenly over the city."""
-    ignore_edge_px: int = Field(default=0, ge=0, le=32)
-    """Labels this close to another class teach nothing: the edges of map labels are the least reliable."""
-    max_share: float | None = Field(default=None, gt=0, le=1)
-    """A patch where one class covers this share of the labelled pixels, or more, is drawn again, up to ten times."""
-
-
-class Augmentation(Strict):
-    """Changes to a patch: geometry on all modalities alike; radiometry per band, in units of the band's deviation."""
-
-    flips: bool = True
-    rotations: bool = True
-    """By multiples of 90 degrees."""
-    zoom: tuple[float, float] | None = None
-    """Range of a random factor of scale, drawn evenly: a window of patch_px / factor is resized to the patch."""
-    gain_std: float = Field(default=0.0, ge=0)
-    offset_std: float = Field(default=0.0, ge=0)
-    noise_std: float = Field(default=0.0, ge=0)
-    modality_dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of patches in which one modality, drawn evenly, is blanked. Above 0 the model also maps cities that lack one."""
-
-    @model_validator(mode="after")
-    def _range(self) -> Augmentation:
-        if self.zoom is not None and not 0.1 <= self.zoom[0] <= self.zoom[1] <= 10:
-            raise ValueError(f"zoom must be two rising factors between 0.1 and 10, found {self.zoom}")
-        return self
-
-
-class SupervisedMethod(Strict):
-    """Learn from the labelled sources alone."""
-
-    name: Literal["supervised"] = "supervised"
-    uses_target: ClassVar[bool] = False
-
-
-class Critic(Strict):
-    """A discriminator that tells source from target, and how much the network is to deceive it."""
-
-    sees: Literal["entropy", "probability", "features"] = "entropy"
-    """What it sees: weighted self-information of the class probabilities (Vu et al., CVPR 2019), the probabilities (Tsai et
-    al., CVPR 2018), or the last features."""
-    output: Literal["logits", "coarse", "aux"] = "logits"
-    """Which of the model's outputs: ``coarse`` are the logits before they are brought to the input's grid, ``aux`` those of
-    an auxiliary head, for models that have them. Not used on features."""
-    weight: float = Field(default=0.001, gt=0)
-    widths: tuple[int, ...] = (64, 128, 256, 512)
-    """Channels of its stride-2 convolutions; on features, three 3 x 3 convolutions halve the channels instead."""
-
-
-class AdversarialMethod(Strict):
-    """Learn from the sources while one or more critics cannot tell the target's outputs from the source's."""
-
-    name: Literal["adversarial"] = "adversarial"
-    uses_target: ClassVar[bool] = True
-    critics: tuple[Critic, ...] = (Critic(),)
-    objective: Literal["bce", "lsgan"] = "bce"
-    """Binary cross-entropy, or least squares (Mao et al., ICCV 2017); source is 0, target is 1."""
-    critic_scale: float = Field(default=0.5, gt=0)
-    """Factor of each half of a critic's own loss: 0.5 in ADVENT, 1 in HighDAN."""
-    begin: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the iterations that are learnt from the sources alone, before the critics join."""
-    optimiser: Optimiser = Optimiser(name="adam", lr=1e-4, weight_decay=0, gradient_clip=None)
-    """Of the critics."""
-
-    @model_validator(mode="after")
-    def _some(self) -> AdversarialMethod:
-        if not self.critics:
-            raise ValueError("adversarial learning needs at least one critic")
-        return self
-
-
-class PseudoLabelMethod(Strict):
-    """Learn from the sources and from the target's surest pixels as the networks of the phase before label them.
-
-    Class-balanced self-training (Zou et al., ECCV 2018): of the pixels mapped to a class the surest are kept, whatever the
-    class, so that rare classes stay.
-    """
-
-    name: Literal["pseudo_labels"] = "pseudo_labels"
-    uses_target: ClassVar[bool] = True
-    keep: float = Field(default=0.5, gt=0, le=1)
-    """Share of the pixels mapped to each class that are kept, the surest first."""
-    agree: bool = True
-    """Keep only pixels on whose class all networks of the phase before agree."""
-    decision: Literal["argmax", "expected_iou"] = "argmax"
-    """How a pixel's class follows from the networks' mean probabilities, as in ``prediction``."""
-    target_share: float = Field(default=0.5, gt=0, lt=1)
-    """Share of each batch's patches that come from the target."""
-
-
-Method = Annotated[SupervisedMethod | AdversarialMethod | PseudoLabelMethod, Field(discriminator="name")]
-
+__all__ = ["ForestShare", "Gate", "Member", "Phase", "Prediction", "Recipe", "Validation", "Variation", "overlay"]
 
 Inputs = tuple[str, ...] | Literal["all"]
-
-
-class Training(Strict):
-    """The training of a network."""
-
-    iterations: int = Field(default=20000, ge=1)
-    method: Method = SupervisedMethod()
-    loss: Loss = Loss()
-    optimiser: Optimiser = Optimiser()
-    schedule: Schedule = Schedule()
-    sampling: Sampling = Sampling()
-    augment: Augmentation = Augmentation()
-    ema_decay: float | None = Field(default=None, gt=0, lt=1)
-    """Decay of the averaged weights that are kept as the model; null keeps the last weights."""
-    precision: Literal["32", "bf16", "16"] = "32"
-    checkpoint_every: int = Field(default=200, ge=1)
-    """Iterations between states from which ``--resume`` can go on."""
 
 
 class Validation(Strict):
@@ -252,6 +34,8 @@ class Validation(Strict):
     block_px: int | None = Field(default=None, ge=4)
     """Side of a block; null: a sixth of the scene's shorter side, at least four times the guard."""
     guard_px: int = Field(default=8, ge=0)
+    final: bool = True
+    """Learn from all labels after the folds; ``false``: scores only, no model."""
 
     @property
     def count(self) -> int:
@@ -262,6 +46,8 @@ class Validation(Strict):
     def _folds(self) -> Validation:
         if self.folds == 1:
             raise ValueError("folds must be 0 (no validation) or at least 2")
+        if not (self.final or self.count):
+            raise ValueError("final: false leaves nothing to do without folds")
         return self
 
 
@@ -313,7 +99,10 @@ class Variation(Strict):
 
 
 class Phase(Variation):
-    """One of several trainings that follow each other; the last one's network, or networks, are the model."""
+    """One of several trainings that follow each other; the last one's network, or networks, are the model.
+
+    ``null`` in its place leaves a phase out, as in a recipe whose variant brings it in.
+    """
 
     networks: int = Field(default=1, ge=1)
     """Networks that are trained in this phase, each with a seed of its own; together they label or map the target."""
@@ -326,6 +115,11 @@ class Phase(Variation):
     ``trunks.msi`` (an empty name: the whole network), or null: random. null: all of the phase before; an empty mapping:
     random."""
 
+    @property
+    def labels(self) -> bool:
+        """True if its networks learn classes, and so can label and map."""
+        return not isinstance(self.training.method, MaskedMethod)
+
 
 class Member(Variation):
     """One network of an ensemble, with a seed of its own."""
@@ -337,6 +131,26 @@ class ForestShare(Strict):
     weight: float = Field(default=0.25, gt=0, lt=1)
     """Of its probabilities in the mean with those of the networks."""
     model: ForestModel = ForestModel()
+
+
+class Gate(Strict):
+    """A trial before the real training: the recipe, reduced, learnt without some blocks of the sources and measured there.
+
+    Phases that adapt to the target, and the forest's weight, are left out or changed if that is better there; a temperature
+    for the confidence is fitted.
+    """
+
+    folds: int = Field(default=3, ge=2, le=16)
+    """Interleaved folds of blocks; one of them is held out."""
+    block_px: int | None = Field(default=None, ge=4)
+    """As in ``validation``."""
+    guard_px: int = Field(default=8, ge=0)
+    networks: int | None = Field(default=1, ge=1)
+    """Networks of each phase, at most; null: all of the recipe's."""
+    margin: float = Field(default=0.02, ge=0)
+    """What is better by no more than this, in mean IoU, changes nothing. Two seeds easily differ by 0.01 to 0.02."""
+    weights: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = (0.1, 0.5)
+    """Weights of the forest that are tried beside none and the recipe's own."""
 
 
 class Recipe(Strict):
@@ -365,6 +179,8 @@ class Recipe(Strict):
     """What is averaged over the members, or over the networks of the last phase."""
     forest: ForestShare | None = None
     """A forest beside the networks; null: none."""
+    gate: Gate | None = None
+    """What is tried on held-out blocks of the sources before the real training; null: nothing."""
     validation: Validation = Validation()
     prediction: Prediction = Prediction()
 
@@ -377,13 +193,19 @@ class Recipe(Strict):
         content = dict(content)
         for group in ("phases", "members"):
             if isinstance(found := content.get(group), dict):
-                content[group] = {name: _filled(content, change) for name, change in found.items()}
+                content[group] = {n: _filled(content, change) for n, change in found.items() if change is not None}
         return content
 
     @model_validator(mode="after")
     def _variations(self) -> Recipe:
-        if self.model.name == "forest" and (self.phases or self.members or self.forest or self.background != "none"):
-            raise ValueError("phases, members, background and forest are for networks, not for a forest")
+        kept = self.phases or self.members or self.forest or self.gate or self.background != "none"
+        if self.model.name == "forest" and kept:
+            raise ValueError("phases, members, background, forest and gate are for networks, not for a forest")
+        if self.model.name == "forest" and self.training.aligns:
+            raise ValueError(
+                "training.augment.fourier and training.batch_statistics are for networks: a forest draws no patches and has "
+                "no batch normalisation"
+            )
         if self.phases and self.members:
             raise ValueError("a recipe has phases or members, not both")
         for group in (self.phases, self.members):
@@ -392,22 +214,33 @@ class Recipe(Strict):
                     raise ValueError(f"the name {name!r} of a phase or member must not be empty or hold a /")
                 if change.model.name == "forest":
                     raise ValueError(f"{name}: a forest cannot be a phase or a member")
+        self._check_phases()
+        if not self.phases and any(method.name == "pseudo_labels" for method in self.methods):
+            raise ValueError("pseudo-labels are made by a phase before: give phases, the last of them with this method")
+        return self
+
+    def _check_phases(self) -> None:
+        """Raise ValueError where a phase needs what no earlier one gives, or where no classes are learnt."""
         earlier: list[str] = []
         for name, phase in self.phases.items():
             for origin in filter(None, (phase.start or {}).values()):
                 if origin.split("/")[0] not in earlier:
                     raise ValueError(f"phases.{name}.start: {unknown_name('phase', origin.split('/')[0], earlier)}")
-            if phase.training.method.name == "pseudo_labels" and not earlier:
+            if phase.training.method.name == "pseudo_labels" and all(not self.phases[n].labels for n in earlier):
                 raise ValueError(f"phases.{name}: pseudo-labels need a phase before that makes them")
+            if phase.maps and not phase.labels:
+                raise ValueError(f"phases.{name}: masked learning teaches no classes, its network cannot map")
             earlier.append(name)
-        if not self.phases and any(method.name == "pseudo_labels" for method in self.methods):
-            raise ValueError("pseudo-labels are made by a phase before: give phases, the last of them with this method")
-        return self
+        last = self.phases[earlier[-1]].training.method if earlier else None
+        if isinstance(last, MaskedMethod) or (not earlier and any(isinstance(m, MaskedMethod) for m in self.methods)):
+            raise ValueError("masked learning teaches no classes: make it a phase and let another one follow")
 
     @model_validator(mode="after")
     def _attention(self) -> Recipe:
         for part in (*self.phases.values(), *self.members.values()) or (self,):
             critics = part.training.method.critics if isinstance(part.training.method, AdversarialMethod) else ()
+            if isinstance(part.training.method, MaskedMethod):
+                continue
             if getattr(part.model, "attention", False) and all(critic.sees != "features" for critic in critics):
                 raise ValueError(
                     "model.attention weighs features by a critic that sees them: add one to training.method.critics, or set "
@@ -416,20 +249,29 @@ class Recipe(Strict):
         return self
 
     @property
+    def trainings(self) -> tuple[Training, ...]:
+        """Every training."""
+        return tuple(v.training for v in (*self.phases.values(), *self.members.values())) or (self.training,)
+
+    @property
     def methods(self) -> tuple[Method, ...]:
         """Every method that is used."""
-        variations = (*self.phases.values(), *self.members.values())
-        return tuple(v.training.method for v in variations) or (self.training.method,)
+        return tuple(training.method for training in self.trainings)
 
     @property
     def follows_city(self) -> bool:
         """True if bands are normalised by the statistics of the city at hand, not by the sources'."""
-        return self.normalisation in {"per_city", "minmax"}
+        return self.normalisation in {"per_city", "quantile", "minmax"}
 
     @property
     def uses_target(self) -> bool:
         """True if any training looks at the target's images."""
-        return any(method.uses_target for method in self.methods)
+        return any(training.method.uses_target or training.aligns for training in self.trainings)
+
+    @property
+    def needs_target(self) -> bool:
+        """True if a training cannot do without the target's images."""
+        return any(training.method.needs_target or training.aligns for training in self.trainings)
 
     def without_target(self) -> Recipe:
         """Return the recipe without the phases that learn from pseudo-labels: what is left when no target is given."""
@@ -445,7 +287,7 @@ class Recipe(Strict):
             return {n: (m.model, inputs) for n, m in self.members.items() if (inputs := m.taken(modalities))}
         if not self.phases:
             return {"": (self.model, tuple(modalities))}
-        taken = [(name, phase) for name, phase in self.phases.items() if phase.taken(modalities)]
+        taken = [(name, phase) for name, phase in self.phases.items() if phase.labels and phase.taken(modalities)]
         found = {
             f"{name}.{k}": (phase.model, phase.taken(modalities))
             for name, phase in taken
@@ -483,7 +325,6 @@ def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _filled(recipe: Mapping[str, Any], change: Any) -> Any:
     """Return a variation with the recipe's model and training under its own."""
-    change = {} if change is None else change
     if not isinstance(change, dict):
         return change
     base = {key: recipe.get(key, {}) for key in ("model", "training")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from c2seg.sampling.augment import BandUnits, augment_geometry, augment_radiometry, drop_modality
+from c2seg.sampling.augment import BandUnits, augment_geometry, augment_radiometry, drop_modality, restyle
 from c2seg.sampling.patches import Draw, PatchSampler, Sample, TrainingScene, training_scenes
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "augment_geometry",
     "augment_radiometry",
     "drop_modality",
+    "restyle",
     "training_scenes",
 ]

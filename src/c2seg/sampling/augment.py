@@ -1,4 +1,4 @@
-"""Changes to a patch: flips and quarter turns for all modalities alike, gain, offset and noise for each band by itself."""
+"""Changes to a patch: flips and quarter turns for all modalities alike, gain, offset, noise, style for each band."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.fft import irfft2, rfft2
 
 from c2seg.data import BandStatistics, Normaliser, Patch
-from c2seg.recipes.schema import Augmentation
+from c2seg.recipes.training import Augmentation
 
-__all__ = ["BandUnits", "augment_geometry", "augment_radiometry", "drop_modality"]
+__all__ = ["BandUnits", "augment_geometry", "augment_radiometry", "drop_modality", "restyle"]
 
 
 @dataclass(frozen=True)
@@ -83,3 +84,38 @@ def drop_modality(patch: Patch, share: float, rng: np.random.Generator) -> Patch
         return patch
     name = tuple(patch)[rng.integers(len(patch))]
     return patch | {name: np.zeros_like(patch[name])}
+
+
+def restyle(patch: Patch, valid: np.ndarray, style: Patch, usable: np.ndarray, beta: float) -> Patch:
+    """Return the patch with, per band, the amplitudes of low frequencies of another one (FDA, Yang and Soatto, CVPR 2020).
+
+    Square patches of one size; frequencies of at most ``int(beta * side)`` cycles in rows and columns. Phases are kept, but
+    the mean is the other's, sign and all: so it is where FDA was defined, on values above 0, while normalised bands have
+    means of either sign. Pixels that are not ``valid`` (``usable``: of the other patch) count as the band's mean and stay 0;
+    a patch is returned as it is when one of the two has none.
+    """
+    if not (valid.any() and usable.any()):
+        return patch
+    size = len(valid)
+    reach = int(beta * size)
+    low = np.ix_(
+        np.r_[0 : reach + 1, size - reach : size], np.arange(reach + 1)
+    )  # the other half follows from this one
+    changed = {}
+    for name, values in patch.items():
+        spectrum, other = rfft2(_filled(values, valid)), rfft2(_filled(style[name], usable))
+        own, wanted = spectrum[:, *low], other[:, *low]
+        length = np.abs(own)
+        found = np.abs(wanted) * np.where(length > 0, own / np.where(length > 0, length, 1), 1)
+        found[:, 0, 0] = wanted[:, 0, 0]
+        spectrum[:, *low] = found
+        changed[name] = irfft2(spectrum, s=(size, size)) * valid
+    return changed
+
+
+def _filled(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Return bands [C, H, W] with their means where not valid."""
+    if valid.all():
+        return values
+    means = values[:, valid].mean(axis=1)
+    return np.where(valid, values, means[:, None, None])

@@ -16,8 +16,8 @@ from c2seg.data import BlockFolds, City, LabelledCity, Normaliser, Patch, SceneR
 from c2seg.data.city import blocks
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import TrainingError
-from c2seg.recipes.schema import Augmentation, Sampling
-from c2seg.sampling.augment import BandUnits, augment_geometry, augment_radiometry, drop_modality
+from c2seg.recipes.training import Augmentation, Sampling
+from c2seg.sampling.augment import BandUnits, augment_geometry, augment_radiometry, drop_modality, restyle
 from c2seg.sampling.zoom import nearest, zoomed
 from c2seg.types import Window
 
@@ -75,20 +75,21 @@ def training_scenes(
     """Read validity (and targets) of every scene of a city into memory, 1 or 2 bytes a pixel, for drawing patches.
 
     ``background``: the output index that pixels labelled 0 are to teach; None: they teach nothing. Pixels with another
-    target within ``ignore_edge_px`` (a square) teach nothing either.
+    target within ``ignore_edge_px`` (a square) teach nothing either. Without labels, targets are 0 where images may be learnt
+    from when a fold is held out, and None otherwise.
     """
     scenes = []
     for index, scene in enumerate(city.scenes):
         valid = np.zeros((scene.grid.height, scene.grid.width), bool)
-        targets = np.full(valid.shape, UNLABELLED, np.uint8) if labels else None
+        targets = np.full(valid.shape, UNLABELLED, np.uint8) if labels or held_out is not None else None
         for window in blocks(scene.grid.window, 512):
             part = window.slices
             valid[part] = scene.read_valid(inputs, window)
-            if labels is None or targets is None:
+            if targets is None:
                 continue
-            ids = labels.read_label(index, window)
-            found = city.legend.index_table()[ids]
-            if background is not None:
+            ids = labels.read_label(index, window) if labels else None
+            found = np.zeros(valid[part].shape, np.uint8) if ids is None else city.legend.index_table()[ids]
+            if background is not None and ids is not None:
                 found[ids == 0] = background
             found[~valid[part]] = UNLABELLED
             if held_out is not None:
@@ -116,6 +117,8 @@ class PatchSampler:
     num_classes: int
     stream: int = 0
     """Tells samplers of one run apart (source, target)."""
+    style: PatchSampler | None = None
+    """Of the city whose style patches take, where ``augment.fourier`` asks for it."""
     _cumulative: np.ndarray = field(init=False, repr=False)
     """int64 [K, cells]: running sums, over the cells of all scenes, of the labelled pixels of each class."""
 
@@ -221,10 +224,9 @@ class PatchSampler:
 
     def _load_one(self, draw: Draw) -> tuple[Patch, np.ndarray, np.ndarray | None]:
         scene = self.scenes[draw.scene]
-        patch, valid = scene.reader(draw.window)
         size = self.settings.patch_px
-        if draw.window.height != size:
-            patch, valid = zoomed(patch, valid, size)
+        patch, valid = self._read(scene, draw.window)
+        patch = self._styled(patch, valid, draw)
         rng = np.random.default_rng((*draw.key, 1))
         patch = augment_radiometry(patch, valid, scene.units, self.augment, rng)
         patch = drop_modality(patch, self.augment.modality_dropout, np.random.default_rng((*draw.key, 2)))
@@ -236,6 +238,23 @@ class PatchSampler:
             target = augment_geometry(nearest(target, size), draw.turns, draw.flip)
         turned = {name: augment_geometry(values, draw.turns, draw.flip) for name, values in patch.items()}
         return turned, augment_geometry(valid, draw.turns, draw.flip), target
+
+    def _read(self, scene: TrainingScene, window: Window) -> tuple[Patch, np.ndarray]:
+        """Return a window of a scene and its validity, at the size of patches."""
+        patch, valid = scene.reader(window)
+        size = self.settings.patch_px
+        return (patch, valid) if window.height == size else zoomed(patch, valid, size)
+
+    def _styled(self, patch: Patch, valid: np.ndarray, draw: Draw) -> Patch:
+        """Return the patch, or one in the style of the other city at the same scale."""
+        fourier, style = self.augment.fourier, self.style
+        if fourier is None or style is None:
+            return patch
+        rng = np.random.default_rng((*draw.key, 3))
+        if rng.random() >= fourier.share:
+            return patch
+        scene, window = style._uniform(rng, draw.window.height)
+        return restyle(patch, valid, *self._read(style.scenes[scene], window), fourier.beta)
 
 
 def _cell_counts(targets: np.ndarray, num_classes: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from math import isfinite
@@ -27,15 +27,17 @@ from c2seg.adapt import METHODS, Context, Learner
 from c2seg.errors import InputError, TrainingError
 from c2seg.losses import class_weights
 from c2seg.modelfile import BandSpec
-from c2seg.models import build_model, choose_device, load_pretrained, place
+from c2seg.models import build_model, choose_device, choose_precision, load_pretrained, place
 from c2seg.models.cost import model_cost
 from c2seg.progress import Progress, no_progress
-from c2seg.recipes.schema import PseudoLabelMethod, Recipe
+from c2seg.recipes.schema import Recipe
+from c2seg.recipes.training import MaskedMethod, PseudoLabelMethod
 from c2seg.sampling import PatchSampler, TrainingScene
 from c2seg.train.curves import Curves
 from c2seg.train.loader import batches, to_batch
 from c2seg.train.signals import StopSignal, quiet_fabric
 from c2seg.train.state import check_same_run, environment, load_state, save_state
+from c2seg.train.statistics import check_batch_norm, renew_statistics, target_patches
 
 __all__ = ["TrainingJob", "train"]
 
@@ -73,7 +75,9 @@ def train(job: TrainingJob, *, resume: bool = False, progress: Progress = no_pro
     ``resume`` goes on from it. Raises TrainingError when the loss is not finite or nothing can be learnt.
     """
     settings = job.recipe.training
-    fabric = _fabric(job.device, settings.precision)
+    precision = choose_precision(settings.precision, choose_device(job.device))
+    fabric = _fabric(job.device, precision)
+    job.notes["precision"] = precision
     samplers = _samplers(job)
     learner, averaged = _build(job, fabric, samplers[0])
     identity = {
@@ -81,7 +85,7 @@ def train(job: TrainingJob, *, resume: bool = False, progress: Progress = no_pro
         "seed": job.seed,
         "data": job.data,
         "start": _digest(job.start),
-        **environment(fabric.device, settings.precision, fabric.world_size),
+        **environment(fabric.device, precision, fabric.world_size),
     }
     path = job.folder / "state.pt"
     start = 0
@@ -100,13 +104,13 @@ def train(job: TrainingJob, *, resume: bool = False, progress: Progress = no_pro
             content = {"learner": learner.state_dict(), "averaged": averaged.state_dict() if averaged else None}
             save_state(path, step, identity, content)
 
-    clock, counted = time.perf_counter(), 0
+    clock, spent, counted = time.perf_counter(), time.process_time(), 0
     curves = Curves(job.folder / "curves.csv", start, enabled=fabric.is_global_zero)
     with curves, StopSignal() as stop:
         for step, losses, rate in _steps(job, fabric, learner, averaged, samplers, start):
             last = step == settings.iterations
             if not counted:  # the first step warms up
-                clock, counted = time.perf_counter(), step
+                clock, spent, counted = time.perf_counter(), time.process_time(), step
             if step % _LOG_EVERY == 0 or last:
                 curves.add(step, learner.learning_rate(), rate, losses)
                 progress(step, settings.iterations, f"loss {losses['loss']:.3f}  {rate:.0f} patches/s")
@@ -116,10 +120,16 @@ def train(job: TrainingJob, *, resume: bool = False, progress: Progress = no_pro
             if stop.requested and not last:
                 raise KeyboardInterrupt(stop.requested)
     if 0 < counted < settings.iterations:
-        job.notes["step_seconds"] = (time.perf_counter() - clock) / (settings.iterations - counted)
+        steps = settings.iterations - counted
+        job.notes["step_seconds"] = (time.perf_counter() - clock) / steps
+        job.notes["step_processor_seconds"] = (time.process_time() - spent) / steps
     if fabric.world_size > 1:
         fabric.barrier()
-    return {name: value.cpu().numpy() for name, value in _weights(learner, averaged).items()}
+    model = learner.model if averaged is None else averaged.module
+    if settings.batch_statistics == "target":
+        patches = target_patches(job.target, settings.sampling, job.seed, fabric.device)
+        renew_statistics(model, patches, fabric.autocast)
+    return {name: value.cpu().numpy() for name, value in model.state_dict().items()}
 
 
 def _fabric(device: str, precision: str) -> Fabric:
@@ -146,14 +156,15 @@ def _samplers(job: TrainingJob) -> tuple[PatchSampler, PatchSampler | None]:
     training = job.recipe.training
     sampling = training.sampling
     sizes = (sampling.batch_size, sampling.batch_size)
-    if isinstance(training.method, PseudoLabelMethod):  # both cities make up one batch
+    if job.target and isinstance(training.method, PseudoLabelMethod | MaskedMethod):  # both cities make up one batch
         size = min(max(1, round(training.method.target_share * sampling.batch_size)), sampling.batch_size - 1)
         sizes = (sampling.batch_size - size, size)
     own, other = (sampling.model_copy(update={"batch_size": size}) for size in sizes)
-    source = PatchSampler(job.source, own, training.augment, job.seed, job.num_classes)
-    if not job.target:
-        return source, None
-    return source, PatchSampler(job.target, other, training.augment, job.seed, job.num_classes, stream=1)
+    target = None
+    if job.target:
+        target = PatchSampler(job.target, other, training.augment, job.seed, job.num_classes, stream=1)
+    source = PatchSampler(job.source, own, training.augment, job.seed, job.num_classes, style=target)
+    return source, target if training.method.uses_target else None
 
 
 def _build(job: TrainingJob, fabric: Fabric, sampler: PatchSampler) -> tuple[Learner, AveragedModel | None]:
@@ -165,6 +176,8 @@ def _build(job: TrainingJob, fabric: Fabric, sampler: PatchSampler) -> tuple[Lea
         report := load_pretrained(model, getattr(job.recipe.model, "pretrained", None), inputs)
     ):
         job.notes["pretrained"] = report.as_dict()
+    if training.batch_statistics == "target":
+        check_batch_norm(model)
     if fit_inputs := getattr(model, "fit_inputs", None):
         fit_inputs([scene.reader for scene in job.source])
     begin_from(model, job.start)
@@ -191,9 +204,23 @@ def _build(job: TrainingJob, fabric: Fabric, sampler: PatchSampler) -> tuple[Lea
     learner = METHODS[training.method.name](context)
     averaged = None
     if training.ema_decay is not None:
-        average = get_ema_multi_avg_fn(training.ema_decay)  # type: ignore[no-untyped-call]
-        averaged = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+        averaged = AveragedModel(model, multi_avg_fn=_warm_average(training.ema_decay), use_buffers=True)
     return learner, averaged
+
+
+_Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+def _warm_average(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
+    """Return the update of averaged weights: after n steps the decay is at most (1 + n) / (10 + n), so that a short training
+    does not keep its random start (as in TensorFlow's ExponentialMovingAverage).
+    """
+
+    def update(averaged: _Tensors, current: _Tensors, seen: Tensor | int) -> None:
+        steps = int(seen)
+        get_ema_multi_avg_fn(min(decay, (1 + steps) / (10 + steps)))(averaged, current, seen)  # type: ignore[no-untyped-call]
+
+    return update
 
 
 def begin_from(model: nn.Module, start: Mapping[str, np.ndarray]) -> None:
@@ -247,8 +274,3 @@ def _digest(weights: Mapping[str, np.ndarray]) -> str:
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(value).data)
     return digest.hexdigest()[:16] if weights else ""
-
-
-def _weights(learner: Learner, averaged: AveragedModel | None) -> dict[str, Tensor]:
-    model = learner.model if averaged is None else averaged.module
-    return dict(model.state_dict())

@@ -1,0 +1,247 @@
+"""What a recipe may say of a training: loss, optimiser, schedule, sampling, augmentation, method."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from c2seg.recipes.models import Strict
+
+__all__ = [
+    "AdversarialMethod",
+    "Augmentation",
+    "Critic",
+    "DiceKind",
+    "Fourier",
+    "Loss",
+    "MaskedMethod",
+    "Method",
+    "Optimiser",
+    "PseudoLabelMethod",
+    "Sampling",
+    "Schedule",
+    "SupervisedMethod",
+    "Training",
+]
+
+DiceKind = Literal["present", "all", "per_patch"]
+
+
+class Loss(Strict):
+    """The supervised loss, a weighted sum of terms over labelled, valid pixels."""
+
+    cross_entropy: float = Field(default=1.0, ge=0)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    focal: float = Field(default=0.0, ge=0)
+    focal_gamma: float = Field(default=2.0, ge=0)
+    dice: float = Field(default=0.0, ge=0)
+    dice_kind: DiceKind = "present"
+    """Dice of the outputs present in a batch; of ``all`` outputs (MRSN); or ``per_patch``, summed over the classes, where
+    pixels without label count as seen too (HighDAN)."""
+    class_weights: Literal["none", "inverse", "inverse_sqrt"] = "none"
+    """Weights by labelled pixels of the sources, with mean 1 over the classes present."""
+    aux: float = Field(default=0.0, ge=0)
+    """Weight of the same loss on the network's ``aux`` output, for networks that have one."""
+
+    @model_validator(mode="after")
+    def _some(self) -> Loss:
+        if not (self.cross_entropy or self.focal or self.dice):
+            raise ValueError("at least one of cross_entropy, focal and dice must be above 0")
+        return self
+
+
+class Optimiser(Strict):
+    """How weights follow gradients."""
+
+    name: Literal["adamw", "adam", "sgd"] = "adamw"
+    lr: float = Field(default=1e-3, gt=0)
+    encoder_factor: float = Field(default=1.0, gt=0)
+    """Factor of the rate on the network's encoder, the part that can be pretrained."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Momentum of sgd; first beta of adam and adamw."""
+    gradient_clip: float | None = Field(default=1.0, gt=0)
+    """Largest norm of the gradient; null for none."""
+
+
+class Schedule(Strict):
+    """The learning rate over the iterations, as a factor of ``optimiser.lr``."""
+
+    name: Literal["one_cycle", "poly", "cosine", "step", "constant"] = "one_cycle"
+    warmup: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the iterations with linear warm-up (one_cycle has its own, 0.3)."""
+    power: float = Field(default=0.9, gt=0)
+    """Exponent of poly."""
+    every: int = Field(default=1000, ge=1)
+    """Iterations between two drops of step."""
+    factor: float = Field(default=0.5, gt=0, le=1)
+    """Factor of each drop of step."""
+
+
+class Sampling(Strict):
+    """Which patches a step sees."""
+
+    patch_px: int = Field(default=128, ge=8)
+    batch_size: int = Field(default=8, ge=1)
+    balanced: float = Field(default=0.5, ge=0, le=1)
+    """Share of patches centred near a pixel of a class drawn evenly; the rest are drawn evenly over the city."""
+    ignore_edge_px: int = Field(default=0, ge=0, le=32)
+    """Labels this close to another class teach nothing: the edges of map labels are the least reliable."""
+    max_share: float | None = Field(default=None, gt=0, le=1)
+    """A patch where one class covers this share of the labelled pixels, or more, is drawn again, up to ten times."""
+
+
+class Fourier(Strict):
+    """Patches of the source in the target's style: amplitudes of low frequencies (Yang and Soatto, CVPR 2020)."""
+
+    share: float = Field(default=0.5, gt=0, le=1)
+    """Share of the patches that take the amplitudes of a random patch of the target."""
+    beta: float = Field(default=0.05, gt=0, le=0.5)
+    """Frequencies of up to this share of the patch's side, in whole cycles a patch, rounded down: 0 is the mean alone."""
+
+
+class Augmentation(Strict):
+    """Changes to a patch: geometry on all modalities alike; radiometry per band, in units of the band's deviation."""
+
+    flips: bool = True
+    rotations: bool = True
+    """By multiples of 90 degrees."""
+    zoom: tuple[float, float] | None = None
+    """Range of a random factor of scale, drawn evenly: a window of patch_px / factor is resized to the patch."""
+    gain_std: float = Field(default=0.0, ge=0)
+    offset_std: float = Field(default=0.0, ge=0)
+    noise_std: float = Field(default=0.0, ge=0)
+    modality_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of patches in which one modality, drawn evenly, is blanked. Above 0 the model also maps cities that lack one."""
+    fourier: Fourier | None = None
+    """The target's style for patches of the source, before the other changes of radiometry; null: never."""
+
+    @model_validator(mode="after")
+    def _range(self) -> Augmentation:
+        if self.zoom is not None and not 0.1 <= self.zoom[0] <= self.zoom[1] <= 10:
+            raise ValueError(f"zoom must be two rising factors between 0.1 and 10, found {self.zoom}")
+        return self
+
+
+class SupervisedMethod(Strict):
+    """Learn from the labelled sources alone."""
+
+    name: Literal["supervised"] = "supervised"
+    uses_target: ClassVar[bool] = False
+    needs_target: ClassVar[bool] = False
+
+
+class Critic(Strict):
+    """A discriminator that tells source from target, and how much the network is to deceive it."""
+
+    sees: Literal["entropy", "probability", "features"] = "entropy"
+    """What it sees: weighted self-information of the class probabilities (Vu et al., CVPR 2019), the probabilities (Tsai et
+    al., CVPR 2018), or the last features."""
+    output: Literal["logits", "coarse", "aux"] = "logits"
+    """Which of the model's outputs: ``coarse`` are the logits before they are brought to the input's grid, ``aux`` those of
+    an auxiliary head, for models that have them. Not used on features."""
+    weight: float = Field(default=0.001, gt=0)
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    """Channels of its stride-2 convolutions; on features, three 3 x 3 convolutions halve the channels instead."""
+
+
+class AdversarialMethod(Strict):
+    """Learn from the sources while one or more critics cannot tell the target's outputs from the source's."""
+
+    name: Literal["adversarial"] = "adversarial"
+    uses_target: ClassVar[bool] = True
+    needs_target: ClassVar[bool] = True
+    critics: tuple[Critic, ...] = (Critic(),)
+    objective: Literal["bce", "lsgan"] = "bce"
+    """Binary cross-entropy, or least squares (Mao et al., ICCV 2017); source is 0, target is 1."""
+    critic_scale: float = Field(default=0.5, gt=0)
+    """Factor of each half of a critic's own loss: 0.5 in ADVENT, 1 in HighDAN."""
+    begin: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the iterations that are learnt from the sources alone, before the critics join."""
+    optimiser: Optimiser = Optimiser(name="adam", lr=1e-4, weight_decay=0, gradient_clip=None)
+    """Of the critics."""
+
+    @model_validator(mode="after")
+    def _some(self) -> AdversarialMethod:
+        if not self.critics:
+            raise ValueError("adversarial learning needs at least one critic")
+        return self
+
+
+class PseudoLabelMethod(Strict):
+    """Learn from the sources and from the target's surest pixels as the networks of the phase before label them.
+
+    Class-balanced self-training (Zou et al., ECCV 2018): of the pixels mapped to a class the surest are kept, whatever the
+    class, so that rare classes stay.
+    """
+
+    name: Literal["pseudo_labels"] = "pseudo_labels"
+    uses_target: ClassVar[bool] = True
+    needs_target: ClassVar[bool] = True
+    keep: float = Field(default=0.5, gt=0, le=1)
+    """Share of the pixels mapped to each class that are kept, the surest first."""
+    agree: bool = True
+    """Keep only pixels on whose class all networks of the phase before agree."""
+    decision: Literal["argmax", "expected_iou"] = "argmax"
+    """How a pixel's class follows from the networks' mean probabilities, as in ``prediction``."""
+    target_share: float = Field(default=0.5, gt=0, lt=1)
+    """Share of each batch's patches that come from the target."""
+
+
+class MaskedMethod(Strict):
+    """Learn, without labels, to restore hidden blocks of the normalised bands from what is around them.
+
+    Masked image modelling (He et al., CVPR 2022; Xie et al., CVPR 2022), on the sources' images and, if there is one, the
+    target's. It teaches no classes: a phase before those that do.
+    """
+
+    name: Literal["masked"] = "masked"
+    uses_target: ClassVar[bool] = True
+    needs_target: ClassVar[bool] = False
+    ratio: float = Field(default=0.5, gt=0, lt=1)
+    """Share of a patch's blocks that is hidden."""
+    block_px: int = Field(default=8, ge=1)
+    """Side of a block; all modalities are hidden together."""
+    target_share: float = Field(default=0.5, gt=0, lt=1)
+    """Share of each batch's patches that come from the target, if there is one."""
+
+
+Method = Annotated[SupervisedMethod | AdversarialMethod | PseudoLabelMethod | MaskedMethod, Field(discriminator="name")]
+
+
+class Training(Strict):
+    """The training of a network."""
+
+    iterations: int = Field(default=20000, ge=1)
+    method: Method = SupervisedMethod()
+    loss: Loss = Loss()
+    optimiser: Optimiser = Optimiser()
+    schedule: Schedule = Schedule()
+    sampling: Sampling = Sampling()
+    augment: Augmentation = Augmentation()
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of the averaged weights that are kept as the model, lower in the first steps; null keeps the last weights."""
+    precision: Literal["32", "bf16", "16", "auto"] = "32"
+    """``auto``: bf16 where the processor computes in it, else 32. ``bf16`` elsewhere is emulated, and slow."""
+    batch_statistics: Literal["source", "target"] = "source"
+    """Means and variances of batch normalisation: as learnt, or computed anew on the target's images after the training
+    (AdaBN, Li et al. 2018)."""
+    checkpoint_every: int = Field(default=200, ge=1)
+    """Iterations between states from which ``--resume`` can go on."""
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _bits(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) else value
+
+    @property
+    def aligns(self) -> bool:
+        """True if images of the target are needed, whatever the method, to bring the cities closer."""
+        return self.augment.fourier is not None or self.batch_statistics == "target"
+
+    @model_validator(mode="after")
+    def _both(self) -> Training:
+        if hasattr(self.method, "target_share") and self.sampling.batch_size < 2:
+            raise ValueError("both cities make up one batch: sampling.batch_size must be at least 2")
+        return self

@@ -1,0 +1,214 @@
+"""Masked pretraining as a phase: what the next phase starts from, with a target and without, stopped and in processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+import yaml
+
+from c2seg.api import fit, predict
+from c2seg.data import BlockFolds, Normaliser, city_statistics
+from c2seg.data.layouts import open_labelled_city
+from c2seg.errors import RecipeError
+from c2seg.inference import MapOptions
+from c2seg.modelfile import load_model
+from c2seg.recipes import load_recipe, presets
+from c2seg.sampling import BandUnits, training_scenes
+from rasters import write_raster
+
+MASKED = {"training": {"method": {"name": "masked", "block_px": 4}}}
+STILL = {"training": {"optimiser": {"lr": 1e-12, "weight_decay": 0}, "iterations": 1}}
+BASE = {
+    "name": "pretrained",
+    "model": {"name": "unet", "widths": [4, 8], "norm": "group"},
+    "training": {
+        "iterations": 12,
+        "optimiser": {"lr": 0.01},
+        "sampling": {"patch_px": 16, "batch_size": 4},
+        "checkpoint_every": 5,
+    },
+    "prediction": {"window_px": 64},
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def make(**keys):
+        path = tmp_path / "pretrained.yaml"
+        path.write_text(yaml.safe_dump(BASE | keys, sort_keys=False))
+        return load_recipe(str(path))
+
+    return make
+
+
+@pytest.fixture
+def cities(make_city):
+    return make_city("source", seed=1), make_city("target", seed=2, label=False)
+
+
+def tensors(run):
+    return dict(load_model(run / "model.safetensors").tensors)
+
+
+def learnt(run, phase):
+    state = torch.load(run / "phases" / phase / "state.pt", weights_only=True)
+    return {name: value.numpy() for name, value in state["content"]["learner"]["model"].items()}
+
+
+def record(run):
+    return json.loads((run / "record.json").read_text())
+
+
+def test_the_next_phase_starts_from_the_weights_but_for_the_classifier(write, cities, tmp_path):
+    recipe = write(phases={"first": MASKED, "teachers": {"networks": 2, **STILL}}, ensemble="probabilities")
+    fit(recipe, [cities[0]], tmp_path / "run", target=cities[1])
+    fit(write(phases={"teachers": {"networks": 2, **STILL}}), [cities[0]], tmp_path / "fresh")
+    pretrained, run, fresh = learnt(tmp_path / "run", "first"), tensors(tmp_path / "run"), tensors(tmp_path / "fresh")
+    assert pretrained["head.weight"].shape == (4 + 2 + 6, 4, 1, 1)
+    for k in (0, 1):
+        own = f"members.teachers.{k}."
+        for name, value in pretrained.items():
+            if name.startswith("head"):  # drawn by each teacher's own seed, as without pretraining
+                np.testing.assert_allclose(run[own + name], fresh[own + name], atol=1e-6)
+            else:
+                np.testing.assert_allclose(run[own + name], value, atol=1e-6, err_msg=name)
+        key = own + "encoder.0.0.weight"
+        assert np.abs(run[key] - fresh[key]).max() > 0.01
+    assert np.abs(run["members.teachers.0.head.weight"] - run["members.teachers.1.head.weight"]).max() > 0.01
+    rows = (tmp_path / "run" / "curves.csv").read_text().splitlines()
+    assert len(rows) == 1 + 2 + 1 + 1
+
+
+def test_a_restoring_layer_of_the_very_shape_of_the_classifier_is_not_taken(write, make_city, tmp_path):
+    """13 bands and 13 classes."""
+    city = make_city("source", seed=1, modalities=("msi",))
+    bands = np.random.default_rng(0).normal(size=(13, 70, 91)).astype(np.float32)
+    write_raster(city / "msi.tif", bands)
+    fit(write(phases={"first": MASKED, "second": STILL}), [city], tmp_path / "run")
+    fit(write(phases={"second": STILL}), [city], tmp_path / "fresh")
+    restoring = learnt(tmp_path / "run", "first")["head.weight"]
+    found, fresh = (tensors(tmp_path / name)["head.weight"] for name in ("run", "fresh"))
+    assert restoring.shape == found.shape == (13, 4, 1, 1)
+    np.testing.assert_allclose(found, fresh, atol=1e-6)
+    assert np.abs(found - restoring).max() > 0.01
+
+
+def test_both_cities_are_learnt_from_and_the_record_tells(write, cities, make_city, tmp_path):
+    recipe = write(phases={"first": MASKED, "second": STILL})
+    assert recipe.uses_target
+    assert not recipe.needs_target
+    other = make_city("other", seed=5, label=False)
+    for name, target in {"target": cities[1], "other": other, "alone": None}.items():
+        fit(recipe, [cities[0]], tmp_path / name, target=target)
+    weights = {name: tensors(tmp_path / name)["encoder.0.0.weight"] for name in ("target", "other", "alone")}
+    assert np.abs(weights["target"] - weights["other"]).max() > 1e-4
+    assert np.abs(weights["target"] - weights["alone"]).max() > 1e-4
+    assert record(tmp_path / "target")["uses_target_images"]["training"] is True
+    assert record(tmp_path / "alone")["uses_target_images"]["training"] is False
+
+
+def test_a_pretrained_recipe_learns_and_maps(write, make_city, tmp_path):
+    source, target = make_city("source", seed=1), make_city("target", seed=2, gain=1.5)
+    students = {"start": {"": "first"}, "training": {"method": {"name": "pseudo_labels", "keep": 0.6}}}
+    phases = {"first": MASKED, "teachers": {"share": 15.0}, "students": {"share": 15.0, **students}}
+    fit(write(phases=phases, model={"name": "unet", "widths": [4, 8]}), [source], tmp_path / "run", target=target)
+    predict(tmp_path / "run" / "model.safetensors", target, MapOptions(tmp_path / "map.tif"))
+    with rasterio.open(tmp_path / "map.tif") as mapped, rasterio.open(target / "label.tif") as truth:
+        assert (mapped.read(1) == truth.read(1)).mean() > 0.8
+
+
+def test_a_run_stopped_while_pretraining_goes_on_with_the_same_bits(write, cities, tmp_path):
+    recipe = write(phases={"first": MASKED, "second": {}})
+
+    def stopping(label):
+        def show(done, total, text=""):
+            if label == "first" and done == 10:
+                raise KeyboardInterrupt
+
+        return show
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipe, [cities[0]], tmp_path / "stopped", target=cities[1], bars=stopping)
+    fit(recipe, [cities[0]], tmp_path / "stopped", target=cities[1], resume=True)
+    fit(recipe, [cities[0]], tmp_path / "whole", target=cities[1])
+    whole, stopped = tensors(tmp_path / "whole"), tensors(tmp_path / "stopped")
+    for name, value in whole.items():
+        np.testing.assert_array_equal(stopped[name], value, err_msg=name)
+
+
+def test_two_processes_equal_one(write, cities, tmp_path):
+    write(phases={"first": MASKED, "second": {}}, training=BASE["training"] | {"iterations": 4})
+    found = {}
+    for name, launch in {
+        "one": [sys.executable],
+        "two": [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"],
+    }.items():
+        command = ["fit", str(tmp_path / "pretrained.yaml"), "--source", str(cities[0]), "--target", str(cities[1])]
+        subprocess.run(
+            [*launch, "-m", "c2seg", *command, "--out", str(tmp_path / name), "--quiet"],
+            check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=240,
+        )  # fmt: skip
+        found[name] = tensors(tmp_path / name)
+    for name, value in found["one"].items():
+        np.testing.assert_allclose(found["two"][name], value, rtol=2e-4, atol=2e-5, err_msg=name)
+
+
+def test_held_out_blocks_are_not_restored(make_city):
+    """Without labels the targets of a fold say where images may be learnt from; without folds there are none."""
+    city = open_labelled_city(make_city("source", seed=1, modalities=("msi",)), None)
+    statistics = city_statistics(city.images, ("msi",))
+    normaliser = Normaliser.fit("per_city", statistics)
+    folds = BlockFolds(2, 16, 3)
+    about = (city.images, ("msi",), normaliser, BandUnits.of(normaliser, statistics))
+    [scene] = training_scenes(*about, None, (folds,), 1, ignore_edge_px=2)
+    np.testing.assert_array_equal(
+        scene.targets == 0, scene.valid & folds.training(city.images.scenes[0].grid.window, 1)
+    )
+    assert set(np.unique(scene.targets)) == {0, 255}
+    assert training_scenes(*about)[0].targets is None
+
+
+def test_folds_are_scored_with_a_pretraining_phase(write, cities, tmp_path):
+    folds = {"folds": 2, "block_px": 24, "final": False}
+    result = fit(write(phases={"first": MASKED, "second": {}}, validation=folds), [cities[0]], tmp_path / "run")
+    assert result.validation["scores"]["pixels"] == 70 * 91
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"training": BASE["training"] | MASKED["training"]}, "make it a phase and let another one follow"),
+        ({"phases": {"a": {}, "b": MASKED}}, "make it a phase and let another one follow"),
+        ({"members": {"a": {}, "b": MASKED}}, "make it a phase and let another one follow"),
+        ({"phases": {"a": {"maps": True, **MASKED}, "b": {}}}, "its network cannot map"),
+        (
+            {"phases": {"a": MASKED, "b": {"training": {"method": {"name": "pseudo_labels"}}}}},
+            "pseudo-labels need a phase before that makes them",
+        ),
+        (
+            {"training": BASE["training"] | {"sampling": {"batch_size": 1}}, "phases": {"a": MASKED, "b": {}}},
+            "batch_size must be at least 2",
+        ),
+    ],
+)
+def test_what_masked_learning_cannot_do_is_said(write, keys, words):
+    with pytest.raises(RecipeError, match=words):
+        write(**keys)
+
+
+def test_null_leaves_a_phase_out_and_a_variant_brings_it_in(write):
+    assert list(write(phases={"first": None, "second": {}}).phases) == ["second"]
+    for preset in presets("crosscity"):
+        plain, pretrained = (load_recipe(name, preset) for name in ("crosscity", "crosscity@pretraining"))
+        assert list(plain.phases) == ["teachers", "students"]
+        assert list(pretrained.phases) == ["pretraining", "teachers", "students"]
+        assert pretrained.phases["pretraining"].training.method.name == "masked"
+        assert pretrained.without_target().phases.keys() == {"pretraining", "teachers"}
+        assert list(pretrained.networks(("msi",))) == list(plain.networks(("msi",)))
