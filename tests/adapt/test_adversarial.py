@@ -207,7 +207,7 @@ def test_the_state_survives_a_round_trip():
 
 
 def test_every_method_has_a_builder():
-    assert set(METHODS) == {"supervised", "adversarial", "pseudo_labels"}
+    assert set(METHODS) == {"supervised", "adversarial", "pseudo_labels", "masked"}
     with pytest.raises(RecipeError, match="adversarial"):
         load_recipe("unet", "tiny", ["training.method.name=magic"])
 

@@ -203,7 +203,8 @@ def test_poisoned_target_labels_change_nothing(write, cities, tmp_path):
 
 def test_a_stopped_run_goes_on_inside_the_gate_and_after_it(write, cities, tmp_path, monkeypatch):
     source, target = cities
-    recipe = write(phases=PHASES | {"teachers": {}}, training=TINY["training"] | {"iterations": 15})
+    kept = TINY["gate"] | {"margin": 1.0}  # students stay, whatever they do in so few steps
+    recipe = write(phases=PHASES | {"teachers": {}}, training=TINY["training"] | {"iterations": 15}, gate=kept)
     fit(recipe, [source], tmp_path / "whole", target=target)
     train = network.train
     for stop in (1, 4):  # in the gate's students; in the real training

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 
 import highres_counting as hand
 import numpy as np
@@ -13,7 +14,7 @@ from timm.models.hrnet import hrnet_w18
 from torch import nn
 
 from c2seg.adapt import METHODS, Adversarial, Batch, Context
-from c2seg.data import Normaliser, SceneReader, city_statistics, open_labelled_city
+from c2seg.data import Normaliser, SceneReader, city_statistics, open_labelled_city, principal_components
 from c2seg.errors import InputError, RecipeError
 from c2seg.modelfile import BandSpec
 from c2seg.models import build_model, load_pretrained
@@ -230,3 +231,16 @@ def test_the_projection_is_fitted_on_the_source_and_stored(make_city):
 def test_few_bands_need_no_projection():
     assert not build({"msi": 3, "sar": 2}).projections
     assert list(build().projections) == ["hsi"]
+
+
+def test_the_projection_takes_channels_that_are_components_already(make_city):
+    """With the recipe's ``max_bands`` the normaliser mixes bands before the network sees them."""
+    city = open_labelled_city(make_city("source", seed=1))
+    statistics = city_statistics(city.images, city.images.modality_names)
+    normaliser = Normaliser.fit("per_city", statistics)
+    scene = city.images.scenes[0]
+    axes = principal_components([(scene, normaliser)], "hsi", 4).axes
+    mixed = replace(normaliser, mixing={"hsi": axes})
+    again = principal_components([(scene, mixed)], "hsi", 3)
+    assert again.axes.shape == (3, 4)
+    np.testing.assert_allclose(np.abs(again.axes), np.eye(4)[:3], atol=1e-2)

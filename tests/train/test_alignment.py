@@ -189,7 +189,7 @@ def test_quantiles_follow_the_mapped_city_through_any_backend(make_city, tmp_pat
     """A target whose values are bent is mapped as before, by network and forest, from ONNX, by workers, without a modality."""
     source, target = make_city("source", seed=1, hsi_ratio=3), make_city("target", seed=2, hsi_ratio=3)
     options = [
-        "training.iterations=150", "max_bands=4", "training.augment.modality_dropout=0.3",
+        "training.iterations=300", "max_bands=4", "training.augment.modality_dropout=0.3",
         "forest={weight: 0.4, model: {trees: 10}}", "prediction.window_px=32",
     ]  # fmt: skip
     wanted = recipe("normalisation=quantile", *options)

@@ -123,7 +123,8 @@ def test_sigkill_and_resume_give_the_same_bits(cities, tmp_path):
 
 
 def test_two_processes_equal_one_without_batch_norm(cities, tmp_path):
-    options = ["--set", "model.norm=group", "--set", "model.dropout=0", "--set", "training.iterations=12"]
+    sets = ("model.norm=group", "model.dropout=0", "training.iterations=12", "training.precision=32")
+    options = [part for text in sets for part in ("--set", text)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     one, two = tmp_path / "one", tmp_path / "two"
     subprocess.run(command(cities[0], one, *options), check=True, capture_output=True, env=environment)

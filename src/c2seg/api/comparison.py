@@ -38,6 +38,8 @@ def compare_recipes(
     Needs the maps of finished runs. Empty if no pair has a truth, or the reference was not run.
     """
     scored = [run for run in runs if run.pair.truth is not None and not run.pair.inside]
+    if all(run.label != reference for run in scored):
+        return []
     counts: dict[tuple[str, str, int], list[Confusion]] = {}
     for done, run in enumerate(scored):
         assert run.pair.truth is not None

@@ -38,7 +38,8 @@ def principal_components(
     as such, not a default. Over pixels at which the modality is valid; cells of a coarser grid count once per valid fine
     pixel. Raises DataError without any.
     """
-    bands = scenes[0][0].modality(modality).count
+    scene, normaliser = scenes[0]
+    bands = len(normaliser.mixing[modality]) if modality in normaliser.mixing else scene.modality(modality).count
     moment, total, count = np.zeros((bands, bands)), np.zeros(bands), 0
     for done, (scene, normaliser) in enumerate(scenes):
         source = scene.modality(modality).source
