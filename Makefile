@@ -18,8 +18,9 @@ setup: .venv/ready
 demo: setup
 	$(BIN)/c2seg demo --out demo --overwrite
 
+# Files of tests on several cores; one thread each, so that they do not wait for one another.
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
