@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
+from c2seg.recipes import load_recipe
 from rasters import write_raster
 
 MakeCity = Callable[..., Path]
@@ -26,6 +28,24 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("C2SEG_REAL_DATA is not set")
     return Path(folder)
+
+
+@pytest.fixture
+def write_recipe(tmp_path):
+    """Return a maker of recipes: writes keys as YAML and loads them."""
+
+    def make(keys):
+        path = tmp_path / f"{keys['name']}.yaml"
+        path.write_text(yaml.safe_dump(keys, sort_keys=False))
+        return load_recipe(str(path))
+
+    return make
+
+
+@pytest.fixture
+def cities(make_city):
+    """Return a labelled source and a target without labels."""
+    return make_city("source", seed=1), make_city("target", seed=2, label=False)
 
 
 @pytest.fixture

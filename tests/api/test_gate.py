@@ -46,18 +46,8 @@ FOREST = {"weight": 0.25, "model": {"trees": 10, "pixels_per_class": 300}}
 
 
 @pytest.fixture
-def write(tmp_path):
-    def make(**keys):
-        path = tmp_path / "gated.yaml"
-        path.write_text(yaml.safe_dump(TINY | keys, sort_keys=False))
-        return load_recipe(str(path))
-
-    return make
-
-
-@pytest.fixture
-def cities(make_city):
-    return make_city("source", seed=1), make_city("target", seed=2, label=False)
+def write(write_recipe):
+    return lambda **keys: write_recipe(TINY | keys)
 
 
 def record(run):

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-import yaml
 
 from c2seg.api import fit, predict
 from c2seg.data import BlockFolds, Normaliser, city_statistics
@@ -39,18 +38,8 @@ BASE = {
 
 
 @pytest.fixture
-def write(tmp_path):
-    def make(**keys):
-        path = tmp_path / "pretrained.yaml"
-        path.write_text(yaml.safe_dump(BASE | keys, sort_keys=False))
-        return load_recipe(str(path))
-
-    return make
-
-
-@pytest.fixture
-def cities(make_city):
-    return make_city("source", seed=1), make_city("target", seed=2, label=False)
+def write(write_recipe):
+    return lambda **keys: write_recipe(BASE | keys)
 
 
 def tensors(run):

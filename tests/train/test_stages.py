@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import rasterio
-import yaml
 
 from c2seg.api import fit, predict
 from c2seg.backends import BackendOptions, load_predictor
@@ -18,7 +17,6 @@ from c2seg.errors import DataError, InputError, RecipeError
 from c2seg.inference import MapOptions, WindowPlan
 from c2seg.inference.pseudo_labels import pseudo_labels
 from c2seg.modelfile import load_model
-from c2seg.recipes import load_recipe
 from c2seg.types import Window
 
 BASE = {
@@ -35,18 +33,8 @@ BASE = {
 
 
 @pytest.fixture
-def write(tmp_path):
-    def make(**keys):
-        path = tmp_path / "staged.yaml"
-        path.write_text(yaml.safe_dump(BASE | keys, sort_keys=False))
-        return load_recipe(str(path))
-
-    return make
-
-
-@pytest.fixture
-def cities(make_city):
-    return make_city("source", seed=1), make_city("target", seed=2, label=False)
+def write(write_recipe):
+    return lambda **keys: write_recipe(BASE | keys)
 
 
 def tensors(run):

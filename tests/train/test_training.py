@@ -54,11 +54,6 @@ def stopping_at(step: int):
     return bars
 
 
-@pytest.fixture
-def cities(make_city):
-    return make_city("source", seed=1), make_city("target", seed=2, label=False)
-
-
 def test_the_loss_falls_and_the_map_is_right(cities, tmp_path):
     run = tmp_path / "run"
     fit(recipe("training.iterations=120"), [cities[0]], run, target=cities[1])

@@ -170,7 +170,8 @@ def _calibration(benchmark: Benchmark, run: Run) -> tuple[float, float]:
     those seconds. Measured once for a recipe and the bands of a city, and kept.
     """
     recipe = load_recipe(run.recipe, benchmark.preset, run.overrides)
-    bands = open_city(run.pair.source).band_counts(tuple(open_city(run.pair.source).modality_names))
+    city = open_city(run.pair.source)
+    bands = city.band_counts(city.modality_names)
     identity = [recipe.model_dump(mode="json"), bands, benchmark.device]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     kept = benchmark.out / "calibration" / f"{run.recipe.replace('@', '-')}-{digest}.json"
