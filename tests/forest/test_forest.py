@@ -8,7 +8,7 @@ from c2seg.data import Normaliser, SceneReader, city_statistics, open_city
 from c2seg.data.layouts import open_labelled_city
 from c2seg.errors import ModelFileError, TrainingError
 from c2seg.forest import FeatureSpec, Forest, features, fit_forest, halo_px
-from c2seg.forest.features import fit_projections
+from c2seg.forest.features import fit_projections, radiometric_copies
 from c2seg.forest.fit import Source
 from c2seg.recipes.models import ForestModel
 from c2seg.types import Window
@@ -56,6 +56,31 @@ def test_features_by_window_equal_those_of_the_whole(make_city):
     part = Window(11, 20, 30, 25)
     found = features(*reader(part.expand(halo)), SPEC, names)
     np.testing.assert_allclose(found, whole[:, part.row : part.row_end, part.col : part.col_end], atol=1e-5)
+
+
+def test_copies_have_the_features_of_a_city_with_other_gains_and_offsets():
+    """Against the features of such an image; centre 0 and spread 1 as in a standardised city."""
+    rng = np.random.default_rng(0)
+    bands = rng.standard_normal((2, 40, 40)).astype(np.float32)
+    valid = np.ones((40, 40), bool)
+    samples = features({"a": bands}, valid, SPEC, ("a",)).reshape(8, -1).T
+    found = radiometric_copies(samples, SPEC, 2, 0.3, 0.5, seed=1)
+    n = len(samples)
+    assert found.shape == (3 * n, 8)
+    np.testing.assert_array_equal(found[:n], samples)
+    centre, spread = samples[:, :2].mean(axis=0), samples[:, :2].std(axis=0)
+    for row in (n, 2 * n + 17):
+        pixel = row % n
+        gain = found[row, 6:] / samples[pixel, 6:]
+        offset = (found[row, :2] - centre) - (samples[pixel, :2] - centre) * gain
+        changed = (bands - centre[:, None, None]) * gain[:, None, None] + (centre + offset)[:, None, None]
+        expected = features({"a": changed}, valid, SPEC, ("a",)).reshape(8, -1).T[pixel]
+        np.testing.assert_allclose(found[row], expected, atol=1e-4)
+    gains = found[n:, 6:] / np.tile(samples[:, 6:], (2, 1))
+    np.testing.assert_allclose(gains.mean(axis=0), 1.0, atol=0.03)
+    np.testing.assert_allclose(gains.std(axis=0), 0.3, atol=0.03)
+    offsets = found[n:, :2] - centre - (np.tile(samples[:, :2], (2, 1)) - centre) * gains
+    np.testing.assert_allclose(offsets.std(axis=0), 0.5 * spread, atol=0.03)
 
 
 @pytest.fixture(scope="module")

@@ -265,3 +265,38 @@ def test_one_modality_is_dropped_at_the_stated_rate():
     np.testing.assert_allclose(shares, 0.1, atol=0.02)
     alone = {"msi": patch["msi"]}
     assert drop_modality(alone, 0.99, rng) is alone
+
+
+def test_a_rectangle_of_another_patch_comes_with_its_labels_and_validity(make_city):
+    scenes = scenes_of(make_city(valid=True))
+    plain = sampler_of(scenes, patch_px=16)
+    mixed = sampler_of(scenes, augment=PLAIN.model_copy(update={"cutmix": 1.0}), patch_px=16)
+    for step in range(5):
+        draws = plain.draw(step)
+        assert draws == mixed.draw(step)
+        own, found = plain.load(draws), mixed.load(draws)
+        for slot in range(6):
+            channels = {**own.patch, "valid": own.valid[:, None], "targets": own.targets[:, None]}
+            after = {**found.patch, "valid": found.valid[:, None], "targets": found.targets[:, None]}
+            fits = []
+            for other in range(6):
+                if other == slot:
+                    continue
+                kept = np.all([(after[n][slot] == channels[n][slot]).all(axis=0) for n in channels], axis=0)
+                taken = np.all([(after[n][slot] == channels[n][other]).all(axis=0) for n in channels], axis=0)
+                rows, cols = np.flatnonzero((~kept).any(axis=1)), np.flatnonzero((~kept).any(axis=0))
+                inside = taken[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+                fits.append(bool((kept | taken).all() and inside.all() and 2 <= min(inside.shape) <= 12))
+            assert any(fits)
+    assert (sampler_of(scenes, batch_size=1, augment=Augmentation(cutmix=1.0)).load(plain.draw(0)[:1]).valid).any()
+
+
+def test_mixed_patches_do_not_depend_on_which_others_are_loaded(make_city):
+    sampler = sampler_of(scenes_of(make_city()), augment=Augmentation(cutmix=0.7, noise_std=0.1))
+    draws = sampler.draw(3)
+    together = sampler.load(draws)
+    for slot, draw in enumerate(draws):
+        alone = sampler.load([draw])
+        np.testing.assert_array_equal(alone.targets[0], together.targets[slot])
+        for name, values in alone.patch.items():
+            np.testing.assert_array_equal(values[0], together.patch[name][slot])

@@ -197,6 +197,28 @@ def test_networks_of_a_phase_teach_the_next_by_pseudo_labels(write, make_city, t
         np.testing.assert_array_equal(tensors(tmp_path / "again")[name], value, err_msg=name)
 
 
+def test_the_forest_labels_the_target_with_the_teachers(write, make_city, tmp_path, monkeypatch):
+    """Teachers that see the radar alone and have learnt next to nothing: what is labelled right is the forest's doing."""
+    source, target = make_city("source", seed=1), make_city("target", seed=2)
+    with rasterio.open(target / "label.tif") as file:
+        truth = file.read(1)
+    found = []
+    spy = lambda *args, **options: found.append(pseudo_labels(*args, **options)) or found[-1]  # noqa: E731
+    monkeypatch.setattr("c2seg.api.network.pseudo_labels", spy)
+    for forest in (False, True):
+        method = {"name": "pseudo_labels", "keep": 1.0, "agree": False, "forest": forest}
+        phases = {
+            "teachers": {"inputs": ["sar"], "training": {"iterations": 1}},
+            "students": {"start": {}, "training": {"method": method, "iterations": 1}},
+        }
+        recipe = write(phases=phases, forest={"weight": 0.9, "model": {"trees": 10}})
+        fit(recipe, [source], tmp_path / f"run{forest}", target=target)
+    known = (truth > 0) & (truth < 255)
+    without, mixed = ((labels[known] == truth[known] - 1).mean() for labels in found)
+    assert without < 0.5
+    assert mixed > 0.7
+
+
 def test_pseudo_labels_need_a_phase_before_and_a_target(write, cities, tmp_path):
     method = {"training": {"method": {"name": "pseudo_labels"}}}
     with pytest.raises(RecipeError, match="need a phase before"):

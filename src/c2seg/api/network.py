@@ -16,11 +16,13 @@ from c2seg.api.gate import Gated, pass_gate
 from c2seg.api.held_out import held_out_pixels
 from c2seg.api.prepare import FitJob, Prepared, scene_folds, window_plan
 from c2seg.backends import BackendOptions
+from c2seg.backends.forest import forest_predictor
 from c2seg.backends.mixture import Mixture, with_forest
 from c2seg.backends.torch import network_predictor
 from c2seg.data import SceneReader, cached, cached_labels
 from c2seg.data.memory import city_bytes
 from c2seg.errors import InputError
+from c2seg.inference import Predictor
 from c2seg.inference.decision import expected_iou, sample_probabilities, thinned
 from c2seg.inference.pseudo_labels import pseudo_labels
 from c2seg.metrics import Confusion, confusion_counts
@@ -73,8 +75,9 @@ def _learn(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Run every training of a recipe; return the model file's tensors and facts for the record."""
     recipe = job.recipe
+    forest = forest_tensors(job, recipe.forest.model, held_out) if recipe.forest else {}
     if recipe.phases:
-        learnt, each = _phases(job, prepared, folder, held_out)
+        learnt, each = _phases(job, prepared, folder, held_out, forest)
     elif recipe.members:
         learnt, each = _members(job, prepared, folder, held_out)
     else:
@@ -85,9 +88,7 @@ def _learn(
     if len(each) > 1:
         join_curves([training.folder / "curves.csv" for training in each], folder / "curves.csv")
     tensors: Weights = {member_prefix(name) + key: v for name, weights in learnt.items() for key, v in weights.items()}
-    if recipe.forest:
-        own = forest_tensors(job, recipe.forest.model, held_out)
-        tensors |= {FOREST + name: value for name, value in own.items()}
+    tensors |= {FOREST + name: value for name, value in forest.items()}
     return tensors, _facts(recipe, each, len(learnt))
 
 
@@ -117,7 +118,7 @@ def _members(
 
 
 def _phases(
-    job: FitJob, prepared: Prepared, folder: Path, held_out: int | None
+    job: FitJob, prepared: Prepared, folder: Path, held_out: int | None, forest: Weights
 ) -> tuple[dict[str, Weights], list[_Training]]:
     """Train phase after phase; return the weights of the networks that map by name, and all trainings."""
     done: dict[str, list[Weights]] = {}
@@ -134,7 +135,7 @@ def _phases(
                 raise InputError(
                     f"phases.{name}: the cities lack modalities of every phase that could label the target"
                 )
-            labels = _teach(job, prepared, varied.training.method, teachers, done[teachers[0].phase])
+            labels = _teach(job, prepared, varied.training.method, teachers, done[teachers[0].phase], forest)
         found: list[Weights] = []
         trainings = []
         for index in range(phase.networks):
@@ -184,8 +185,10 @@ def _teach(
     method: PseudoLabelMethod,
     teachers: Sequence[_Training],
     weights: Sequence[Weights],
+    forest: Weights,
 ) -> tuple[np.ndarray, ...]:
-    """Return pseudo-labels uint8 [H, W], output indices, of each scene of the target, by the networks of a phase."""
+    """Return pseudo-labels uint8 [H, W], output indices, of each scene of the target, by the networks of a phase, and the
+    forest where it is to label too."""
     target, normaliser = prepared.target, prepared.target_normaliser
     assert target is not None
     assert normaliser is not None
@@ -193,14 +196,22 @@ def _teach(
     settings = recipe.prediction
     bands = {name: prepared.channels[name] for name in inputs}
     options = BackendOptions(job.device, tta=settings.tta, views=settings.views)
-    predictors = [network_predictor(recipe, bands, target.legend.num_classes, own, options) for own in weights]
+    predictors: list[Predictor] = [
+        network_predictor(recipe, bands, target.legend.num_classes, own, options) for own in weights
+    ]
+    shares = [1 / len(predictors)] * len(predictors)
+    if method.forest and recipe.forest:
+        inputs = tuple(prepared.inputs)  # the forest looks at all of them, the networks of a phase may not
+        predictors.append(forest_predictor(recipe.forest.model, prepared.channels, target.legend.num_classes, forest))
+        shares = [share * (1 - recipe.forest.weight) for share in shares] + [recipe.forest.weight]
+    mixture = Mixture(predictors, shares)
     labels = []
     for scene in target.scenes:
-        plan = window_plan(scene, settings, predictors[0])
+        plan = window_plan(scene, settings, mixture)
         reader = SceneReader(scene, inputs, normaliser)
         decision = None
         if method.decision == "expected_iou":
-            decision = expected_iou(sample_probabilities(reader, Mixture.even(predictors), plan), prepared.present)
+            decision = expected_iou(sample_probabilities(reader, mixture, plan), prepared.present)
         found = pseudo_labels(
             reader,
             predictors,
@@ -208,6 +219,7 @@ def _teach(
             keep=method.keep,
             agree=method.agree,
             decision=decision,
+            weights=shares,
             batch_size=settings.batch_size,
             progress=job.bars(f"pseudo-labels of {target.name}"),
         )

@@ -11,7 +11,7 @@ from c2seg.data import City, Normaliser
 from c2seg.data.pca import principal_components
 from c2seg.recipes.models import ForestModel
 
-__all__ = ["FeatureSpec", "features", "fit_projections", "halo_px"]
+__all__ = ["FeatureSpec", "features", "fit_projections", "halo_px", "radiometric_copies"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,28 @@ def features(patch: Mapping[str, np.ndarray], valid: np.ndarray, spec: FeatureSp
         variance = box(wide * wide, size) / share[size] - means[size] ** 2
         stacks.append(np.sqrt(np.maximum(variance, 0.0))[inner])
     return np.concatenate(stacks).astype(np.float32)
+
+
+def radiometric_copies(
+    samples: np.ndarray, spec: FeatureSpec, copies: int, gain_std: float, offset_std: float, seed: int
+) -> np.ndarray:
+    """Return float32 [N (1 + copies), F]: the samples [N, F], then copies as if their bands had other gains and offsets.
+
+    Per sample and band, values and means become ``(x - centre) g + centre + spread o``, deviations ``|g| x``, with
+    g ~ N(1, gain_std), o ~ N(0, offset_std), and centre and spread the band's mean and deviation over the samples:
+    what the features of such a changed city would be. One gain for a pixel and its surroundings keeps texture.
+    """
+    rng = np.random.default_rng((seed, 1))
+    linear = 1 + len(spec.mean_px)
+    bands = samples.shape[1] // (linear + len(spec.std_px))
+    centre, spread = samples[:, :bands].mean(axis=0), samples[:, :bands].std(axis=0)
+    out = np.tile(samples, (1 + copies, 1))
+    changed = out[len(samples) :].reshape(copies * len(samples), linear + len(spec.std_px), bands)
+    gain = np.asarray(1.0 + gain_std * rng.standard_normal((len(changed), 1, bands), np.float32))
+    offset = np.asarray(offset_std * rng.standard_normal((len(changed), 1, bands), np.float32))
+    changed[:, :linear] = (changed[:, :linear] - centre) * gain + centre + offset * spread
+    changed[:, linear:] *= np.abs(gain)
+    return out
 
 
 def fit_projections(

@@ -11,7 +11,7 @@ from c2seg.data import BlockFolds, LabelledCity, Normaliser, SceneReader
 from c2seg.data.city import blocks
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import TrainingError
-from c2seg.forest.features import FeatureSpec, features, halo_px
+from c2seg.forest.features import FeatureSpec, features, halo_px, radiometric_copies
 from c2seg.forest.trees import Forest
 from c2seg.metrics import Confusion, confusion_counts
 from c2seg.progress import Progress, no_progress
@@ -76,7 +76,8 @@ def fit_forest(
         random_state=seed,
         n_jobs=-1,  # trees are grown independently from their own seeds: the number of threads changes nothing
     )
-    estimator.fit(np.concatenate(samples), np.concatenate(targets))
+    learnt = radiometric_copies(np.concatenate(samples), spec, model.copies, model.gain_std, model.offset_std, seed)
+    estimator.fit(learnt, np.tile(np.concatenate(targets), 1 + model.copies))
     return Forest.of(estimator)
 
 

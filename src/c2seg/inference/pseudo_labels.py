@@ -25,12 +25,13 @@ def pseudo_labels(
     keep: float = 0.5,
     agree: bool = True,
     decision: Decision | None = None,
+    weights: Sequence[float] | None = None,
     batch_size: int = 1,
     progress: Progress = no_progress,
 ) -> np.ndarray:
     """Return output indices uint8 [H, W], 255 where nothing is sure enough or the scene is not valid.
 
-    A pixel's class follows from the mean of the predictors' probabilities: the largest, or by ``decision``. Of the pixels
+    A pixel's class follows from the mean (by ``weights``) of the predictors' probabilities: the largest, or by ``decision``. Of the pixels
     of each class the ``keep`` share in which that class is most probable stays (class-balanced self-training, Zou et al.,
     ECCV 2018); with ``agree`` only where every predictor decides so. Memory: 3 bytes a pixel.
     """
@@ -42,7 +43,8 @@ def pseudo_labels(
     for strips in zip(*each, strict=True):
         first = strips[0]
         rows = slice(first.first, first.last)
-        mean = np.mean([strip.scores / strip.scores.sum(axis=0).clip(1e-12) for strip in strips], axis=0)
+        chances = [strip.scores / strip.scores.sum(axis=0).clip(1e-12) for strip in strips]
+        mean = np.average(chances, axis=0, weights=weights)
         label = _decided(mean, decision)
         own = np.take_along_axis(mean, label[None].astype(np.intp), axis=0)[0]
         level = (own * (_LEVELS - 1)).astype(np.uint16)

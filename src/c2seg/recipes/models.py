@@ -59,6 +59,12 @@ class ForestModel(Strict):
     """A modality with more bands is projected on this many principal components of the source."""
     pixels_per_class: int = Field(default=5000, ge=1)
     """At most about this many training pixels of each class, drawn evenly over the city."""
+    copies: int = Field(default=0, ge=0, le=10)
+    """Copies of the training pixels that are learnt as well, each pixel as it were if its bands had other gains and offsets."""
+    gain_std: float = Field(default=0.15, ge=0)
+    """Deviation of the gains in copies, around 1; of a band about its mean."""
+    offset_std: float = Field(default=0.25, ge=0)
+    """Deviation of the offsets in copies, in deviations of the band."""
 
     @model_validator(mode="after")
     def _odd(self) -> ForestModel:

@@ -114,6 +114,9 @@ class Augmentation(Strict):
     noise_std: float = Field(default=0.0, ge=0)
     modality_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of patches in which one modality, drawn evenly, is blanked. Above 0 the model also maps cities that lack one."""
+    cutmix: float = Field(default=0.0, ge=0, le=1)
+    """Share of patches in which a rectangle, sides of a quarter to three quarters of the patch, comes from another patch of the
+    step, labels and all (CutMix, Yun et al., ICCV 2019; for segmentation French et al., BMVC 2020)."""
     fourier: Fourier | None = None
     """The target's style for patches of the source, before the other changes of radiometry; null: never."""
 
@@ -183,6 +186,8 @@ class PseudoLabelMethod(Strict):
     """Share of the pixels mapped to each class that are kept, the surest first."""
     agree: bool = True
     """Keep only pixels on whose class all networks of the phase before agree."""
+    forest: bool = False
+    """The recipe's forest, if it has one, labels with the networks, by its weight."""
     decision: Literal["argmax", "expected_iou"] = "argmax"
     """How a pixel's class follows from the networks' mean probabilities, as in ``prediction``."""
     target_share: float = Field(default=0.5, gt=0, lt=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from c2seg.sampling.augment import BandUnits, augment_geometry, augment_radiometry, drop_modality, restyle
+from c2seg.sampling.augment import BandUnits, augment_geometry, augment_radiometry, cut_box, drop_modality, restyle
 from c2seg.sampling.patches import Draw, PatchSampler, Sample, TrainingScene, training_scenes
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "TrainingScene",
     "augment_geometry",
     "augment_radiometry",
+    "cut_box",
     "drop_modality",
     "restyle",
     "training_scenes",

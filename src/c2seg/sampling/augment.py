@@ -11,7 +11,7 @@ from scipy.fft import irfft2, rfft2
 from c2seg.data import BandStatistics, Normaliser, Patch
 from c2seg.recipes.training import Augmentation
 
-__all__ = ["BandUnits", "augment_geometry", "augment_radiometry", "drop_modality", "restyle"]
+__all__ = ["BandUnits", "augment_geometry", "augment_radiometry", "cut_box", "drop_modality", "restyle"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,13 @@ def drop_modality(patch: Patch, share: float, rng: np.random.Generator) -> Patch
         return patch
     name = tuple(patch)[rng.integers(len(patch))]
     return patch | {name: np.zeros_like(patch[name])}
+
+
+def cut_box(size: int, rng: np.random.Generator) -> tuple[slice, slice]:
+    """Return rows and columns of a random rectangle in a square patch; its sides are a quarter to three quarters of it."""
+    height, width = (int(side) for side in rng.integers(max(1, size // 4), 3 * size // 4 + 1, 2))
+    top, left = int(rng.integers(size - height + 1)), int(rng.integers(size - width + 1))
+    return slice(top, top + height), slice(left, left + width)
 
 
 def restyle(patch: Patch, valid: np.ndarray, style: Patch, usable: np.ndarray, beta: float) -> Patch:

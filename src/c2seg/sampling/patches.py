@@ -17,7 +17,7 @@ from c2seg.data.city import blocks
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import TrainingError
 from c2seg.recipes.training import Augmentation, Sampling
-from c2seg.sampling.augment import BandUnits, augment_geometry, augment_radiometry, drop_modality, restyle
+from c2seg.sampling.augment import BandUnits, augment_geometry, augment_radiometry, cut_box, drop_modality, restyle
 from c2seg.sampling.zoom import nearest, zoomed
 from c2seg.types import Window
 
@@ -26,6 +26,9 @@ __all__ = ["Draw", "PatchSampler", "Sample", "TrainingScene", "training_scenes"]
 UNLABELLED = 255
 _CELL = 32
 _TRIES = 10
+
+_Loaded = tuple[Patch, np.ndarray, np.ndarray | None]
+"""Bands, validity and targets of one patch, as in ``Sample`` without the first axis."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,10 @@ class TrainingScene:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One patch of a step: scene, window, quarter turns, mirroring, and the key of its radiometric changes."""
+    """One patch of a step: scene, window, quarter turns, mirroring, and the key of its radiometric changes.
+
+    ``key`` is (seed, stream, step, slot).
+    """
 
     scene: int
     window: Window
@@ -146,7 +152,7 @@ class PatchSampler:
 
     def load(self, draws: Sequence[Draw]) -> Sample:
         """Read and augment the patches of some draws."""
-        loaded = [self._load_one(draw) for draw in draws]
+        loaded = [self._mixed(draw) for draw in draws]
         names = loaded[0][0]
         targets = [target for _, _, target in loaded if target is not None]
         return Sample(
@@ -222,7 +228,22 @@ class PatchSampler:
         col = min(max(col, 0), max(0, width - size))
         return index, Window(row, col, size, size)
 
-    def _load_one(self, draw: Draw) -> tuple[Patch, np.ndarray, np.ndarray | None]:
+    def _mixed(self, draw: Draw) -> _Loaded:
+        """Return a patch, or one with a rectangle of another patch of the same step."""
+        loaded = self._load_one(draw)
+        rng = np.random.default_rng((*draw.key, 4))
+        if self.settings.batch_size < 2 or rng.random() >= self.augment.cutmix:
+            return loaded
+        _, _, step, slot = draw.key
+        other = self._draw_one(step, (slot + int(rng.integers(1, self.settings.batch_size))) % self.settings.batch_size)
+        box = cut_box(self.settings.patch_px, rng)
+        patch, valid, target = loaded
+        donor, usable, found = self._load_one(other)
+        mixed = {name: _pasted(values, donor[name], box) for name, values in patch.items()}
+        labels = None if target is None or found is None else _pasted(target, found, box)
+        return mixed, _pasted(valid, usable, box), labels
+
+    def _load_one(self, draw: Draw) -> _Loaded:
         scene = self.scenes[draw.scene]
         size = self.settings.patch_px
         patch, valid = self._read(scene, draw.window)
@@ -255,6 +276,13 @@ class PatchSampler:
             return patch
         scene, window = style._uniform(rng, draw.window.height)
         return restyle(patch, valid, *self._read(style.scenes[scene], window), fourier.beta)
+
+
+def _pasted(array: np.ndarray, other: np.ndarray, box: tuple[slice, slice]) -> np.ndarray:
+    """Return a copy of [..., H, W] with a box of another."""
+    out = array.copy()
+    out[..., *box] = other[..., *box]
+    return out
 
 
 def _cell_counts(targets: np.ndarray, num_classes: int) -> np.ndarray:
