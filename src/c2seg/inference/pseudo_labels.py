@@ -31,9 +31,9 @@ def pseudo_labels(
 ) -> np.ndarray:
     """Return output indices uint8 [H, W], 255 where nothing is sure enough or the scene is not valid.
 
-    A pixel's class follows from the mean (by ``weights``) of the predictors' probabilities: the largest, or by ``decision``. Of the pixels
-    of each class the ``keep`` share in which that class is most probable stays (class-balanced self-training, Zou et al.,
-    ECCV 2018); with ``agree`` only where every predictor decides so. Memory: 3 bytes a pixel.
+    A pixel's class follows from the mean (by ``weights``) of the predictors' probabilities: the largest, or by ``decision``.
+    Of the pixels of each class the ``keep`` share in which that class is most probable stays (class-balanced self-training,
+    Zou et al., ECCV 2018); with ``agree`` only where every predictor decides so. Memory: 3 bytes a pixel.
     """
     height, width = plan.height, plan.width
     labels = np.full((height, width), UNLABELLED, np.uint8)
