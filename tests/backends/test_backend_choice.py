@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 
 import numpy as np
 import pytest
 import rasterio
+import torch
 
 from c2seg.api import predict
-from c2seg.backends import BackendOptions, candidates, choose
+from c2seg.backends import BackendOptions, candidates, choose, load_predictor
 from c2seg.backends.views import AveragedViews
 from c2seg.cli import run
 from c2seg.errors import InputError
@@ -181,3 +183,28 @@ def test_six_views_are_the_rotations_and_the_two_flips():
     turned = {(0, 1), (2, 0), (3, 2), (1, 3)}
     mirrored = {(0, 2), (3, 1)}
     assert {place for place in rim if six[place] > 0.99} == turned | mirrored
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_threads_share_the_windows_and_change_no_bit(model, threads):
+    loaded = load_model(model)
+    predictor = load_predictor(loaded, "torch", BackendOptions("cpu", tta=True))
+    rng = np.random.default_rng(0)
+    batch = {n: rng.standard_normal((4, c, 32, 48)).astype(np.float32) for n, c in loaded.header.channels.items()}
+    valid = np.ones((4, 32, 48), bool)
+    found = {}
+    for count in (1, 2, 3, 4, 8):
+        threads(count)
+        found[count] = predictor.predict(batch, valid)
+        assert torch.get_num_threads() == count
+        with ThreadPoolExecutor(1) as pool:  # of a thread that begins afterwards
+            assert pool.submit(torch.get_num_threads).result() == count
+    for count, scores in found.items():
+        np.testing.assert_array_equal(scores, found[1], err_msg=str(count))
+    assert len({scores.tobytes() for scores in found[1]}) == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,17 +40,31 @@ class TorchPredictor:
         """Windows must have sizes that are multiples of this."""
         return int(getattr(self.model, "stride_px", 1))
 
-    @torch.inference_mode()
     def predict(self, patch: Patch, valid: np.ndarray) -> np.ndarray:
-        """Return probabilities float32 [B, K, H, W]."""
+        """Return probabilities float32 [B, K, H, W].
+
+        On a processor the windows go one by one, several threads with a window each: they need not wait for each other
+        after every layer, as threads inside a layer do, and what a window gets does not depend on those beside it.
+        """
         try:
-            return self._predict(patch)
+            if self.device.type != "cpu" or self.compiled:
+                return self._predict(patch)
+            windows = [{name: values[k : k + 1] for name, values in patch.items()} for k in range(len(valid))]
+            threads = torch.get_num_threads()
+            shares = min(threads, len(windows))
+            if shares == 1:
+                return np.concatenate([self._predict(window) for window in windows])
+            with ThreadPoolExecutor(shares, initializer=torch.set_num_threads, initargs=(threads // shares,)) as pool:
+                found = list(pool.map(self._predict, windows))
+            torch.set_num_threads(threads)  # of threads that begin later, too
+            return np.concatenate(found)
         except RuntimeError as error:
             if not self.compiled or "_dynamo" not in type(error).__module__:
                 raise
             reason = " ".join(str(getattr(error, "inner_exception", error)).split())[:200]
             raise InputError(f"--compile: the network cannot be compiled here ({reason}); leave it out") from error
 
+    @torch.inference_mode()
     def _predict(self, patch: Patch) -> np.ndarray:
         inputs = {name: torch.from_numpy(values).to(self.device) for name, values in patch.items()}
         reduced = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
