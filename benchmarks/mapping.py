@@ -234,18 +234,10 @@ def network_alone(model: Any, reader: Any, plan: Any, options: argparse.Namespac
     windows = [window for index in range(len(plan.rows)) for window in plan.windows(index)]
     held = [reader(window)[0]["msi"] for window in windows[:: max(1, len(windows) // 16)]]
     batches = [np.stack([held[(i + k) % len(held)] for k in range(options.batch)]) for i in range(len(held))]
-    if options.backend == "torch":
-        import torch
+    valid = np.ones((options.batch, WINDOW, WINDOW), bool)
 
-        def run(batch: np.ndarray) -> Any:
-            values = torch.from_numpy(batch).contiguous(memory_format=torch.channels_last)
-            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "bf16"):
-                return model.model({"msi": values})["logits"]
-    else:
-        valid = np.ones((options.batch, WINDOW, WINDOW), bool)
-
-        def run(batch: np.ndarray) -> Any:
-            return model.predict({"msi": batch}, valid)
+    def run(batch: np.ndarray) -> Any:
+        return model.predict({"msi": batch}, valid)
 
     run(batches[0])
     begun, work = time.perf_counter(), time.process_time()
@@ -432,6 +424,8 @@ def speed(folder: Path, peers: str | None, runs: int, batch: int) -> dict[str, A
     """Run all variants in turns on one scene."""
     ours: dict[str, dict[str, Any]] = {
         "ours torch 32": {"alone": True},
+        "ours torch 32, batch 1": {"batch": 1},
+        "ours torch bf16, batch 1": {"precision": "bf16", "batch": 1},
         "ours torch 32, fresh memory": {"fresh_memory": True},
         "ours torch 32, fresh memory, NCHW": {"fresh_memory": True, "nchw": True},
         "ours torch bf16": {"precision": "bf16", "alone": True},
@@ -442,6 +436,7 @@ def speed(folder: Path, peers: str | None, runs: int, batch: int) -> dict[str, A
     others: dict[str, dict[str, Any]] = {
         "monai": {"peer": "monai"},
         "monai, channels last": {"peer": "monai", "channels_last": True},
+        "monai, channels last, batch 4": {"peer": "monai", "channels_last": True, "batch": 4},
         "monai, channels last, bf16": {"peer": "monai", "channels_last": True, "precision": "bf16"},
         "terratorch": {"peer": "terratorch"},
         "terratorch, channels last": {"peer": "terratorch", "channels_last": True},
@@ -452,7 +447,8 @@ def speed(folder: Path, peers: str | None, runs: int, batch: int) -> dict[str, A
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in variants}
     for _ in range(runs):
         for name, (python, part, more) in variants.items():
-            found[name].append(measure(python, part, folder, out=_map_of(folder, name), batch=batch, **more))
+            options = {"batch": batch if part == "ours" else 1} | more
+            found[name].append(measure(python, part, folder, out=_map_of(folder, name), **options))
             say(f"  {name:34} {found[name][-1]['seconds']:7.2f} s")
     table = {name: medians(runs) for name, runs in found.items()}
     for name, row in table.items():
@@ -474,6 +470,8 @@ STEPS = {
     "channels last in place of NCHW, MONAI": ("monai", "monai, channels last"),
     "channels last in place of NCHW, ours": ("ours torch 32, fresh memory, NCHW", "ours torch 32, fresh memory"),
     "the engine, 32 bits": ("monai, channels last", "ours torch 32, fresh memory"),
+    "a thread for each window, torch 32 bits": ("ours torch 32, batch 1", "ours torch 32"),
+    "a thread for each window, torch bf16": ("ours torch bf16, batch 1", "ours torch bf16"),
     "freed memory taken again, 32 bits": ("ours torch 32, fresh memory", "ours torch 32"),
     "engine and memory, bf16": ("monai, channels last, bf16", "ours torch bf16"),
     "bf16 in place of 32 bits, torch": ("ours torch 32", "ours torch bf16"),
@@ -542,7 +540,8 @@ def main(options: argparse.Namespace) -> None:
                 rows |= {name: (options.peers, "peer", {"peer": name}) for name in ("monai", "terratorch")}
             results["memory"] = {}
             for row, (python, part, more) in rows.items():
-                found = measure(python, part, base / "wide", out=base / "wide" / "map.tif", batch=options.batch, **more)
+                more |= {"batch": options.batch if part == "ours" else 1}
+                found = measure(python, part, base / "wide", out=base / "wide" / "map.tif", **more)
                 results["memory"][row] = found
                 say(f"  {row:34} {found['seconds']:7.1f} s, {found['extra_mib']:7.0f} MiB")
         if options.full:
@@ -589,7 +588,9 @@ if __name__ == "__main__":
     parser.add_argument("--backend", default="torch", help=argparse.SUPPRESS)
     parser.add_argument("--precision", default="32", help=argparse.SUPPRESS)
     parser.add_argument("--overlap", type=int, default=OVERLAP, help=argparse.SUPPRESS)
-    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument(
+        "--batch", type=int, default=2, help="windows at a time of ours; peers take 1"
+    )
     parser.add_argument("--channels-last", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--nchw", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
