@@ -588,9 +588,7 @@ if __name__ == "__main__":
     parser.add_argument("--backend", default="torch", help=argparse.SUPPRESS)
     parser.add_argument("--precision", default="32", help=argparse.SUPPRESS)
     parser.add_argument("--overlap", type=int, default=OVERLAP, help=argparse.SUPPRESS)
-    parser.add_argument(
-        "--batch", type=int, default=2, help="windows at a time of ours; peers take 1"
-    )
+    parser.add_argument("--batch", type=int, default=2, help="windows at a time of ours; peers take 1")
     parser.add_argument("--channels-last", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--nchw", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
