@@ -7,11 +7,21 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 
+from c2seg.data import Patch
 from c2seg.errors import InputError, needs_extra, unknown_name
 from c2seg.inference import Predictor
 from c2seg.modelfile import Graph, ModelFile
 
-__all__ = ["BACKENDS", "BackendOptions", "candidates", "default_backend", "graph_of", "load_predictor", "processors"]
+__all__ = [
+    "BACKENDS",
+    "BackendOptions",
+    "candidates",
+    "default_backend",
+    "graph_of",
+    "load_predictor",
+    "processors",
+    "single_windows",
+]
 
 # Backend by name -> module with ``load(model, options) -> Predictor``.
 BACKENDS = {
@@ -38,6 +48,12 @@ class BackendOptions:
     threads: int | None = None
     compile: bool = False
     views: int = 8
+
+
+def single_windows(patch: Patch) -> list[Patch]:
+    """Return the windows of a batch [B, C, H, W] by modality, each as a batch of one; views."""
+    count = len(next(iter(patch.values())))
+    return [{name: values[k : k + 1] for name, values in patch.items()} for k in range(count)]
 
 
 def default_backend(model: ModelFile) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import openvino
 
-from c2seg.backends import BackendOptions, graph_of, processors
+from c2seg.backends import BackendOptions, graph_of, processors, single_windows
 from c2seg.backends.views import AveragedViews
 from c2seg.data import Patch
 from c2seg.errors import InputError, ModelFileError, unknown_name
@@ -42,7 +42,7 @@ class OpenVinoPredictor:
     def predict(self, patch: Patch, valid: np.ndarray) -> np.ndarray:
         """Return probabilities float32 [B, K, H, W]."""
         with self._lock:
-            windows = [{name: values[k : k + 1] for name, values in patch.items()} for k in range(len(valid))]
+            windows = single_windows(patch)
             requests = self._requests(windows[0], min(self.threads, len(windows)))
             # Into memory of its own, without a copy: a request's own tensor is written again by the next call.
             scores = np.empty((len(windows), *list(requests[0].model_outputs[0].shape)[1:]), np.float32)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from c2seg.backends import BackendOptions
+from c2seg.backends import BackendOptions, single_windows
 from c2seg.backends.views import views
 from c2seg.data import Patch
 from c2seg.errors import InputError, unknown_name
@@ -46,23 +46,20 @@ class TorchPredictor:
         On a processor the windows go one by one, several threads with a window each: they need not wait for each other
         after every layer, as threads inside a layer do, and what a window gets does not depend on those beside it.
         """
+        threads = torch.get_num_threads()
         try:
-            if self.device.type != "cpu" or self.compiled:
+            if self.device.type != "cpu" or self.compiled or len(valid) == 1:
                 return self._predict(patch)
-            windows = [{name: values[k : k + 1] for name, values in patch.items()} for k in range(len(valid))]
-            threads = torch.get_num_threads()
-            shares = min(threads, len(windows))
-            if shares == 1:
-                return np.concatenate([self._predict(window) for window in windows])
+            shares = min(threads, len(valid))
             with ThreadPoolExecutor(shares, initializer=torch.set_num_threads, initargs=(threads // shares,)) as pool:
-                found = list(pool.map(self._predict, windows))
-            torch.set_num_threads(threads)  # of threads that begin later, too
-            return np.concatenate(found)
+                return np.concatenate(list(pool.map(self._predict, single_windows(patch))))
         except RuntimeError as error:
             if not self.compiled or "_dynamo" not in type(error).__module__:
                 raise
             reason = " ".join(str(getattr(error, "inner_exception", error)).split())[:200]
             raise InputError(f"--compile: the network cannot be compiled here ({reason}); leave it out") from error
+        finally:
+            torch.set_num_threads(threads)  # of threads that begin later, too
 
     @torch.inference_mode()
     def _predict(self, patch: Patch) -> np.ndarray:

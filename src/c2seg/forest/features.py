@@ -65,6 +65,8 @@ def radiometric_copies(
     g ~ N(1, gain_std), o ~ N(0, offset_std), and centre and spread the band's mean and deviation over the samples:
     what the features of such a changed city would be. One gain for a pixel and its surroundings keeps texture.
     """
+    if not copies:
+        return samples
     rng = np.random.default_rng((seed, 1))
     linear = 1 + len(spec.mean_px)
     bands = samples.shape[1] // (linear + len(spec.std_px))

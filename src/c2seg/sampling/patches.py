@@ -231,8 +231,10 @@ class PatchSampler:
     def _mixed(self, draw: Draw) -> _Loaded:
         """Return a patch, or one with a rectangle of another patch of the same step."""
         loaded = self._load_one(draw)
+        if not self.augment.cutmix or self.settings.batch_size < 2:
+            return loaded
         rng = np.random.default_rng((*draw.key, 4))
-        if self.settings.batch_size < 2 or rng.random() >= self.augment.cutmix:
+        if rng.random() >= self.augment.cutmix:
             return loaded
         _, _, step, slot = draw.key
         other = self._draw_one(step, (slot + int(rng.integers(1, self.settings.batch_size))) % self.settings.batch_size)
