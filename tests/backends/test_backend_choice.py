@@ -186,22 +186,23 @@ def test_six_views_are_the_rotations_and_the_two_flips():
 
 
 @pytest.fixture
-def threads():
+def same_threads_after():
     before = torch.get_num_threads()
-    yield torch.set_num_threads
+    yield
     torch.set_num_threads(before)
 
 
-def test_threads_share_the_windows_and_change_no_bit(model, threads):
+def test_threads_share_the_windows_and_change_no_bit(model, same_threads_after):
     loaded = load_model(model)
-    predictor = load_predictor(loaded, "torch", BackendOptions("cpu", tta=True))
     rng = np.random.default_rng(0)
     batch = {n: rng.standard_normal((4, c, 32, 48)).astype(np.float32) for n, c in loaded.header.channels.items()}
     valid = np.ones((4, 32, 48), bool)
     found = {}
     for count in (1, 2, 3, 4, 8):
-        threads(count)
-        found[count] = predictor.predict(batch, valid)
+        predictor = load_predictor(loaded, "torch", BackendOptions("cpu", tta=True, threads=count))
+        with ThreadPoolExecutor(2) as two:  # as a map asks: two batches at once
+            found[count], again = two.map(predictor.predict, (batch, batch), (valid, valid))
+        np.testing.assert_array_equal(again, found[count])
         assert torch.get_num_threads() == count
         with ThreadPoolExecutor(1) as pool:  # of a thread that begins afterwards
             assert pool.submit(torch.get_num_threads).result() == count

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 
-from c2seg.data import Patch
 from c2seg.errors import InputError, needs_extra, unknown_name
 from c2seg.inference import Predictor
 from c2seg.modelfile import Graph, ModelFile
@@ -20,7 +19,6 @@ __all__ = [
     "graph_of",
     "load_predictor",
     "processors",
-    "single_windows",
 ]
 
 # Backend by name -> module with ``load(model, options) -> Predictor``.
@@ -48,12 +46,6 @@ class BackendOptions:
     threads: int | None = None
     compile: bool = False
     views: int = 8
-
-
-def single_windows(patch: Patch) -> list[Patch]:
-    """Return the windows of a batch [B, C, H, W] by modality, each as a batch of one; views."""
-    count = len(next(iter(patch.values())))
-    return [{name: values[k : k + 1] for name, values in patch.items()} for k in range(count)]
 
 
 def default_backend(model: ModelFile) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 import openvino
 
-from c2seg.backends import BackendOptions, graph_of, processors, single_windows
+from c2seg.backends import BackendOptions, graph_of, processors
+from c2seg.backends.threads import WindowThreads
 from c2seg.backends.views import AveragedViews
 from c2seg.data import Patch
 from c2seg.errors import InputError, ModelFileError, unknown_name
@@ -34,36 +36,41 @@ class OpenVinoPredictor:
     config: dict[str, Any]
     num_classes: int
     stride_px: int
-    threads: int
+    threads: WindowThreads
     halo_px: int = 0
-    _compiled: dict[tuple[Any, ...], list[Any]] = field(default_factory=dict, repr=False)
+    _compiled: dict[tuple[Any, ...], SimpleQueue[Any]] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def predict(self, patch: Patch, valid: np.ndarray) -> np.ndarray:
         """Return probabilities float32 [B, K, H, W]."""
-        with self._lock:
-            windows = single_windows(patch)
-            requests = self._requests(windows[0], min(self.threads, len(windows)))
-            # Into memory of its own, without a copy: a request's own tensor is written again by the next call.
-            scores = np.empty((len(windows), *list(requests[0].model_outputs[0].shape)[1:]), np.float32)
-            for k, window in enumerate(windows):
-                request = requests[k % len(requests)]
-                request.wait()
-                request.set_output_tensor(0, openvino.Tensor(scores[k : k + 1], shared_memory=True))
-                request.start_async(window, share_inputs=True)
-            for request in requests:
-                request.wait()
-            return scores
+        idle = self._requests(patch, self.threads.together(len(valid)))
 
-    def _requests(self, window: Patch, streams: int) -> list[Any]:
-        key = (streams, *(values.shape for values in window.values()))
-        if key not in self._compiled:
-            model = self.model.clone()
-            model.reshape({name: list(values.shape) for name, values in window.items()})
-            config = self.config | {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": self.threads}
-            compiled = self.core.compile_model(model, "CPU", config)
-            self._compiled[key] = [compiled.create_infer_request() for _ in range(streams)]
-        return self._compiled[key]
+        def run(window: Patch) -> np.ndarray:
+            request = idle.get()
+            try:
+                # Into memory of its own, without a copy: a request's own tensor is written again by the next call.
+                scores = np.empty(request.model_outputs[0].shape, np.float32)
+                request.set_output_tensor(0, openvino.Tensor(scores, shared_memory=True))
+                request.infer(window, share_inputs=True)
+                return scores
+            finally:
+                idle.put(request)
+
+        return self.threads.map(run, patch)
+
+    def _requests(self, patch: Patch, streams: int) -> SimpleQueue[Any]:
+        shapes = {name: [1, *values.shape[1:]] for name, values in patch.items()}
+        key = (streams, *(tuple(shape) for shape in shapes.values()))
+        with self._lock:
+            if key not in self._compiled:
+                model = self.model.clone()
+                model.reshape(shapes)
+                config = self.config | {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": self.threads.count}
+                compiled = self.core.compile_model(model, "CPU", config)
+                self._compiled[key] = SimpleQueue()
+                for _ in range(streams):
+                    self._compiled[key].put(compiled.create_infer_request())
+            return self._compiled[key]
 
 
 def load(model: ModelFile, options: BackendOptions) -> Predictor:
@@ -81,6 +88,6 @@ def load(model: ModelFile, options: BackendOptions) -> Predictor:
     except RuntimeError as error:
         raise ModelFileError(f"OpenVINO cannot load the model: {' '.join(str(error).split())[:200]}") from error
     config = {"INFERENCE_PRECISION_HINT": _HINTS[options.precision]}
-    classes, threads = model.header.land_legend().num_classes, options.threads or processors()
+    classes, threads = model.header.land_legend().num_classes, WindowThreads(options.threads or processors())
     predictor = OpenVinoPredictor(core, network, config, classes, graph.stride_px, threads)
     return AveragedViews(predictor, options.views) if options.tta else predictor

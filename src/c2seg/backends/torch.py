@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from c2seg.backends import BackendOptions, single_windows
+from c2seg.backends import BackendOptions
+from c2seg.backends.threads import WindowThreads
 from c2seg.backends.views import views
 from c2seg.data import Patch
 from c2seg.errors import InputError, unknown_name
@@ -34,6 +35,10 @@ class TorchPredictor:
     compiled: bool = False
     views: int = 8
     halo_px: int = 0
+    _threads: WindowThreads = field(
+        default_factory=lambda: WindowThreads(torch.get_num_threads(), _limit_threads), repr=False
+    )
+    _one_call: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def stride_px(self) -> int:
@@ -43,23 +48,18 @@ class TorchPredictor:
     def predict(self, patch: Patch, valid: np.ndarray) -> np.ndarray:
         """Return probabilities float32 [B, K, H, W].
 
-        On a processor the windows go one by one, several threads with a window each: they need not wait for each other
-        after every layer, as threads inside a layer do, and what a window gets does not depend on those beside it.
+        On a processor the windows go one by one to threads: what a window gets does not depend on those beside it.
         """
-        threads = torch.get_num_threads()
+        if self.device.type == "cpu" and not self.compiled:
+            return self._threads.map(self._predict, patch)
         try:
-            if self.device.type != "cpu" or self.compiled or len(valid) == 1:
+            with self._one_call:
                 return self._predict(patch)
-            shares = min(threads, len(valid))
-            with ThreadPoolExecutor(shares, initializer=torch.set_num_threads, initargs=(threads // shares,)) as pool:
-                return np.concatenate(list(pool.map(self._predict, single_windows(patch))))
         except RuntimeError as error:
             if not self.compiled or "_dynamo" not in type(error).__module__:
                 raise
             reason = " ".join(str(getattr(error, "inner_exception", error)).split())[:200]
             raise InputError(f"--compile: the network cannot be compiled here ({reason}); leave it out") from error
-        finally:
-            torch.set_num_threads(threads)  # of threads that begin later, too
 
     @torch.inference_mode()
     def _predict(self, patch: Patch) -> np.ndarray:
@@ -82,6 +82,11 @@ class TorchPredictor:
         if flip:
             probability = probability.flip(-1)
         return torch.rot90(probability, -turns, dims=(-2, -1)) if turns else probability  # by 0 it would copy
+
+
+def _limit_threads(count: int) -> None:
+    torch.set_num_threads(count)
+    torch.get_num_threads()  # else the first layer in a new thread takes the number that was set last in any
 
 
 def load(model: ModelFile, options: BackendOptions) -> TorchPredictor:

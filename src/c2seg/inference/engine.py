@@ -1,9 +1,9 @@
 """Run a predictor over the windows of a scene and hand over finished pixels.
 
-Reading, prediction and blending run at the same time, each in its own threads. A window hands on to its neighbours only the
-sums at pixels that they share; memory does not depend on the city's height. The windows that cover a pixel are always
-added in the same order and batches are part of the plan, so a strip computed alone has the same bits as the strip
-computed in sequence.
+Reading, prediction (of two batches) and blending run at the same time, each in its own threads. A window hands on to its
+neighbours only the sums at pixels that they share; memory does not depend on the city's height. The windows that cover a
+pixel are always added in the same order and batches are part of the plan, so a strip computed alone has the same bits as
+the strip computed in sequence.
 
 Axes: B batch, K class, C channel, H row, W column.
 """
@@ -36,7 +36,7 @@ Reader = Callable[[Window], tuple[Patch, np.ndarray]]
 
 _READ_AHEAD = 4  # windows, within
 _READ_AHEAD_BYTES = 128 * 2**20
-_PREDICT_AHEAD = 2  # batches: one under way, one waiting; of large batches none waits
+_PREDICT_AHEAD = 2  # batches under way, so that nothing waits while one begins or ends; of large batches one
 _LARGE_BATCH_BYTES = 64 * 2**20
 
 
@@ -55,7 +55,7 @@ class Predictor(Protocol):
         """Return probabilities float32 [B, K, H, W] of normalised float32 [B, C, H + 2 halo, W + 2 halo] by modality.
 
         ``valid`` is bool [B, H + 2 halo, W + 2 halo]; inputs are 0 where it is False. The result is the caller's, who
-        changes it in place: the next call must neither change nor read it.
+        changes it in place: the next call must neither change nor read it. Two threads may call at once.
         """
 
 
@@ -152,7 +152,7 @@ def map_parts(
     stages = stages or Stages()
     rows = range(plan.first_row_for(wanted.start), wanted.stop)
     blend = _Blend(plan, predictor.num_classes, rows.start)
-    with _threads(readers) as reading, _threads(1) as predicting:
+    with _threads(readers) as reading, _threads(_PREDICT_AHEAD) as predicting:
         reads = _read(reader, plan, rows, predictor.halo_px, reading, readers, stages)
         jobs = _jobs(reads, batch_size, plan.cols[-1])
         for scored in _ahead(predicting, lambda job: _score(job, predictor, stages), jobs, _predict_ahead):
