@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from c2seg.losses import class_weights, cross_entropy, dice_loss, focal_loss
+from c2seg.losses import class_weights, cross_entropy, dice_loss, focal_loss, generalised_cross_entropy
 
 B, K, H, W = 2, 4, 3, 5
 
@@ -55,6 +55,79 @@ def test_focal_against_the_equation(case):
     expected = sum(-weights[t].item() * (1 - p[t]) ** 1.5 * np.log(p[t]) for p, t in pixels(logits, targets))
     assert value.item() == pytest.approx(expected, rel=1e-5)
     assert focal_loss(logits, targets, None, 0.0)[0].item() == pytest.approx(cross_entropy(logits, targets)[0].item())
+
+
+def test_generalised_against_a_number():
+    """p = 1/2 of two classes, q = 1/2: (1 - sqrt(1/2)) / (1/2) = 2 - sqrt(2), twice, once of weight 3."""
+    logits, targets = torch.zeros(1, 2, 1, 2), torch.tensor([[[0, 1]]])
+    value, count = generalised_cross_entropy(logits, targets, torch.tensor([1.0, 3.0]), 0.5)
+    assert (value.item(), count.item()) == (pytest.approx(4 * (2 - 2**0.5)), 4)
+
+
+@pytest.mark.parametrize("q", [0.01, 0.3, 0.7, 1.0])
+def test_generalised_and_its_gradient_against_the_equation(case, q):
+    logits, targets = case
+    weights = torch.tensor([0.5, 1.0, 2.0, 0.25])
+
+    def equation(values):
+        return sum(weights[t].item() * (1 - p[t] ** q) / q for p, t in pixels(values, targets))
+
+    value, count = generalised_cross_entropy(logits, targets, weights, q)
+    assert value.item() == pytest.approx(equation(logits), rel=1e-5)
+    assert count.item() == pytest.approx(sum(weights[t].item() for _, t in pixels(logits, targets)))
+    (gradient,) = torch.autograd.grad(value, logits)
+    step = 1e-5
+    for index in np.ndindex(logits.shape):
+        ends = []
+        for sign in (1, -1):
+            moved = logits.detach().clone()
+            moved[index] += sign * step
+            ends.append(equation(moved))
+        assert gradient[index].item() == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-4, abs=1e-6)
+
+
+def test_generalised_lies_between_cross_entropy_and_half_the_absolute_error(case):
+    logits, targets = case
+    weights = torch.tensor([0.5, 1.0, 2.0, 0.25])
+    value = {q: generalised_cross_entropy(logits, targets, weights, q)[0].item() for q in (1e-6, 0.7, 1.0)}
+    assert value[1e-6] == pytest.approx(cross_entropy(logits, targets, weights)[0].item(), rel=1e-5)
+    absolute = sum(weights[t].item() * np.abs(p - np.eye(K)[t]).sum() for p, t in pixels(logits, targets))
+    assert value[1.0] == pytest.approx(absolute / 2, rel=1e-5)
+    assert value[1.0] < value[0.7] < value[1e-6]
+
+
+def test_generalised_has_finite_gradients_at_both_ends():
+    """p of 1, of 1e-35, which is hardly a float32, and of less than any; in half precision outside."""
+    logits = torch.tensor([[200.0, 0.0], [-80.0, 0.0], [-200.0, 0.0]]).T.reshape(1, 2, 1, 3).half().requires_grad_()
+    value, _ = generalised_cross_entropy(logits, torch.zeros(1, 1, 3, dtype=torch.int64), q=0.01)
+    assert value.dtype == torch.float32
+    (gradient,) = torch.autograd.grad(value, logits)
+    expected = [0.0, -np.exp(-0.8), -np.exp(-2.0)]  # -p^q (1 - p)
+    np.testing.assert_allclose(gradient[0, 0, 0].float(), expected, rtol=1e-3)
+
+
+def test_best_answer_to_wrong_labels():
+    """Where 40 % of the labels are wrong, cross-entropy is least at p = shares, the generalised one at shares^(1 / (1 - q))."""
+    targets = torch.tensor([0] * 6 + [1] * 3 + [2]).reshape(1, 1, 10)
+    shares = torch.tensor([0.6, 0.3, 0.1])
+    for q in (0.3, 0.7):
+        logits = (shares.log() / (1 - q)).requires_grad_()
+        value, _ = generalised_cross_entropy(logits[None, :, None, None].expand(1, 3, 1, 10), targets, None, q)
+        (gradient,) = torch.autograd.grad(value, logits)
+        assert gradient.abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, focal_loss, generalised_cross_entropy])
+@pytest.mark.parametrize("weights", [None, torch.tensor([0.5, 1.0, 2.0, 0.25])])
+def test_sums_of_the_parts_of_a_batch_give_the_gradient_of_the_whole(case, loss, weights):
+    logits, targets = case
+    whole = loss(logits, targets, weights)
+    parts = [loss(logits[b : b + 1], targets[b : b + 1], weights) for b in range(B)]
+    total = sum(count for _, count in parts)
+    assert total.item() == pytest.approx(whole[1].item())
+    (wanted,) = torch.autograd.grad(whole[0] / whole[1], logits)
+    (found,) = torch.autograd.grad(sum(value / total for value, _ in parts), logits)
+    torch.testing.assert_close(found, wanted)
 
 
 def test_dice_against_the_equation(case):
@@ -119,7 +192,9 @@ def test_dice_of_a_perfect_prediction_is_near_0():
 def test_nothing_labelled_gives_0_and_finite_gradients():
     logits = torch.randn(1, K, 2, 2, requires_grad=True)
     targets = torch.full((1, 2, 2), 255)
-    for value in (cross_entropy(logits, targets)[0], focal_loss(logits, targets)[0], dice_loss(logits, targets)):
+    sums = [loss(logits, targets) for loss in (cross_entropy, focal_loss, generalised_cross_entropy)]
+    assert all(count.item() == 0 for _, count in sums)
+    for value in (*(value for value, _ in sums), dice_loss(logits, targets)):
         assert value.item() == 0
         (gradient,) = torch.autograd.grad(value, logits)
         assert torch.isfinite(gradient).all()
@@ -127,7 +202,8 @@ def test_nothing_labelled_gives_0_and_finite_gradients():
 
 def test_ignored_pixels_get_no_gradient(case):
     logits, targets = case
-    total = cross_entropy(logits, targets)[0] + focal_loss(logits, targets)[0] + dice_loss(logits, targets)
+    total = sum(loss(logits, targets)[0] for loss in (cross_entropy, focal_loss, generalised_cross_entropy))
+    total = total + dice_loss(logits, targets)
     (gradient,) = torch.autograd.grad(total, logits)
     assert (gradient[0, :, 0] == 0).all()
     assert (gradient[1] != 0).all()

@@ -14,6 +14,20 @@ def test_every_shipped_recipe_and_preset_is_valid(name, preset):
     assert recipe_from_dict(recipe.model_dump(mode="json"), name) == recipe
 
 
+@pytest.mark.parametrize("name", [f"{n}@{v}" for n in recipe_names() for v in variants(n)])
+def test_every_shipped_variant_is_valid_and_another_recipe(name):
+    plain, recipe = load_recipe(name.partition("@")[0]), load_recipe(name)
+    assert recipe.name == name
+    assert recipe.model_copy(update={"name": plain.name}) != plain
+
+
+def test_variants_for_noisy_labels_reach_every_phase_of_our_method():
+    losses = [training.loss for training in load_recipe("crosscity@robust-loss").trainings]
+    assert [(loss.cross_entropy, loss.generalised, loss.generalised_q) for loss in losses] == [(0, 1, 0.7)] * 2
+    assert {t.sampling.ignore_edge_px for t in load_recipe("crosscity@ignore-edges").trainings} == {1}
+    assert {t.loss.generalised for t in load_recipe("crosscity").trainings} == {0}
+
+
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_has_the_common_presets(name):
     assert set(presets(name)) >= {"tiny", "small", "paper-ab", "paper-bw"}
@@ -47,6 +61,13 @@ def test_naming_another_model_starts_from_its_defaults():
         ("unet", None, ["model.name=vit"], ["model", "forest", "unet"]),
         ("unet", None, ["training.iterations=-1"], ["training.iterations", "greater than or equal to 1"]),
         ("unet", None, ["training.loss.cross_entropy=0"], ["at least one of"]),
+        ("unet", None, ["training.loss={generalised: 1, generalised_q: 0}"], ["generalised_q", "greater than 0"]),
+        (
+            "unet",
+            None,
+            ["training.loss={generalised: 1, generalised_q: 2}"],
+            ["generalised_q", "less than or equal to 1"],
+        ),
         ("forest", None, ["model.mean_px=[4]"], ["must be odd"]),
         ("forest", None, ["validation.folds=1"], ["at least 2"]),
         ("forest", None, ["nonsense"], ["key.path=value"]),

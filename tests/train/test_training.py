@@ -164,7 +164,11 @@ def test_absent_modalities_are_named(make_city, tmp_path):
 def test_bfloat16_and_every_loss_and_schedule_train(cities, tmp_path):
     for index, options in enumerate(
         [
-            ["training.precision=bf16", "training.schedule={name: cosine, warmup: 0.2}"],
+            [
+                "training.precision=bf16",
+                "training.loss={generalised: 1}",
+                "training.schedule={name: cosine, warmup: 0.2}",
+            ],
             ["training.loss={cross_entropy: 0, focal: 1, dice: 0.5}", "training.schedule.name=poly"],
             [
                 "training.loss={class_weights: inverse_sqrt}",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from c2seg.errors import InputError
-from c2seg.losses import cross_entropy, dice_loss, focal_loss
+from c2seg.losses import cross_entropy, dice_loss, focal_loss, generalised_cross_entropy
 from c2seg.recipes.training import Loss, Optimiser, Schedule, Training
 
 __all__ = ["Batch", "Context", "Learner", "Stepper", "supervised_loss"]
@@ -155,6 +155,9 @@ def _terms(logits: Tensor, targets: Tensor, settings: Loss, context: Context) ->
     if settings.focal:
         value, count = focal_loss(logits, targets, weights, settings.focal_gamma)
         terms["focal"] = settings.focal * value / context.total(count).clamp_min(1e-6)
+    if settings.generalised:
+        value, count = generalised_cross_entropy(logits, targets, weights, settings.generalised_q)
+        terms["generalised"] = settings.generalised * value / context.total(count).clamp_min(1e-6)
     if settings.dice:
         classes = context.num_classes - context.background
         terms["dice"] = settings.dice * dice_loss(logits, targets, settings.dice_kind, classes) / context.processes

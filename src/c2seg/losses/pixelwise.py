@@ -1,6 +1,6 @@
-"""Losses that are sums over pixels: cross-entropy and focal loss.
+"""Losses that are sums over pixels: cross-entropy, focal loss and generalised cross-entropy.
 
-Both return the sum over labelled pixels and the sum of their weights, so that processes can divide by the sum over all of
+All return the sum over labelled pixels and the sum of their weights, so that processes can divide by the sum over all of
 them and several processes give the gradient of one.
 """
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["IGNORE_INDEX", "cross_entropy", "focal_loss"]
+__all__ = ["IGNORE_INDEX", "cross_entropy", "focal_loss", "generalised_cross_entropy"]
 
 IGNORE_INDEX = 255
 
@@ -47,6 +47,22 @@ def focal_loss(
     if weights is not None:
         scale = scale * weights[targets.clamp_max(weights.numel() - 1)]
     return (nll * scale * (targets != IGNORE_INDEX)).sum(), _weight_sum(targets, weights)
+
+
+def generalised_cross_entropy(
+    logits: Tensor, targets: Tensor, weights: Tensor | None = None, q: float = 0.7
+) -> tuple[Tensor, Tensor]:
+    """Return (sum of weighted (1 - p^q) / q, sum of weights) for p of the labelled class (Zhang and Sabuncu, NeurIPS 2018).
+
+    Shapes as in ``cross_entropy``; 0 < q <= 1. Towards q = 0 it is cross-entropy; q = 1 is 1 - p, half the absolute error,
+    which wrong labels move least and which learns slowest.
+    """
+    nll = F.cross_entropy(logits.float(), targets, ignore_index=IGNORE_INDEX, reduction="none")
+    # By log p: powers of a p that underflows have no gradient, and 1 - p^q loses its digits for a small q.
+    value = -torch.expm1(-q * nll) / q
+    if weights is not None:
+        value = value * weights[targets.clamp_max(weights.numel() - 1)]
+    return (value * (targets != IGNORE_INDEX)).sum(), _weight_sum(targets, weights)
 
 
 def _weight_sum(targets: Tensor, weights: Tensor | None) -> Tensor:

@@ -35,6 +35,9 @@ class Loss(Strict):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     focal: float = Field(default=0.0, ge=0)
     focal_gamma: float = Field(default=2.0, ge=0)
+    generalised: float = Field(default=0.0, ge=0)
+    generalised_q: float = Field(default=0.7, gt=0, le=1)
+    """Generalised cross-entropy (1 - p^q) / q, for wrong labels: near 0 cross-entropy, at 1 half the mean absolute error."""
     dice: float = Field(default=0.0, ge=0)
     dice_kind: DiceKind = "present"
     """Dice of the outputs present in a batch; of ``all`` outputs (MRSN); or ``per_patch``, summed over the classes, where
@@ -46,8 +49,8 @@ class Loss(Strict):
 
     @model_validator(mode="after")
     def _some(self) -> Loss:
-        if not (self.cross_entropy or self.focal or self.dice):
-            raise ValueError("at least one of cross_entropy, focal and dice must be above 0")
+        if not (self.cross_entropy or self.focal or self.generalised or self.dice):
+            raise ValueError("at least one of cross_entropy, focal, generalised and dice must be above 0")
         return self
 
 
