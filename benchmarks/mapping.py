@@ -485,8 +485,7 @@ STEPS = {
 }
 
 
-def report(results: dict[str, Any]) -> str:
-    """Return the tables of all that was measured, as text."""
+def speed_report(results: dict[str, Any]) -> list[str]:
     rows = results["speed"]
     head = f"{'medians':34} {'s':>7} {'CPU s':>7} {'/network':>8} {'CPU/net.':>8} {'classes':>8} {'x monai':>8} {'x terra':>8}"
     lines = [head]
@@ -501,6 +500,12 @@ def report(results: dict[str, Any]) -> str:
     ]  # fmt: skip
     lines.append(f"all but the network: {results['engine']['cpu_ms_per_window']:.1f} ms of one processor a window")
     lines += [f"{name}: {results['machine'][name]:.3g}" for name in sorted(results["machine"])]
+    return lines
+
+
+def report(results: dict[str, Any]) -> str:
+    """Return the tables of all that was measured, as text."""
+    lines = speed_report(results) if "speed" in results else []
     for name, row in results.get("memory", {}).items():
         lines.append(f"memory above the loaded model, {name:20} {row['extra_mib']:7.0f} MiB in {row['seconds']:.1f} s")
     for name, row in results.get("full", {}).items():
@@ -521,19 +526,8 @@ def main(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(dir=options.scratch) as name:
         base = Path(name)
         msi = {"msi": (BANDS, 1)}
-        say(f"load {os.getloadavg()}; scene of {options.size} x {options.size}")
-        write_scene(base / "scene", options.size, options.size, msi, "deflate")
-        learn(base / "scene", options.steps)
-        write_onnx(base / "scene")
-        results["machine"] = machine = measure(sys.executable, "machine", base / "scene")
-        runs = [measure(sys.executable, "engine", base / "scene", out=base / "engine.tif") for _ in range(options.runs)]
-        results["engine"] = {"cpu_ms_per_window": statistics.median(run["cpu_ms_per_window"] for run in runs)}
-        results["speed"] = speed(base / "scene", options.peers, options.runs, options.batch)
-        for precision in ("32", "bf16"):
-            row = results["speed"][f"ours torch {precision}"]
-            windows = len(range(0, options.size - WINDOW, WINDOW - OVERLAP)) + 1
-            reached = machine["window_gflop"] * windows**2 / row["network_seconds"]
-            machine[f"network_share_of_gemm_{precision}"] = reached / machine[f"gemm_gflops_{precision}"]
+        if options.size:
+            measure_speed(base / "scene", options, msi, results)
         if options.memory_size:
             # One convolution of single pixels in place of the network: its own memory, the same for all, stays out.
             say(f"memory on {options.memory_size} x {options.memory_size}")
@@ -553,6 +547,25 @@ def main(options: argparse.Namespace) -> None:
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n")
     print(report(results))
+
+
+def measure_speed(
+    folder: Path, options: argparse.Namespace, stacks: dict[str, tuple[int, int]], results: dict[str, Any]
+) -> None:
+    """Fill in ``machine``, ``engine`` and ``speed``."""
+    say(f"load {os.getloadavg()}; scene of {options.size} x {options.size}")
+    write_scene(folder, options.size, options.size, stacks, "deflate")
+    learn(folder, options.steps)
+    write_onnx(folder)
+    results["machine"] = machine = measure(sys.executable, "machine", folder)
+    runs = [measure(sys.executable, "engine", folder, out=folder / "engine.tif") for _ in range(options.runs)]
+    results["engine"] = {"cpu_ms_per_window": statistics.median(run["cpu_ms_per_window"] for run in runs)}
+    results["speed"] = speed(folder, options.peers, options.runs, options.batch)
+    for precision in ("32", "bf16"):
+        row = results["speed"][f"ours torch {precision}"]
+        windows = len(range(0, options.size - WINDOW, WINDOW - OVERLAP)) + 1
+        reached = machine["window_gflop"] * windows**2 / row["network_seconds"]
+        machine[f"network_share_of_gemm_{precision}"] = reached / machine[f"gemm_gflops_{precision}"]
 
 
 def full_size(base: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -576,7 +589,7 @@ def full_size(base: Path, options: argparse.Namespace) -> dict[str, Any]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--peers", help="a Python with monai and terratorch")
-    parser.add_argument("--size", type=int, default=3000, help="side of the scene for times, pixels")
+    parser.add_argument("--size", type=int, default=3000, help="side of the scene for times, pixels; 0: not measured")
     parser.add_argument("--memory-size", type=int, default=8000, help="side of the scene for memory; 0: not measured")
     parser.add_argument("--full", action="store_true", help="also map a simulated scene of Beijing's size")
     parser.add_argument("--runs", type=int, default=3)

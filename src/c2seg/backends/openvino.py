@@ -45,18 +45,16 @@ class OpenVinoPredictor:
         """Return probabilities float32 [B, K, H, W]."""
         idle = self._requests(patch, self.threads.together(len(valid)))
 
-        def run(window: Patch) -> np.ndarray:
+        def run(window: Patch, scores: np.ndarray) -> None:
             request = idle.get()
             try:
                 # Into memory of its own, without a copy: a request's own tensor is written again by the next call.
-                scores = np.empty(request.model_outputs[0].shape, np.float32)
                 request.set_output_tensor(0, openvino.Tensor(scores, shared_memory=True))
                 request.infer(window, share_inputs=True)
-                return scores
             finally:
                 idle.put(request)
 
-        return self.threads.map(run, patch)
+        return self.threads.map(run, patch, (len(valid), self.num_classes, *valid.shape[1:]))
 
     def _requests(self, patch: Patch, streams: int) -> SimpleQueue[Any]:
         shapes = {name: [1, *values.shape[1:]] for name, values in patch.items()}

@@ -50,11 +50,14 @@ class TorchPredictor:
 
         On a processor the windows go one by one to threads: what a window gets does not depend on those beside it.
         """
+        shape = len(valid), self.num_classes, *valid.shape[1:]
         if self.device.type == "cpu" and not self.compiled:
-            return self._threads.map(self._predict, patch)
+            return self._threads.map(self._predict, patch, shape)
+        scores = np.empty(shape, np.float32)
         try:
             with self._one_call:
-                return self._predict(patch)
+                self._predict(patch, scores)
+            return scores
         except RuntimeError as error:
             if not self.compiled or "_dynamo" not in type(error).__module__:
                 raise
@@ -62,26 +65,31 @@ class TorchPredictor:
             raise InputError(f"--compile: the network cannot be compiled here ({reason}); leave it out") from error
 
     @torch.inference_mode()
-    def _predict(self, patch: Patch) -> np.ndarray:
+    def _predict(self, patch: Patch, scores: np.ndarray) -> None:
         inputs = {name: torch.from_numpy(values).to(self.device) for name, values in patch.items()}
+        found = torch.from_numpy(scores)
         reduced = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
         with reduced:
-            if not self.tta:
-                return np.asarray(self._view(inputs, 0, False).cpu().numpy())
-            total = sum(self._view(inputs, turns, flip) for turns, flip in views(self.views))
-        assert isinstance(total, Tensor)
-        return np.asarray((total / self.views).cpu().numpy())
+            if self.tta:
+                total = sum(self._view(inputs, turns, flip) for turns, flip in views(self.views))
+                assert isinstance(total, Tensor)
+                found.copy_(total / self.views)
+            elif self.device.type == "cpu":
+                torch.softmax(self._logits(inputs), dim=1, out=found)  # without a copy of so many megabytes
+            else:
+                found.copy_(self._logits(inputs).softmax(dim=1))
 
     def _view(self, inputs: dict[str, Tensor], turns: int, flip: bool) -> Tensor:
-        seen = {
-            name: _turn(values, turns, flip).contiguous(memory_format=torch.channels_last)
-            for name, values in inputs.items()
-        }
-        # Classes outermost before the softmax: blending reads one class after the other.
-        probability = self.model(seen)["logits"].contiguous().float().softmax(dim=1)
+        seen = {name: _turn(values, turns, flip) for name, values in inputs.items()}
+        probability = self._logits(seen).softmax(dim=1)
         if flip:
             probability = probability.flip(-1)
         return torch.rot90(probability, -turns, dims=(-2, -1)) if turns else probability  # by 0 it would copy
+
+    def _logits(self, inputs: dict[str, Tensor]) -> Tensor:
+        seen = {name: values.contiguous(memory_format=torch.channels_last) for name, values in inputs.items()}
+        # Classes outermost before the softmax: blending reads one class after the other.
+        return torch.as_tensor(self.model(seen)["logits"].contiguous().float())
 
 
 def _limit_threads(count: int) -> None:

@@ -36,8 +36,7 @@ Reader = Callable[[Window], tuple[Patch, np.ndarray]]
 
 _READ_AHEAD = 4  # windows, within
 _READ_AHEAD_BYTES = 128 * 2**20
-_PREDICT_AHEAD = 2  # batches under way, so that nothing waits while one begins or ends; of large batches one
-_LARGE_BATCH_BYTES = 64 * 2**20
+_PREDICT_AHEAD = 1  # batches under way beside the one whose scores are wanted next: no thread waits for a batch to end
 
 
 class Predictor(Protocol):
@@ -106,11 +105,10 @@ class _Read:
 
 @dataclass(frozen=True)
 class _Scored:
-    """Windows in their order and the scores [B, K, H, W] of those that have a valid pixel."""
+    """Windows in their order with valid bool [H, W], and the scores [K, H, W] of each; None where no pixel is valid."""
 
-    reads: list[_Read]
-    scores: np.ndarray
-    input_bytes: int
+    windows: list[tuple[Window, np.ndarray]]
+    scores: list[np.ndarray | None]
 
 
 def map_rows(
@@ -152,14 +150,13 @@ def map_parts(
     stages = stages or Stages()
     rows = range(plan.first_row_for(wanted.start), wanted.stop)
     blend = _Blend(plan, predictor.num_classes, rows.start)
-    with _threads(readers) as reading, _threads(_PREDICT_AHEAD) as predicting:
+    with _threads(readers) as reading, _threads(1 + _PREDICT_AHEAD) as predicting:
         reads = _read(reader, plan, rows, predictor.halo_px, reading, readers, stages)
         jobs = _jobs(reads, batch_size, plan.cols[-1])
-        for scored in _ahead(predicting, lambda job: _score(job, predictor, stages), jobs, _predict_ahead):
-            scores = iter(scored.scores)
-            for read in scored.reads:
+        for scored in _ahead(predicting, lambda job: _score(job, predictor, stages), jobs, lambda _: _PREDICT_AHEAD):
+            for (window, valid), scores in zip(scored.windows, scored.scores, strict=True):
                 with stages.time("blend"):
-                    part = blend.part(read.window, next(scores) if read.patch else None, read.valid)
+                    part = blend.part(window, scores, valid)
                 if part.index >= wanted.start:
                     yield part
 
@@ -167,8 +164,8 @@ def map_parts(
 class _Blend:
     """Adds windows to what their neighbours left them, in the memory of their own scores.
 
-    From window to window only what later windows cover too is handed on: the columns to the right in the scores of the
-    window before, the rows below in ``below``. Each pixel's windows are added in the order of the plan.
+    From window to window only what later windows cover too is handed on: the columns to the right in ``left``, the rows
+    below in ``below``. Each pixel's windows are added in the order of the plan.
     """
 
     def __init__(self, plan: WindowPlan, num_classes: int, first_row: int) -> None:
@@ -181,7 +178,9 @@ class _Blend:
         self.weight = taper(height, plan.overlap_px)[:, None] * taper(width, plan.overlap_px)[None, :]
         shared = [row + height - later for row, later in pairwise(plan.rows)] if plan.overlap_px else []
         self.below = np.empty((num_classes, max(shared, default=0), plan.cols[-1] + width), np.float32)
-        self.left: np.ndarray | None = None
+        shared = [col + width - later for col, later in pairwise(plan.cols)] if plan.overlap_px else []
+        self.left = np.empty((num_classes, height, max(shared, default=0)), np.float32)
+        self.has_left = False
         self.nothing = np.zeros((num_classes, 1, 1), np.float32)
 
     def part(self, window: Window, scores: np.ndarray | None, valid: np.ndarray) -> Strip:
@@ -214,10 +213,11 @@ class _Blend:
             for k, own in enumerate(scores):  # class by class stays in the processor's cache
                 own *= self.weight  # the frame alone would be less work, but not in one piece: twice the time
                 own[:above, left:] += below[k, :above, left:]
-                if left and self.left is not None:
-                    own[:, :left] += self.left[k, :, -left:]
+                if left and self.has_left:
+                    own[:, :left] += self.left[k, :, :left]
                 below[k, :kept, :final] = own[window.height - kept :, :final]
-        self.left = scores
+                self.left[k, :, : window.width - final] = own[:, final:]
+        self.has_left = scores is not None
 
 
 def _read(
@@ -252,16 +252,13 @@ def _jobs(reads: Iterator[_Read], size: int, last_col: int) -> Iterator[list[_Re
 
 def _score(job: list[_Read], predictor: Predictor, stages: Stages) -> _Scored:
     batch = [read for read in job if read.patch]
-    if not batch:
-        return _Scored(job, np.empty(0), 0)
-    with stages.time("predict"):
-        patch = {name: _stack([read.patch[name] for read in batch]) for name in batch[0].patch}
-        scores = predictor.predict(patch, _stack([read.usable for read in batch]))
-    return _Scored(job, scores, sum(values.nbytes for values in patch.values()))
-
-
-def _predict_ahead(latest: _Scored | None) -> int:
-    return 1 if latest is None or latest.input_bytes >= _LARGE_BATCH_BYTES else _PREDICT_AHEAD
+    found: Iterator[np.ndarray] = iter(())
+    if batch:
+        with stages.time("predict"):
+            patch = {name: _stack([read.patch[name] for read in batch]) for name in batch[0].patch}
+            found = iter(predictor.predict(patch, _stack([read.usable for read in batch])))
+    # The inputs are not needed any more.
+    return _Scored([(read.window, read.valid) for read in job], [next(found) if read.patch else None for read in job])
 
 
 def _stack(arrays: list[np.ndarray]) -> np.ndarray:

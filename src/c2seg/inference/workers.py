@@ -23,6 +23,7 @@ from c2seg.inference.cache import block_cache
 from c2seg.inference.decision import Decision
 from c2seg.inference.engine import Predictor, Reader, Strip, map_parts
 from c2seg.inference.layers import decide, expected_pixels, layer_shapes
+from c2seg.inference.memory import return_freed_memory
 from c2seg.inference.plan import WindowPlan
 from c2seg.inference.scratch import RowFiles
 from c2seg.inference.stages import Stages
@@ -31,6 +32,8 @@ from c2seg.legend import Legend
 __all__ = ["Build", "Work", "chunks", "peak_memory_mib", "run_strips", "run_workers"]
 
 _CHUNK_STRIPS = 16  # least per task where there are many: each task computes one row of windows a second time
+# After so many freed memory is returned: gaps between arrays of several sizes add up, but pages taken anew cost time.
+_TIDY_WINDOWS = 20
 
 Build = Callable[[], tuple[Reader, Predictor]]
 Finished = Callable[[int, dict[str, Any]], None]
@@ -76,6 +79,7 @@ def run_strips(
 
     found = map_parts(reader, predictor, work.plan, batch_size=work.batch_size, strips=strips, stages=stages)
     strip: _Strip | None = None
+    windows = 0
     with ThreadPoolExecutor(1) as pool, closing(found):
         try:
             for part in found:
@@ -86,6 +90,10 @@ def run_strips(
                     settle()
                     pending = pool.submit(write, part.first, strip.layers), part.index, strip.note()
                     strip = None
+                    windows += len(work.plan.cols)
+                    if windows >= _TIDY_WINDOWS:
+                        windows = 0
+                        return_freed_memory()
         finally:
             settle()
 
