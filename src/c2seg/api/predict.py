@@ -26,6 +26,7 @@ from c2seg.inference import (
     pending_key,
     sample_windows,
 )
+from c2seg.inference.cleanup import wanted_cleanup
 from c2seg.inference.decision import Decision, expected_iou, sample_probabilities
 from c2seg.modelfile import Header, ModelFile, check_city, load_model
 from c2seg.outputs import check_output
@@ -83,6 +84,7 @@ def predict(
     header = loaded.header
     if options.workers < 1:
         raise InputError(f"--workers must be at least 1, found {options.workers}")
+    cleanup = wanted_cleanup(options.min_area_px, options.min_area_keep, header.land_legend())
     scenes = list(zip(images.scenes, _scene_options(images, options), strict=True))
     for _, scene_options in scenes:
         for path in scene_options.places.values():
@@ -93,7 +95,7 @@ def predict(
     name = backend or default_backend(loaded)
     predictor = None if name == "auto" else load_predictor(loaded, name, running)  # wrong options show at once
     job = _Job(loaded, images, _normaliser(header, images, absent, bars("statistics")), name, running, absent)
-    key = _key(job)
+    key = _key(job) | ({"cleanup": cleanup.as_dict()} if cleanup else {})
     found: dict[str, Any] = {}
     if predictor is None:
         name, predictor, found = _measure(job, {**key, "scene": scenes[0][0].name}, scenes[0][1])

@@ -34,6 +34,19 @@ def command(
     threads: int = typer.Option(
         None, "--threads", min=1, help="Threads of each process (default: all processors / workers)."
     ),
+    min_area_px: int = typer.Option(
+        None,
+        "--min-area-px",
+        min=2,
+        help="Merge areas of one class below N pixels into the largest area beside them.",
+        metavar="N",
+    ),
+    min_area_keep: list[str] = typer.Option(
+        [],
+        "--min-area-keep",
+        metavar="CLASS",
+        help="Class that --min-area-px leaves alone, by name or id, or none; may be repeated (default: streets).",
+    ),
     palette: str = typer.Option("default", "--palette", help="Colours of the map: default or a named palette."),
     overwrite: bool = OVERWRITE,
     json: bool = JSON,
@@ -44,8 +57,9 @@ def command(
     from c2seg.inference import MapOptions
 
     options = MapOptions(
-        out, probabilities, confidence, second, preview, workers=workers, overwrite=overwrite, palette=palette
-    )
+        out, probabilities, confidence, second, preview, workers=workers, overwrite=overwrite, palette=palette,
+        min_area_px=min_area_px, min_area_keep=() if min_area_keep == ["none"] else tuple(min_area_keep) or None,
+    )  # fmt: skip
     with ExitStack() as stack:
         results = predict(
             model,
@@ -68,6 +82,10 @@ def command(
             for line in _measured(result.extra["run"]):
                 note(line)
             note(f"{result.path}: {result.pixels} pixels mapped, {result.nodata_pixels} nodata, {result.seconds:.1f} s")
+            if done := result.extra.get("cleanup"):
+                note(
+                    f"  areas below {done['min_area_px']} pixels merged: {done['changed_pixels']} pixels changed class"
+                )
             for name, area in result.area_km2.items():
                 expected = result.expected_area_km2
                 note(f"  {name:36} {area:10.3f} km2" + (f"  expected {expected[name]:10.3f}" if expected else ""))

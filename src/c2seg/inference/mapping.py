@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import numpy as np
 
 from c2seg.data import SceneReader
 from c2seg.inference.cache import block_cache
+from c2seg.inference.cleanup import clean_rows, wanted_cleanup
 from c2seg.inference.decision import Decision
 from c2seg.inference.engine import Predictor, Reader
 from c2seg.inference.layers import layer_shapes
+from c2seg.inference.memory import return_freed_memory
 from c2seg.inference.plan import WindowPlan
 from c2seg.inference.publish import make_files, move_files
 from c2seg.inference.scratch import Scratch
@@ -49,6 +52,10 @@ class MapOptions:
     """How a pixel's class follows from the probabilities; None: the largest."""
     temperature: float | None = None
     """Of the probabilities in the layers and the expected areas; None: as the model gives them. No class depends on it."""
+    min_area_px: int | None = None
+    """Connected areas of fewer pixels are merged into their largest neighbour, 2 or more; None: the map stays as it is."""
+    min_area_keep: tuple[str, ...] | None = None
+    """Names or ids of classes that are left alone then; None: streets and roads, where the legend has them."""
 
     @property
     def layers(self) -> dict[str, Path]:
@@ -69,8 +76,8 @@ class MapOptions:
 class MapResult:
     """What was mapped: valid and nodata pixels, area by class in km2, seconds, strips taken over from a former run.
 
-    ``stages`` are busy seconds by stage (read, predict, blend, write, publish); stages overlap. ``peak_memory_mib`` is that
-    of this process since its start and of its workers.
+    ``stages`` are busy seconds by stage (read, predict, blend, write, clean if it is wanted, publish); stages overlap.
+    ``peak_memory_mib`` is that of this process since its start and of its workers.
     """
 
     path: str
@@ -107,11 +114,14 @@ def map_scene(
 
     The map is uint8 ids, 0 where a needed modality is not valid. ``key`` names all that determines the result (model,
     city, options): a run that was stopped goes on from its finished strips if the key is the same. ``build`` makes reader
-    and predictor in other processes; ``options.workers`` above 1 needs it.
+    and predictor in other processes; ``options.workers`` above 1 needs it. Where small areas are merged, the map alone changes
+    (its file, preview and pixel counts): the layers keep what the pixel had before. Raises InputError for wrong options.
     """
     started = time.perf_counter()
     for path in options.places.values():
         check_output(path, overwrite=options.overwrite)
+    cleanup = wanted_cleanup(options.min_area_px, options.min_area_keep, legend)
+    key = {**key, "cleanup": cleanup.as_dict()} if cleanup else key
     grid = reader.scene.grid
     stages = Stages()
     shapes = layer_shapes(tuple(options.layers), grid.width, legend.num_classes)
@@ -121,9 +131,17 @@ def map_scene(
         resumed = len(scratch.finished)
         with block_cache(reader, plan):
             memory = _compute(work, scratch, (reader, predictor), build, options.workers, stages, progress)
-        with stages.time("publish"):
-            files = make_files(scratch.rows, grid, legend, options.places, options.palette, str(key.get("model", "")))
-        counts = np.sum([note["counts"] for note in scratch.finished.values()], axis=0)
+            return_freed_memory()  # making the files takes other pieces than the windows left
+            counts = np.sum([note["counts"] for note in scratch.finished.values()], axis=0)
+            extra, ids = dict(notes or {}), None
+            if cleanup:  # always from the rows as they were computed, so that a run that goes on does not clean twice
+                with stages.time("clean"):
+                    found = clean_rows(partial(scratch.rows.read, "ids"), (grid.height, grid.width), cleanup)
+                ids, counts = found.ids, np.array(found.counts)
+                extra["cleanup"] = {**cleanup.as_dict(), "changed_pixels": found.changed_pixels}
+            with stages.time("publish"):
+                model = str(key.get("model", ""))
+                files = make_files(scratch.rows, grid, legend, options.places, options.palette, model, ids)
         area = grid.pixel_area_m2() / 1e6
         result = MapResult(
             path=options.out.name,
@@ -135,7 +153,7 @@ def map_scene(
             resumed_strips=resumed,
             peak_memory_mib=round(memory + peak_memory_mib(), 1),
             expected_area_km2=_expected_area(scratch.finished.values(), legend, area),
-            extra=dict(notes or {}),
+            extra=extra,
         )
         write_qml(options.out.with_suffix(".qml"), legend, options.palette)
         write_json(options.out.with_suffix(".json"), result.as_dict())

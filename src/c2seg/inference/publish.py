@@ -25,11 +25,18 @@ RowReader = Callable[[int, int], np.ndarray]
 
 
 def make_files(
-    rows: RowFiles, grid: Grid, legend: Legend, places: Mapping[str, Path], palette: str, model: str
+    rows: RowFiles,
+    grid: Grid,
+    legend: Legend,
+    places: Mapping[str, Path],
+    palette: str,
+    model: str,
+    ids: np.ndarray | None = None,
 ) -> list[tuple[Path, Path]]:
     """Make the files of ``places`` (by layer, ``ids`` is the map) in the scratch folder; return where each belongs.
 
-    Each raster is read back and compared with the rows: not every write error of GDAL is reported. Raises OutputError.
+    ``ids`` uint8 [H, W] is the map where it is not that of the rows. Each raster is read back and compared with its rows: not
+    every write error of GDAL is reported. Raises OutputError.
     """
     tags = {"MODEL": model, "SOFTWARE": "c2seg"}
     made = []
@@ -38,7 +45,7 @@ def make_files(
         made.append((path, place))
         if layer == "preview":
             continue
-        read = _reader(rows, layer)
+        read = _reader(rows, layer) if layer != "ids" or ids is None else _array_reader(ids)
         if layer == "ids":
             write_map(path, read, grid, legend, overwrite=True, tags=tags, palette=palette)
         else:
@@ -69,6 +76,10 @@ def _reader(rows: RowFiles, layer: str) -> RowReader:
         return values.transpose(1, 0, 2) if values.ndim == 3 else values[None]
 
     return read
+
+
+def _array_reader(ids: np.ndarray) -> RowReader:
+    return lambda first, last: ids[None, first:last]
 
 
 def _verify(path: Path, read: RowReader, grid: Grid) -> None:
