@@ -33,7 +33,7 @@ __all__ = ["Build", "Work", "chunks", "peak_memory_mib", "run_strips", "run_work
 
 _CHUNK_STRIPS = 16  # least per task where there are many: each task computes one row of windows a second time
 # After so many freed memory is returned: gaps between arrays of several sizes add up, but pages taken anew cost time.
-_TIDY_WINDOWS = 20
+_TIDY_PIXELS = 3_000_000
 
 Build = Callable[[], tuple[Reader, Predictor]]
 Finished = Callable[[int, dict[str, Any]], None]
@@ -79,7 +79,7 @@ def run_strips(
 
     found = map_parts(reader, predictor, work.plan, batch_size=work.batch_size, strips=strips, stages=stages)
     strip: _Strip | None = None
-    windows = 0
+    mapped = 0
     with ThreadPoolExecutor(1) as pool, closing(found):
         try:
             for part in found:
@@ -90,9 +90,9 @@ def run_strips(
                     settle()
                     pending = pool.submit(write, part.first, strip.layers), part.index, strip.note()
                     strip = None
-                    windows += len(work.plan.cols)
-                    if windows >= _TIDY_WINDOWS:
-                        windows = 0
+                    mapped += part.valid.shape[0] * work.plan.width
+                    if mapped >= _TIDY_PIXELS:
+                        mapped = 0
                         return_freed_memory()
         finally:
             settle()
