@@ -33,7 +33,7 @@ __all__ = ["Build", "Work", "chunks", "peak_memory_mib", "run_strips", "run_work
 
 _CHUNK_STRIPS = 16  # least per task where there are many: each task computes one row of windows a second time
 # After so many freed memory is returned: gaps between arrays of several sizes add up, but pages taken anew cost time.
-_TIDY_PIXELS = 3_000_000
+_TIDY_PIXELS = 2_000_000
 
 Build = Callable[[], tuple[Reader, Predictor]]
 Finished = Callable[[int, dict[str, Any]], None]
@@ -86,14 +86,14 @@ def run_strips(
                 with stages.time("blend"):
                     strip = strip or _Strip(work, part)
                     strip.add(part)
+                mapped += part.valid.size
+                if mapped >= _TIDY_PIXELS:
+                    mapped = 0
+                    return_freed_memory()
                 if part.end == work.plan.width:
                     settle()
                     pending = pool.submit(write, part.first, strip.layers), part.index, strip.note()
                     strip = None
-                    mapped += part.valid.shape[0] * work.plan.width
-                    if mapped >= _TIDY_PIXELS:
-                        mapped = 0
-                        return_freed_memory()
         finally:
             settle()
 
