@@ -16,6 +16,8 @@ from c2seg.recipes.training import Loss, Optimiser, Schedule, Training
 
 __all__ = ["Batch", "Context", "Learner", "Stepper", "supervised_loss"]
 
+PixelwiseLoss = Callable[[Tensor, Tensor, Tensor | None, float], tuple[Tensor, Tensor]]
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -148,16 +150,15 @@ def _terms(logits: Tensor, targets: Tensor, settings: Loss, context: Context) ->
     pixels: it is taken per process and averaged.
     """
     terms: dict[str, Tensor] = {}
-    weights = context.class_weights
-    if settings.cross_entropy:
-        value, count = cross_entropy(logits, targets, weights, settings.label_smoothing)
-        terms["cross_entropy"] = settings.cross_entropy * value / context.total(count).clamp_min(1e-6)
-    if settings.focal:
-        value, count = focal_loss(logits, targets, weights, settings.focal_gamma)
-        terms["focal"] = settings.focal * value / context.total(count).clamp_min(1e-6)
-    if settings.generalised:
-        value, count = generalised_cross_entropy(logits, targets, weights, settings.generalised_q)
-        terms["generalised"] = settings.generalised * value / context.total(count).clamp_min(1e-6)
+    pixelwise: dict[str, tuple[float, PixelwiseLoss, float]] = {
+        "cross_entropy": (settings.cross_entropy, cross_entropy, settings.label_smoothing),
+        "focal": (settings.focal, focal_loss, settings.focal_gamma),
+        "generalised": (settings.generalised, generalised_cross_entropy, settings.generalised_q),
+    }
+    for name, (share, loss, parameter) in pixelwise.items():
+        if share:
+            value, count = loss(logits, targets, context.class_weights, parameter)
+            terms[name] = share * value / context.total(count).clamp_min(1e-6)
     if settings.dice:
         classes = context.num_classes - context.background
         terms["dice"] = settings.dice * dice_loss(logits, targets, settings.dice_kind, classes) / context.processes

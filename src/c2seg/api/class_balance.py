@@ -20,8 +20,7 @@ from c2seg.backends.forest import ForestPredictor
 from c2seg.data import BandStatistics, City, LabelledCity, Normaliser, Patch, SceneReader
 from c2seg.data.city import blocks
 from c2seg.errors import DataError
-from c2seg.forest.features import FeatureSpec, fit_projections
-from c2seg.forest.fit import Source, fit_forest
+from c2seg.forest.fit import Source, feature_spec, fit_forest
 from c2seg.inference import WindowPlan, sample_windows
 from c2seg.progress import Progress
 from c2seg.recipes.models import ForestModel
@@ -85,9 +84,7 @@ def balance_classes(
     for _ in range(_ROUNDS):
         *normalisers, goal = (Normaliser.fit("class_balanced", statistics) for statistics in found)
         forest = _forest(sources, normalisers, tuple(own), progress)
-        parts = [
-            _labelled(city, normaliser, tuple(own)) for city, normaliser in zip(sources, normalisers, strict=False)
-        ]
+        parts = [_labelled(city, normaliser, tuple(own)) for city, normaliser in zip(sources, normalisers, strict=True)]
         parts.append(_taken_for(target, goal, forest))
         moments = [_Moments.of(part, own, classes) for part in parts]
         shared = np.all([part.count >= _LEAST_PX for part in moments], axis=0)
@@ -129,7 +126,6 @@ def _forest(
     sources: Sequence[LabelledCity], normalisers: Sequence[Normaliser], names: tuple[str, ...], progress: Progress
 ) -> ForestPredictor:
     taught = [Source(city, normaliser) for city, normaliser in zip(sources, normalisers, strict=True)]
-    projections = fit_projections([(source.city.images, source.normaliser) for source in taught], names, _FOREST)
-    spec = FeatureSpec(_FOREST.mean_px, _FOREST.std_px, projections)
+    spec = feature_spec(taught, names, _FOREST)
     trees = fit_forest(taught, names, _FOREST, spec, 0, progress=progress)
     return ForestPredictor(trees, spec, names, sources[0].images.legend.num_classes, processors())

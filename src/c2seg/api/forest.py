@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from c2seg.api.prepare import FitJob, scene_folds
-from c2seg.forest.features import FeatureSpec, fit_projections
-from c2seg.forest.fit import Source, fit_forest, validate_forest
+from c2seg.forest.features import FeatureSpec
+from c2seg.forest.fit import Source, feature_spec, fit_forest, validate_forest
 from c2seg.metrics import Confusion
 from c2seg.recipes.models import ForestModel
 
@@ -37,5 +37,4 @@ def _begin(job: FitJob, model: ForestModel) -> tuple[tuple[str, ...], list[Sourc
         Source(city, normaliser, scene_folds(job.recipe, city) if folds else ())
         for city, normaliser in zip(job.prepared.sources, job.prepared.normalisers, strict=True)
     ]
-    projections = fit_projections([(s.city.images, s.normaliser) for s in sources], names, model)
-    return names, sources, FeatureSpec(model.mean_px, model.std_px, projections)
+    return names, sources, feature_spec(sources, names, model)

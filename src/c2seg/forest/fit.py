@@ -11,14 +11,14 @@ from c2seg.data import BlockFolds, LabelledCity, Normaliser, SceneReader
 from c2seg.data.city import blocks
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import TrainingError
-from c2seg.forest.features import FeatureSpec, features, halo_px, radiometric_copies
+from c2seg.forest.features import FeatureSpec, features, fit_projections, halo_px, radiometric_copies
 from c2seg.forest.trees import Forest
 from c2seg.metrics import Confusion, confusion_counts
 from c2seg.progress import Progress, no_progress
 from c2seg.recipes.models import ForestModel
 from c2seg.types import Window
 
-__all__ = ["Source", "fit_forest", "validate_forest"]
+__all__ = ["Source", "feature_spec", "fit_forest", "validate_forest"]
 
 _BLOCK = 256
 
@@ -30,6 +30,12 @@ class Source:
     city: LabelledCity
     normaliser: Normaliser
     folds: tuple[BlockFolds | TileFolds, ...] = ()
+
+
+def feature_spec(sources: Sequence[Source], names: Sequence[str], model: ForestModel) -> FeatureSpec:
+    """Return the features of a forest on these sources: its windows, and projections of modalities of many bands."""
+    projections = fit_projections([(source.city.images, source.normaliser) for source in sources], names, model)
+    return FeatureSpec(model.mean_px, model.std_px, projections)
 
 
 def fit_forest(

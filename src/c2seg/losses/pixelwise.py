@@ -44,9 +44,7 @@ def focal_loss(
     """
     nll = F.cross_entropy(logits.float(), targets, ignore_index=IGNORE_INDEX, reduction="none")
     scale = (1.0 - torch.exp(-nll)).clamp_min(0.0) ** gamma
-    if weights is not None:
-        scale = scale * weights[targets.clamp_max(weights.numel() - 1)]
-    return (nll * scale * (targets != IGNORE_INDEX)).sum(), _weight_sum(targets, weights)
+    return (nll * _weighted(scale, targets, weights)).sum(), _weight_sum(targets, weights)
 
 
 def generalised_cross_entropy(
@@ -60,9 +58,14 @@ def generalised_cross_entropy(
     nll = F.cross_entropy(logits.float(), targets, ignore_index=IGNORE_INDEX, reduction="none")
     # By log p: powers of a p that underflows have no gradient, and 1 - p^q loses its digits for a small q.
     value = -torch.expm1(-q * nll) / q
+    return _weighted(value, targets, weights).sum(), _weight_sum(targets, weights)
+
+
+def _weighted(values: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """Return values [B, H, W] times their classes' weights, 0 where there is no label."""
     if weights is not None:
-        value = value * weights[targets.clamp_max(weights.numel() - 1)]
-    return (value * (targets != IGNORE_INDEX)).sum(), _weight_sum(targets, weights)
+        values = values * weights[targets.clamp_max(weights.numel() - 1)]
+    return values * (targets != IGNORE_INDEX)
 
 
 def _weight_sum(targets: Tensor, weights: Tensor | None) -> Tensor:
