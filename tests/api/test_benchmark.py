@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
 
 import pytest
 
-from c2seg.api.benchmark import Benchmark, parse_pairs, plan
+from c2seg.api.benchmark import Benchmark, parse_pairs, plan, run_all
 from c2seg.api.tables import as_csv, as_text, offline_text, rows
 from c2seg.cli import run
-from c2seg.errors import InputError
+from c2seg.errors import C2SegError, InputError
 
 
 def result(pair, label, seed, miou, *, iou=(0.5, 0.1), support=(5000, 10), **more):
@@ -79,10 +85,11 @@ def test_table_three_compares_mrsn_and_its_reductions(make_city, tmp_path, capsy
         found = [result("s-t", r.label, r.seed, 0.2, offline={"scores": {"miou": 0.71}}) for r in runs]
         for content in found:
             content["scores"]["classes"] = [{"id": 1, "name": "water"}, {"id": 2, "name": "street"}]
-        return found
+        return found, {}
 
     monkeypatch.setattr("c2seg.api.benchmark.run_all", run_all)
-    monkeypatch.setattr("c2seg.api.benchmark.estimate_seconds", lambda *_: {"s-t": 1.0})
+    monkeypatch.setattr("c2seg.api.benchmark.finished", lambda *_: True)
+    monkeypatch.setattr("c2seg.api.benchmark.estimate_seconds", lambda *_: 1.0)
     monkeypatch.setattr("c2seg.report.make_report", lambda *_, **__: None)
     arguments = ["benchmark", "--pair", pair, "--seeds", "1", "--out", str(tmp_path / "b"), "-q"]
     assert run([*arguments, "--table", "III"]) == 0
@@ -92,6 +99,79 @@ def test_table_three_compares_mrsn_and_its_reductions(make_city, tmp_path, capsy
         assert published in text
     assert run([*arguments, "--table", "IV"]) == 2
     assert "unknown table 'IV'" in capsys.readouterr().err
+
+
+def test_runs_go_side_by_side_and_one_that_fails_stops_no_other(make_city, tmp_path, monkeypatch):
+    together = threading.Barrier(2, timeout=20)
+
+    def one(benchmark, found, stop):
+        together.wait()
+        if found.recipe == "unet":
+            raise C2SegError("no room left")
+        return result("s-t", found.label, found.seed, 0.2)
+
+    monkeypatch.setattr("c2seg.api.benchmark._one", one)
+    pairs = parse_pairs([f"{make_city('s')}:{make_city('t')}"])
+    benchmark = Benchmark(pairs, ("forest", "unet"), tmp_path / "b", seeds=2, jobs=2)
+    results, failed = run_all(benchmark, plan(benchmark))
+    assert [(r["label"], r["seed"]) for r in results] == [("forest", 0), ("forest", 1)]
+    assert failed == {"s-t unet seed 0": "no room left", "s-t unet seed 1": "no room left"}
+
+
+def test_a_table_without_the_runs_that_failed(make_city, tmp_path, capsys, monkeypatch):
+    """The others are shown, and the command fails."""
+    pair = f"{make_city('s', seed=1)}:{make_city('t', seed=2)}"
+    found = result("s-t", "forest", 0, 0.2)
+    found["scores"]["classes"] = [{"id": 1, "name": "water"}, {"id": 2, "name": "street"}]
+    failed = {"s-t unet seed 0": "no room left"}
+    monkeypatch.setattr("c2seg.api.benchmark.run_all", lambda *_: ([found], failed))
+    monkeypatch.setattr("c2seg.api.benchmark.finished", lambda _, run: run.recipe == "forest")
+    monkeypatch.setattr("c2seg.api.benchmark.estimate_seconds", lambda *_: 1.0)
+    monkeypatch.setattr("c2seg.api.comparison.compare_recipes", lambda *_, **__: [])
+    monkeypatch.setattr("c2seg.report.make_report", lambda *_, **__: None)
+    assert run(["benchmark", "--pair", pair, "--seeds", "1", "--out", str(tmp_path / "b"), "-q"]) == 2
+    out, errors = capsys.readouterr()
+    assert "0.200" in out
+    assert "1 of 2 runs failed" in errors
+    assert "s-t unet seed 0: no room left" in errors
+    assert json.loads((tmp_path / "b/benchmark.json").read_text())["failed"] == failed
+
+
+def test_a_stopped_benchmark_stops_its_runs(make_city, tmp_path):
+    sets = ["training.iterations=100000", "training.sampling.patch_px=32", "model.widths=[8,8]", "validation.folds=0"]
+    options = [part for text in sets for part in ("--set", text)]
+    pair = f"{make_city('s', seed=1)}:{make_city('t', seed=2)}"
+    command = [
+        sys.executable,
+        "-m",
+        "c2seg",
+        "benchmark",
+        "--pair",
+        pair,
+        "--recipes",
+        "unet",
+        "--seeds",
+        "2",
+        "--jobs",
+        "2",
+    ]
+    with subprocess.Popen(
+        [*command, "--out", str(tmp_path / "b"), *options], stderr=subprocess.PIPE, text=True
+    ) as process:
+        folders = [tmp_path / f"b/runs/s-t/unet/seed{seed}" for seed in (0, 1)]
+        end = time.monotonic() + 120
+        while not all((folder / "curves.csv").exists() for folder in folders):
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+        assert len(children) == 2
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+    for child in children:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(child), 0)
+    assert all((folder / "state.pt").exists() for folder in folders)
 
 
 @pytest.mark.slow

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,9 +27,11 @@ from c2seg.outputs import write_json
 from c2seg.progress import Progress, no_progress
 from c2seg.recipes import load_recipe
 
-__all__ = ["Benchmark", "Pair", "Run", "estimate_seconds", "parse_pairs", "plan", "run_all"]
+__all__ = ["Benchmark", "Pair", "Run", "estimate_seconds", "finished", "parse_pairs", "plan", "run_all"]
 
 _CALIBRATION_STEPS = 20
+_POLL_SECONDS = 0.5
+_GRACE_SECONDS = 5
 RARE_PX = 1000
 FOLDS = 4
 _NO_FOLDS = ("validation.folds=0", "validation.final=true")
@@ -74,6 +79,8 @@ class Benchmark:
     """Also score a random split of overlapping tiles inside the source, as published offline numbers were made."""
     device: str = "cpu"
     overrides: tuple[str, ...] = ()
+    jobs: int = 1
+    """Runs at a time; each gets its share of the cores."""
 
 
 @dataclass(frozen=True)
@@ -150,19 +157,26 @@ def plan(benchmark: Benchmark) -> list[Run]:
     return runs
 
 
-def estimate_seconds(benchmark: Benchmark, runs: Sequence[Run], progress: Progress = no_progress) -> dict[str, float]:
-    """Return the seconds of one run by ``pair recipe``, from a few measured steps; finished runs need none."""
-    seconds: dict[str, float] = {}
-    waiting = {(run.pair.name, run.label): run for run in runs if not _finished(benchmark, run)}
-    for done, ((pair, label), run) in enumerate(waiting.items()):
+def estimate_seconds(benchmark: Benchmark, runs: Sequence[Run], progress: Progress = no_progress) -> float:
+    """Return about how many seconds of training are left, one run after the other, from a few measured steps of each recipe.
+
+    Finished runs need none; what cannot be measured counts as none, and fails when its turn comes.
+    """
+    total = 0.0
+    waiting = [run for run in runs if not finished(benchmark, run)]
+    for done, run in enumerate(waiting):
         recipe = load_recipe(run.recipe, benchmark.preset, run.overrides)
-        cost, spent = _calibration(benchmark, run)
+        try:
+            cost, spent = _calibration(benchmark, run)
+        except C2SegError:
+            continue
         steps = recipe.model.trees if recipe.model.name == "forest" else recipe.training.iterations
         if benchmark.equal_seconds and recipe.model.name != "forest":
             steps = _equal_steps(benchmark.equal_seconds, cost)
-        seconds[f"{pair} {label}"] = spent * steps * (recipe.validation.folds + recipe.validation.final)
-        progress(done + 1, len(waiting), label)
-    return seconds
+        folds = 0 if run.pair.truth is not None else recipe.validation.folds
+        total += spent * steps * (folds + recipe.validation.final)
+        progress(done + 1, len(waiting), run.label)
+    return total
 
 
 def _calibration(benchmark: Benchmark, run: Run) -> tuple[float, float]:
@@ -199,26 +213,46 @@ def _equal_steps(seconds: float, cost: float) -> int:
     return max(_CALIBRATION_STEPS, round(seconds / cost))
 
 
-def run_all(benchmark: Benchmark, runs: Sequence[Run], progress: Progress = no_progress) -> list[dict[str, Any]]:
-    """Run what is not finished and return one result per run: scores, seconds, memory, size."""
-    results = []
-    for done, run in enumerate(runs):
-        progress(done, len(runs), f"{run.pair.name} {run.label} seed {run.seed}")
-        results.append(_one(benchmark, run))
-        progress(done + 1, len(runs), "")
-    return results
+def run_all(
+    benchmark: Benchmark, runs: Sequence[Run], progress: Progress = no_progress
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Run what is not finished, ``benchmark.jobs`` at a time. Return one result per run (scores, seconds, memory, size), and
+    what went wrong by ``pair recipe seed``: a run that fails does not stop the others. Stopped, all of them stop.
+    """
+    results: dict[int, dict[str, Any]] = {}
+    failed: dict[str, str] = {}
+    stop = threading.Event()
+    progress(0, len(runs), "")
+    with ThreadPoolExecutor(benchmark.jobs) as pool:
+        futures = {pool.submit(_one, benchmark, run, stop): place for place, run in enumerate(runs)}
+        try:
+            for done, future in enumerate(as_completed(futures)):
+                place = futures[future]
+                name = f"{runs[place].pair.name} {runs[place].label} seed {runs[place].seed}"
+                try:
+                    results[place] = future.result()
+                except C2SegError as error:
+                    failed[name] = str(error)
+                progress(done + 1, len(runs), name)
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+    return [results[place] for place in sorted(results)], failed
 
 
-def _one(benchmark: Benchmark, run: Run) -> dict[str, Any]:
+def _one(benchmark: Benchmark, run: Run, stop: threading.Event) -> dict[str, Any]:
     path = run.folder / "result.json"
-    if _finished(benchmark, run):
+    if finished(benchmark, run):
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return content
     overrides = _equal(benchmark, run)
-    offline = _offline(benchmark, run, overrides)
-    fitted = _fit(benchmark, run, run.folder, overrides)
+    offline = _offline(benchmark, run, overrides, stop)
+    fitted = _fit(benchmark, run, run.folder, overrides, stop)
     record = json.loads((run.folder / "record.json").read_text(encoding="utf-8"))
-    map_seconds, scored = (None, _inside_scores(run, fitted)) if run.pair.inside else _map_and_score(benchmark, run)
+    map_seconds, scored = (
+        (None, _inside_scores(run, fitted)) if run.pair.inside else _map_and_score(benchmark, run, stop)
+    )
     result = {
         "key": _key(benchmark, run),
         "pair": run.pair.name,
@@ -242,18 +276,19 @@ def _one(benchmark: Benchmark, run: Run) -> dict[str, Any]:
     return result
 
 
-def _map_and_score(benchmark: Benchmark, run: Run) -> tuple[float, dict[str, Any] | None]:
+def _map_and_score(benchmark: Benchmark, run: Run, stop: threading.Event) -> tuple[float, dict[str, Any] | None]:
     """Map the target; return the seconds, and the scores if there is a truth."""
     out = run.map
     model = str(run.folder / "model.safetensors")
     mapped = _child(
         benchmark,
         ["predict", model, str(run.pair.target), "--out", str(out), "--overwrite", "--device", benchmark.device],
+        stop,
     )
     scored = None
     if run.pair.truth is not None:
         options = ["--out", str(run.folder / f"scores-{out.stem}.json"), "--overwrite"]
-        scored = _child(benchmark, ["score", str(out), str(run.pair.truth), "--by-index", *options])
+        scored = _child(benchmark, ["score", str(out), str(run.pair.truth), "--by-index", *options], stop)
     return sum(m["seconds"] for m in mapped["maps"]), scored
 
 
@@ -263,17 +298,19 @@ def _inside_scores(run: Run, fitted: dict[str, Any]) -> dict[str, Any]:
     return {**fitted["validation"]["scores"], "classes": [{"id": c.id, "name": c.name} for c in legend.classes]}
 
 
-def _offline(benchmark: Benchmark, run: Run, overrides: Sequence[str]) -> dict[str, Any] | None:
+def _offline(benchmark: Benchmark, run: Run, overrides: Sequence[str], stop: threading.Event) -> dict[str, Any] | None:
     """Score the random split of overlapping tiles: what published offline validation measured."""
     if not benchmark.offline:
         return None
     folder = run.folder / "offline"
-    fitted = _fit(benchmark, run, folder, (*overrides, "validation={kind: random_tiles, final: false}"))
+    fitted = _fit(benchmark, run, folder, (*overrides, "validation={kind: random_tiles, final: false}"), stop)
     content: dict[str, Any] = fitted["validation"]
     return content
 
 
-def _fit(benchmark: Benchmark, run: Run, folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
+def _fit(
+    benchmark: Benchmark, run: Run, folder: Path, overrides: Sequence[str], stop: threading.Event | None = None
+) -> dict[str, Any]:
     sets = [part for text in (*run.overrides, *overrides) for part in ("--set", text)]
     if run.pair.truth is not None and not any("validation" in text for text in overrides):
         sets += ["--set", "validation.folds=0"]
@@ -281,20 +318,48 @@ def _fit(benchmark: Benchmark, run: Run, folder: Path, overrides: Sequence[str])
         "fit", run.recipe, "--source", str(run.pair.source), "--target", str(run.pair.target), "--out", str(folder),
         "--preset", benchmark.preset, "--seed", str(run.seed), "--device", benchmark.device, "--resume", *sets,
     ]  # fmt: skip
-    return _child(benchmark, arguments)
+    return _child(benchmark, arguments, stop)
 
 
-def _child(benchmark: Benchmark, arguments: Sequence[str]) -> dict[str, Any]:
+def _child(benchmark: Benchmark, arguments: Sequence[str], stop: threading.Event | None = None) -> dict[str, Any]:
     """Run a command of ours in a process of its own, so that memory is its own, and return its JSON."""
     command = [sys.executable, "-m", "c2seg", *arguments, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode in {130, 143}:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_environment(benchmark.jobs)
+    ) as process:
+        try:
+            while True:
+                try:
+                    out, errors = process.communicate(timeout=_POLL_SECONDS)
+                    break
+                except subprocess.TimeoutExpired:
+                    if stop is not None and stop.is_set():
+                        raise KeyboardInterrupt from None
+        except BaseException:
+            _end(process)
+            raise
+    if process.returncode in {130, 143}:
         raise KeyboardInterrupt
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or ["no message"]
+    if process.returncode:
+        last = errors.strip().splitlines()[-1:] or ["no message"]
         raise C2SegError(f"c2seg {arguments[0]} failed for {arguments[1]}: {last[0].removeprefix('c2seg: ')}")
-    content: dict[str, Any] = json.loads(done.stdout)
+    content: dict[str, Any] = json.loads(out)
     return content
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Let a process that writes what can be resumed end: Ctrl-C has reached it too, a signal to the benchmark alone has not."""
+    try:
+        process.communicate(timeout=_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        process.communicate()
+
+
+def _environment(jobs: int) -> dict[str, str]:
+    """Return the environment of one of several runs at a time: its share of the cores, unless the user has said otherwise."""
+    share = str(max(1, (os.cpu_count() or 1) // jobs))
+    return ({"OMP_NUM_THREADS": share, "LOKY_MAX_CPU_COUNT": share} if jobs > 1 else {}) | os.environ
 
 
 def _key(benchmark: Benchmark, run: Run) -> dict[str, Any]:
@@ -310,7 +375,8 @@ def _key(benchmark: Benchmark, run: Run) -> dict[str, Any]:
     }
 
 
-def _finished(benchmark: Benchmark, run: Run) -> bool:
+def finished(benchmark: Benchmark, run: Run) -> bool:
+    """Return True if the run's result is there and belongs to these settings."""
     path = run.folder / "result.json"
     if not path.exists():
         return False

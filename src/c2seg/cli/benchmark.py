@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from c2seg.cli.console import JSON, QUIET, note, print_json, progress_bar
-from c2seg.errors import InputError, unknown_name
+from c2seg.errors import C2SegError, InputError, unknown_name
 
 if TYPE_CHECKING:
     from c2seg.api.benchmark import Benchmark, Run
@@ -50,14 +50,15 @@ def command(
     ),
     reference: str = typer.Option("forest", "--reference", help="Recipe with which the others are compared."),
     set_: list[str] = typer.Option([], "--set", help="key.path=value for every recipe; may be repeated."),
+    jobs: int = typer.Option(1, "--jobs", min=1, help="Runs at a time; each gets its share of the cores."),
     device: str = typer.Option("cpu", "--device", help="auto, cpu or cuda."),
     json: bool = JSON,
     quiet: bool = QUIET,
 ) -> None:
     """Compare recipes on pairs of cities: train, map, score; one table. Run it again to go on after a stop."""
-    from c2seg.api.benchmark import Benchmark, estimate_seconds, parse_pairs, plan, run_all
-    from c2seg.api.comparison import compare_recipes, comparison_text
-    from c2seg.api.tables import as_csv, as_text, modality_text, offline_text, rows
+    from c2seg.api.benchmark import Benchmark, estimate_seconds, finished, parse_pairs, plan, run_all
+    from c2seg.api.comparison import compare_recipes
+    from c2seg.api.tables import as_csv, rows
     from c2seg.outputs import write_json, write_text
 
     if table not in _TABLES:
@@ -73,15 +74,20 @@ def command(
         offline=table in {"II", "III"},
         device=device,
         overrides=tuple(set_),
+        jobs=jobs,
     )
     runs = plan(benchmark)
     silent = quiet or json
     with progress_bar("measuring", quiet=silent) as progress:
         seconds = estimate_seconds(benchmark, runs, progress)
-    hours = sum(seconds.values()) * seeds / 3600
-    note(f"{len(runs)} runs; about {hours:.1f} hours of training are left", quiet=silent)
+    left = sum(not finished(benchmark, run) for run in runs)
+    hours = seconds / 3600 / jobs
+    note(f"{len(runs)} runs, {left} of them left: about {hours:.1f} hours of training", quiet=silent)
     with progress_bar("benchmark", quiet=silent) as progress:
-        results = run_all(benchmark, runs, progress)
+        results, failed = run_all(benchmark, runs, progress)
+    runs = [run for run in runs if finished(benchmark, run)]
+    if not runs:
+        raise C2SegError(next(iter(failed.values())))
     summary = rows(results, reference)
     paired: list[PairedDifference] = []
     try:
@@ -90,13 +96,34 @@ def command(
     except InputError as error:
         note(f"no intervals: {error}", quiet=silent)
     against = [item.as_dict() for item in paired]
-    write_json(out / "benchmark.json", {"rows": summary, "against": against, "results": results})
+    write_json(out / "benchmark.json", {"rows": summary, "against": against, "results": results, "failed": failed})
     write_text(out / "benchmark.csv", as_csv(summary))
     across = [run for run in runs if not run.pair.inside]
     page = _report(benchmark, across, silent) if across else None
     if json:
-        print_json({"rows": summary, "against": against, "page": str(page) if page else None})
-        return
+        print_json({"rows": summary, "against": against, "page": str(page) if page else None, "failed": failed})
+    else:
+        _print(summary, reference, paired, results, table if benchmark.offline else None)
+        typer.echo(page or out / "benchmark.json")
+    if failed:
+        name, error = next(iter(failed.items()))
+        raise C2SegError(
+            f"{len(failed)} of {len(failed) + len(results)} runs failed and are not in the table ({out / 'benchmark.json'} "
+            f"says why): {name}: {error}"
+        )
+
+
+def _print(
+    summary: list[dict[str, Any]],
+    reference: str,
+    paired: list[PairedDifference],
+    results: list[dict[str, Any]],
+    offline: str | None,
+) -> None:
+    """Print every table of a benchmark."""
+    from c2seg.api.comparison import comparison_text
+    from c2seg.api.tables import as_text, modality_text, offline_text
+
     typer.echo(as_text(summary, reference))
     typer.echo(
         "target: * trained on target images, + standardised by their statistics; spread: standard deviation over seeds"
@@ -104,12 +131,11 @@ def command(
     if paired:
         typer.echo("")
         typer.echo(comparison_text(reference, paired))
-    if benchmark.offline:
+    if offline:
         typer.echo("")
-        typer.echo(offline_text(summary, table))
+        typer.echo(offline_text(summary, offline))
     typer.echo("")
     typer.echo(modality_text(results))
-    typer.echo(page or out / "benchmark.json")
 
 
 def _names(recipes: str, ablations: bool) -> tuple[str, ...]:
