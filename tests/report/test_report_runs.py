@@ -41,9 +41,11 @@ def test_a_map_elsewhere_joins_the_run_that_learnt_it(tmp_path):
 
 def test_names_differ(tmp_path):
     folders = [make.make_run(tmp_path / parent / "run") for parent in ("x", "y")]
-    assert [r.name for r in open_runs(folders)] == ["x/run", "y/run"]
+    assert [r.name for r in open_runs(folders)] == ["x", "y"]
+    folders.append(make.make_run(tmp_path / "x" / "second"))
+    assert [r.name for r in open_runs(folders)] == ["x/run", "y/run", "second"]
     same = [make.make_run(tmp_path / a / "same" / "run") for a in ("p", "q")]
-    assert [r.name for r in open_runs(same)] == ["same/run (1)", "same/run (2)"]
+    assert [r.name for r in open_runs(same)] == ["p/same", "q/same"]
 
 
 def test_score_files_are_found(tmp_path):

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import rasterio
 import report_make as make
 
+from c2seg.data import open_city
 from c2seg.errors import DataError, InputError
 from c2seg.legend import LandClass, Legend
 from c2seg.report.runs import open_runs
@@ -22,6 +24,37 @@ def test_maps_of_one_city_are_one_view(tmp_path):
     make.make_map(runs[1] / "north.tif", make.labels(place), place, city="north", fingerprint="other")
     views = views_of(runs)
     assert [(v.name, [index for index, _ in v.maps]) for v in views] == [("town", [0, 1]), ("north", [1])]
+
+
+def test_cities_of_one_name_and_grid_are_kept_apart(tmp_path):
+    """As simulated cities of several seeds are: each has its own truth and images."""
+    place = make.grid()
+    cities = [make.make_city(tmp_path / pair / "birch", place, label=True) for pair in ("p1", "p2")]
+    runs = [make.make_run(tmp_path / name) for name in ("a", "b")]
+    for run, city in zip(runs, cities, strict=True):
+        fingerprint = open_city(city).fingerprint()
+        make.make_map(
+            run / "birch.tif", make.labels(place), place, city="birch", city_path=city, fingerprint=fingerprint
+        )
+    with rasterio.open(cities[1] / "msi.tif", "r+") as dataset:
+        dataset.write(dataset.read() + 1)
+    make.make_map(
+        runs[1] / "birch.tif", make.labels(place), place, city="birch", city_path=cities[1],
+        fingerprint=open_city(cities[1]).fingerprint(),
+    )  # fmt: skip
+    views = views_of(runs, cities, [city / "label.tif" for city in cities])
+    assert [(view.name, view.truth.path.parent, view.remark) for view in views] == [
+        ("p1/birch", cities[0], ""),
+        ("p2/birch", cities[1], ""),
+    ]
+    # A truth elsewhere could be that of either city.
+    truths = [make.write_raster(tmp_path / f"{k}.tif", make.labels(place)[None], place) for k in (1, 2)]
+    with pytest.raises(InputError, match="both fit the map of p1/birch"):
+        views_of(runs, truths=truths)
+    views = make_views(open_runs(runs), (), truths, None, dict(zip(truths, cities, strict=True)))
+    assert [view.truth.path for view in views] == truths
+    views = views_of(runs, truths=[truths[0], cities[1]])
+    assert [view.truth.path for view in views] == [truths[0], cities[1] / "label.tif"]
 
 
 def test_images_come_from_where_the_city_was(tmp_path):

@@ -106,10 +106,10 @@ def command(
         _print(summary, reference, paired, results, table if benchmark.offline else None)
         typer.echo(page or out / "benchmark.json")
     if failed:
-        name, error = next(iter(failed.items()))
+        name, why = next(iter(failed.items()))
         raise C2SegError(
             f"{len(failed)} of {len(failed) + len(results)} runs failed and are not in the table ({out / 'benchmark.json'} "
-            f"says why): {name}: {error}"
+            f"says why): {name}: {why}"
         )
 
 
@@ -158,8 +158,9 @@ def _report(benchmark: Benchmark, runs: Sequence[Run], silent: bool) -> Path:
     options = ReportOptions(
         page,
         figure=benchmark.out / "benchmark.png",
-        cities=tuple(pair.target for pair in benchmark.pairs if not pair.inside),
-        truths=tuple(pair.truth for pair in benchmark.pairs if pair.truth),
+        cities=tuple(dict.fromkeys(pair.target for pair in benchmark.pairs if not pair.inside)),
+        truths=tuple(dict.fromkeys(pair.truth for pair in benchmark.pairs if pair.truth)),
+        truth_cities={pair.truth: pair.target for pair in benchmark.pairs if pair.truth},
         overwrite=True,
     )
     with ExitStack() as stack:

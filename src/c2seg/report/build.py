@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from c2seg.errors import InputError
@@ -28,13 +28,15 @@ class ReportOptions:
     """What to write and where to look.
 
     ``out`` is the page and ``figure`` the figure for a paper (PNG, SVG, PDF); at least one. ``cities`` give images,
-    ``truths`` labels (rasters or labelled city folders; values in ``numbering``).
+    ``truths`` labels (rasters or labelled city folders; values in ``numbering``), ``truth_cities`` the mapped city of a label
+    raster where it lies elsewhere and several cities may have its grid.
     """
 
     out: Path | None
     figure: Path | None = None
     cities: tuple[Path, ...] = ()
     truths: tuple[Path, ...] = ()
+    truth_cities: Mapping[Path, Path] = field(default_factory=dict)
     numbering: str | None = None
     palette: str = "default"
     title: str | None = None
@@ -69,7 +71,7 @@ def make_report(
     if options.figure is not None:
         check_figure(options.figure)
     opened = open_runs(runs)
-    views = make_views(opened, options.cities, options.truths, options.numbering)
+    views = make_views(opened, options.cities, options.truths, options.numbering, options.truth_cities)
     for view in views:
         class_colours(view.legend, options.palette)  # an unknown palette is told before the work
     shown = sorted(views, key=lambda v: -v.grid.height * v.grid.width)[:MAX_VIEWS]

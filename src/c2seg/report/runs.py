@@ -21,7 +21,7 @@ from c2seg.errors import C2SegError, DataError, InputError
 from c2seg.metrics import Confusion
 from c2seg.raster import RasterFile
 
-__all__ = ["Curves", "MapFile", "Run", "ScoreFile", "open_runs"]
+__all__ = ["Curves", "MapFile", "Run", "ScoreFile", "distinct_names", "open_runs"]
 
 _MODEL_PARTS = ("record.json", "validation.json", "curves.csv", "recipe.yaml")
 
@@ -235,14 +235,21 @@ def _text(path: Path) -> str:
 
 
 def _distinct(runs: Sequence[Run]) -> list[Run]:
-    names = _with_parents([(run.name, run.folder or run.maps[0].path) for run in runs])
+    names = distinct_names([(run.name, run.folder or run.maps[0].path) for run in runs])
+    if len({run.name for run in runs}) == 1 and all(name.endswith(f"/{runs[0].name}") for name in names):
+        names = [name.removesuffix(f"/{runs[0].name}") for name in names]  # what all are called tells nothing
     return [replace(run, name=name) for run, name in zip(runs, names, strict=True)]
 
 
-def _with_parents(places: Sequence[tuple[str, Path]]) -> list[str]:
-    """Put the parent folder before names that occur twice, and a number behind those that still do."""
-    plain = [name for name, _ in places]
-    longer = [f"{place.parent.name}/{name}" if plain.count(name) > 1 else name for name, place in places]
-    return [
-        f"{name} ({longer[: k + 1].count(name)})" if longer.count(name) > 1 else name for k, name in enumerate(longer)
-    ]
+def distinct_names(places: Sequence[tuple[str, Path]]) -> list[str]:
+    """Put as many parent folders of a place before its name as tell it from the others, and a number behind names that still
+    occur twice.
+    """
+    names = [name for name, _ in places]
+    for depth in range(1, max((len(place.parts) for _, place in places), default=0) - 1):
+        twice = {name for name in names if names.count(name) > 1}
+        names = [
+            "/".join([*place.parts[1:-1][-depth:], plain]) if name in twice else name
+            for name, (plain, place) in zip(names, places, strict=True)
+        ]
+    return [f"{name} ({names[: k + 1].count(name)})" if names.count(name) > 1 else name for k, name in enumerate(names)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from c2seg.legend import LandClass, Legend, c2seg13
 from c2seg.metrics import MapPair, TruthCode, pair_maps
 from c2seg.raster import RasterFile
 from c2seg.raster.reading import open_raster
-from c2seg.report.runs import MapFile, Run
+from c2seg.report.runs import MapFile, Run, distinct_names
 from c2seg.types import Grid
 
 __all__ = ["Truth", "View", "class_colours", "make_views", "palettes"]
@@ -20,11 +20,12 @@ __all__ = ["Truth", "View", "class_colours", "make_views", "palettes"]
 
 @dataclass(frozen=True)
 class Truth:
-    """A label raster and how its values are numbered; ``scene`` names the scene it belongs to, where known."""
+    """A label raster and how its values are numbered; ``city`` and ``scene`` are those it belongs to, where known."""
 
     path: Path
     numbering: str
     scene: str | None = None
+    city: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,18 @@ class View:
 
 
 def make_views(
-    runs: Sequence[Run], cities: Sequence[Path], truths: Sequence[Path], numbering: str | None
+    runs: Sequence[Run],
+    cities: Sequence[Path],
+    truths: Sequence[Path],
+    numbering: str | None,
+    truth_cities: Mapping[Path, Path] | None = None,
 ) -> list[View]:
     """Group the maps of all runs by what they show, and find images and truth.
 
     ``cities`` are opened for their images (elsewhere the city is looked for where it was when it was mapped); ``truths``
-    are label rasters or labelled city folders. Raises InputError for a city or a truth that fits no map.
+    are label rasters or labelled city folders. Other cities may lie on the same grid: a truth belongs to the mapped city of
+    ``truth_cities``, else to the one in whose folder it lies, else to all whose grid it fits. Raises InputError for a city or
+    a truth that fits no map, and for several truths of one map.
     """
     views: list[View] = []
     for index, run in enumerate(runs):
@@ -67,9 +74,9 @@ def make_views(
                 views.append(View(entry.city, entry.raster.grid, legend, ((index, entry),)))
             else:
                 views[place] = replace(views[place], maps=(*views[place].maps, (index, entry)))
-    views = [replace(view, name=_view_name(view, views)) for view in views]
+    views = [replace(view, name=name) for view, name in zip(views, _view_names(views), strict=True)]
     views = _with_images(views, [open_city(path) for path in cities])
-    return _with_truths(views, truths, numbering)
+    return _with_truths(views, truths, numbering, truth_cities or {})
 
 
 def palettes(legend: Legend) -> dict[str, tuple[str, ...]]:
@@ -89,15 +96,20 @@ def class_colours(legend: Legend, palette: str) -> dict[int, tuple[int, int, int
 def _belongs(view: View, entry: MapFile, legend: Legend) -> bool:
     first = view.maps[0][1]
     known = bool(first.notes) and bool(entry.notes)
-    same_city = not known or first.city == entry.city or first.fingerprint == entry.fingerprint
+    same_place = first.city == entry.city and first.city_path == entry.city_path  # its images may have changed since
+    same_city = not known or same_place or first.fingerprint == entry.fingerprint
     same_scene = not known or first.scene == entry.scene
     return same_city and same_scene and legend.ids == view.legend.ids and _same_grid(view.grid, entry.raster.grid)
 
 
-def _view_name(view: View, views: Sequence[View]) -> str:
-    scene = view.maps[0][1].scene
-    several = sum(other.name == view.name for other in views) > 1
-    return f"{view.name}, {scene}" if several and scene else view.name
+def _view_names(views: Sequence[View]) -> list[str]:
+    """Return the cities' names, with folders where cities have one name, and the scene where a city has several."""
+    keys = [(first.city, first.city_path or first.path) for first in (view.maps[0][1] for view in views)]
+    cities = dict(zip(dict.fromkeys(keys), distinct_names(list(dict.fromkeys(keys))), strict=True))
+    return [
+        f"{cities[key]}, {scene}" if keys.count(key) > 1 and (scene := view.maps[0][1].scene) else cities[key]
+        for key, view in zip(keys, views, strict=True)
+    ]
 
 
 def _legend(raster: RasterFile) -> Legend:
@@ -128,8 +140,7 @@ def _with_images(views: Sequence[View], cities: Sequence[City]) -> list[View]:
     for view in views:
         fitting = [k for k, (_, scene) in enumerate(given) if _same_grid(scene.grid, view.grid)]
         if fitting:
-            wanted = {(e.city, e.scene) for _, e in view.maps}
-            best = next((k for k in fitting if (given[k][0].name, given[k][1].name) in wanted), fitting[0])
+            best = max(fitting, key=lambda k: _likeness(view, *given[k]))  # the first of equals
             used.update(fitting)
             result.append(_imaged(view, *given[best]))
         else:
@@ -143,6 +154,13 @@ def _with_images(views: Sequence[View], cities: Sequence[City]) -> list[View]:
             f"({sizes}); give the city that was mapped"
         )
     return result
+
+
+def _likeness(view: View, city: City, scene: Scene) -> tuple[bool, bool]:
+    """Rank what the images of a view may be: the very images, else the same names."""
+    maps = [entry for _, entry in view.maps]
+    named = any((entry.city, entry.scene) == (city.name, scene.name) for entry in maps)
+    return named and city.fingerprint() in {entry.fingerprint for entry in maps}, named
 
 
 def _imaged(view: View, city: City, scene: Scene) -> View:
@@ -170,38 +188,58 @@ def _recorded_images(view: View) -> View:
     return _imaged(view, city, next((s for s in fitting if s.name == wanted), fitting[0]))
 
 
-def _with_truths(views: list[View], truths: Sequence[Path], numbering: str | None) -> list[View]:
+def _with_truths(
+    views: list[View], truths: Sequence[Path], numbering: str | None, cities: Mapping[Path, Path]
+) -> list[View]:
+    opened = [(path, truth) for path in truths for truth in _open_truth(path, numbering, cities.get(path))]
+    owned = [{k for k, view in enumerate(views) if _owns(view, truth)} for _, truth in opened]
+    taken = set().union(*owned)
+    result = list(views)
+    problems: dict[Path, GridError | None] = {}
+    found: set[Path] = set()
+    for (path, truth), owners in zip(opened, owned, strict=True):
+        for k in sorted(owners or set(range(len(views))) - taken):
+            scene = views[k].maps[0][1].scene
+            if truth.scene is not None and scene is not None and truth.scene != scene:
+                continue
+            try:
+                pair_maps(views[k].maps[0][1].path, truth.path)
+            except GridError as error:
+                problems[path] = error
+                continue
+            other = result[k].truth
+            if other is not None and other.path != truth.path:
+                raise InputError(
+                    f"the truths {other.path} and {truth.path} both fit the map of {views[k].name}; give one of them, or "
+                    "each in the folder of its city"
+                )
+            result[k] = replace(views[k], truth=truth)
+            found.add(path)
     for path in truths:
-        found = False
-        problem: GridError | None = None
-        for truth in _open_truth(path, numbering):
-            for k, view in enumerate(views):
-                scene = view.maps[0][1].scene
-                if truth.scene is not None and scene is not None and truth.scene != scene:
-                    continue
-                try:
-                    pair_maps(view.maps[0][1].path, truth.path)
-                except GridError as error:
-                    problem = error
-                else:
-                    found = True
-                    views[k] = view if view.truth else replace(view, truth=truth)
-        if not found:
-            reason = f": {problem}" if problem else ": there is no map of that scene"
-            raise InputError(f"the truth {path} fits no map{reason}")
-    return views
+        if path not in found:
+            reason = problems.get(path) or "there is no map of that scene"
+            raise InputError(f"the truth {path} fits no map: {reason}")
+    return result
 
 
-def _open_truth(path: Path, numbering: str | None) -> list[Truth]:
+def _owns(view: View, truth: Truth) -> bool:
+    """True if the truth belongs to the city of one of the maps, by what is known of it or because it lies in its folder."""
+    mapped = {entry.city_path for _, entry in view.maps} - {None}
+    return (
+        truth.city in mapped if truth.city else any(truth.path.resolve().is_relative_to(str(place)) for place in mapped)
+    )
+
+
+def _open_truth(path: Path, numbering: str | None, of: Path | None) -> list[Truth]:
     if not path.is_dir():
-        return [Truth(path, numbering or "challenge")]
+        return [Truth(path, numbering or "challenge", city=of.resolve() if of else None)]
     city = open_labelled_city(path, numbering)
     several = len(city.labels) > 1
     found = []
     for scene, label in zip(city.images.scenes, city.labels, strict=True):
         if not isinstance(label.source, RasterFile):
             raise DataError(f"{path} holds its labels in no raster file; give the truth as a label raster")
-        found.append(Truth(label.source.path, label.numbering, scene.name if several else None))
+        found.append(Truth(label.source.path, label.numbering, scene.name if several else None, path.resolve()))
     return found
 
 
