@@ -90,6 +90,7 @@ def test_table_three_compares_mrsn_and_its_reductions(make_city, tmp_path, capsy
     monkeypatch.setattr("c2seg.api.benchmark.run_all", run_all)
     monkeypatch.setattr("c2seg.api.benchmark.finished", lambda *_: True)
     monkeypatch.setattr("c2seg.api.benchmark.estimate_seconds", lambda *_: 1.0)
+    monkeypatch.setattr("c2seg.api.comparison.compare_recipes", lambda *_, **__: [])
     monkeypatch.setattr("c2seg.report.make_report", lambda *_, **__: None)
     arguments = ["benchmark", "--pair", pair, "--seeds", "1", "--out", str(tmp_path / "b"), "-q"]
     assert run([*arguments, "--table", "III"]) == 0
@@ -97,6 +98,9 @@ def test_table_three_compares_mrsn_and_its_reductions(make_city, tmp_path, capsy
     text = capsys.readouterr().out
     for published in ("UperNet AB 0.761", "MRSN-2B AB 0.792", "MRSN-3B AB 0.809", "MRSN AB 0.820"):
         assert published in text
+    assert "vs mrsn-1b" in text  # the first recipe, as the forest is not run
+    assert run([*arguments, "--table", "III", "--reference", "mrsm"]) == 2
+    assert "unknown reference 'mrsm'. Did you mean 'mrsn'?" in capsys.readouterr().err
     assert run([*arguments, "--table", "IV"]) == 2
     assert "unknown table 'IV'" in capsys.readouterr().err
 

@@ -48,7 +48,11 @@ def command(
         "--table",
         help="I: across cities. II: with the published offline protocol beside. III: MRSN and its reductions.",
     ),
-    reference: str = typer.Option("forest", "--reference", help="Recipe with which the others are compared."),
+    reference: str = typer.Option(
+        None,
+        "--reference",
+        help="Recipe with which the others are compared (default: forest if it is run, else the first).",
+    ),
     set_: list[str] = typer.Option([], "--set", help="key.path=value for every recipe; may be repeated."),
     jobs: int = typer.Option(1, "--jobs", min=1, help="Runs at a time; each gets its share of the cores."),
     device: str = typer.Option("cpu", "--device", help="auto, cpu or cuda."),
@@ -77,6 +81,10 @@ def command(
         jobs=jobs,
     )
     runs = plan(benchmark)
+    labels = list(dict.fromkeys(run.label for run in runs))
+    reference = reference or ("forest" if "forest" in labels else labels[0])
+    if reference not in labels:
+        raise InputError(unknown_name("reference", reference, labels))
     silent = quiet or json
     with progress_bar("measuring", quiet=silent) as progress:
         seconds = estimate_seconds(benchmark, runs, progress)
