@@ -3,15 +3,20 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import report_make as make
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from c2seg.cli import run as c2seg
 from c2seg.errors import InputError, OutputError
 from c2seg.legend import LandClass, Legend, c2seg13
 from c2seg.report import ReportOptions, make_report
+from c2seg.report.figure import _draw
+from c2seg.report.runs import open_runs
+from c2seg.report.views import make_views
 
 EVIL = "<img src=x onerror=alert(1)>&'\"</script>"
 
@@ -198,6 +203,22 @@ def test_figures_for_papers(tmp_path, town, suffix, start):
         text = path.read_text()
         for word in ("(a) MSI true colour", "Truth", ") forest", ") unet", "Inland wetlands"):
             assert word in text
+
+
+def test_titles_of_narrow_panels_do_not_overlap(tmp_path):
+    place = make.grid(160, 40)
+    city = make.make_city(tmp_path / "town", place)
+    folders = [make.make_run(tmp_path / f"run {k} with a very long name" / "unseparated-words") for k in range(3)]
+    for folder in folders:
+        make.make_map(folder / "town.tif", make.labels(place), place, city_path=city)
+    runs = open_runs(folders)
+    figure = _draw(make_views(runs, (), (), None), runs, "default", 10_000)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    boxes = [axes.title.get_window_extent(canvas.get_renderer()) for axes in figure.axes]
+    assert len(boxes) == 7
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+    assert max(box.y1 for box in boxes) <= figure.bbox.y1
 
 
 def test_outputs_are_refused_before_the_work(tmp_path, town):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ __all__ = ["FIGURE_FORMATS", "check_figure", "figure_uri", "write_figure"]
 FIGURE_FORMATS = (".png", ".svg", ".pdf")
 _WIDTH_INCHES = 7.16  # both columns of an IEEE page
 _WIDEST_INCHES, _LONGEST_INCHES = 2.4, 4.0  # of a panel
-_TITLE_INCHES = 0.24
+_TITLE_POINTS = 6.5
+_TITLE_INCHES, _LINE_INCHES = 0.24, 0.11  # of one line, and of each more
 _UNKNOWN = (0.75, 0.75, 0.75)
 _PIXELS = 700_000  # of a panel: beyond what print shows
 
@@ -78,21 +80,32 @@ def _draw(views: Sequence[View], runs: Sequence[Run], palette: str, pixels: int)
     width = max(width, 3.5)  # one column: room for the legend
     legend_columns = max(1, int(width / 1.4))
     legend_lines = math.ceil(views[0].legend.num_classes / legend_columns)
-    height = sum(h + _TITLE_INCHES for h, _ in shapes) + 0.12 + 0.14 * legend_lines
+    titles = [
+        [_title(k, title, w) for k, (title, _) in enumerate(panels)]
+        for panels, (_, w) in zip(rows, shapes, strict=True)
+    ]
+    above = [_TITLE_INCHES + _LINE_INCHES * max(title.count("\n") for title in row) for row in titles]
+    height = sum(h for h, _ in shapes) + sum(above) + 0.12 + 0.14 * legend_lines
     figure = Figure(figsize=(width, height))
     top = height
-    for view, panels, (h, w) in zip(views, rows, shapes, strict=True):
-        top -= h + _TITLE_INCHES
+    for view, panels, names, room, (h, w) in zip(views, rows, titles, above, shapes, strict=True):
+        top -= h + room
         left = (width - len(panels) * w) / 2
-        for k, (title, image) in enumerate(panels):
+        for k, (title, (_, image)) in enumerate(zip(names, panels, strict=True)):
             axes = figure.add_axes(((left + k * w + 0.02) / width, top / height, (w - 0.04) / width, h / height))
             axes.imshow(image, interpolation="none", aspect="auto")
-            axes.set_title(f"({_letter(k)}) {title}", fontsize=6.5, pad=2.5, parse_math=False)
+            axes.set_title(title, fontsize=_TITLE_POINTS, pad=2.5, parse_math=False)
             axes.set_axis_off()
             if k == 0:
                 _scale_bar(axes, view, image.shape[1])
     _legend(figure, views[0].legend, palette, columns=legend_columns)
     return figure
+
+
+def _title(place: int, name: str, inches: float) -> str:
+    """Return a panel's letter and name in as many lines as its width needs: a letter is about half as wide as high."""
+    letters = max(8, int(inches * 72 / (0.55 * _TITLE_POINTS)))
+    return "\n".join(textwrap.wrap(f"({_letter(place)}) {name}", letters))
 
 
 def _letter(number: int) -> str:
