@@ -160,14 +160,16 @@ def plan(benchmark: Benchmark) -> list[Run]:
 def estimate_seconds(benchmark: Benchmark, runs: Sequence[Run], progress: Progress = no_progress) -> float:
     """Return about how many seconds of training are left, one run after the other, from a few measured steps of each recipe.
 
-    Finished runs need none; what cannot be measured counts as none, and fails when its turn comes.
+    Finished runs need none; what cannot be measured counts as none, and fails when its turn comes. Variants count as what they
+    vary, but for equal time, which needs the cost of each.
     """
     total = 0.0
     waiting = [run for run in runs if not finished(benchmark, run)]
     for done, run in enumerate(waiting):
         recipe = load_recipe(run.recipe, benchmark.preset, run.overrides)
         try:
-            cost, spent = _calibration(benchmark, run)
+            base = run if benchmark.equal_seconds else replace(run, recipe=run.recipe.split("@")[0])
+            cost, spent = _calibration(benchmark, base)
         except C2SegError:
             continue
         steps = recipe.model.trees if recipe.model.name == "forest" else recipe.training.iterations
