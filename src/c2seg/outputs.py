@@ -13,7 +13,7 @@ from typing import Any
 
 from c2seg.errors import OutputError
 
-__all__ = ["atomic_file", "check_output", "fsync_path", "remove_folder", "write_json", "write_text"]
+__all__ = ["atomic_file", "check_output", "fsync_path", "make_folder", "remove_folder", "write_json", "write_text"]
 
 _WRITE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 
@@ -73,6 +73,19 @@ def write_text(path: Path, text: str, *, overwrite: bool = True) -> None:
 def write_json(path: Path, content: Any, *, overwrite: bool = True) -> None:
     """Write ``content`` as JSON (sorted keys, NaN refused), whole or not at all."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n", overwrite=overwrite)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder unless it is there; OutputError if files cannot be written in it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".writable"
+        probe.touch()
+        probe.unlink()
+    except FileExistsError:
+        raise OutputError(f"cannot write the folder {path}: it is a file; give a folder") from None
+    except OSError as error:
+        raise OutputError(f"cannot write in the folder {path}: {error.strerror}") from error
 
 
 def remove_folder(path: Path) -> None:

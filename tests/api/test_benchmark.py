@@ -8,12 +8,14 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from c2seg.api.benchmark import Benchmark, parse_pairs, plan, run_all
 from c2seg.api.tables import as_csv, as_text, offline_text, rows
 from c2seg.cli import run
 from c2seg.errors import C2SegError, InputError
+from rasters import write_raster
 
 
 def result(pair, label, seed, miou, *, iou=(0.5, 0.1), support=(5000, 10), **more):
@@ -54,6 +56,26 @@ def test_pairs_are_parsed(tmp_path, make_city):
     assert parse_pairs([f"{tmp_path}:{target}:x.tif"])[0].truth.name == "x.tif"
     same = parse_pairs([f"{tmp_path}/{k}/a:{tmp_path}/{k}/b" for k in (1, 2, 3)])
     assert [pair.name for pair in same] == ["a-b", "a-b-2", "a-b-3"]
+
+
+def test_what_is_wrong_is_told_before_any_run(make_city, tmp_path, capsys):
+    """A truth that is missing or elsewhere would show only after the training."""
+    source, target = make_city("s"), make_city("t")
+    write_raster(tmp_path / "other.tif", np.ones((1, 5, 5), np.uint8), crs=32650)
+    (tmp_path / "file").write_text("")
+    pair = f"{source}:{target}"
+    for truth, out, said in (
+        (":none.tif", "b", "none.tif does not exist"),
+        (f":{tmp_path / 'other.tif'}", "b", "other.tif"),
+        ("", "file", "it is a file"),
+        ("", "file/b", "cannot write in the folder"),
+    ):
+        arguments = ["benchmark", "--pair", pair + truth, "--recipes", "forest", "--out", str(tmp_path / out)]
+        assert run(arguments) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1
+        assert said in lines[0]
+    assert not (tmp_path / "b").exists()
 
 
 def test_single_modalities_are_planned(make_city, tmp_path):

@@ -23,6 +23,7 @@ from typing import Any
 
 from c2seg.data import open_city
 from c2seg.errors import C2SegError, InputError
+from c2seg.metrics import check_truth
 from c2seg.outputs import write_json
 from c2seg.progress import Progress, no_progress
 from c2seg.recipes import load_recipe
@@ -133,10 +134,12 @@ def parse_pair(text: str) -> Pair:
 
 
 def plan(benchmark: Benchmark) -> list[Run]:
-    """Return every run, pairs first, then recipes, then seeds; checks recipes and cities before any work."""
+    """Return every run, pairs first, then recipes, then seeds; checks recipes, cities and truths before any work."""
     runs = []
     for pair in benchmark.pairs:
         cities = open_city(pair.source), open_city(pair.target)
+        if pair.truth is not None and len(cities[1].scenes) == 1:
+            check_truth(cities[1].scenes[0].grid, f"the map of {pair.target}", pair.truth, by_index=True)
         shared = [name for name in cities[0].modality_names if name in cities[1].modality_names]
         for recipe in benchmark.recipes:
             choices = ["default", *shared] if benchmark.single_modalities and len(shared) > 1 else ["default"]

@@ -24,7 +24,7 @@ from c2seg.errors import OutputError, needs_extra
 from c2seg.inference.workers import peak_memory_mib
 from c2seg.metrics import Confusion, scores
 from c2seg.modelfile import Header, save_model
-from c2seg.outputs import write_json, write_text
+from c2seg.outputs import make_folder, write_json, write_text
 from c2seg.progress import silent_bars
 from c2seg.recipes import Recipe
 from c2seg.recipes.models import ForestModel
@@ -161,14 +161,6 @@ def _validation(recipe: Recipe, prepared: Prepared, pooled: Confusion) -> dict[s
 
 def check_run_folder(out: Path, *, overwrite: bool, resume: bool) -> None:
     """Raise OutputError when a run folder is taken or cannot be written. Resuming needs no permission to overwrite."""
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"cannot write the run folder {out}: it is a file; give a folder")
     if (out / "model.safetensors").exists() and not (overwrite or resume):
         raise OutputError(f"{out} holds a model already; give another folder or --overwrite")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(f"cannot write in the run folder {out}: {error.strerror}") from error
+    make_folder(out)

@@ -63,7 +63,7 @@ def command(
     from c2seg.api.benchmark import Benchmark, estimate_seconds, finished, parse_pairs, plan, run_all
     from c2seg.api.comparison import compare_recipes
     from c2seg.api.tables import as_csv, rows
-    from c2seg.outputs import write_json, write_text
+    from c2seg.outputs import make_folder, write_json, write_text
 
     if table not in _TABLES:
         raise InputError(unknown_name("table", table, _TABLES))
@@ -85,6 +85,7 @@ def command(
     reference = reference or ("forest" if "forest" in labels else labels[0])
     if reference not in labels:
         raise InputError(unknown_name("reference", reference, labels))
+    make_folder(out)
     silent = quiet or json
     with progress_bar("measuring", quiet=silent) as progress:
         seconds = estimate_seconds(benchmark, runs, progress)

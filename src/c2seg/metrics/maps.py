@@ -101,6 +101,11 @@ def pair_maps(
     return (MapPair(pair.prediction, pair.truth, pair.relation, pair.by_index, mask, relation),)
 
 
+def check_truth(grid: Grid, name: str, truth: Path, *, by_index: bool = False) -> None:
+    """Raise DataError or GridError unless a map ``name`` on this grid could be scored with the truth, a label raster."""
+    _relate(grid, name, RasterFile(truth), by_index=by_index, numbered=False)
+
+
 def find_tiles(folder: Path) -> dict[str, Path]:
     """Return the tiles of a folder by key, numbers in numeric order, then other names by alphabet.
 
@@ -222,20 +227,26 @@ def _pair(prediction: Path, truth: Path, *, by_index: bool, numbered: bool) -> M
     for raster in (predicted, true):
         if raster.count != 1:
             raise DataError(f"{raster.path} has {raster.count} bands; a map of classes has one")
-    unplaced = _no_georeference(predicted.grid) or _no_georeference(true.grid)
-    if unplaced and (numbered or by_index or _no_georeference(predicted.grid) == _no_georeference(true.grid)):
-        if (predicted.height, predicted.width) != (true.height, true.width):
+    relation, index = _relate(predicted.grid, str(prediction), true, by_index=by_index, numbered=numbered)
+    return MapPair(predicted, true, relation, index)
+
+
+def _relate(grid: Grid, name: str, true: RasterFile, *, by_index: bool, numbered: bool) -> tuple[GridRelation, bool]:
+    """Return how the truth lies on the grid of the map ``name``, and whether that is by rows and columns alone."""
+    unplaced = _no_georeference(grid) or _no_georeference(true.grid)
+    if unplaced and (numbered or by_index or _no_georeference(grid) == _no_georeference(true.grid)):
+        if (grid.height, grid.width) != (true.height, true.width):
             raise GridError(
-                f"{prediction} is {predicted.height} x {predicted.width} pixels, its truth {truth} {true.height} x "
-                f"{true.width}; without georeference on both sides the sizes must be equal"
+                f"{name} is {grid.height} x {grid.width} pixels, its truth {true.path} {true.height} x {true.width}; "
+                "without georeference on both sides the sizes must be equal"
             )
-        return MapPair(predicted, true, GridRelation(), True)
+        return GridRelation(), True
     if unplaced:
         raise GridError(
-            f"{prediction} and {truth}: only one has a georeference; write it to the other too, or compare rows "
+            f"{name} and {true.path}: only one has a georeference; write it to the other too, or compare rows "
             "and columns with c2seg score --by-index"
         )
-    return MapPair(predicted, true, relate_grids(true.grid, predicted.grid, str(truth), str(prediction)), False)
+    return relate_grids(true.grid, grid, str(true.path), name), False
 
 
 def _no_georeference(grid: Grid) -> bool:
