@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from c2seg.api.benchmark import Benchmark, parse_pairs, plan, run_all
-from c2seg.api.tables import as_csv, as_text, offline_text, rows
+from c2seg.api.tables import as_csv, as_text, modality_text, offline_text, rows
 from c2seg.cli import run
 from c2seg.errors import C2SegError, InputError
 from rasters import write_raster
@@ -83,6 +83,20 @@ def test_single_modalities_are_planned(make_city, tmp_path):
     runs = plan(Benchmark(pairs, ("forest", "unet"), tmp_path / "b", seeds=2, single_modalities=True))
     assert len(runs) == 2 * 4 * 2
     assert {r.label for r in runs} >= {"forest", "forest (msi)", "unet (hsi)"}
+
+
+def test_classes_stand_in_columns_beside_many_recipes():
+    classes = [{"id": 3, "name": "water"}, {"id": 9, "name": "street"}]
+    results = [result("a", f"recipe{k}", 0, 0.2, iou=(0.5, k / 10)) for k in range(7)]
+    for content in results:
+        content["scores"]["classes"] = classes
+    assert modality_text(results[:2]).splitlines()[1:] == [
+        "class     recipe0  recipe1", "3 water   0.500    0.500", "9 street  0.000    0.100"
+    ]  # fmt: skip
+    lines = modality_text(results).splitlines()
+    assert lines[0] == "IoU by class (3 water; 9 street), a"
+    assert lines[1].split() == ["recipe", "3", "9"]
+    assert lines[-1].split() == ["recipe6", "0.500", "0.600"]
 
 
 def test_table_three_shows_the_published_reductions_beside_ours():

@@ -14,6 +14,7 @@ from c2seg.report.published import published_offline
 __all__ = ["aligned", "as_csv", "as_text", "modality_text", "offline_text", "rows"]
 
 _SCORES = ("oa", "kappa", "mf1", "miou")
+_MOST_COLUMNS = 6
 
 
 def rows(results: Sequence[dict[str, Any]], reference: str = "forest") -> list[dict[str, Any]]:
@@ -92,7 +93,12 @@ def modality_text(results: Sequence[dict[str, Any]]) -> str:
         for index, item in enumerate(classes):
             cells = [_average([r["scores"]["iou"][index] for r in chosen if r["label"] == label]) for label in labels]
             lines.append([f"{item['id']} {item['name']}", *(_n(cell, 3) for cell in cells)])
-        parts += [f"IoU by class, {pair}", aligned(lines), ""]
+        key = ""
+        if len(labels) > _MOST_COLUMNS:  # one line a recipe, and the classes by their ids
+            key = f" ({'; '.join(line[0] for line in lines[1:])})"
+            columns = [[str(item["id"]), *line[1:]] for item, line in zip(classes, lines[1:], strict=True)]
+            lines = [list(row) for row in zip(["recipe", *labels], *columns, strict=True)]
+        parts += [f"IoU by class{key}, {pair}", aligned(lines), ""]
     return "\n".join(parts)
 
 
