@@ -1,4 +1,4 @@
-"""The figure for a paper: images, truth and the maps of all runs in one row, with the legend below."""
+"""The figure for a paper: images, truth and the maps of all runs side by side, with the legend below."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ __all__ = ["FIGURE_FORMATS", "check_figure", "figure_uri", "write_figure"]
 FIGURE_FORMATS = (".png", ".svg", ".pdf")
 _WIDTH_INCHES = 7.16  # both columns of an IEEE page
 _WIDEST_INCHES, _LONGEST_INCHES = 2.4, 4.0  # of a panel
+_MOST_PANELS = 10  # side by side
 _TITLE_POINTS = 6.5
 _TITLE_INCHES, _LINE_INCHES = 0.24, 0.11  # of one line, and of each more
 _UNKNOWN = (0.75, 0.75, 0.75)
@@ -42,9 +43,9 @@ def check_figure(path: Path) -> None:
 def write_figure(
     path: Path, views: Sequence[View], runs: Sequence[Run], *, palette: str = "default", overwrite: bool = False
 ) -> None:
-    """Write the figure as PNG (400 dpi), SVG or PDF, one row per view. Equal content gives equal bytes.
+    """Write the figure as PNG (400 dpi), SVG or PDF, one row per view (more, beyond ten panels).
 
-    Raises InputError for another format, or when there is no map to show.
+    Equal content gives equal bytes. Raises InputError for another format, or when there is no map to show.
     """
     check_figure(path)
     figure = _draw(views, runs, palette, _PIXELS)
@@ -74,24 +75,25 @@ def _draw(views: Sequence[View], runs: Sequence[Run], palette: str, pixels: int)
 
     if not views:
         raise InputError("there is no map to draw: run c2seg predict with --out in the run folder, or give a map")
-    rows = [_panels(view, runs, palette, Sampling.within(view.grid, pixels)) for view in views]
-    shapes = [_panel_inches(view, len(panels)) for view, panels in zip(views, rows, strict=True)]
-    width = max(len(panels) * w for panels, (_, w) in zip(rows, shapes, strict=True))
+    lines: list[tuple[View, Panels]] = []
+    shapes: list[tuple[float, float]] = []
+    for view in views:
+        found = _lines(_panels(view, runs, palette, Sampling.within(view.grid, pixels)))
+        lines += [(view, line) for line in found]
+        shapes += [_panel_inches(view, len(found[0]))] * len(found)
+    width = max(len(line) * w for (_, line), (_, w) in zip(lines, shapes, strict=True))
     width = max(width, 3.5)  # one column: room for the legend
     legend_columns = max(1, int(width / 1.4))
     legend_lines = math.ceil(views[0].legend.num_classes / legend_columns)
-    titles = [
-        [_title(k, title, w) for k, (title, _) in enumerate(panels)]
-        for panels, (_, w) in zip(rows, shapes, strict=True)
-    ]
+    titles = [[_wrapped(title, w) for title, _ in line] for (_, line), (_, w) in zip(lines, shapes, strict=True)]
     above = [_TITLE_INCHES + _LINE_INCHES * max(title.count("\n") for title in row) for row in titles]
     height = sum(h for h, _ in shapes) + sum(above) + 0.12 + 0.14 * legend_lines
     figure = Figure(figsize=(width, height))
     top = height
-    for view, panels, names, room, (h, w) in zip(views, rows, titles, above, shapes, strict=True):
+    for (view, line), names, room, (h, w) in zip(lines, titles, above, shapes, strict=True):
         top -= h + room
-        left = (width - len(panels) * w) / 2
-        for k, (title, (_, image)) in enumerate(zip(names, panels, strict=True)):
+        left = (width - len(line) * w) / 2
+        for k, (title, (_, image)) in enumerate(zip(names, line, strict=True)):
             axes = figure.add_axes(((left + k * w + 0.02) / width, top / height, (w - 0.04) / width, h / height))
             axes.imshow(image, interpolation="none", aspect="auto")
             axes.set_title(title, fontsize=_TITLE_POINTS, pad=2.5, parse_math=False)
@@ -102,10 +104,16 @@ def _draw(views: Sequence[View], runs: Sequence[Run], palette: str, pixels: int)
     return figure
 
 
-def _title(place: int, name: str, inches: float) -> str:
-    """Return a panel's letter and name in as many lines as its width needs: a letter is about half as wide as high."""
-    letters = max(8, int(inches * 72 / (0.55 * _TITLE_POINTS)))
-    return "\n".join(textwrap.wrap(f"({_letter(place)}) {name}", letters))
+def _lines(panels: Panels) -> list[Panels]:
+    """Give the panels their letters, and put them into lines of equal length that leave each room enough."""
+    named = [(f"({_letter(k)}) {title}", image) for k, (title, image) in enumerate(panels)]
+    each = math.ceil(len(named) / math.ceil(len(named) / _MOST_PANELS))
+    return [named[first : first + each] for first in range(0, len(named), each)]
+
+
+def _wrapped(title: str, inches: float) -> str:
+    """Break a title into as many lines as its panel's width needs: a letter is about half as wide as high."""
+    return "\n".join(textwrap.wrap(title, max(8, int(inches * 72 / (0.55 * _TITLE_POINTS)))))
 
 
 def _letter(number: int) -> str:
