@@ -62,11 +62,16 @@ def test_what_is_wrong_is_told_before_any_run(make_city, tmp_path, capsys):
     """A truth that is missing or elsewhere would show only after the training."""
     source, target = make_city("s"), make_city("t")
     write_raster(tmp_path / "other.tif", np.ones((1, 5, 5), np.uint8), crs=32650)
+    write_raster(tmp_path / "bands.tif", np.ones((2, 5, 5), np.uint8))
     (tmp_path / "file").write_text("")
     pair = f"{source}:{target}"
+    assert plan(
+        Benchmark(parse_pairs([f"{pair}:{target}"]), ("forest",), tmp_path / "b")
+    )  # a city folder is a truth too
     for truth, out, said in (
         (":none.tif", "b", "none.tif does not exist"),
         (f":{tmp_path / 'other.tif'}", "b", "other.tif"),
+        (f":{tmp_path / 'bands.tif'}", "b", "bands.tif has 2 bands"),
         ("", "file", "it is a file"),
         ("", "file/b", "cannot write in the folder"),
     ):
@@ -182,22 +187,10 @@ def test_a_stopped_benchmark_stops_its_runs(make_city, tmp_path):
     options = [part for text in sets for part in ("--set", text)]
     pair = f"{make_city('s', seed=1)}:{make_city('t', seed=2)}"
     command = [
-        sys.executable,
-        "-m",
-        "c2seg",
-        "benchmark",
-        "--pair",
-        pair,
-        "--recipes",
-        "unet",
-        "--seeds",
-        "2",
-        "--jobs",
-        "2",
-    ]
-    with subprocess.Popen(
-        [*command, "--out", str(tmp_path / "b"), *options], stderr=subprocess.PIPE, text=True
-    ) as process:
+        sys.executable, "-m", "c2seg", "benchmark", "--pair", pair, "--recipes", "unet", "--seeds", "2", "--jobs", "2",
+        "--out", str(tmp_path / "b"), *options,
+    ]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         folders = [tmp_path / f"b/runs/s-t/unet/seed{seed}" for seed in (0, 1)]
         end = time.monotonic() + 120
         while not all((folder / "curves.csv").exists() for folder in folders):

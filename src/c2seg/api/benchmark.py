@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,11 @@ class Run:
         """Row of the table."""
         return self.recipe if self.inputs == "default" else f"{self.recipe} ({self.inputs})"
 
+    @property
+    def name(self) -> str:
+        """What tells the run from the others."""
+        return f"{self.pair.name} {self.label} seed {self.seed}"
+
 
 def parse_pairs(texts: Sequence[str]) -> tuple[Pair, ...]:
     """Read pairs; those whose cities have the same names as an earlier pair's are numbered."""
@@ -160,28 +166,34 @@ def plan(benchmark: Benchmark) -> list[Run]:
     return runs
 
 
-def estimate_seconds(benchmark: Benchmark, runs: Sequence[Run], progress: Progress = no_progress) -> float:
-    """Return about how many seconds of training are left, one run after the other, from a few measured steps of each recipe.
+def estimate_seconds(benchmark: Benchmark, waiting: Sequence[Run], progress: Progress = no_progress) -> float:
+    """Return about how many seconds of training these runs take, one after the other, from a few measured steps of each recipe.
 
-    Finished runs need none; what cannot be measured counts as none, and fails when its turn comes. Variants count as what they
-    vary, but for equal time, which needs the cost of each.
+    What cannot be measured counts as none, and fails when its turn comes. Variants count as what they vary, but for equal
+    time, which needs the cost of each.
     """
     total = 0.0
-    waiting = [run for run in runs if not finished(benchmark, run)]
-    for done, run in enumerate(waiting):
-        recipe = load_recipe(run.recipe, benchmark.preset, run.overrides)
-        try:
-            base = run if benchmark.equal_seconds else replace(run, recipe=run.recipe.split("@")[0])
-            cost, spent = _calibration(benchmark, base)
-        except C2SegError:
-            continue
-        steps = recipe.model.trees if recipe.model.name == "forest" else recipe.training.iterations
-        if benchmark.equal_seconds and recipe.model.name != "forest":
-            steps = _equal_steps(benchmark.equal_seconds, cost)
-        folds = 0 if run.pair.truth is not None else recipe.validation.folds
-        total += spent * steps * (folds + recipe.validation.final)
-        progress(done + 1, len(waiting), run.label)
+    alike: dict[tuple[Pair, str], list[Run]] = {}
+    for run in waiting:
+        alike.setdefault((run.pair, run.label), []).append(run)  # the seeds cost the same
+    for done, same in enumerate(alike.values()):
+        total += len(same) * _training_seconds(benchmark, same[0])
+        progress(done + 1, len(alike), same[0].label)
     return total
+
+
+def _training_seconds(benchmark: Benchmark, run: Run) -> float:
+    recipe = load_recipe(run.recipe, benchmark.preset, run.overrides)
+    try:
+        base = run if benchmark.equal_seconds else replace(run, recipe=run.recipe.split("@")[0])
+        cost, spent = _calibration(benchmark, base)
+    except C2SegError:
+        return 0.0
+    steps = recipe.model.trees if recipe.model.name == "forest" else recipe.training.iterations
+    if benchmark.equal_seconds and recipe.model.name != "forest":
+        steps = _equal_steps(benchmark.equal_seconds, cost)
+    folds = 0 if run.pair.truth is not None else recipe.validation.folds
+    return spent * steps * (folds + recipe.validation.final)
 
 
 def _calibration(benchmark: Benchmark, run: Run) -> tuple[float, float]:
@@ -222,7 +234,7 @@ def run_all(
     benchmark: Benchmark, runs: Sequence[Run], progress: Progress = no_progress
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Run what is not finished, ``benchmark.jobs`` at a time. Return one result per run (scores, seconds, memory, size), and
-    what went wrong by ``pair recipe seed``: a run that fails does not stop the others. Stopped, all of them stop.
+    what went wrong by the run's name: a run that fails does not stop the others. Stopped, all of them stop.
     """
     results: dict[int, dict[str, Any]] = {}
     failed: dict[str, str] = {}
@@ -233,12 +245,11 @@ def run_all(
         try:
             for done, future in enumerate(as_completed(futures)):
                 place = futures[future]
-                name = f"{runs[place].pair.name} {runs[place].label} seed {runs[place].seed}"
                 try:
                     results[place] = future.result()
                 except C2SegError as error:
-                    failed[name] = str(error)
-                progress(done + 1, len(runs), name)
+                    failed[runs[place].name] = str(error)
+                progress(done + 1, len(runs), runs[place].name)
         except BaseException:
             stop.set()
             pool.shutdown(cancel_futures=True)
@@ -333,13 +344,7 @@ def _child(benchmark: Benchmark, arguments: Sequence[str], stop: threading.Event
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_environment(benchmark.jobs)
     ) as process:
         try:
-            while True:
-                try:
-                    out, errors = process.communicate(timeout=_POLL_SECONDS)
-                    break
-                except subprocess.TimeoutExpired:
-                    if stop is not None and stop.is_set():
-                        raise KeyboardInterrupt from None
+            out, errors = _output(process, stop)
         except BaseException:
             _end(process)
             raise
@@ -350,6 +355,14 @@ def _child(benchmark: Benchmark, arguments: Sequence[str], stop: threading.Event
         raise C2SegError(f"c2seg {arguments[0]} failed for {arguments[1]}: {last[0].removeprefix('c2seg: ')}")
     content: dict[str, Any] = json.loads(out)
     return content
+
+
+def _output(process: subprocess.Popen[str], stop: threading.Event | None) -> tuple[str, str]:
+    """Return what a process prints until it ends; KeyboardInterrupt once ``stop`` is set."""
+    while stop is None or not stop.is_set():
+        with suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=_POLL_SECONDS)
+    raise KeyboardInterrupt
 
 
 def _end(process: subprocess.Popen[str]) -> None:

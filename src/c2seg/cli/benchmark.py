@@ -60,7 +60,7 @@ def command(
     quiet: bool = QUIET,
 ) -> None:
     """Compare recipes on pairs of cities: train, map, score; one table. Run it again to go on after a stop."""
-    from c2seg.api.benchmark import Benchmark, estimate_seconds, finished, parse_pairs, plan, run_all
+    from c2seg.api.benchmark import Benchmark, parse_pairs, plan
     from c2seg.api.comparison import compare_recipes
     from c2seg.api.tables import as_csv, rows
     from c2seg.outputs import make_folder, write_json, write_text
@@ -81,20 +81,11 @@ def command(
         jobs=jobs,
     )
     runs = plan(benchmark)
-    labels = list(dict.fromkeys(run.label for run in runs))
-    reference = reference or ("forest" if "forest" in labels else labels[0])
-    if reference not in labels:
-        raise InputError(unknown_name("reference", reference, labels))
+    reference = _reference(reference, runs)
     make_folder(out)
     silent = quiet or json
-    with progress_bar("measuring", quiet=silent) as progress:
-        seconds = estimate_seconds(benchmark, runs, progress)
-    left = sum(not finished(benchmark, run) for run in runs)
-    hours = seconds / 3600 / jobs
-    note(f"{len(runs)} runs, {left} of them left: about {hours:.1f} hours of training", quiet=silent)
-    with progress_bar("benchmark", quiet=silent) as progress:
-        results, failed = run_all(benchmark, runs, progress)
-    runs = [run for run in runs if finished(benchmark, run)]
+    results, failed = _run(benchmark, runs, silent)
+    runs = [run for run in runs if run.name not in failed]
     if not runs:
         raise C2SegError(next(iter(failed.values())))
     summary = rows(results, reference)
@@ -120,6 +111,27 @@ def command(
             f"{len(failed)} of {len(failed) + len(results)} runs failed and are not in the table ({out / 'benchmark.json'} "
             f"says why): {name}: {why}"
         )
+
+
+def _reference(name: str | None, runs: Sequence[Run]) -> str:
+    """Return the row with which the others are compared."""
+    labels = list(dict.fromkeys(run.label for run in runs))
+    name = name or ("forest" if "forest" in labels else labels[0])
+    if name not in labels:
+        raise InputError(unknown_name("reference", name, labels))
+    return name
+
+
+def _run(benchmark: Benchmark, runs: Sequence[Run], silent: bool) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Say how long it will take, then run what is not finished."""
+    from c2seg.api.benchmark import estimate_seconds, finished, run_all
+
+    waiting = [run for run in runs if not finished(benchmark, run)]
+    with progress_bar("measuring", quiet=silent) as progress:
+        hours = estimate_seconds(benchmark, waiting, progress) / 3600 / benchmark.jobs
+    note(f"{len(runs)} runs, {len(waiting)} of them left: about {hours:.1f} hours of training", quiet=silent)
+    with progress_bar("benchmark", quiet=silent) as progress:
+        return run_all(benchmark, runs, progress)
 
 
 def _print(

@@ -32,7 +32,7 @@ def command(
     from c2seg.report import ReportOptions, make_report
 
     options = ReportOptions(
-        out, figure, tuple(city), tuple(truth), numbering=numbering, palette=palette, title=title, overwrite=overwrite
+        out, figure, tuple(city), tuple(truth), numbering, palette=palette, title=title, overwrite=overwrite
     )
     with ExitStack() as stack:
         result = make_report(

@@ -87,13 +87,7 @@ def pair_maps(
         raise DataError(
             f"{prediction} is a folder of tiles but the truth {truth} is not; give two folders or two files"
         )
-    if truth.is_dir():
-        if not (truth / "label.tif").is_file():
-            raise DataError(
-                f"the truth {truth} is a folder without label.tif; give the label file, or folders of tiles for both"
-            )
-        truth = truth / "label.tif"
-    pair = _pair(prediction, truth, by_index=by_index, numbered=False)
+    pair = _pair(prediction, _label_file(truth), by_index=by_index, numbered=False)
     if valid is None:
         return (pair,)
     mask = RasterFile(valid, (0,))
@@ -102,8 +96,11 @@ def pair_maps(
 
 
 def check_truth(grid: Grid, name: str, truth: Path, *, by_index: bool = False) -> None:
-    """Raise DataError or GridError unless a map ``name`` on this grid could be scored with the truth, a label raster."""
-    _relate(grid, name, RasterFile(truth), by_index=by_index, numbered=False)
+    """Raise DataError or GridError unless a map ``name`` on this grid could be scored with the truth.
+
+    The truth is a label raster, or a city folder (``label.tif``).
+    """
+    _relate(grid, name, _class_raster(_label_file(truth)), by_index=by_index, numbered=False)
 
 
 def find_tiles(folder: Path) -> dict[str, Path]:
@@ -223,12 +220,27 @@ def read_pair(pair: MapPair, window: Window, code: TruthCode) -> tuple[np.ndarra
 
 
 def _pair(prediction: Path, truth: Path, *, by_index: bool, numbered: bool) -> MapPair:
-    predicted, true = RasterFile(prediction), RasterFile(truth)
-    for raster in (predicted, true):
-        if raster.count != 1:
-            raise DataError(f"{raster.path} has {raster.count} bands; a map of classes has one")
+    predicted, true = _class_raster(prediction), _class_raster(truth)
     relation, index = _relate(predicted.grid, str(prediction), true, by_index=by_index, numbered=numbered)
     return MapPair(predicted, true, relation, index)
+
+
+def _label_file(truth: Path) -> Path:
+    """Return the label raster of a truth that may be a city folder."""
+    if not truth.is_dir():
+        return truth
+    if not (truth / "label.tif").is_file():
+        raise DataError(
+            f"the truth {truth} is a folder without label.tif; give the label file, or folders of tiles for both"
+        )
+    return truth / "label.tif"
+
+
+def _class_raster(path: Path) -> RasterFile:
+    raster = RasterFile(path)
+    if raster.count != 1:
+        raise DataError(f"{path} has {raster.count} bands; a map of classes has one")
+    return raster
 
 
 def _relate(grid: Grid, name: str, true: RasterFile, *, by_index: bool, numbered: bool) -> tuple[GridRelation, bool]:

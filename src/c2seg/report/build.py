@@ -36,11 +36,11 @@ class ReportOptions:
     figure: Path | None = None
     cities: tuple[Path, ...] = ()
     truths: tuple[Path, ...] = ()
-    truth_cities: Mapping[Path, Path] = field(default_factory=dict)
     numbering: str | None = None
     palette: str = "default"
     title: str | None = None
     overwrite: bool = False
+    truth_cities: Mapping[Path, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import io
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,45 +76,57 @@ def _draw(views: Sequence[View], runs: Sequence[Run], palette: str, pixels: int)
 
     if not views:
         raise InputError("there is no map to draw: run c2seg predict with --out in the run folder, or give a map")
-    lines: list[tuple[View, Panels]] = []
-    shapes: list[tuple[float, float]] = []
-    for view in views:
-        found = _lines(_panels(view, runs, palette, Sampling.within(view.grid, pixels)))
-        lines += [(view, line) for line in found]
-        shapes += [_panel_inches(view, len(found[0]))] * len(found)
-    width = max(len(line) * w for (_, line), (_, w) in zip(lines, shapes, strict=True))
+    lines = [
+        line
+        for view in views
+        for line in _lines(view, _panels(view, runs, palette, Sampling.within(view.grid, pixels)))
+    ]
+    width = max(len(line.panels) * line.width for line in lines)
     width = max(width, 3.5)  # one column: room for the legend
     legend_columns = max(1, int(width / 1.4))
     legend_lines = math.ceil(views[0].legend.num_classes / legend_columns)
-    titles = [[_wrapped(title, w) for title, _ in line] for (_, line), (_, w) in zip(lines, shapes, strict=True)]
-    above = [_TITLE_INCHES + _LINE_INCHES * max(title.count("\n") for title in row) for row in titles]
-    height = sum(h for h, _ in shapes) + sum(above) + 0.12 + 0.14 * legend_lines
+    height = sum(line.height + line.above for line in lines) + 0.12 + 0.14 * legend_lines
     figure = Figure(figsize=(width, height))
     top = height
-    for (view, line), names, room, (h, w) in zip(lines, titles, above, shapes, strict=True):
-        top -= h + room
-        left = (width - len(line) * w) / 2
-        for k, (title, (_, image)) in enumerate(zip(names, line, strict=True)):
-            axes = figure.add_axes(((left + k * w + 0.02) / width, top / height, (w - 0.04) / width, h / height))
+    for line in lines:
+        top -= line.height + line.above
+        left = (width - len(line.panels) * line.width) / 2
+        for k, (title, image) in enumerate(line.panels):
+            place = left + k * line.width + 0.02, top, line.width - 0.04, line.height
+            axes = figure.add_axes((place[0] / width, place[1] / height, place[2] / width, place[3] / height))
             axes.imshow(image, interpolation="none", aspect="auto")
             axes.set_title(title, fontsize=_TITLE_POINTS, pad=2.5, parse_math=False)
             axes.set_axis_off()
             if k == 0:
-                _scale_bar(axes, view, image.shape[1])
+                _scale_bar(axes, line.view, image.shape[1])
     _legend(figure, views[0].legend, palette, columns=legend_columns)
     return figure
 
 
-def _lines(panels: Panels) -> list[Panels]:
-    """Give the panels their letters, and put them into lines of equal length that leave each room enough."""
-    named = [(f"({_letter(k)}) {title}", image) for k, (title, image) in enumerate(panels)]
-    each = math.ceil(len(named) / math.ceil(len(named) / _MOST_PANELS))
-    return [named[first : first + each] for first in range(0, len(named), each)]
+@dataclass(frozen=True)
+class _Line:
+    """Panels of a view that stand side by side, their height and width in inches; titles are broken to that width."""
+
+    view: View
+    panels: Panels
+    height: float
+    width: float
+
+    @property
+    def above(self) -> float:
+        """Inches that the titles take."""
+        return _TITLE_INCHES + _LINE_INCHES * max(title.count("\n") for title, _ in self.panels)
 
 
-def _wrapped(title: str, inches: float) -> str:
-    """Break a title into as many lines as its panel's width needs: a letter is about half as wide as high."""
-    return "\n".join(textwrap.wrap(title, max(8, int(inches * 72 / (0.55 * _TITLE_POINTS)))))
+def _lines(view: View, panels: Panels) -> list[_Line]:
+    """Give the panels of a view their letters, and put them into lines of equal length that leave each room enough."""
+    each = math.ceil(len(panels) / math.ceil(len(panels) / _MOST_PANELS))
+    height, width = _panel_inches(view, each)
+    letters = max(8, int(width * 72 / (0.55 * _TITLE_POINTS)))  # about half as wide as high
+    named = [
+        ("\n".join(textwrap.wrap(f"({_letter(k)}) {title}", letters)), image) for k, (title, image) in enumerate(panels)
+    ]
+    return [_Line(view, named[first : first + each], height, width) for first in range(0, len(named), each)]
 
 
 def _letter(number: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from c2seg.data import City, Scene, open_city, open_labelled_city
 from c2seg.errors import C2SegError, DataError, GridError, InputError
@@ -49,6 +50,14 @@ class View:
         """Match a map of this view with the truth; only for a view that has one."""
         assert self.truth is not None
         return pair_maps(entry.path, self.truth.path)[0]
+
+
+class _Images(NamedTuple):
+    """A scene that may be what a view shows, and its city with its fingerprint."""
+
+    city: City
+    scene: Scene
+    fingerprint: str
 
 
 def make_views(
@@ -134,18 +143,22 @@ def _legend(raster: RasterFile) -> Legend:
 
 
 def _with_images(views: Sequence[View], cities: Sequence[City]) -> list[View]:
-    given = [(city, scene) for city in cities for scene in city.scenes]
+    given = [
+        _Images(city, scene, fingerprint)
+        for city, fingerprint in zip(cities, [city.fingerprint() for city in cities], strict=True)
+        for scene in city.scenes
+    ]
     used: set[int] = set()
     result = []
     for view in views:
-        fitting = [k for k, (_, scene) in enumerate(given) if _same_grid(scene.grid, view.grid)]
+        fitting = [k for k, images in enumerate(given) if _same_grid(images.scene.grid, view.grid)]
         if fitting:
-            best = max(fitting, key=lambda k: _likeness(view, *given[k]))  # the first of equals
+            best = max(fitting, key=lambda k: _likeness(view, given[k]))  # the first of equals
             used.update(fitting)
-            result.append(_imaged(view, *given[best]))
+            result.append(_imaged(view, given[best]))
         else:
             result.append(_recorded_images(view))
-    unused = [city for k, (city, _) in enumerate(given) if k not in used and not any(given[j][0] is city for j in used)]
+    unused = [city for city in cities if not any(given[k].city is city for k in used)]
     if unused:
         sizes = ", ".join(f"{v.name} {v.grid.height} x {v.grid.width}" for v in views) or "there is no map"
         scene = unused[0].scenes[0]
@@ -156,20 +169,20 @@ def _with_images(views: Sequence[View], cities: Sequence[City]) -> list[View]:
     return result
 
 
-def _likeness(view: View, city: City, scene: Scene) -> tuple[bool, bool]:
+def _likeness(view: View, images: _Images) -> tuple[bool, bool]:
     """Rank what the images of a view may be: the very images, else the same names."""
     maps = [entry for _, entry in view.maps]
-    named = any((entry.city, entry.scene) == (city.name, scene.name) for entry in maps)
-    return named and city.fingerprint() in {entry.fingerprint for entry in maps}, named
+    named = any((entry.city, entry.scene) == (images.city.name, images.scene.name) for entry in maps)
+    return named and images.fingerprint in {entry.fingerprint for entry in maps}, named
 
 
-def _imaged(view: View, city: City, scene: Scene) -> View:
+def _imaged(view: View, images: _Images) -> View:
     fingerprints = {e.fingerprint for _, e in view.maps} - {None}
-    other = bool(fingerprints) and city.fingerprint() not in fingerprints
+    other = bool(fingerprints) and images.fingerprint not in fingerprints
     remark = (
         "The images shown are not byte for byte those that were mapped (their fingerprints differ)." if other else ""
     )
-    return replace(view, images=scene, remark=remark)
+    return replace(view, images=images.scene, remark=remark)
 
 
 def _recorded_images(view: View) -> View:
@@ -185,7 +198,8 @@ def _recorded_images(view: View) -> View:
     fitting = [scene for scene in city.scenes if _same_grid(scene.grid, view.grid)]
     if not fitting:
         return replace(view, remark=f"No images: {path} is no longer on the grid of the map; give --city.")
-    return _imaged(view, city, next((s for s in fitting if s.name == wanted), fitting[0]))
+    scene = next((s for s in fitting if s.name == wanted), fitting[0])
+    return _imaged(view, _Images(city, scene, city.fingerprint()))
 
 
 def _with_truths(
@@ -195,7 +209,7 @@ def _with_truths(
     owned = [{k for k, view in enumerate(views) if _owns(view, truth)} for _, truth in opened]
     taken = set().union(*owned)
     result = list(views)
-    problems: dict[Path, GridError | None] = {}
+    problems: dict[Path, GridError] = {}
     found: set[Path] = set()
     for (path, truth), owners in zip(opened, owned, strict=True):
         for k in sorted(owners or set(range(len(views))) - taken):
@@ -233,13 +247,14 @@ def _owns(view: View, truth: Truth) -> bool:
 def _open_truth(path: Path, numbering: str | None, of: Path | None) -> list[Truth]:
     if not path.is_dir():
         return [Truth(path, numbering or "challenge", city=of.resolve() if of else None)]
+    of = of or path
     city = open_labelled_city(path, numbering)
     several = len(city.labels) > 1
     found = []
     for scene, label in zip(city.images.scenes, city.labels, strict=True):
         if not isinstance(label.source, RasterFile):
             raise DataError(f"{path} holds its labels in no raster file; give the truth as a label raster")
-        found.append(Truth(label.source.path, label.numbering, scene.name if several else None, path.resolve()))
+        found.append(Truth(label.source.path, label.numbering, scene.name if several else None, of.resolve()))
     return found
 
 
