@@ -61,7 +61,6 @@ def command(
 ) -> None:
     """Compare recipes on pairs of cities: train, map, score; one table. Run it again to go on after a stop."""
     from c2seg.api.benchmark import Benchmark, parse_pairs, plan
-    from c2seg.api.comparison import compare_recipes
     from c2seg.api.tables import as_csv, rows
     from c2seg.outputs import make_folder, write_json, write_text
 
@@ -89,12 +88,7 @@ def command(
     if not runs:
         raise C2SegError(next(iter(failed.values())))
     summary = rows(results, reference)
-    paired: list[PairedDifference] = []
-    try:
-        with progress_bar("comparing", quiet=silent) as progress:
-            paired = compare_recipes(runs, reference, progress=progress)
-    except InputError as error:
-        note(f"no intervals: {error}", quiet=silent)
+    paired = _compare(runs, reference, silent)
     against = [item.as_dict() for item in paired]
     write_json(out / "benchmark.json", {"rows": summary, "against": against, "results": results, "failed": failed})
     write_text(out / "benchmark.csv", as_csv(summary))
@@ -132,6 +126,18 @@ def _run(benchmark: Benchmark, runs: Sequence[Run], silent: bool) -> tuple[list[
     note(f"{len(runs)} runs, {len(waiting)} of them left: about {hours:.1f} hours of training", quiet=silent)
     with progress_bar("benchmark", quiet=silent) as progress:
         return run_all(benchmark, runs, progress)
+
+
+def _compare(runs: Sequence[Run], reference: str, silent: bool) -> list[PairedDifference]:
+    """Return the differences to the reference; none, and a note, where the runs do not allow any."""
+    from c2seg.api.comparison import compare_recipes
+
+    try:
+        with progress_bar("comparing", quiet=silent) as progress:
+            return compare_recipes(runs, reference, progress=progress)
+    except InputError as error:
+        note(f"no intervals: {error}", quiet=silent)
+        return []
 
 
 def _print(
