@@ -5,8 +5,9 @@
 A city of 3000 x 3000 px (4 bands at 10 m, 116 bands at 30 m; GeoTIFF, zstd, blocks of 256, pixel-interleaved) is written to
 a temporary folder. Everyone draws random patches of 128 px as float32 arrays on the 10 m grid. With ``--peer`` a throw-away
 virtual environment gets TorchGeo (RandomGeoSampler over RasterDataset; torch is shared with the running environment).
-Building the cache is timed on its own. The second part opens cities of Beijing's size, made of holes, each in a fresh
-process, and reports how much the process grew before the first patch.
+Building the cache is timed on its own. So are normalised patches whose HSI bands are seen as 16 components, mixed for
+each patch or once for the city (in memory both). The last part opens cities of Beijing's size, made of holes, each in a
+fresh process, and reports how much the process grew before the first patch.
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import rasterio
 from affine import Affine
 
-from c2seg.data import cached, open_city
+from c2seg.data import Normaliser, SceneReader, cached, city_statistics, open_city
 from c2seg.data.city import City
 from c2seg.data.memory import city_bytes
+from c2seg.data.mixed import mixed
 from c2seg.data.published import CITIES, DATASETS
 from c2seg.types import Window
 
@@ -84,6 +87,7 @@ def main() -> None:
         rates = ours(scratch, options.patches)
         peer = peer_rates(scratch, options.patches) if options.peer else {}
         report(rates, peer)
+        components(scratch, 10 * options.patches)
         for layout, path in huge_cities(scratch):
             answer = subprocess.run([sys.executable, "-c", OPENED, path], capture_output=True, text=True, check=True)
             grown, seconds = map(float, answer.stdout.split())
@@ -121,6 +125,21 @@ def ours(scratch: Path, patches: int) -> dict[tuple[str, str], float]:
         rates[what, "cache"] = rate(reader(mapped, names), patches * 20)
         rates[what, "memory"] = rate(reader(kept, names), patches * 20)
     return rates
+
+
+def components(scratch: Path, patches: int) -> None:
+    city = open_city(scratch / "city")
+    names = tuple(STACKS)
+    plain = Normaliser.fit("per_city", city_statistics(city, names))
+    axes = np.random.default_rng(2).normal(size=(16, STACKS["hsi"][0])).astype(np.float32)
+    normaliser = replace(plain, mixing={"hsi": axes})
+    image, left = mixed(city, normaliser)
+    rates = []
+    for what, one, own in (("for each patch", city, normaliser), ("once", image, left)):
+        scene = cached(one, None, 1 << 40).scenes[0]
+        rates.append(rate(SceneReader(scene, names, own), patches))
+        print(f"116 bands mixed to 16 {what}: {rates[-1]:.0f} patches/s, {city_bytes(one) / 1e6:.0f} MB")
+    print(f"once against for each patch: {rates[1] / rates[0]:.1f} times")
 
 
 def reader(city: City, names: tuple[str, ...]) -> Callable[[Window], object]:

@@ -21,6 +21,7 @@ from c2seg.backends.mixture import Mixture, with_forest
 from c2seg.backends.torch import network_predictor
 from c2seg.data import SceneReader, cached, cached_labels
 from c2seg.data.memory import city_bytes
+from c2seg.data.mixed import mixed
 from c2seg.errors import InputError
 from c2seg.inference import Predictor
 from c2seg.inference.decision import expected_iou, sample_probabilities, thinned
@@ -334,17 +335,27 @@ def _test(job: FitJob, prepared: Prepared, weights: dict[str, np.ndarray], fold:
 def _close_at_hand(job: FitJob) -> Prepared:
     """Return the cities in memory as far as the budget goes, else from the cache folder, else from their files.
 
-    Training reads the same pixels many times; a memory map is a hundred times faster than compressed files.
+    Training reads the same pixels many times; a memory map is a hundred times faster than compressed files. Bands of which
+    networks see components are kept as these.
     """
     prepared, room = job.prepared, job.storage.memory_bytes
-    sources = []
-    for city in prepared.sources:
-        sources.append(cached_labels(city, job.storage.cache, room, job.bars("cache")))
-        room -= size if (size := city_bytes(city.images)) <= room else 0
-    target = prepared.target
-    if target is not None and job.recipe.uses_target:
+    sources, normalisers = [], []
+    for city, normaliser in zip(prepared.sources, prepared.normalisers, strict=True):
+        images, left = mixed(city.images, normaliser)
+        sources.append(cached_labels(replace(city, images=images), job.storage.cache, room, job.bars("cache")))
+        normalisers.append(left)
+        room -= size if (size := city_bytes(images)) <= room else 0
+    target, target_normaliser = prepared.target, prepared.target_normaliser
+    if target is not None and target_normaliser is not None and job.recipe.uses_target:
+        target, target_normaliser = mixed(target, target_normaliser)
         target = cached(target, job.storage.cache, room, job.bars("cache"))
-    return replace(prepared, sources=tuple(sources), target=target)
+    return replace(
+        prepared,
+        sources=tuple(sources),
+        normalisers=tuple(normalisers),
+        target=target,
+        target_normaliser=target_normaliser,
+    )
 
 
 def _data_fingerprint(prepared: Prepared, held_out: int | None, labels: Sequence[np.ndarray] = ()) -> str:

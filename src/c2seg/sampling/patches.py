@@ -6,7 +6,7 @@ threads nor a restart changes what is seen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -152,7 +152,8 @@ class PatchSampler:
 
     def load(self, draws: Sequence[Draw]) -> Sample:
         """Read and augment the patches of some draws."""
-        loaded = [self._mixed(draw) for draw in draws]
+        whole = {draw.key: self._load_one(draw) for draw in draws}
+        loaded = [self._mixed(draw, whole) for draw in draws]
         names = loaded[0][0]
         targets = [target for _, _, target in loaded if target is not None]
         return Sample(
@@ -228,9 +229,9 @@ class PatchSampler:
         col = min(max(col, 0), max(0, width - size))
         return index, Window(row, col, size, size)
 
-    def _mixed(self, draw: Draw) -> _Loaded:
-        """Return a patch, or one with a rectangle of another patch of the same step."""
-        loaded = self._load_one(draw)
+    def _mixed(self, draw: Draw, whole: Mapping[tuple[int, ...], _Loaded]) -> _Loaded:
+        """Return a patch, or one with a rectangle of another patch of the same step; ``whole``: those loaded, by key."""
+        loaded = whole[draw.key]
         if not self.augment.cutmix or self.settings.batch_size < 2:
             return loaded
         rng = np.random.default_rng((*draw.key, 4))
@@ -240,7 +241,8 @@ class PatchSampler:
         other = self._draw_one(step, (slot + int(rng.integers(1, self.settings.batch_size))) % self.settings.batch_size)
         box = cut_box(self.settings.patch_px, rng)
         patch, valid, target = loaded
-        donor, usable, found = self._load_one(other)
+        # With several processes the other patch may be one that another process loads.
+        donor, usable, found = whole[other.key] if other.key in whole else self._load_one(other)
         mixed = {name: _pasted(values, donor[name], box) for name, values in patch.items()}
         labels = None if target is None or found is None else _pasted(target, found, box)
         return mixed, _pasted(valid, usable, box), labels

@@ -1,0 +1,107 @@
+"""Mix bands once: networks that see a few components of hundreds of bands would else mix them anew for every patch."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from c2seg.data.city import City, Modality, Scene
+from c2seg.data.normalise import Normaliser
+from c2seg.types import Window
+
+__all__ = ["MixedRaster", "mixed"]
+
+
+@dataclass(frozen=True)
+class MixedRaster:
+    """The normalised and mixed channels of a modality as a source of float32 on its own grid; NaN where it is not usable.
+
+    ``masked``: as in ``Modality.usable``.
+    """
+
+    name: str
+    stack: Modality
+    normaliser: Normaliser
+    masked: bool
+
+    @property
+    def count(self) -> int:
+        """Number of channels."""
+        return len(self.normaliser.mixing[self.name])
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return self.stack.source.height
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return self.stack.source.width
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32."""
+        return np.dtype(np.float32)
+
+    @property
+    def nodata(self) -> float | None:
+        """None: NaN marks pixels without data."""
+        return None
+
+    def read(self, window: Window) -> np.ndarray:
+        """Return channels float32 [M, H, W]."""
+        stored = self.stack.source.read(window)
+        usable = self.stack.usable(stored, masked=self.masked)
+        values = stored.astype(np.float32)
+        if self.stack.scale != 1.0:
+            values *= np.float32(self.stack.scale)
+        found = self.normaliser.apply(self.name, values, usable)
+        found[:, ~usable] = np.nan
+        return found
+
+    def fingerprint(self) -> str:
+        """Return a text that changes with the bands and with what is made of them."""
+        own = self.normaliser
+        digest = hashlib.sha256(repr((self.stack.source.fingerprint(), self.stack.scale, self.stack.blank)).encode())
+        for values in (own.shift, own.factor, own.mixing, own.knots):
+            digest.update(np.ascontiguousarray(values.get(self.name, ())).tobytes())
+        return digest.hexdigest()[:16]
+
+    def close(self) -> None:
+        """Close the bands' source where it holds resources."""
+        if close := getattr(self.stack.source, "close", None):
+            close()
+
+
+def mixed(city: City, normaliser: Normaliser) -> tuple[City, Normaliser]:
+    """Return the city with the channels of mixed modalities in the place of their bands, and the normaliser of that city.
+
+    Patches read with both are those of the city and normaliser given, up to rounding. The bands are mixed as they are read:
+    keep the city in memory or in a cache (``cached``), where it is smaller than the bands, too.
+    """
+    names = [name for name in normaliser.mixing if any(name in scene.modalities for scene in city.scenes)]
+    if not names:
+        return city, normaliser
+
+    def scene(one: Scene) -> Scene:
+        masked = one.valid is not None
+        stacks = {
+            name: replace(stack, source=MixedRaster(name, stack, normaliser, masked), bands=(), scale=1.0, blank=None)
+            for name, stack in one.modalities.items()
+            if name in names
+        }
+        return replace(one, modalities={**one.modalities, **stacks})
+
+    each = {name: len(normaliser.mixing[name]) for name in names}
+    left = replace(
+        normaliser,
+        shift={**normaliser.shift, **{name: np.zeros(count, np.float32) for name, count in each.items()}},
+        factor={**normaliser.factor, **{name: np.ones(count, np.float32) for name, count in each.items()}},
+        mixing={**normaliser.mixing, **{name: np.eye(count, dtype=np.float32) for name, count in each.items()}},
+        knots={name: knots for name, knots in normaliser.knots.items() if name not in each},
+    )
+    return replace(city, scenes=tuple(map(scene, city.scenes))), left
