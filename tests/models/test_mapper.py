@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+
+from c2seg.errors import ModelFileError
+from c2seg.models.mapper import Mapper
+from c2seg.recipes import load_recipe
+
+BANDS = {"msi": 4}
+
+
+def test_weights_that_do_not_fit_are_told_in_one_line() -> None:
+    recipe = load_recipe("unet", "demo", ["inputs=[msi]"])
+    tensors = {name: torch.clone(value) for name, value in Mapper(recipe, BANDS, 13).networks[0].state_dict().items()}
+    Mapper(recipe, BANDS, 13).load(tensors)
+    del tensors["head.bias"]
+    tensors |= {"head.weight": tensors["head.weight"][:5], "tail.weight": torch.zeros(1), "tail.bias": torch.zeros(1)}
+    told = (
+        "the weights do not fit the model UNet: missing tensors: 1 (such as head.bias), tensors without a place: 2 (such "
+        "as tail.weight), tensors of another shape: 1 (such as head.weight)"
+    )
+    with pytest.raises(ModelFileError, match=f"^{re.escape(told)}$"):
+        Mapper(recipe, BANDS, 13).load(tensors)
