@@ -43,10 +43,13 @@ class Mapper(nn.Module):
         for name, network in zip(self.inputs, self.networks, strict=True):
             prefix = member_prefix(name)
             own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-            if wrong := _misfits(own, network.state_dict()):
-                part = f" of {name}" if name else ""
-                raise ModelFileError(f"the weights{part} do not fit the model {type(network).__name__}: {wrong}")
-            network.load_state_dict(own)
+            try:
+                network.load_state_dict(own)
+            except RuntimeError as error:  # it lists every tensor
+                part, wrong = f" of {name}" if name else "", _misfits(own, network.state_dict())
+                raise ModelFileError(
+                    f"the weights{part} do not fit the model {type(network).__name__}: {wrong}"
+                ) from error
 
     def forward(self, patch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return ``logits`` [B, K, H, W] of the K classes."""
@@ -74,11 +77,11 @@ def output_count(recipe: Recipe, num_classes: int) -> int:
 
 
 def _misfits(own: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
-    """Return how tensors differ from those wanted, with an example of each kind; empty if they do not."""
+    """Return how tensors differ from those wanted, with an example of each kind."""
     both = [key for key in wanted if key in own]
     kinds = {
         "missing tensors": [key for key in wanted if key not in own],
         "tensors without a place": [key for key in own if key not in wanted],
-        "tensors of another shape": [key for key in both if own[key].shape != wanted[key].shape],
+        "tensors of another shape": [key for key in both if own[key].shape != wanted[key].shape and wanted[key].ndim],
     }
     return ", ".join(f"{kind}: {len(keys)} (such as {keys[0]})" for kind, keys in kinds.items() if keys)
