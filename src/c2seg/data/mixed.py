@@ -14,6 +14,8 @@ from c2seg.types import Window
 
 __all__ = ["MixedRaster", "mixed"]
 
+_PIXELS = 2**14
+
 
 @dataclass(frozen=True)
 class MixedRaster:
@@ -55,13 +57,17 @@ class MixedRaster:
     def read(self, window: Window) -> np.ndarray:
         """Return channels float32 [M, H, W]."""
         stored = self.stack.source.read(window)
-        usable = self.stack.usable(stored, masked=self.masked)
-        values = stored.astype(np.float32)
-        if self.stack.scale != 1.0:
-            values *= np.float32(self.stack.scale)
-        found = self.normaliser.apply(self.name, values, usable)
-        found[:, ~usable] = np.nan
-        return found
+        out = np.empty((self.count, window.height, window.width), np.float32)
+        step = max(1, _PIXELS // window.width)  # hundreds of bands in float32 are large
+        for row in range(0, window.height, step):
+            part = stored[:, row : row + step]
+            usable = self.stack.usable(part, masked=self.masked)
+            values = part.astype(np.float32)
+            if self.stack.scale != 1.0:
+                values *= np.float32(self.stack.scale)
+            out[:, row : row + step] = self.normaliser.apply(self.name, values, usable)
+            out[:, row : row + step][:, ~usable] = np.nan
+        return out
 
     def fingerprint(self) -> str:
         """Return a text that changes with the bands and with what is made of them."""
