@@ -15,9 +15,8 @@ BANDS = {"msi": 4}
 def test_weights_that_do_not_fit_are_told_in_one_line() -> None:
     recipe = load_recipe("unet", "demo", ["inputs=[msi]"])
     tensors = {name: torch.clone(value) for name, value in Mapper(recipe, BANDS, 13).networks[0].state_dict().items()}
-    tensors["encoder.0.1.num_batches_tracked"] = torch.zeros(
-        1, dtype=torch.int64
-    )  # as model files hold a single number
+    # As model files hold a single number.
+    tensors["encoder.0.1.num_batches_tracked"] = torch.zeros(1, dtype=torch.int64)
     Mapper(recipe, BANDS, 13).load(tensors)
     del tensors["head.bias"]
     tensors |= {"head.weight": tensors["head.weight"][:5], "tail.weight": torch.zeros(1), "tail.bias": torch.zeros(1)}

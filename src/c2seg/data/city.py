@@ -92,6 +92,13 @@ class Modality(Layer):
             usable &= ~blank
         return usable
 
+    def physical(self, stored: np.ndarray) -> np.ndarray:
+        """Return a copy of stored values as float32 in physical units."""
+        values = stored.astype(np.float32)
+        if self.scale != 1.0:
+            values *= np.float32(self.scale)
+        return values
+
     @property
     def count(self) -> int:
         """Number of bands."""
@@ -124,10 +131,7 @@ class Scene:
         stack = self.modality(modality)
         stored, usable = stack.read_cells(window)
         usable &= stack.usable(stored, masked=self.valid is not None)
-        cells = stored.astype(np.float32)
-        if stack.scale != 1.0:
-            cells *= np.float32(stack.scale)
-        values, valid = stack.spread(cells, window), stack.spread(usable, window)
+        values, valid = stack.spread(stack.physical(stored), window), stack.spread(usable, window)
         if window.intersect(self.grid.window) != window:
             valid &= self._inside(window)
         if self.valid is not None:
@@ -142,10 +146,7 @@ class Scene:
         """
         stack = self.modality(modality)
         stored = stack.source.read(window)
-        values = stored.astype(np.float32)
-        if stack.scale != 1.0:
-            values *= np.float32(stack.scale)
-        return values, self.weigh(modality, stored, window)
+        return stack.physical(stored), self.weigh(modality, stored, window)
 
     def weigh(self, modality: str, stored: np.ndarray, window: Window) -> np.ndarray:
         """Return the weights int64 [h, w] of stored values [C, h, w] of a window on the modality's own grid."""

@@ -62,10 +62,7 @@ class MixedRaster:
         for row in range(0, window.height, step):
             part = stored[:, row : row + step]
             usable = self.stack.usable(part, masked=self.masked)
-            values = part.astype(np.float32)
-            if self.stack.scale != 1.0:
-                values *= np.float32(self.stack.scale)
-            out[:, row : row + step] = self.normaliser.apply(self.name, values, usable)
+            out[:, row : row + step] = self.normaliser.apply(self.name, self.stack.physical(part), usable)
             out[:, row : row + step][:, ~usable] = np.nan
         return out
 
