@@ -12,13 +12,13 @@ from c2seg.data.city import City, Modality, Scene
 from c2seg.data.normalise import Normaliser
 from c2seg.types import Window
 
-__all__ = ["MixedRaster", "mixed"]
+__all__ = ["MixedChannels", "mixed"]
 
 _PIXELS = 2**14
 
 
 @dataclass(frozen=True)
-class MixedRaster:
+class MixedChannels:
     """The normalised and mixed channels of a modality as a source of float32 on its own grid; NaN where it is not usable.
 
     ``masked``: as in ``Modality.usable``.
@@ -93,7 +93,7 @@ def mixed(city: City, normaliser: Normaliser) -> tuple[City, Normaliser]:
     def scene(one: Scene) -> Scene:
         masked = one.valid is not None
         stacks = {
-            name: replace(stack, source=MixedRaster(name, stack, normaliser, masked), bands=(), scale=1.0, blank=None)
+            name: replace(stack, source=MixedChannels(name, stack, normaliser, masked), bands=(), scale=1.0, blank=None)
             for name, stack in one.modalities.items()
             if name in names
         }
