@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from c2seg.recipes import Recipe
 from c2seg.recipes.schema import Phase
 from c2seg.recipes.training import MaskedMethod, PseudoLabelMethod
 from c2seg.sampling import BandUnits, TrainingScene, training_scenes
-from c2seg.train import TrainingJob, train
+from c2seg.train import StopSignal, TrainingJob, at_once, side_by_side, train
 from c2seg.train.curves import join_curves
 
 __all__ = ["fit_network"]
@@ -137,16 +138,17 @@ def _phases(
                     f"phases.{name}: the cities lack modalities of every phase that could label the target"
                 )
             labels = _teach(job, prepared, varied.training.method, teachers, done[teachers[0].phase], forest)
-        found: list[Weights] = []
         trainings = []
         for index in range(phase.networks):
             part = f"{name}/{index}" if phase.networks > 1 else name
             start = _start(name, phase, varied, inputs, done, each, index)
             seed = job.seed + index * MEMBER_SEED
             training = _Training(varied, inputs, seed, folder / "phases" / part, part, held_out, start, labels, name)
-            found.append(training.run(job, prepared))
             trainings.append(training)
-        done[name] = found
+        done[name] = side_by_side([partial(one.run, job, prepared) for one in trainings], job.device)
+        for training in trainings:  # both are read off clocks that trainings side by side share
+            for cost in ("step_seconds", "step_processor_seconds"):
+                training.notes[cost] = training.notes.get(cost, 0.0) / at_once(len(trainings), job.device)
         each += trainings
         teachers = trainings if phase.labels else teachers
     learnt = {
@@ -260,7 +262,7 @@ class _Training:
     notes: dict[str, Any] = field(default_factory=dict)
     """Takes facts for the record."""
 
-    def run(self, job: FitJob, prepared: Prepared) -> Weights:
+    def run(self, job: FitJob, prepared: Prepared, stop: StopSignal | None = None) -> Weights:
         """Return the weights."""
         self.folder.mkdir(parents=True, exist_ok=True)
         legend = prepared.sources[0].images.legend
@@ -304,7 +306,7 @@ class _Training:
             notes=self.notes,
         )
         label = self.name if self.held_out is None else f"fold {self.held_out + 1} {self.name}"
-        weights = train(training, resume=job.resume, progress=job.bars(label))
+        weights = train(training, resume=job.resume, progress=job.bars(label), stop=stop)
         if masked:  # the last layers give bands: the next phase's start random
             weights = {k: v for k, v in weights.items() if k not in last_layers(self.recipe.model, training.bands)}
         return weights

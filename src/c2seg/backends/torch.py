@@ -16,7 +16,7 @@ from c2seg.backends.views import views
 from c2seg.data import Patch
 from c2seg.errors import InputError, unknown_name
 from c2seg.modelfile import ModelFile
-from c2seg.models import choose_device, place
+from c2seg.models import choose_device, limit_threads, place
 from c2seg.models.mapper import Mapper
 from c2seg.recipes import Recipe
 
@@ -36,7 +36,7 @@ class TorchPredictor:
     views: int = 8
     halo_px: int = 0
     _threads: WindowThreads = field(
-        default_factory=lambda: WindowThreads(torch.get_num_threads(), _limit_threads), repr=False
+        default_factory=lambda: WindowThreads(torch.get_num_threads(), limit_threads), repr=False
     )
     _one_call: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -90,11 +90,6 @@ class TorchPredictor:
         seen = {name: values.contiguous(memory_format=torch.channels_last) for name, values in inputs.items()}
         # Classes outermost before the softmax: blending reads one class after the other.
         return torch.as_tensor(self.model(seen)["logits"].contiguous().float())
-
-
-def _limit_threads(count: int) -> None:
-    torch.set_num_threads(count)
-    torch.get_num_threads()  # else the first layer in a new thread takes the number that was set last in any
 
 
 def load(model: ModelFile, options: BackendOptions) -> TorchPredictor:

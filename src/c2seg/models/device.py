@@ -9,7 +9,7 @@ from torch import nn
 
 from c2seg.errors import InputError, unknown_name
 
-__all__ = ["choose_device", "choose_precision", "place"]
+__all__ = ["choose_device", "choose_precision", "limit_threads", "place"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -36,3 +36,9 @@ def choose_precision(name: str, device: torch.device) -> str:
 def place(model: M, device: torch.device) -> M:
     """Move a network to a device, its weights channels last (three to five times faster convolutions on CPUs)."""
     return model.to(device=device).to(memory_format=torch.channels_last)
+
+
+def limit_threads(count: int) -> None:
+    """Set how many threads work inside layers, for the thread in which this is called and those that begin later."""
+    torch.set_num_threads(count)
+    torch.get_num_threads()  # else the first layer in a new thread takes the number that was set last in any

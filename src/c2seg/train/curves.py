@@ -62,7 +62,7 @@ def _rows_up_to(path: Path, step: int) -> list[list[str]]:
     with path.open(newline="", encoding="utf-8") as file:
         header, *rows = list(csv.reader(file)) or [[]]
     kept = [row for row in rows if len(row) == len(header) and int(row[0]) <= step]
-    return [header, *kept]
+    return [header, *kept] if header else []
 
 
 def join_curves(parts: Sequence[Path], path: Path) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import repeat
 from math import isfinite
@@ -42,6 +44,8 @@ from c2seg.train.statistics import check_batch_norm, renew_statistics, target_pa
 __all__ = ["TrainingJob", "train"]
 
 _LOG_EVERY = 10
+_RANDOM = threading.Lock()
+"""Held while torch's random numbers, which all threads share, are set and drawn."""
 
 
 @dataclass(frozen=True)
@@ -68,18 +72,22 @@ class TrainingJob:
     """Takes what the run record should tell of this training (``pretrained``: what was and was not loaded)."""
 
 
-def train(job: TrainingJob, *, resume: bool = False, progress: Progress = no_progress) -> dict[str, np.ndarray]:
+def train(
+    job: TrainingJob, *, resume: bool = False, progress: Progress = no_progress, stop: StopSignal | None = None
+) -> dict[str, np.ndarray]:
     """Train and return the weights by name (the averaged ones if the recipe averages).
 
     The state is written every ``checkpoint_every`` steps and when the process is told to stop (SIGINT, SIGTERM);
-    ``resume`` goes on from it. Raises TrainingError when the loss is not finite or nothing can be learnt.
+    ``resume`` goes on from it. ``stop``: the signal of trainings side by side, in the place of an own one. Raises
+    TrainingError when the loss is not finite or nothing can be learnt.
     """
     settings = job.recipe.training
     precision = choose_precision(settings.precision, choose_device(job.device))
-    fabric = _fabric(job.device, precision)
     job.notes["precision"] = precision
     samplers = _samplers(job)
-    learner, averaged = _build(job, fabric, samplers[0])
+    with _RANDOM:
+        fabric = _fabric(job.device, precision)
+        learner, averaged = _build(job, fabric, samplers[0])
     identity = {
         "recipe": job.recipe.model_dump_json(),
         "seed": job.seed,
@@ -106,7 +114,7 @@ def train(job: TrainingJob, *, resume: bool = False, progress: Progress = no_pro
 
     clock, spent, counted = time.perf_counter(), time.process_time(), 0
     curves = Curves(job.folder / "curves.csv", start, enabled=fabric.is_global_zero)
-    with curves, StopSignal() as stop:
+    with curves, nullcontext(stop) if stop else StopSignal() as stop:
         for step, losses, rate in _steps(job, fabric, learner, averaged, samplers, start):
             last = step == settings.iterations
             if not counted:  # the first step warms up
@@ -128,7 +136,7 @@ def train(job: TrainingJob, *, resume: bool = False, progress: Progress = no_pro
     model = learner.model if averaged is None else averaged.module
     if settings.batch_statistics == "target":
         patches = target_patches(job.target, settings.sampling, job.seed, fabric.device)
-        renew_statistics(model, patches, fabric.autocast)
+        renew_statistics(model, patches, _autocast(fabric))
     return {name: value.cpu().numpy() for name, value in model.state_dict().items()}
 
 
@@ -150,6 +158,24 @@ def _fabric(device: str, precision: str) -> Fabric:
         )
         fabric.launch()
     return fabric
+
+
+def _autocast(fabric: Fabric) -> Callable[[], AbstractContextManager[None]]:
+    """Return mixed precision that keeps no cast weights: a training's would be dropped whenever one beside it ends a pass,
+    and what weights used twice add up in would depend on when.
+    """
+
+    @contextmanager
+    def reduced() -> Iterator[None]:
+        kept = torch.is_autocast_cache_enabled()
+        torch.set_autocast_cache_enabled(False)
+        try:
+            with fabric.autocast():
+                yield
+        finally:
+            torch.set_autocast_cache_enabled(kept)
+
+    return reduced
 
 
 def _samplers(job: TrainingJob) -> tuple[PatchSampler, PatchSampler | None]:
@@ -197,7 +223,7 @@ def _build(job: TrainingJob, fabric: Fabric, sampler: PatchSampler) -> tuple[Lea
         num_classes=job.num_classes,
         class_weights=None if weights is None else torch.from_numpy(weights).to(fabric.device),
         device=fabric.device,
-        autocast=fabric.autocast,
+        autocast=_autocast(fabric),
         processes=fabric.world_size,
         background=job.recipe.background != "none",
     )
@@ -249,10 +275,19 @@ def _steps(
     learner.model.train()
     clock = time.perf_counter()
     rate = 0.0
+    random = True  # until the first step has drawn nothing
     for step, (sample, other) in enumerate(zip(source, target, strict=False), start):
-        torch.manual_seed(job.seed * 1_000_003 + step)  # random layers: a function of the step, like the patches
         batch = to_batch(sample, fabric.device)
-        losses = learner.step(batch, to_batch(other, fabric.device) if other is not None else None)
+        further = to_batch(other, fabric.device) if other is not None else None
+        if random:
+            with _RANDOM:
+                # Random layers are a function of the step, like the patches.
+                torch.manual_seed(job.seed * 1_000_003 + step)
+                before = torch.get_rng_state()
+                losses = learner.step(batch, further)
+                random = fabric.device.type != "cpu" or not torch.equal(before, torch.get_rng_state())
+        else:
+            losses = learner.step(batch, further)
         values = {name: float(value) for name, value in losses.items()}
         if not isfinite(values["loss"]):
             raise TrainingError(

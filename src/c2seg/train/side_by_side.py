@@ -1,0 +1,62 @@
+"""Several trainings at once on a processor.
+
+A small network gains little from a second thread inside its layers, and nothing is lost when another network has that thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from os import environ
+from typing import TypeVar
+
+import torch
+
+from c2seg.models import choose_device, limit_threads
+from c2seg.train.signals import StopSignal
+
+__all__ = ["at_once", "side_by_side"]
+
+T = TypeVar("T")
+
+
+def at_once(trainings: int, device: str) -> int:
+    """Return how many of so many trainings run at once: on a processor, one for each thread; else one."""
+    alone = choose_device(device).type != "cpu" or environ.get("WORLD_SIZE", "1") != "1"
+    return 1 if alone else max(1, min(trainings, torch.get_num_threads()))
+
+
+def side_by_side(trainings: Sequence[Callable[[StopSignal | None], T]], device: str) -> list[T]:
+    """Return what the trainings return, in order; ``at_once`` of them run together, each with its share of the threads.
+
+    Their bits are those of a training with so many threads. They are given the signal to stop at; SIGINT and SIGTERM, and an
+    error in one of them, stop all between two steps.
+    """
+    count = at_once(len(trainings), device)
+    if count == 1:
+        return [training(None) for training in trainings]
+    threads = torch.get_num_threads()
+
+    def run(training: Callable[[StopSignal | None], T]) -> T:
+        limit_threads(threads // count)
+        return training(stop)
+
+    with StopSignal() as stop, ThreadPoolExecutor(count) as pool:
+        try:
+            futures = [pool.submit(run, training) for training in trainings]
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            _raise_first(done)
+            return [future.result() for future in futures]
+        except BaseException:
+            stop.requested = stop.requested or "another training failed"
+            pool.shutdown(cancel_futures=True)
+            raise
+        finally:
+            limit_threads(threads)  # in this thread, and for those that begin later
+
+
+def _raise_first(done: set[Future[T]]) -> None:
+    """Raise what went wrong; an error before a stop that may have followed from it."""
+    errors = [error for future in done if (error := future.exception()) is not None]
+    for error in sorted(errors, key=lambda error: isinstance(error, KeyboardInterrupt)):
+        raise error
