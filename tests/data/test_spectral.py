@@ -12,6 +12,7 @@ import yaml
 
 from c2seg.cli import run
 from c2seg.data import open_city
+from c2seg.data.memory import layer_in_memory
 from c2seg.data.spectral import MixedBands, band_weights, fit_bands
 from c2seg.raster import ArrayRaster
 from c2seg.types import Window
@@ -48,6 +49,19 @@ def test_nodata_spreads_only_from_bands_that_are_used():
     array = np.array([[[1.0, -9]], [[3.0, 5.0]], [[-9.0, 7.0]]], np.float32)
     mixed = MixedBands(ArrayRaster(array, nodata=-9), np.array([[0.5, 0.5, 0], [0, 1, 0]], np.float32))
     np.testing.assert_array_equal(mixed.read(Window(0, 0, 1, 2)), [[[2.0, np.nan]], [[3.0, 5.0]]])
+
+
+def test_files_are_closed_once_mixed_bands_are_in_memory():
+    class File(ArrayRaster):
+        closed = False
+
+        def close(self):
+            File.closed = True
+
+    array = np.arange(4, dtype=np.float32).reshape(2, 1, 2)
+    kept = layer_in_memory(MixedBands(File(array), np.array([[0.5, 0.5]], np.float32)))
+    np.testing.assert_array_equal(kept.read(Window(0, 0, 1, 2)), [[[1.0, 2.0]]])
+    assert File.closed
 
 
 @pytest.fixture

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from c2seg.data.city import City, Modality, Scene
+from c2seg.data.derived import Derived
 from c2seg.data.normalise import Normaliser
+from c2seg.raster import RasterSource
 from c2seg.types import Window
 
 __all__ = ["MixedChannels", "mixed"]
@@ -18,7 +19,7 @@ _PIXELS = 2**14
 
 
 @dataclass(frozen=True)
-class MixedChannels:
+class MixedChannels(Derived):
     """The normalised and mixed channels of a modality as a source of float32 on its own grid; NaN where it is not usable.
 
     ``masked``: as in ``Modality.usable``.
@@ -30,29 +31,14 @@ class MixedChannels:
     masked: bool
 
     @property
+    def origin(self) -> RasterSource:
+        """The raster of the bands."""
+        return self.stack.source
+
+    @property
     def count(self) -> int:
         """Number of channels."""
         return len(self.normaliser.mixing[self.name])
-
-    @property
-    def height(self) -> int:
-        """Number of rows."""
-        return self.stack.source.height
-
-    @property
-    def width(self) -> int:
-        """Number of columns."""
-        return self.stack.source.width
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """float32."""
-        return np.dtype(np.float32)
-
-    @property
-    def nodata(self) -> float | None:
-        """None: NaN marks pixels without data."""
-        return None
 
     def read(self, window: Window) -> np.ndarray:
         """Return channels float32 [M, H, W]."""
@@ -73,11 +59,6 @@ class MixedChannels:
         for values in (own.shift, own.factor, own.mixing, own.knots):
             digest.update(np.ascontiguousarray(values.get(self.name, ())).tobytes())
         return digest.hexdigest()[:16]
-
-    def close(self) -> None:
-        """Close the bands' source where it holds resources."""
-        if close := getattr(self.stack.source, "close", None):
-            close()
 
 
 def mixed(city: City, normaliser: Normaliser) -> tuple[City, Normaliser]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from c2seg.data.city import Band, City, Modality, Scene
+from c2seg.data.derived import Derived
 from c2seg.raster import RasterSource
 from c2seg.types import Window
 
@@ -30,7 +31,7 @@ class BandLike(Protocol):
 
 
 @dataclass(frozen=True)
-class MixedBands:
+class MixedBands(Derived):
     """A raster whose bands are weighted means of another's: ``weights`` float32 [wanted, own], rows of sum 1.
 
     Values are float32. NaN where a band that is needed holds the other raster's nodata value.
@@ -38,27 +39,16 @@ class MixedBands:
 
     source: RasterSource
     weights: np.ndarray
-    nodata: float | None = None
+
+    @property
+    def origin(self) -> RasterSource:
+        """The raster of the sensor's own bands."""
+        return self.source
 
     @property
     def count(self) -> int:
         """Number of bands."""
         return len(self.weights)
-
-    @property
-    def height(self) -> int:
-        """Number of rows."""
-        return self.source.height
-
-    @property
-    def width(self) -> int:
-        """Number of columns."""
-        return self.source.width
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the values."""
-        return np.dtype(np.float32)
 
     def read(self, window: Window) -> np.ndarray:
         """Return float32 [wanted, H, W]."""
