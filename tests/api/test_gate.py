@@ -197,19 +197,19 @@ def test_a_stopped_run_goes_on_inside_the_gate_and_after_it(write, cities, tmp_p
     recipe = write(phases=PHASES | {"teachers": {}}, training=TINY["training"] | {"iterations": 15}, gate=kept)
     fit(recipe, [source], tmp_path / "whole", target=target)
     train = network.train
-    for stop in (1, 4):  # in the gate's students; in the real training
+    for limit in (1, 4):  # in the gate's students; in the real training
         calls = []
 
-        def counted(job, *, resume, progress, calls=calls, stop=stop):
+        def counted(job, *, calls=calls, limit=limit, **options):
             calls.append(job.folder)
-            if len(calls) > stop:
+            if len(calls) > limit:
                 raise KeyboardInterrupt
-            return train(job, resume=resume, progress=progress)
+            return train(job, **options)
 
         monkeypatch.setattr(network, "train", counted)
         with pytest.raises(KeyboardInterrupt):
-            fit(recipe, [source], tmp_path / "run", target=target, resume=stop > 1)
-        assert ("gate" in calls[-1].parts) == (stop == 1)
+            fit(recipe, [source], tmp_path / "run", target=target, resume=limit > 1)
+        assert ("gate" in calls[-1].parts) == (limit == 1)
     monkeypatch.setattr(network, "train", train)
     fit(recipe, [source], tmp_path / "run", target=target, resume=True)
     assert (tmp_path / "run/model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()

@@ -16,6 +16,7 @@ from c2seg.api import Storage, fit
 from c2seg.errors import InputError, TrainingError
 from c2seg.modelfile import load_model
 from c2seg.recipes import load_recipe
+from c2seg.train.curves import Curves
 from c2seg.train.loop import _warm_average
 
 STEPS = 24
@@ -208,3 +209,12 @@ def test_averaged_weights_forget_the_start_of_a_short_training():
     torch.nn.init.constant_(model.weight, 1.0)
     averaged.update_parameters(model)
     assert averaged.module.weight.item() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_curves_of_a_run_stopped_before_its_first_row_begin_with_their_names(tmp_path):
+    path = tmp_path / "curves.csv"
+    with Curves(path, 0):
+        pass
+    with Curves(path, 5) as curves:
+        curves.add(10, 0.1, 2.0, {"loss": 3.0})
+    assert [line.split(",")[0] for line in path.read_text().splitlines()] == ["step", "10"]
