@@ -45,6 +45,9 @@ Weights = dict[str, np.ndarray]
 MEMBER_SEED = 1_000_000
 """Between the seeds of the members of an ensemble, so that runs with neighbouring seeds share none."""
 
+_COSTS = "step_seconds", "step_processor_seconds"
+"""What the notes of a training tell of the time that a step takes."""
+
 
 def fit_network(job: FitJob) -> tuple[dict[str, np.ndarray], Confusion | None, dict[str, Any], Gated | None]:
     """Return the weights (none without a final training), the pooled confusion over the folds (None without validation),
@@ -66,7 +69,7 @@ def fit_network(job: FitJob) -> tuple[dict[str, np.ndarray], Confusion | None, d
     else:
         weights = {}
     if gated:
-        for cost in ("step_seconds", "step_processor_seconds"):
+        for cost in _COSTS:
             notes[cost] = round(notes[cost] + gated.record[cost], 6)
         notes["gate"] = gated.record
     return weights, pooled, {"iterations": job.recipe.training.iterations, **notes}, gated
@@ -99,7 +102,7 @@ def _facts(recipe: Recipe, each: Sequence[_Training], last: int) -> dict[str, An
     facts = dict(each[-1].notes)
     for cost in ("parameters", "gflops_128"):
         facts[cost] = sum(training.notes[cost] for training in each[-last:])
-    for cost in ("step_seconds", "step_processor_seconds"):  # of all trainings, by iteration of the recipe
+    for cost in _COSTS:  # of all trainings, by iteration of the recipe
         seconds = sum(t.notes.get(cost, 0.0) * t.recipe.training.iterations for t in each)
         facts[cost] = round(seconds / recipe.training.iterations, 6)
     return facts | {"trainings": len(each)}
@@ -146,9 +149,9 @@ def _phases(
             training = _Training(varied, inputs, seed, folder / "phases" / part, part, held_out, start, labels, name)
             trainings.append(training)
         done[name] = side_by_side([partial(one.run, job, prepared) for one in trainings], job.device)
-        for training in trainings:  # both are read off clocks that trainings side by side share
-            for cost in ("step_seconds", "step_processor_seconds"):
-                training.notes[cost] = training.notes.get(cost, 0.0) / at_once(len(trainings), job.device)
+        count = at_once(len(trainings), job.device)
+        for training in trainings:  # costs are read off clocks that trainings side by side share
+            training.notes.update({cost: training.notes[cost] / count for cost in _COSTS if cost in training.notes})
         each += trainings
         teachers = trainings if phase.labels else teachers
     learnt = {
