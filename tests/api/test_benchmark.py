@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from c2seg.api.benchmark import Benchmark, parse_pairs, plan, run_all
+from c2seg.api.benchmark import Benchmark, estimate_seconds, parse_pairs, plan, run_all
 from c2seg.api.tables import as_csv, as_text, modality_text, offline_text, rows
 from c2seg.cli import run
 from c2seg.errors import C2SegError, InputError
@@ -161,6 +161,22 @@ def test_runs_go_side_by_side_and_one_that_fails_stops_no_other(make_city, tmp_p
     results, failed = run_all(benchmark, plan(benchmark))
     assert [(r["label"], r["seed"]) for r in results] == [("forest", 0), ("forest", 1)]
     assert failed == {"s-t unet seed 0": "no room left", "s-t unet seed 1": "no room left"}
+
+
+@pytest.mark.parametrize(("forest", "expected"), [("null", 200 * 0.25), ("{weight: 0.25}", 160 * 0.25 + 15)])
+def test_equal_time_counts_the_forest_beside_the_networks(make_city, tmp_path, monkeypatch, forest, expected):
+    def fit(benchmark, found, folder, overrides, stop=None):
+        folder.mkdir(parents=True)
+        costs = {"step_seconds": 0.25, "step_processor_seconds": 0.5}
+        if forest != "null":
+            costs |= {"forest_seconds": 15, "forest_processor_seconds": 20}
+        (folder / "record.json").write_text(json.dumps(costs))
+
+    monkeypatch.setattr("c2seg.api.benchmark._fit", fit)
+    pairs = parse_pairs([f"{make_city('s')}:{make_city('t')}:{make_city('t') / 'label.tif'}"])
+    overrides = (f"forest={forest}",)
+    benchmark = Benchmark(pairs, ("unet",), tmp_path / "b", seeds=1, equal_seconds=100, overrides=overrides)
+    assert estimate_seconds(benchmark, plan(benchmark)) == pytest.approx(expected)
 
 
 def test_a_table_without_the_runs_that_failed(make_city, tmp_path, capsys, monkeypatch):

@@ -56,6 +56,7 @@ def test_two_sources_teach_and_the_target_is_mapped(make_city, tmp_path):
     assert record["target"]["name"] == "target"
     assert record["uses_target_images"]["training"] is True
     assert record["trainings"] == 4
+    assert record["forest_processor_seconds"] > 0
 
 
 def test_a_class_that_only_the_second_source_has_is_learnt(make_city, tmp_path):

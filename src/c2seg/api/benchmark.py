@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,8 @@ class Pair:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is compared. ``equal_seconds`` gives every network about that much training time on this machine: processor
-    time on a CPU, so that other work changes nothing, else time."""
+    """What is compared. ``equal_seconds`` gives every recipe with networks about that much training time on this machine:
+    processor time on a CPU, so that other work changes nothing, else time. A forest beside the networks is part of it."""
 
     pairs: tuple[Pair, ...]
     recipes: tuple[str, ...]
@@ -185,25 +185,34 @@ def estimate_seconds(benchmark: Benchmark, waiting: Sequence[Run], progress: Pro
 def _training_seconds(benchmark: Benchmark, run: Run) -> float:
     recipe = load_recipe(run.recipe, benchmark.preset, run.overrides)
     try:
-        base = run if benchmark.equal_seconds else replace(run, recipe=run.recipe.split("@")[0])
-        cost, spent = _calibration(benchmark, base)
+        each = _costs(benchmark, run if benchmark.equal_seconds else replace(run, recipe=run.recipe.split("@")[0]))
     except C2SegError:
         return 0.0
     steps = recipe.model.trees if recipe.model.name == "forest" else recipe.training.iterations
     if benchmark.equal_seconds and recipe.model.name != "forest":
-        steps = _equal_steps(benchmark.equal_seconds, cost)
+        steps = _equal_steps(benchmark.equal_seconds, each)
     folds = 0 if run.pair.truth is not None else recipe.validation.folds
-    return spent * steps * (folds + recipe.validation.final)
+    return (each.step_seconds * steps + each.forest_seconds) * (folds + recipe.validation.final)
 
 
-def _calibration(benchmark: Benchmark, run: Run) -> tuple[float, float]:
-    """Return what an iteration (a tree) costs and the seconds that it takes: the cost is processor time on a CPU, else
-    those seconds. Measured once for a recipe and the bands of a city, and kept.
-    """
+@dataclass(frozen=True)
+class _Costs:
+    """What a recipe costs on this machine: processor seconds on a CPU, else seconds; and the seconds that pass."""
+
+    step: float
+    """Of an iteration (of a tree, where the forest is all)."""
+    step_seconds: float
+    forest: float = 0.0
+    """Of the forest beside networks."""
+    forest_seconds: float = 0.0
+
+
+def _costs(benchmark: Benchmark, run: Run) -> _Costs:
+    """Measure what a recipe costs, once for the bands of a city; it is kept."""
     recipe = load_recipe(run.recipe, benchmark.preset, run.overrides)
     city = open_city(run.pair.source)
     bands = city.band_counts(city.modality_names)
-    identity = [recipe.model_dump(mode="json"), bands, benchmark.device]
+    identity = {"recipe": recipe.model_dump(mode="json"), "bands": bands, "device": benchmark.device}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     kept = benchmark.out / "calibration" / f"{run.recipe.replace('@', '-')}-{digest}.json"
     if not kept.exists():
@@ -213,21 +222,20 @@ def _calibration(benchmark: Benchmark, run: Run) -> tuple[float, float]:
             steps = max(1, recipe.model.trees // 10)
             start = time.perf_counter()
             _fit(benchmark, run, folder, (f"model.trees={steps}", *_NO_FOLDS))
-            each = {"cost": 0.0, "seconds": (time.perf_counter() - start) / steps}
+            each = _Costs(0.0, (time.perf_counter() - start) / steps)
         else:
-            without = () if recipe.forest is None else ("forest=null",)
-            _fit(benchmark, run, folder, (f"training.iterations={_CALIBRATION_STEPS}", *_NO_FOLDS, *without))
+            _fit(benchmark, run, folder, (f"training.iterations={_CALIBRATION_STEPS}", *_NO_FOLDS))
             record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-            cost = record["step_processor_seconds" if benchmark.device == "cpu" else "step_seconds"]
-            each = {"cost": cost, "seconds": record["step_seconds"]}
-        write_json(kept, each)
+            cost = "processor_seconds" if benchmark.device == "cpu" else "seconds"
+            forest = (record[f"forest_{cost}"], record["forest_seconds"]) if recipe.forest else ()
+            each = _Costs(record[f"step_{cost}"], record["step_seconds"], *forest)
+        write_json(kept, asdict(each))
         shutil.rmtree(folder, ignore_errors=True)
-    found = json.loads(kept.read_text(encoding="utf-8"))
-    return float(found["cost"]), float(found["seconds"])
+    return _Costs(**json.loads(kept.read_text(encoding="utf-8")))
 
 
-def _equal_steps(seconds: float, cost: float) -> int:
-    return max(_CALIBRATION_STEPS, round(seconds / cost))
+def _equal_steps(seconds: float, each: _Costs) -> int:
+    return max(_CALIBRATION_STEPS, round((seconds - each.forest) / each.step))
 
 
 def run_all(
@@ -409,7 +417,7 @@ def _equal(benchmark: Benchmark, run: Run) -> tuple[str, ...]:
     recipe = load_recipe(run.recipe, benchmark.preset, run.overrides)
     if benchmark.equal_seconds is None or recipe.model.name == "forest":
         return ()
-    return (f"training.iterations={_equal_steps(benchmark.equal_seconds, _calibration(benchmark, run)[0])}",)
+    return (f"training.iterations={_equal_steps(benchmark.equal_seconds, _costs(benchmark, run))}",)
 
 
 def common_classes(result: dict[str, Any]) -> Iterator[int]:

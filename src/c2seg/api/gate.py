@@ -77,7 +77,8 @@ def pass_gate(job: FitJob, prepared: Prepared, learn: Learn) -> Gated:
     tensors, facts = learn(replace(inner, recipe=whole), prepared, job.out / "gate", 0)
     names = adapting_phases(asked, tuple(prepared.inputs))
     gated = judge(job.recipe, names, _measure(inner, prepared, tensors, names), prepared.present, _legend(prepared))
-    costs = {key: facts[key] for key in ("trainings", "step_seconds", "step_processor_seconds") if key in facts}
+    kinds = "trainings", "step_seconds", "step_processor_seconds", "forest_seconds", "forest_processor_seconds"
+    costs = {key: facts[key] for key in kinds if key in facts}
     spent = {"seconds": time.perf_counter() - clocks[0], "processor_seconds": time.process_time() - clocks[1]}
     record = gated.record | costs | {name: round(value, 3) for name, value in spent.items()}
     return replace(gated, record=record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -48,6 +49,9 @@ MEMBER_SEED = 1_000_000
 _COSTS = "step_seconds", "step_processor_seconds"
 """What the notes of a training tell of the time that a step takes."""
 
+_FOREST_COSTS = "forest_seconds", "forest_processor_seconds"
+"""What the record tells of the time that a forest beside the networks takes."""
+
 
 def fit_network(job: FitJob) -> tuple[dict[str, np.ndarray], Confusion | None, dict[str, Any], Gated | None]:
     """Return the weights (none without a final training), the pooled confusion over the folds (None without validation),
@@ -69,8 +73,9 @@ def fit_network(job: FitJob) -> tuple[dict[str, np.ndarray], Confusion | None, d
     else:
         weights = {}
     if gated:
-        for cost in _COSTS:
-            notes[cost] = round(notes[cost] + gated.record[cost], 6)
+        for cost in (*_COSTS, *_FOREST_COSTS):
+            if cost in gated.record:
+                notes[cost] = round(notes.get(cost, 0.0) + gated.record[cost], 6)
         notes["gate"] = gated.record
     return weights, pooled, {"iterations": job.recipe.training.iterations, **notes}, gated
 
@@ -80,7 +85,9 @@ def _learn(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Run every training of a recipe; return the model file's tensors and facts for the record."""
     recipe = job.recipe
+    start = time.perf_counter(), time.process_time()
     forest = forest_tensors(job, recipe.forest.model, held_out) if recipe.forest else {}
+    spent = time.perf_counter() - start[0], time.process_time() - start[1]
     if recipe.phases:
         learnt, each = _phases(job, prepared, folder, held_out, forest)
     elif recipe.members:
@@ -94,7 +101,10 @@ def _learn(
         join_curves([training.folder / "curves.csv" for training in each], folder / "curves.csv")
     tensors: Weights = {member_prefix(name) + key: v for name, weights in learnt.items() for key, v in weights.items()}
     tensors |= {FOREST + name: value for name, value in forest.items()}
-    return tensors, _facts(recipe, each, len(learnt))
+    facts = _facts(recipe, each, len(learnt))
+    if forest:
+        facts |= {cost: round(seconds, 3) for cost, seconds in zip(_FOREST_COSTS, spent, strict=True)}
+    return tensors, facts
 
 
 def _facts(recipe: Recipe, each: Sequence[_Training], last: int) -> dict[str, Any]:
