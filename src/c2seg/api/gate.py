@@ -5,7 +5,6 @@ Nothing here sees a label of the target; phases that adapt to it see its images,
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from c2seg.api.costs import FOREST_COSTS, STEP_COSTS, Stopwatch
 from c2seg.api.held_out import held_out_pixels
 from c2seg.api.prepare import FitJob, Prepared
 from c2seg.backends import BackendOptions
@@ -67,7 +67,7 @@ def pass_gate(job: FitJob, prepared: Prepared, learn: Learn) -> Gated:
 
     ``learn`` runs the trainings of a job in a folder, without a fold, and returns tensors and facts.
     """
-    clocks = time.perf_counter(), time.process_time()
+    watch = Stopwatch()
     gate = job.recipe.gate
     assert gate is not None
     asked = _reduced(job.recipe, gate)
@@ -77,11 +77,9 @@ def pass_gate(job: FitJob, prepared: Prepared, learn: Learn) -> Gated:
     tensors, facts = learn(replace(inner, recipe=whole), prepared, job.out / "gate", 0)
     names = adapting_phases(asked, tuple(prepared.inputs))
     gated = judge(job.recipe, names, _measure(inner, prepared, tensors, names), prepared.present, _legend(prepared))
-    kinds = "trainings", "step_seconds", "step_processor_seconds", "forest_seconds", "forest_processor_seconds"
-    costs = {key: facts[key] for key in kinds if key in facts}
-    spent = {"seconds": time.perf_counter() - clocks[0], "processor_seconds": time.process_time() - clocks[1]}
-    record = gated.record | costs | {name: round(value, 3) for name, value in spent.items()}
-    return replace(gated, record=record)
+    costs = {key: facts[key] for key in ("trainings", *STEP_COSTS, *FOREST_COSTS) if key in facts}
+    spent = dict(zip(("seconds", "processor_seconds"), watch.spent(), strict=True))
+    return replace(gated, record=gated.record | costs | spent)
 
 
 def judge(recipe: Recipe, adapting: tuple[str, ...], held: HeldOut, present: list[bool], legend: Legend) -> Gated:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from c2seg.api.costs import FOREST_COSTS, STEP_COSTS, Stopwatch
 from c2seg.api.forest import forest_tensors
 from c2seg.api.gate import Gated, pass_gate
 from c2seg.api.held_out import held_out_pixels
@@ -46,12 +46,6 @@ Weights = dict[str, np.ndarray]
 MEMBER_SEED = 1_000_000
 """Between the seeds of the members of an ensemble, so that runs with neighbouring seeds share none."""
 
-_COSTS = "step_seconds", "step_processor_seconds"
-"""What the notes of a training tell of the time that a step takes."""
-
-_FOREST_COSTS = "forest_seconds", "forest_processor_seconds"
-"""What the record tells of the time that a forest beside the networks takes."""
-
 
 def fit_network(job: FitJob) -> tuple[dict[str, np.ndarray], Confusion | None, dict[str, Any], Gated | None]:
     """Return the weights (none without a final training), the pooled confusion over the folds (None without validation),
@@ -73,7 +67,7 @@ def fit_network(job: FitJob) -> tuple[dict[str, np.ndarray], Confusion | None, d
     else:
         weights = {}
     if gated:
-        for cost in (*_COSTS, *_FOREST_COSTS):
+        for cost in (*STEP_COSTS, *FOREST_COSTS):
             if cost in gated.record:
                 notes[cost] = round(notes.get(cost, 0.0) + gated.record[cost], 6)
         notes["gate"] = gated.record
@@ -85,9 +79,9 @@ def _learn(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Run every training of a recipe; return the model file's tensors and facts for the record."""
     recipe = job.recipe
-    start = time.perf_counter(), time.process_time()
+    watch = Stopwatch()
     forest = forest_tensors(job, recipe.forest.model, held_out) if recipe.forest else {}
-    spent = time.perf_counter() - start[0], time.process_time() - start[1]
+    spent = watch.spent()
     if recipe.phases:
         learnt, each = _phases(job, prepared, folder, held_out, forest)
     elif recipe.members:
@@ -103,7 +97,7 @@ def _learn(
     tensors |= {FOREST + name: value for name, value in forest.items()}
     facts = _facts(recipe, each, len(learnt))
     if forest:
-        facts |= {cost: round(seconds, 3) for cost, seconds in zip(_FOREST_COSTS, spent, strict=True)}
+        facts |= dict(zip(FOREST_COSTS, spent, strict=True))
     return tensors, facts
 
 
@@ -112,7 +106,7 @@ def _facts(recipe: Recipe, each: Sequence[_Training], last: int) -> dict[str, An
     facts = dict(each[-1].notes)
     for cost in ("parameters", "gflops_128"):
         facts[cost] = sum(training.notes[cost] for training in each[-last:])
-    for cost in _COSTS:  # of all trainings, by iteration of the recipe
+    for cost in STEP_COSTS:  # of all trainings, by iteration of the recipe
         seconds = sum(t.notes.get(cost, 0.0) * t.recipe.training.iterations for t in each)
         facts[cost] = round(seconds / recipe.training.iterations, 6)
     return facts | {"trainings": len(each)}
@@ -161,7 +155,7 @@ def _phases(
         done[name] = side_by_side([partial(one.run, job, prepared) for one in trainings], job.device)
         count = at_once(len(trainings), job.device)
         for training in trainings:  # costs are read off clocks that trainings side by side share
-            training.notes.update({cost: training.notes[cost] / count for cost in _COSTS if cost in training.notes})
+            training.notes.update({cost: training.notes[cost] / count for cost in STEP_COSTS if cost in training.notes})
         each += trainings
         teachers = trainings if phase.labels else teachers
     learnt = {

@@ -41,10 +41,7 @@ def command(
         False, "--ablations", help="Also run every variant that the recipes' files describe."
     ),
     equal_time: float = typer.Option(
-        None,
-        "--equal-time",
-        min=1,
-        help="Training seconds of every recipe with networks (on a CPU, of processor time).",
+        None, "--equal-time", min=1, help="Training seconds of every recipe of networks (on a CPU, processor time)."
     ),
     table: str = typer.Option(
         "I",
