@@ -67,9 +67,6 @@ class Header(BaseModel):
     legend: dict[str, Any]
     provenance: dict[str, Any]
     """Versions, commit, seed, data fingerprints, command."""
-    cities: dict[str, dict[str, dict[str, Any]]] = {}
-    """Band statistics by modality of the only cities that can be mapped, by their fingerprints, where the normalisation
-    needs their classes (``class_balanced``)."""
     learnt: tuple[int, ...] | None = None
     """Ids of the classes that had labelled pixels; None: not recorded."""
     confidence_temperature: float | None = None

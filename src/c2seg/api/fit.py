@@ -89,7 +89,6 @@ def fit(
         statistics={name: s.as_dict() for name, s in prepared.statistics.items()},
         legend=prepared.sources[0].images.legend.as_dict(),
         provenance=record,
-        cities=prepared.city_statistics() if recipe.normalisation == "class_balanced" else {},
         learnt=prepared.learnt,
         mixing={name: tuple(map(tuple, rows.tolist())) for name, rows in prepared.normalisers[0].mixing.items()},
     )

@@ -13,7 +13,7 @@ import numpy as np
 from c2seg.api.prepare import window_plan
 from c2seg.api.record import provenance
 from c2seg.backends import BackendOptions, candidates, default_backend, load_predictor, processors
-from c2seg.data import BandStatistics, City, Normaliser, Patch, Scene, SceneReader, city_statistics, open_city
+from c2seg.data import City, Normaliser, Patch, Scene, SceneReader, city_statistics, open_city
 from c2seg.data.spectral import fit_bands
 from c2seg.errors import InputError
 from c2seg.inference import (
@@ -244,14 +244,7 @@ def _scene_options(city: City, options: MapOptions) -> list[MapOptions]:
 
 def _normaliser(header: Header, city: City, absent: Mapping[str, int], progress: Progress) -> Normaliser:
     statistics = {}
-    if header.recipe.normalisation == "class_balanced":
-        if (known := header.cities.get(city.fingerprint())) is None:
-            raise InputError(
-                f"the model is standardised by classes and maps only the cities that it was learnt with, not {city.name!r}: "
-                "learn it with this city as --target, or with normalisation=per_city"
-            )
-        statistics = {name: BandStatistics.from_dict(content) for name, content in known.items()}
-    elif header.recipe.follows_city:
+    if header.recipe.follows_city:
         names = tuple(name for name in header.inputs if name not in absent)
         ranked = header.recipe.normalisation == "quantile"
         statistics = city_statistics(city, names, progress, quantiles=ranked)

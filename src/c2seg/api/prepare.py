@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from c2seg.api.class_balance import balance_classes
 from c2seg.data import BandStatistics, BlockFolds, City, LabelledCity, Normaliser, Scene, city_statistics, open_city
 from c2seg.data.layouts import open_labelled_city
 from c2seg.data.pca import principal_components
@@ -50,13 +49,6 @@ class Prepared:
         """The channels of each modality as networks see them."""
         mixing = self.normalisers[0].mixing
         return {name: len(mixing.get(name, bands)) for name, bands in self.inputs.items()}
-
-    def city_statistics(self) -> dict[str, dict[str, dict[str, object]]]:
-        """Return the statistics of every city by its fingerprint, as JSON."""
-        known = [(c.images, s) for c, s in zip(self.sources, self.source_statistics, strict=True)]
-        if self.target and self.target_statistics:
-            known.append((self.target, self.target_statistics))
-        return {city.fingerprint(): {n: band.as_dict() for n, band in found.items()} for city, found in known}
 
     @property
     def present(self) -> list[bool]:
@@ -125,9 +117,6 @@ def prepare(
     ranked = recipe.normalisation == "quantile"
     each = [city_statistics(city.images, names, progress, quantiles=ranked) for city in cities]
     goal_statistics = city_statistics(goal, names, progress, quantiles=ranked) if goal else None
-    if recipe.normalisation == "class_balanced" and goal and goal_statistics:
-        balanced, goal_statistics = balance_classes(cities, each, goal, goal_statistics, progress)
-        each = list(balanced)
     pooled = dict(each[0])
     for other_statistics in each[1:]:
         pooled = {name: pooled[name].merge(other_statistics[name]) for name in names}

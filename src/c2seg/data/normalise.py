@@ -1,8 +1,7 @@
 """Normalisation of bands. Invalid pixels become 0, which is the mean of a standardised band.
 
 ``source``: mean and standard deviation of the source cities, kept in the model file. ``per_city``: those of the city
-at hand, a simple and strong adaptation (it uses unlabelled target images). ``class_balanced``: means and deviations in
-which every class counts alike, of a source by its labels, of the target by what a forest takes its pixels for.
+at hand, a simple and strong adaptation (it uses unlabelled target images).
 ``quantile``: each band mapped monotonically to a standard normal by its quantiles in the city at hand, which makes all its
 marginal distributions equal. ``minmax``: to 0..1 by the extremes of the city at hand (as HighDAN does). ``none``: values as
 they are.
@@ -26,8 +25,8 @@ __all__ = ["NORMALISATIONS", "Normalisation", "Normaliser", "Patch", "SceneReade
 Patch = dict[str, np.ndarray]
 """Arrays [..., C, H, W] by modality."""
 
-Normalisation = Literal["source", "per_city", "class_balanced", "quantile", "minmax", "none"]
-NORMALISATIONS: tuple[Normalisation, ...] = ("source", "per_city", "class_balanced", "quantile", "minmax", "none")
+Normalisation = Literal["source", "per_city", "quantile", "minmax", "none"]
+NORMALISATIONS: tuple[Normalisation, ...] = ("source", "per_city", "quantile", "minmax", "none")
 
 
 @dataclass(frozen=True)

@@ -206,11 +206,6 @@ class Recipe(Strict):
                 "training.augment.fourier and training.batch_statistics are for networks: a forest draws no patches and has "
                 "no batch normalisation"
             )
-        if self.normalisation == "class_balanced" and (self.validation.count or self.gate):
-            raise ValueError(
-                "normalisation class_balanced looks at all labels of the sources: folds and gate inside them would be measured "
-                "with what they hold out; set validation.folds=0 and gate=null"
-            )
         if self.phases and self.members:
             raise ValueError("a recipe has phases or members, not both")
         for group in (self.phases, self.members):
@@ -266,7 +261,7 @@ class Recipe(Strict):
     @property
     def follows_city(self) -> bool:
         """True if bands are normalised by the statistics of the city at hand, not by the sources'."""
-        return self.normalisation in {"per_city", "class_balanced", "quantile", "minmax"}
+        return self.normalisation in {"per_city", "quantile", "minmax"}
 
     @property
     def uses_target(self) -> bool:
@@ -275,9 +270,8 @@ class Recipe(Strict):
 
     @property
     def needs_target(self) -> bool:
-        """True if a training, or the normalisation, cannot do without the target's images."""
-        balanced = self.normalisation == "class_balanced"
-        return balanced or any(training.method.needs_target or training.aligns for training in self.trainings)
+        """True if a training cannot do without the target's images."""
+        return any(training.method.needs_target or training.aligns for training in self.trainings)
 
     def without_target(self) -> Recipe:
         """Return the recipe without the phases that learn from pseudo-labels: what is left when no target is given."""
