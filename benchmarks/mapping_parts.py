@@ -136,15 +136,15 @@ def predictor(folder: Path, backend: str, precision: str, nchw: bool = False) ->
     import torch
 
     if backend == "torch":
-        from c2seg.backends.torch import TorchPredictor
         from c2seg.models import place
+        from c2seg.predict.backends.torch import TorchPredictor
 
         device = torch.device("cpu")
         net = wrapped(network(folder / "weights.pt"), nchw)
         return TorchPredictor(net if nchw else place(net, device), CLASSES, device, precision)
-    from c2seg.backends import BackendOptions, load_predictor
+    from c2seg.artifacts import Graph, Header, ModelFile
     from c2seg.legend import c2seg13
-    from c2seg.modelfile import Graph, Header, ModelFile
+    from c2seg.predict.backends import BackendOptions, load_predictor
     from c2seg.recipes import load_recipe
 
     header = Header(
@@ -155,7 +155,7 @@ def predictor(folder: Path, backend: str, precision: str, nchw: bool = False) ->
 
 
 def write_onnx(folder: Path) -> None:
-    from c2seg.backends.export import network_graph
+    from c2seg.predict.backends.export import network_graph
 
     shapes = {"msi": (2, BANDS, 64, 64)}
     graph = network_graph(wrapped(network(folder / "weights.pt")), shapes, 32, {})
@@ -172,8 +172,8 @@ def scene_reader(folder: Path) -> Any:
 
 def part_ours(folder: Path, out: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Map file to file; also run the network alone on the same windows, already read, in the same process."""
-    from c2seg.inference import MapOptions, WindowPlan, map_scene
     from c2seg.legend import c2seg13
+    from c2seg.predict import MapOptions, WindowPlan, map_scene
 
     model, reader = predictor(folder, options.backend, options.precision, options.nchw), scene_reader(folder)
     grid = reader.scene.grid
@@ -192,8 +192,8 @@ def part_ours(folder: Path, out: Path, options: argparse.Namespace) -> dict[str,
 
 def part_engine(folder: Path, out: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Return the processor milliseconds a window, file to file, of all but the network: its place takes ready scores."""
-    from c2seg.inference import MapOptions, WindowPlan, map_scene
     from c2seg.legend import c2seg13
+    from c2seg.predict import MapOptions, WindowPlan, map_scene
 
     reader = scene_reader(folder)
     grid = reader.scene.grid
@@ -326,7 +326,7 @@ def part_machine(folder: Path, out: Path, options: argparse.Namespace) -> dict[s
 def part_city(folder: Path, out: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Map a folder of several stacks with a small U-Net through the product's own entry, as a user does."""
     from c2seg.api import predict
-    from c2seg.inference import MapOptions
+    from c2seg.predict import MapOptions
 
     model = folder.parent / "small.safetensors"
     first = folder.parent / "first"  # a scene of one window: loading ends with it
@@ -342,8 +342,8 @@ def write_small_model(path: Path, stacks: dict[str, tuple[int, int]]) -> None:
     """Write a model file of a small U-Net on all bands (random weights: only time and memory are measured)."""
     import torch
 
+    from c2seg.artifacts import BandSpec, Header, save_model
     from c2seg.legend import c2seg13
-    from c2seg.modelfile import BandSpec, Header, save_model
     from c2seg.models import build_model
     from c2seg.recipes import load_recipe
 

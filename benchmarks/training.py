@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from affine import Affine
 
-from c2seg.adapt import METHODS, Context
 from c2seg.data import BandStatistics, Modality, Normaliser, Scene, SceneReader
+from c2seg.methods import METHODS, Context
 from c2seg.models import build_model, place
 from c2seg.raster import ArrayRaster
 from c2seg.recipes import load_recipe

@@ -15,27 +15,22 @@ ROWS = [
     ["_version", "errors", "types", "legend", "outputs", "progress"],
     ["raster"],
     ["data"],
+    ["labels", "simulate"],
     ["metrics"],
     ["recipes"],
-    ["modelfile"],
-    ["labels"],
-    ["simulate"],
-    ["sampling"],
-    ["forest"],
-    ["inference"],
-    ["fusion"],
-    ["report"],
-    ["challenge"],
-    ["models"],
-    ["losses"],
-    ["adapt"],
+    ["artifacts"],
+    ["sampling", "forest"],
+    ["models", "losses"],
+    ["methods"],
     ["train"],
-    ["backends"],
+    ["predict"],
+    ["pipeline", "fusion"],
+    ["benchmark", "report", "challenge"],
     ["api"],
     ["cli", "__main__"],
 ]
 ROW = {name: row for row, names in enumerate(ROWS) for name in names}
-TORCH = {"models", "losses", "adapt", "train", "backends"}
+TORCH = {"models", "losses", "methods", "train"}
 
 
 def parts() -> dict[str, list[Path]]:

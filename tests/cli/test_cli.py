@@ -219,10 +219,12 @@ def test_a_missing_extra_is_named(fail, pair, tmp_path, monkeypatch):
     for name in [n for n in sys.modules if n.split(".")[0] in {"torch", "lightning_fabric"}]:
         monkeypatch.delitem(sys.modules, name)
     for name in [
-        n for n in sys.modules if n.startswith(("c2seg.models", "c2seg.train", "c2seg.adapt", "c2seg.api.network"))
+        n
+        for n in sys.modules
+        if n.startswith(("c2seg.models", "c2seg.train", "c2seg.methods", "c2seg.pipeline.stages"))
     ]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delitem(sys.modules, "c2seg.backends.torch", raising=False)
+    monkeypatch.delitem(sys.modules, "c2seg.predict.backends.torch", raising=False)
     monkeypatch.delitem(sys.modules, "c2seg.losses", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     message = fail("fit", "unet", "--source", pair[0], "--out", tmp_path / "run")

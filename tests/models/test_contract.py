@@ -7,8 +7,8 @@ import torch
 from small_networks import MMGLOTS
 from timm.layers import DropPath
 
-from c2seg.adapt import METHODS, Batch, Context
 from c2seg.errors import InputError
+from c2seg.methods import METHODS, Batch, Context
 from c2seg.models import MODELS, build_model, last_layers, place
 from c2seg.recipes.models import (
     DeepLabV3PlusModel,

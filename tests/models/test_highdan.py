@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 from timm.models.hrnet import hrnet_w18
 from torch import nn
 
-from c2seg.adapt import METHODS, Adversarial, Batch, Context
+from c2seg.artifacts import BandSpec
 from c2seg.data import Normaliser, SceneReader, city_statistics, open_labelled_city, principal_components
 from c2seg.errors import InputError, RecipeError
-from c2seg.modelfile import BandSpec
+from c2seg.methods import METHODS, Adversarial, Batch, Context
 from c2seg.models import build_model, load_pretrained
 from c2seg.recipes import load_recipe, variants
 from c2seg.recipes.models import HighDANModel

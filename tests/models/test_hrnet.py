@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 from timm.models.hrnet import hrnet_w18
 from torch import nn
 
+from c2seg.artifacts import BandSpec
 from c2seg.errors import ModelFileError, RecipeError
-from c2seg.modelfile import BandSpec
 from c2seg.models import build_model, load_pretrained
 from c2seg.models.hrnet import concatenated, high_resolution_trunk
 from c2seg.recipes import load_recipe

@@ -12,8 +12,8 @@ from small_networks import MMGLOTS
 from timm.layers.pos_embed_rel import gen_relative_position_index
 from torch import nn
 
+from c2seg.artifacts import BandSpec
 from c2seg.errors import InputError, ModelFileError, RecipeError
-from c2seg.modelfile import BandSpec
 from c2seg.models import build_model, load_pretrained
 from c2seg.models.beit import relative_index, resized_table
 from c2seg.models.mmglots import Context, Fusion, WindowBlock

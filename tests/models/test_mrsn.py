@@ -10,15 +10,15 @@ import pytest
 import rasterio
 import torch
 
-from c2seg.adapt import METHODS, Batch, Context
-from c2seg.api.bands import find_colours, with_colours
-from c2seg.backends import BackendOptions
-from c2seg.backends.torch import load
+from c2seg.artifacts import BandSpec, load_model
 from c2seg.cli import run
 from c2seg.errors import InputError, ModelFileError
-from c2seg.modelfile import BandSpec, load_model
+from c2seg.methods import METHODS, Batch, Context
 from c2seg.models import build_model, load_pretrained, place
 from c2seg.models.mrsn import branch_bands
+from c2seg.pipeline.colors import find_colours, with_colours
+from c2seg.predict.backends import BackendOptions
+from c2seg.predict.backends.torch import load
 from c2seg.recipes import load_recipe
 from c2seg.recipes.models import MRSNModel
 

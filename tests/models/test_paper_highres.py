@@ -6,7 +6,7 @@ import highres_counting as hand
 import pytest
 import torch
 
-from c2seg.adapt import METHODS, Batch, Context
+from c2seg.methods import METHODS, Batch, Context
 from c2seg.models import build_model, place
 from c2seg.recipes import load_recipe
 

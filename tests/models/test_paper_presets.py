@@ -7,7 +7,7 @@ import pytest
 import torch
 from timm.layers import DropPath
 
-from c2seg.adapt import METHODS, Batch, Context
+from c2seg.methods import METHODS, Batch, Context
 from c2seg.models import build_model, place
 from c2seg.recipes import load_recipe
 

@@ -12,13 +12,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from c2seg.backends import BackendOptions
-from c2seg.backends.torch import network_predictor
+from c2seg.artifacts import BandSpec
 from c2seg.cli import run
 from c2seg.errors import ModelFileError
-from c2seg.modelfile import BandSpec
 from c2seg.models import build_model, load_pretrained
 from c2seg.models.pretrained import band_mixing, fit_first_convolution
+from c2seg.predict.backends import BackendOptions
+from c2seg.predict.backends.torch import network_predictor
 from c2seg.recipes import Recipe
 from c2seg.recipes.models import DeepLabV3PlusModel, SegFormerModel, SegNetModel
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from c2seg.adapt import METHODS, Context
+from c2seg.artifacts import BandSpec
 from c2seg.errors import InputError, RecipeError
-from c2seg.modelfile import BandSpec
+from c2seg.methods import METHODS, Context
 from c2seg.models import build_model, load_pretrained
 from c2seg.recipes import load_recipe, presets
 from c2seg.recipes.models import DeepLabV3PlusModel, UNetModel

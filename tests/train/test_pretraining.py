@@ -13,11 +13,11 @@ import rasterio
 import torch
 
 from c2seg.api import fit, predict
+from c2seg.artifacts import load_model
 from c2seg.data import BlockFolds, Normaliser, city_statistics
 from c2seg.data.layouts import open_labelled_city
 from c2seg.errors import RecipeError
-from c2seg.inference import MapOptions
-from c2seg.modelfile import load_model
+from c2seg.predict import MapOptions
 from c2seg.recipes import load_recipe, presets
 from c2seg.sampling import BandUnits, training_scenes
 from rasters import write_raster

@@ -10,13 +10,13 @@ import pytest
 import rasterio
 
 from c2seg.api import fit, predict
-from c2seg.backends import BackendOptions, load_predictor
+from c2seg.artifacts import load_model
 from c2seg.cli import run as run_cli
 from c2seg.data import SceneReader, city_statistics, open_city
 from c2seg.errors import DataError, InputError, RecipeError
-from c2seg.inference import MapOptions, WindowPlan
-from c2seg.inference.pseudo_labels import pseudo_labels
-from c2seg.modelfile import load_model
+from c2seg.predict import MapOptions, WindowPlan
+from c2seg.predict.backends import BackendOptions, load_predictor
+from c2seg.predict.pseudo_labels import pseudo_labels
 from c2seg.types import Window
 
 BASE = {
@@ -204,7 +204,7 @@ def test_the_forest_labels_the_target_with_the_teachers(write, make_city, tmp_pa
         truth = file.read(1)
     found = []
     spy = lambda *args, **options: found.append(pseudo_labels(*args, **options)) or found[-1]  # noqa: E731
-    monkeypatch.setattr("c2seg.api.network.pseudo_labels", spy)
+    monkeypatch.setattr("c2seg.pipeline.stages.pseudo_labels", spy)
     for forest in (False, True):
         method = {"name": "pseudo_labels", "keep": 1.0, "agree": False, "forest": forest}
         phases = {

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from c2seg.api.fit import fit
-from c2seg.api.predict import predict
-from c2seg.api.prepare import Bars
 from c2seg.errors import OutputError
-from c2seg.inference import MapOptions
 from c2seg.legend import c2seg13
 from c2seg.metrics import TruthCode, count_maps, pair_maps, scores
 from c2seg.outputs import write_json
+from c2seg.pipeline.fit import fit
+from c2seg.pipeline.prepare import Bars
+from c2seg.predict import MapOptions
+from c2seg.predict.city import predict
 from c2seg.progress import silent_bars
 from c2seg.recipes import load_recipe
 from c2seg.report import ReportOptions, make_report

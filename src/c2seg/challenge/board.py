@@ -273,7 +273,7 @@ def _truth_tiles(source: TruthSource) -> Iterator[tuple[int, RasterFile, Window]
 
 
 def _store_opening(database: sqlite3.Connection) -> None:
-    from c2seg.report.published import published_scores
+    from c2seg.metrics.published import published_scores
 
     rows = [row for row in published_scores() if row.source == "challenge"]
     for mean in (row for row in rows if row.dataset == "mean"):

@@ -13,8 +13,8 @@ from c2seg.cli.console import JSON, QUIET, note, print_json, progress_bar
 from c2seg.errors import C2SegError, InputError, unknown_name
 
 if TYPE_CHECKING:
-    from c2seg.api.benchmark import Benchmark, Run
-    from c2seg.api.comparison import PairedDifference
+    from c2seg.benchmark.comparison import PairedDifference
+    from c2seg.benchmark.runner import Benchmark, Run
 
 __all__ = ["command"]
 
@@ -60,8 +60,8 @@ def command(
     quiet: bool = QUIET,
 ) -> None:
     """Compare recipes on pairs of cities: train, map, score; one table. Run it again to go on after a stop."""
-    from c2seg.api.benchmark import Benchmark, parse_pairs, plan
-    from c2seg.api.tables import as_csv, rows
+    from c2seg.benchmark.runner import Benchmark, parse_pairs, plan
+    from c2seg.benchmark.tables import as_csv, rows
     from c2seg.outputs import make_folder, write_json, write_text
 
     if table not in _TABLES:
@@ -118,7 +118,7 @@ def _reference(name: str | None, runs: Sequence[Run]) -> str:
 
 def _run(benchmark: Benchmark, runs: Sequence[Run], silent: bool) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Say how long it will take, then run what is not finished."""
-    from c2seg.api.benchmark import estimate_seconds, finished, run_all
+    from c2seg.benchmark.runner import estimate_seconds, finished, run_all
 
     waiting = [run for run in runs if not finished(benchmark, run)]
     with progress_bar("measuring", quiet=silent) as progress:
@@ -130,7 +130,7 @@ def _run(benchmark: Benchmark, runs: Sequence[Run], silent: bool) -> tuple[list[
 
 def _compare(runs: Sequence[Run], reference: str, silent: bool) -> list[PairedDifference]:
     """Return the differences to the reference; none, and a note, where the runs do not allow any."""
-    from c2seg.api.comparison import compare_recipes
+    from c2seg.benchmark.comparison import compare_recipes
 
     try:
         with progress_bar("comparing", quiet=silent) as progress:
@@ -148,8 +148,8 @@ def _print(
     offline: str | None,
 ) -> None:
     """Print every table of a benchmark."""
-    from c2seg.api.comparison import comparison_text
-    from c2seg.api.tables import as_text, modality_text, offline_text
+    from c2seg.benchmark.comparison import comparison_text
+    from c2seg.benchmark.tables import as_text, modality_text, offline_text
 
     typer.echo(as_text(summary, reference))
     typer.echo(

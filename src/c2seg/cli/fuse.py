@@ -40,7 +40,7 @@ def command(
     quiet: bool = QUIET,
 ) -> None:
     """Average maps, then let experts decide single classes (the challenge's second place: --hsi --sar --msi)."""
-    from c2seg.api.record import provenance
+    from c2seg.artifacts.provenance import provenance
     from c2seg.fusion import SECOND_PLACE, FuseOptions, Rule, Rules, fuse, open_map
     from c2seg.legend import c2seg13, load_legend
 

@@ -54,7 +54,7 @@ def command(
 ) -> None:
     """Map a whole city; run the same command again to go on after a stop."""
     from c2seg.api import predict
-    from c2seg.inference import MapOptions
+    from c2seg.predict import MapOptions
 
     options = MapOptions(
         out, probabilities, confidence, second, preview, workers=workers, overwrite=overwrite, palette=palette,

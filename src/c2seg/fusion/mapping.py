@@ -14,9 +14,9 @@ import numpy as np
 from c2seg.errors import InputError
 from c2seg.fusion.rules import Rules, fuse_window
 from c2seg.fusion.sources import ScoreMap, check_grids
-from c2seg.inference.layers import LAYER_NODATA, LAYER_STEPS, scaled
 from c2seg.legend import Legend
 from c2seg.outputs import atomic_file, check_output, write_json
+from c2seg.predict.layers import LAYER_NODATA, LAYER_STEPS, scaled
 from c2seg.progress import Progress, no_progress
 from c2seg.raster import RasterTags, write_cog, write_map, write_qml
 from c2seg.types import Window

@@ -12,7 +12,7 @@ import numpy as np
 
 from c2seg.errors import InputError
 from c2seg.fusion.sources import ScoreMap
-from c2seg.inference.layers import LAYER_STEPS, largest
+from c2seg.predict.layers import LAYER_STEPS, largest
 from c2seg.types import Window
 
 __all__ = ["SECOND_PLACE", "Fused", "Rule", "Rules", "fuse_window"]

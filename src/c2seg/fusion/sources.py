@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from c2seg.errors import DataError, GridError
-from c2seg.inference.layers import LAYER_NODATA, LAYER_STEPS
 from c2seg.legend import BACKGROUND, IGNORE, Legend
+from c2seg.predict.layers import LAYER_NODATA, LAYER_STEPS
 from c2seg.raster import GridRelation, RasterFile, relate_grids
 from c2seg.types import Window
 

@@ -8,8 +8,8 @@ from math import lcm
 import torch
 from torch import Tensor, nn
 
+from c2seg.artifacts import FOREST
 from c2seg.errors import ModelFileError
-from c2seg.modelfile import FOREST
 from c2seg.models import build_model
 from c2seg.recipes.schema import Recipe
 

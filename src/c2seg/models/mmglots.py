@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from c2seg.artifacts import BandSpec
 from c2seg.errors import InputError
-from c2seg.modelfile import BandSpec
 from c2seg.models.beit import PATCH_PX, BeitEncoder
 from c2seg.models.pretrained import EncoderPart
 from c2seg.models.residual import ResidualEncoders

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from c2seg.artifacts import BandSpec
 from c2seg.data.published import MSI_ROLES
 from c2seg.errors import InputError, needs_extra
-from c2seg.modelfile import BandSpec
 from c2seg.models.pretrained import EncoderPart
 from c2seg.models.upernet import UPerHead
 from c2seg.recipes.models import MRSNModel

@@ -18,9 +18,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from c2seg.artifacts import BandSpec
 from c2seg.data.spectral import COLOURS_NM
 from c2seg.errors import ModelFileError
-from c2seg.modelfile import BandSpec
 
 __all__ = ["EncoderPart", "PretrainedReport", "band_mixing", "fit_first_convolution", "load_pretrained"]
 

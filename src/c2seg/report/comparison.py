@@ -7,8 +7,8 @@ from typing import Any
 
 from c2seg.legend import c2seg13
 from c2seg.metrics import scores
+from c2seg.metrics.published import PublishedSource, published_class_f1, published_scores, published_sources
 from c2seg.report.assess import Panel
-from c2seg.report.published import PublishedSource, published_class_f1, published_scores, published_sources
 from c2seg.report.runs import Run
 from c2seg.report.views import View
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
-from c2seg.adapt import Batch
+from c2seg.methods import Batch
 from c2seg.sampling import PatchSampler, Sample
 
 __all__ = ["batches", "to_batch"]

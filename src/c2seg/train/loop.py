@@ -25,10 +25,10 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from c2seg.adapt import METHODS, Context, Learner
+from c2seg.artifacts import BandSpec
 from c2seg.errors import InputError, TrainingError
 from c2seg.losses import class_weights
-from c2seg.modelfile import BandSpec
+from c2seg.methods import METHODS, Context, Learner
 from c2seg.models import build_model, choose_device, choose_precision, load_pretrained, place
 from c2seg.models.cost import model_cost
 from c2seg.progress import Progress, no_progress

@@ -1,0 +1,26 @@
+"""Learn from the labelled sources and the pseudo-labelled target alike."""
+
+from __future__ import annotations
+
+import torch
+
+from c2seg.errors import InputError
+from c2seg.methods.base import Batch
+from c2seg.methods.supervised import Supervised
+
+__all__ = ["PseudoLabelled"]
+
+
+class PseudoLabelled(Supervised):
+    """One step down the supervised loss of source and target patches together; the target's targets are pseudo-labels."""
+
+    def step(self, source: Batch, target: Batch | None) -> dict[str, torch.Tensor]:
+        """Take one step; returns ``loss`` and its terms."""
+        if target is None or target.targets is None or source.targets is None:
+            raise InputError("learning from pseudo-labels needs the target's images: give --target")
+        both = Batch(
+            {name: torch.cat([values, target.patch[name]]) for name, values in source.patch.items()},
+            torch.cat([source.valid, target.valid]),
+            torch.cat([source.targets, target.targets]),
+        )
+        return super().step(both, None)

@@ -1,0 +1,46 @@
+"""Learn from the labelled sources alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from c2seg.methods.base import Batch, Context, Stepper, supervised_loss
+
+__all__ = ["Supervised"]
+
+
+class Supervised:
+    """One step down the supervised loss. The target is not looked at."""
+
+    def __init__(self, context: Context) -> None:
+        settings = context.settings
+        self.context = context
+        self.model = context.model
+        self.stepper = Stepper(self.model.parameters(), settings.optimiser, settings.schedule, context)
+
+    def step(self, source: Batch, target: Batch | None) -> dict[str, Tensor]:
+        """Take one step; returns ``loss`` and its terms."""
+        assert source.targets is not None
+        with self.context.autocast():
+            outputs = self.model(source.patch)
+        terms = supervised_loss(outputs, source.targets, self.context.settings.loss, self.context)
+        loss = torch.stack(list(terms.values())).sum()
+        self.stepper.apply(loss)
+        return {"loss": loss.detach(), **{name: value.detach() for name, value in terms.items()}}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the model's and the optimiser's state."""
+        return {"model": self.model.state_dict(), "stepper": self.stepper.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.model.load_state_dict(state["model"])
+        self.stepper.load_state_dict(state["stepper"])
+
+    def learning_rate(self) -> float:
+        """Return the rate of the next step."""
+        return self.stepper.rate()

@@ -1,0 +1,69 @@
+"""Where the colours lie in a city's multispectral bands, for networks that take bands by role."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from c2seg.artifacts import BandSpec
+from c2seg.data.published import MSI_ROLES
+from c2seg.data.spectral import COLOURS_NM
+from c2seg.recipes import Recipe
+
+__all__ = ["find_colours", "with_colours"]
+
+_MODALITY = "msi"
+
+
+def find_colours(bands: Sequence[BandSpec]) -> tuple[dict[str, int], str | None]:
+    """Return the position by colour (blue, green, red, nir; those there are), and a note where it is a guess or one lacks.
+
+    By role, else by the wavelength nearest to the middle of the colour's range (440-510, 510-590, 590-690, 770-900 nm).
+    Where no visible colour is found so, the order is that of the challenge's data: blue, green, red, near infrared.
+    """
+    found: dict[str, int] = {}
+    for colour in MSI_ROLES:
+        named = [i for i, band in enumerate(bands) if band.role == colour]
+        low, high = COLOURS_NM[colour]
+        near = [
+            (abs(band.wavelength_nm - (low + high) / 2), i)
+            for i, band in enumerate(bands)
+            if band.role is None and band.wavelength_nm is not None and low <= band.wavelength_nm < high
+        ]
+        if named or near:
+            found[colour] = named[0] if named else min(near)[1]
+    note = None
+    if not found.keys() & {"blue", "green", "red"}:
+        found = {colour: i for i, colour in enumerate(MSI_ROLES[: len(bands)])}
+        note = f"the colours of {_MODALITY} are not known: its bands are taken as {', '.join(found)}"
+    if "nir" not in found:
+        note = f"{note}; " if note else ""
+        note += f"{_MODALITY} has no near infrared: branches that take it do without"
+    return found, note
+
+
+def with_colours(recipe: Recipe, inputs: Mapping[str, Sequence[BandSpec]]) -> tuple[Recipe, tuple[str, ...]]:
+    """Return the recipe with the colours' positions filled in where its models ask for them, and notes for people.
+
+    They become part of the recipe, and so of the model file: the network is built again without knowing any roles.
+    """
+    bands = inputs.get(_MODALITY, ())
+    models = [recipe.model, *(v.model for v in (*recipe.phases.values(), *recipe.members.values()))]
+    if not bands or not any(_asks(model) for model in models):
+        return recipe, ()
+    found, note = find_colours(bands)
+
+    def fill(holder: Any) -> Any:
+        if not _asks(holder.model):
+            return holder
+        return holder.model_copy(update={"model": holder.model.model_copy(update={"colours": found})})
+
+    updates = {
+        "phases": {name: fill(phase) for name, phase in recipe.phases.items()},
+        "members": {name: fill(member) for name, member in recipe.members.items()},
+    }
+    return fill(recipe).model_copy(update=updates), (note,) if note else ()
+
+
+def _asks(model: Any) -> bool:
+    return "colours" in type(model).model_fields and model.colours is None

@@ -1,0 +1,165 @@
+"""Learn a model from labelled cities, and optionally an unlabelled target; leave a run folder that explains itself.
+
+A run folder holds ``model.safetensors``, ``recipe.yaml`` (resolved), ``record.json`` (provenance), for networks
+``curves.csv`` and the state to resume from, and with validation ``validation.json`` (pooled confusion and scores).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from c2seg.artifacts import Header, save_model
+from c2seg.artifacts.provenance import provenance
+from c2seg.data.tile_folds import TileFolds
+from c2seg.errors import OutputError, needs_extra
+from c2seg.metrics import Confusion, scores
+from c2seg.outputs import make_folder, write_json, write_text
+from c2seg.pipeline.colors import with_colours
+from c2seg.pipeline.forest import fit_forest_model
+from c2seg.pipeline.prepare import Bars, FitJob, Prepared, Storage, prepare, scene_folds
+from c2seg.predict.workers import peak_memory_mib
+from c2seg.progress import silent_bars
+from c2seg.recipes import Recipe
+from c2seg.recipes.models import ForestModel
+
+__all__ = ["FitResult", "fit"]
+
+# Under torchrun every process computes, the first one writes and talks.
+_PRIMARY = os.environ.get("RANK", "0") == "0"
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """Where the model is (None if only folds were wanted), the scores on the source's folds (None without validation),
+    seconds, and what to know of it."""
+
+    model: Path | None
+    validation: dict[str, Any] | None
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+def fit(
+    recipe: Recipe,
+    sources: Sequence[Path],
+    out: Path,
+    *,
+    target: Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    overwrite: bool = False,
+    resume: bool = False,
+    numbering: str | None = None,
+    storage: Storage = Storage(),  # noqa: B008 (frozen)
+    bars: Bars = silent_bars,
+    command: Sequence[str] = (),
+) -> FitResult:
+    """Learn ``recipe`` from the source cities and write the run folder ``out``.
+
+    ``numbering`` names that of the sources' labels where the layout does not say it (a name, a mapping file, ``auto``).
+    Only images of ``target`` are opened. Raises C2SegError subclasses for wrong input; nothing is left half written.
+    """
+    started = time.perf_counter()
+    check_run_folder(out, overwrite=overwrite, resume=resume)
+    recipe, alone = (recipe, ()) if target else _alone(recipe)
+    prepared = prepare(recipe, sources, target, numbering, bars("statistics"))
+    recipe, remarks = with_colours(recipe, prepared.inputs)
+    record = provenance(seed=seed, device=device, command=command) | {
+        "recipe": recipe.name,
+        "sources": [
+            {"name": c.images.name, "images": c.images.fingerprint(), "labels": c.label_fingerprint()}
+            for c in prepared.sources
+        ],
+        "target": {"name": prepared.target.name, "images": prepared.target.fingerprint()} if prepared.target else None,
+        "uses_target_images": {
+            "normalisation": recipe.follows_city,
+            "training": recipe.uses_target and prepared.target is not None,
+        },
+    }
+    header = Header(
+        recipe=recipe,
+        inputs=prepared.inputs,
+        statistics={name: s.as_dict() for name, s in prepared.statistics.items()},
+        legend=prepared.sources[0].images.legend.as_dict(),
+        provenance=record,
+        learnt=prepared.learnt,
+        mixing={name: tuple(map(tuple, rows.tolist())) for name, rows in prepared.normalisers[0].mixing.items()},
+    )
+    job = FitJob(recipe, prepared, out, seed, device, resume, bars if _PRIMARY else silent_bars, storage)
+    if isinstance(recipe.model, ForestModel):
+        tensors, pooled = fit_forest_model(job, recipe.model)
+        facts: dict[str, Any] = {}
+        gated = None
+    else:
+        with needs_extra("learning a network", "train"):
+            from c2seg.pipeline.stages import fit_network
+        tensors, pooled, facts, gated = fit_network(job)
+    if gated:
+        header = header.model_copy(update={"recipe": gated.recipe, "confidence_temperature": gated.temperature})
+    notes = (
+        *alone,
+        *prepared.notes,
+        *_notes(prepared),
+        *remarks,
+        *([str(facts["pretrained"]["line"])] if "pretrained" in facts else []),
+        *(gated.record["notes"] if gated else ()),
+    )
+    validation = None if pooled is None else _validation(recipe, prepared, pooled)
+    seconds = time.perf_counter() - started
+    model = out / "model.safetensors" if recipe.validation.final else None
+    if _PRIMARY:
+        write_text(out / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+        write_json(
+            out / "record.json",
+            record | facts | {"seconds": round(seconds, 3), "peak_memory_mib": round(peak_memory_mib(), 1)},
+        )
+        if validation:
+            write_json(out / "validation.json", validation)
+        if model:
+            save_model(model, header, tensors)
+    return FitResult(model, validation, seconds, notes)
+
+
+def _alone(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
+    """Return what of a recipe can be learnt without a target, and what is to be said of that."""
+    rest = recipe.without_target()
+    left_out = [name for name in recipe.phases if name not in rest.phases]
+    if not left_out:
+        return recipe, ()
+    return rest, (f"no --target: {', '.join(left_out)} left out, nothing is learnt from the city to be mapped",)
+
+
+def _notes(prepared: Prepared) -> tuple[str, ...]:
+    """Say what the sources cannot teach."""
+    legend, learnt = prepared.sources[0].images.legend, prepared.learnt
+    absent = [f"{item.id} {item.name}" for item in legend.classes if item.id not in learnt]
+    if not absent:
+        return ()
+    return (f"no labelled pixel of {'; '.join(absent)} in the sources: the model will never map them",)
+
+
+def _validation(recipe: Recipe, prepared: Prepared, pooled: Confusion) -> dict[str, Any]:
+    kind = f"{recipe.validation.folds} interleaved guarded block folds over the sources, pooled"
+    if recipe.validation.kind == "random_tiles":
+        leaks = [f.leak.text for c in prepared.sources for f in scene_folds(recipe, c) if isinstance(f, TileFolds)]
+        kind = f"random split of half-overlapping tiles, which leaks: {'; '.join(leaks)}"
+    return {
+        "kind": kind,
+        "scores": scores(pooled).as_dict(),
+        "counts": pooled.counts.tolist(),
+        "ids": list(pooled.ids),
+    }
+
+
+def check_run_folder(out: Path, *, overwrite: bool, resume: bool) -> None:
+    """Raise OutputError when a run folder is taken or cannot be written. Resuming needs no permission to overwrite."""
+    if (out / "model.safetensors").exists() and not (overwrite or resume):
+        raise OutputError(f"{out} holds a model already; give another folder or --overwrite")
+    make_folder(out)

@@ -1,0 +1,72 @@
+"""A network, or several, and a forest mapping together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import lcm
+
+import numpy as np
+
+from c2seg.artifacts import FOREST
+from c2seg.data import Patch
+from c2seg.predict import Predictor
+from c2seg.predict.backends.forest import forest_predictor
+from c2seg.recipes import Recipe
+
+__all__ = ["Mixture", "with_forest"]
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The weighted mean of the probabilities of several predictors; the weights' sum is 1."""
+
+    predictors: Sequence[Predictor]
+    weights: Sequence[float]
+
+    @classmethod
+    def even(cls, predictors: Sequence[Predictor]) -> Mixture:
+        """Return the plain mean."""
+        return cls(predictors, [1 / len(predictors)] * len(predictors))
+
+    @property
+    def num_classes(self) -> int:
+        """Number of score channels."""
+        return self.predictors[0].num_classes
+
+    @property
+    def halo_px(self) -> int:
+        """The widest halo."""
+        return max(predictor.halo_px for predictor in self.predictors)
+
+    @property
+    def stride_px(self) -> int:
+        """Windows must have sizes that are multiples of this."""
+        return lcm(*(int(getattr(predictor, "stride_px", 1)) for predictor in self.predictors))
+
+    def predict(self, patch: Patch, valid: np.ndarray) -> np.ndarray:
+        """Return probabilities float32 [B, K, H, W] of the pixels inside the halo."""
+        total: np.ndarray | None = None
+        for predictor, weight in zip(self.predictors, self.weights, strict=True):
+            rim = self.halo_px - predictor.halo_px
+            inner = (..., slice(rim, valid.shape[-2] - rim), slice(rim, valid.shape[-1] - rim))
+            cut = {name: np.ascontiguousarray(values[inner]) for name, values in patch.items()}
+            part = np.float32(weight) * predictor.predict(cut, np.ascontiguousarray(valid[inner]))
+            total = part if total is None else np.add(total, part, out=total)
+        assert total is not None
+        return total
+
+
+def with_forest(
+    predictor: Predictor,
+    recipe: Recipe,
+    bands: Mapping[str, int],
+    tensors: Mapping[str, np.ndarray],
+    threads: int | None = None,
+) -> Predictor:
+    """Return the predictor of a recipe's networks mixed with its forest, if it has one, of a model file's tensors."""
+    if recipe.forest is None:
+        return predictor
+    own = {name.removeprefix(FOREST): value for name, value in tensors.items() if name.startswith(FOREST)}
+    forest = forest_predictor(recipe.forest.model, bands, predictor.num_classes, own, threads)
+    return Mixture((predictor, forest), (1 - recipe.forest.weight, recipe.forest.weight))

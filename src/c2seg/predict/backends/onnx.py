@@ -1,0 +1,52 @@
+"""Networks as predictors through ONNX Runtime, without torch when the model file is an ONNX file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from c2seg.artifacts import ModelFile
+from c2seg.data import Patch
+from c2seg.errors import InputError, ModelFileError
+from c2seg.predict import Predictor
+from c2seg.predict.backends import BackendOptions, graph_of, processors
+from c2seg.predict.backends.views import AveragedViews
+
+__all__ = ["OnnxPredictor", "load"]
+
+
+@dataclass(frozen=True)
+class OnnxPredictor:
+    """A session on the CPU in float32."""
+
+    session: Any
+    num_classes: int
+    stride_px: int
+    halo_px: int = 0
+
+    def predict(self, patch: Patch, valid: np.ndarray) -> np.ndarray:
+        """Return probabilities float32 [B, K, H, W]."""
+        return np.asarray(self.session.run(["probabilities"], dict(patch))[0])
+
+
+def load(model: ModelFile, options: BackendOptions) -> Predictor:
+    """Return the predictor of a network. Raises InputError for a device or precision that this backend lacks."""
+    if options.device == "cuda":
+        raise InputError("backend 'onnx' runs on the CPU; leave --device out or take --backend torch")
+    if options.precision != "32":
+        raise InputError("backend 'onnx' has precision 32 only; take --backend openvino or torch for bf16")
+    graph = graph_of(model)
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = options.threads or processors()
+    settings.log_severity_level = 3
+    # Threads that wait by spinning would take the cores from reading and blending.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(graph.onnx, settings, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime's classes are private; whatever it says is about the file
+        raise ModelFileError(f"ONNX Runtime cannot load the model: {' '.join(str(error).split())[:200]}") from error
+    predictor = OnnxPredictor(session, model.header.land_legend().num_classes, graph.stride_px)
+    return AveragedViews(predictor, options.views) if options.tta else predictor

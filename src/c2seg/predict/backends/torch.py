@@ -1,0 +1,124 @@
+"""Networks as predictors through PyTorch: channels last, optional bfloat16, test-time views."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from c2seg.artifacts import ModelFile
+from c2seg.data import Patch
+from c2seg.errors import InputError, unknown_name
+from c2seg.models import choose_device, limit_threads, place
+from c2seg.models.mapper import Mapper
+from c2seg.predict.backends import BackendOptions
+from c2seg.predict.backends.threads import WindowThreads
+from c2seg.predict.backends.views import views
+from c2seg.recipes import Recipe
+
+__all__ = ["TorchPredictor", "load", "network_predictor"]
+
+
+@dataclass(frozen=True)
+class TorchPredictor:
+    """A network in evaluation mode; scores are softmax probabilities, averaged over the views."""
+
+    model: nn.Module
+    num_classes: int
+    device: torch.device
+    precision: str = "32"
+    tta: bool = False
+    compiled: bool = False
+    views: int = 8
+    halo_px: int = 0
+    _threads: WindowThreads = field(
+        default_factory=lambda: WindowThreads(torch.get_num_threads(), limit_threads), repr=False
+    )
+    _one_call: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def stride_px(self) -> int:
+        """Windows must have sizes that are multiples of this."""
+        return int(getattr(self.model, "stride_px", 1))
+
+    def predict(self, patch: Patch, valid: np.ndarray) -> np.ndarray:
+        """Return probabilities float32 [B, K, H, W].
+
+        On a processor the windows go one by one to threads: what a window gets does not depend on those beside it.
+        """
+        shape = len(valid), self.num_classes, *valid.shape[1:]
+        if self.device.type == "cpu" and not self.compiled:
+            return self._threads.map(self._predict, patch, shape)
+        scores = np.empty(shape, np.float32)
+        try:
+            with self._one_call:
+                self._predict(patch, scores)
+            return scores
+        except RuntimeError as error:
+            if not self.compiled or "_dynamo" not in type(error).__module__:
+                raise
+            reason = " ".join(str(getattr(error, "inner_exception", error)).split())[:200]
+            raise InputError(f"--compile: the network cannot be compiled here ({reason}); leave it out") from error
+
+    @torch.inference_mode()
+    def _predict(self, patch: Patch, scores: np.ndarray) -> None:
+        inputs = {name: torch.from_numpy(values).to(self.device) for name, values in patch.items()}
+        found = torch.from_numpy(scores)
+        reduced = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        with reduced:
+            if self.tta:
+                total = sum(self._view(inputs, turns, flip) for turns, flip in views(self.views))
+                assert isinstance(total, Tensor)
+                found.copy_(total / self.views)
+            elif self.device.type == "cpu":
+                torch.softmax(self._logits(inputs), dim=1, out=found)  # without a copy of so many megabytes
+            else:
+                found.copy_(self._logits(inputs).softmax(dim=1))
+
+    def _view(self, inputs: dict[str, Tensor], turns: int, flip: bool) -> Tensor:
+        seen = {name: _turn(values, turns, flip) for name, values in inputs.items()}
+        probability = self._logits(seen).softmax(dim=1)
+        if flip:
+            probability = probability.flip(-1)
+        return torch.rot90(probability, -turns, dims=(-2, -1)) if turns else probability  # by 0 it would copy
+
+    def _logits(self, inputs: dict[str, Tensor]) -> Tensor:
+        seen = {name: values.contiguous(memory_format=torch.channels_last) for name, values in inputs.items()}
+        # Classes outermost before the softmax: blending reads one class after the other.
+        return torch.as_tensor(self.model(seen)["logits"].contiguous().float())
+
+
+def load(model: ModelFile, options: BackendOptions) -> TorchPredictor:
+    """Return the predictor of a network's model file. Raises ModelFileError when the weights do not fit."""
+    header = model.header
+    return network_predictor(header.recipe, header.channels, header.land_legend().num_classes, model.tensors, options)
+
+
+def network_predictor(
+    recipe: Recipe,
+    bands: Mapping[str, int],
+    num_classes: int,
+    weights: Mapping[str, np.ndarray],
+    options: BackendOptions,
+) -> TorchPredictor:
+    """Return the predictor of a recipe's network, or ensemble, with these weights, named as in a model file."""
+    if options.precision not in {"32", "bf16"}:
+        raise InputError(unknown_name("precision", options.precision, ["32", "bf16"]))
+    network = Mapper(recipe, bands, num_classes)
+    network.load({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+    device = choose_device(options.device)
+    network = place(network.eval(), device)
+    if options.compile:
+        network.compile()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    return TorchPredictor(network, num_classes, device, options.precision, options.tta, options.compile, options.views)
+
+
+def _turn(values: Tensor, turns: int, flip: bool) -> Tensor:
+    turned = torch.rot90(values, turns, dims=(-2, -1)) if turns else values
+    return turned.flip(-1) if flip else turned

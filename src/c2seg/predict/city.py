@@ -1,0 +1,256 @@
+"""Map a whole city with a model file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from c2seg.artifacts import Header, ModelFile, check_city, load_model
+from c2seg.artifacts.provenance import provenance
+from c2seg.data import City, Normaliser, Patch, Scene, SceneReader, city_statistics, open_city
+from c2seg.data.spectral import fit_bands
+from c2seg.errors import InputError
+from c2seg.outputs import check_output
+from c2seg.predict import (
+    MapOptions,
+    MapResult,
+    Predictor,
+    WindowPlan,
+    map_scene,
+    measure_agreement,
+    pending_key,
+    sample_windows,
+)
+from c2seg.predict.backends import BackendOptions, candidates, default_backend, load_predictor, processors
+from c2seg.predict.cleanup import wanted_cleanup
+from c2seg.predict.decision import Decision, expected_iou, sample_probabilities
+from c2seg.predict.plan import window_plan
+from c2seg.progress import Progress, silent_bars
+
+__all__ = ["predict"]
+
+_BATCH_BYTES = 32 * 2**20  # of inputs: several batches are in memory at once, and many bands make them wide
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A model and a city, opened, and how the one is run over the other."""
+
+    model: ModelFile
+    city: City
+    normaliser: Normaliser
+    backend: str
+    options: BackendOptions
+    absent: Mapping[str, int]
+
+    def reader(self, scene: Scene) -> SceneReader:
+        return SceneReader(scene, tuple(self.model.header.inputs), self.normaliser, self.absent)
+
+    def plan(self, scene: Scene, predictor: Predictor) -> WindowPlan:
+        return window_plan(scene, self.model.header.recipe.prediction, predictor)
+
+
+def predict(
+    model: Path,
+    city: Path,
+    options: MapOptions,
+    *,
+    backend: str | None = None,
+    device: str = "auto",
+    precision: str = "32",
+    tta: bool | None = None,
+    threads: int | None = None,
+    compile: bool = False,
+    bars: Callable[[str], Progress] = silent_bars,
+    command: Sequence[str] = (),
+) -> list[MapResult]:
+    """Map a city; one result per scene.
+
+    A city of one scene gives the file ``options.out``; a city of several gives a folder of that name with one map per
+    scene. ``tta=None`` follows the recipe. ``backend="auto"`` measures those that are installed. A reduced ``precision`` is
+    first compared with 32 bits on sample windows and refused (InputError) when it changes too many classes. A run that was
+    stopped goes on when called again with the same arguments.
+    """
+    loaded = load_model(model)
+    header = loaded.header
+    images, fitted = fit_bands(open_city(city), header.inputs)
+    absent = check_city(header, images)
+    loaded = _without_forest(loaded) if absent else loaded
+    header = loaded.header
+    if options.workers < 1:
+        raise InputError(f"--workers must be at least 1, found {options.workers}")
+    cleanup = wanted_cleanup(options.min_area_px, options.min_area_keep, header.land_legend())
+    scenes = list(zip(images.scenes, _scene_options(images, options), strict=True))
+    for _, scene_options in scenes:
+        for path in scene_options.places.values():
+            check_output(path, overwrite=options.overwrite)
+    settings = header.recipe.prediction
+    averaged = settings.tta if tta is None else tta
+    running = BackendOptions(device, precision, averaged, threads, compile, settings.views)
+    name = backend or default_backend(loaded)
+    predictor = None if name == "auto" else load_predictor(loaded, name, running)  # wrong options show at once
+    job = _Job(loaded, images, _normaliser(header, images, absent, bars("statistics")), name, running, absent)
+    key = _key(job) | ({"cleanup": cleanup.as_dict()} if cleanup else {})
+    found: dict[str, Any] = {}
+    if predictor is None:
+        name, predictor, found = _measure(job, {**key, "scene": scenes[0][0].name}, scenes[0][1])
+        job = replace(job, backend=name)
+    found |= _check_precision(job, predictor) | ({"absent": list(absent)} if absent else {})
+    found |= {"bands": list(fitted)} if fitted else {}
+    # It was measured with all modalities; without one, networks map alone.
+    temperature = None if absent else header.confidence_temperature
+    found |= {"confidence_temperature": temperature} if temperature else {}
+    share = threads or (None if options.workers == 1 else max(1, processors() // options.workers))
+    notes = {
+        "recipe": header.recipe.name,
+        "run": {**_run_notes(loaded, device, command), "workers": options.workers, "threads": share, **found},
+        "city": {"name": images.name, "path": str(city.resolve())},
+        "confidence": options.confidence.name if options.confidence else None,
+    }
+    results = []
+    for index, (scene, scene_options) in enumerate(scenes):
+        decision = _decision(job, scene, predictor)
+        scene_key = {**key, "scene": scene.name, "backend": name}
+        if decision:
+            scene_key["decision"] = decision.as_dict()
+        build = partial(_build, model, city, index, job.normaliser, absent, name, replace(running, threads=share))
+        results.append(
+            map_scene(
+                job.reader(scene),
+                predictor,
+                job.plan(scene, predictor),
+                header.land_legend(),
+                replace(scene_options, batch_size=_batch_size(header), decision=decision, temperature=temperature),
+                scene_key,
+                build=build,
+                notes={"key": scene_key, **notes},
+                progress=bars(f"map {scene.name}"),
+            )
+        )
+    return results
+
+
+def _key(job: _Job) -> dict[str, Any]:
+    """Return all that a map follows from, but its scene and backend."""
+    settings = job.model.header.recipe.prediction
+    return {
+        "model": job.model.digest,
+        "city": job.city.fingerprint(),
+        "window_px": settings.window_px,
+        "overlap_px": settings.overlap,
+        "batch_size": _batch_size(job.model.header),
+        "tta": job.options.tta,
+        "device": job.options.device,
+        "precision": job.options.precision,
+        "compile": job.options.compile,
+    }
+
+
+def _check_precision(job: _Job, predictor: Predictor) -> dict[str, Any]:
+    """Compare a reduced precision with 32 bits on windows of the city; InputError if it changes too many classes."""
+    if job.options.precision == "32" or job.backend == "forest":
+        return {}
+    scene = job.city.scenes[0]
+    exact = load_predictor(job.model, job.backend, replace(job.options, precision="32"))
+    agreement = measure_agreement(exact, predictor, job.reader(scene), job.plan(scene, predictor))
+    if not agreement.accepted:
+        raise InputError(f"--precision {job.options.precision} changes too much: {agreement}; use --precision 32")
+    return {"precision_check": {**agreement.as_dict(), "text": str(agreement)}}
+
+
+def _without_forest(model: ModelFile) -> ModelFile:
+    """Return the networks of a model alone: a forest, unlike them, was not taught to do without a modality."""
+    header = model.header
+    return replace(
+        model, header=header.model_copy(update={"recipe": header.recipe.model_copy(update={"forest": None})})
+    )
+
+
+def _decision(job: _Job, scene: Scene, predictor: Predictor) -> Decision | None:
+    """Return the decision that a scene's own probabilities ask for, if the recipe wants one."""
+    if job.model.header.recipe.prediction.decision == "argmax":
+        return None
+    chance = sample_probabilities(job.reader(scene), predictor, job.plan(scene, predictor))
+    header = job.model.header
+    present = None if header.learnt is None else header.land_legend().among(header.learnt)
+    return expected_iou(chance, present) if chance.shape[1] else None
+
+
+def _measure(job: _Job, key: dict[str, Any], options: MapOptions) -> tuple[str, Predictor, dict[str, Any]]:
+    """Return the fastest backend; that of a stopped run of the same map goes before, so that its rows can be kept."""
+    pending = pending_key(options.out) or {}
+    names = candidates(job.model, job.options)
+    resumed = pending.get("backend") in names and all(pending.get(name) == value for name, value in key.items())
+    if resumed or len(names) == 1:
+        name = str(pending["backend"]) if resumed else names[0]
+        choice = {"name": name, "seconds": {}, "resumed": resumed}
+        return name, load_predictor(job.model, name, job.options), {"backend_choice": choice}
+    from c2seg.predict.backends.choose import fastest
+
+    best, predictor = fastest(job.model, names, job.options, partial(_sample_batch, job))
+    return best.name, predictor, {"backend_choice": {"name": best.name, "seconds": best.seconds, "resumed": False}}
+
+
+def _sample_batch(job: _Job, predictor: Predictor) -> tuple[Patch, np.ndarray]:
+    """Return a batch of the city; zeros where it has no valid pixel."""
+    scene = job.city.scenes[0]
+    plan = job.plan(scene, predictor)
+    size = _batch_size(job.model.header)
+    window = plan.windows(0)[0].expand(predictor.halo_px)
+    patch, valid = next(
+        sample_windows(job.reader(scene), plan, predictor.halo_px, 1),
+        ({name: np.zeros((1, count, window.height, window.width), np.float32)
+          for name, count in job.model.header.channels.items()}, np.ones((1, window.height, window.width), bool)),
+    )  # fmt: skip
+    return {name: np.repeat(values, size, axis=0) for name, values in patch.items()}, np.repeat(valid, size, axis=0)
+
+
+def _build(
+    model: Path,
+    city: Path,
+    scene: int,
+    normaliser: Normaliser,
+    absent: Mapping[str, int],
+    backend: str,
+    options: BackendOptions,
+) -> tuple[SceneReader, Predictor]:
+    """Return reader and predictor in a worker process."""
+    loaded = load_model(model)
+    loaded = _without_forest(loaded) if absent else loaded
+    images, _ = fit_bands(open_city(city), loaded.header.inputs)
+    reader = SceneReader(images.scenes[scene], tuple(loaded.header.inputs), normaliser, absent)
+    return reader, load_predictor(loaded, backend, options)
+
+
+def _batch_size(header: Header) -> int:
+    """Return the recipe's batch size, less where the inputs of a batch would be large."""
+    settings = header.recipe.prediction
+    patch_bytes = 4 * settings.window_px**2 * sum(header.channels.values())
+    return max(1, min(settings.batch_size, _BATCH_BYTES // patch_bytes))
+
+
+def _scene_options(city: City, options: MapOptions) -> list[MapOptions]:
+    if len(city.scenes) == 1:
+        return [options]
+    if len(options.places) > 1:
+        raise InputError("a city of several scenes gives a folder of maps; other layers and a preview need one scene")
+    return [replace(options, out=options.out / f"{scene.name}.tif") for scene in city.scenes]
+
+
+def _normaliser(header: Header, city: City, absent: Mapping[str, int], progress: Progress) -> Normaliser:
+    statistics = {}
+    if header.recipe.follows_city:
+        names = tuple(name for name in header.inputs if name not in absent)
+        ranked = header.recipe.normalisation == "quantile"
+        statistics = city_statistics(city, names, progress, quantiles=ranked)
+    return header.normaliser(statistics)
+
+
+def _run_notes(model: ModelFile, device: str, command: Sequence[str]) -> dict[str, object]:
+    learnt = model.header.provenance
+    return {"learnt": learnt, "mapped": provenance(seed=int(learnt.get("seed", 0)), device=device, command=command)}

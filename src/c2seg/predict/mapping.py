@@ -1,0 +1,196 @@
+"""Map one scene to files: class map, optional layers, preview and style, and a JSON of the run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from c2seg.data import SceneReader
+from c2seg.legend import Legend
+from c2seg.outputs import check_output, write_json
+from c2seg.predict.cache import block_cache
+from c2seg.predict.cleanup import clean_rows, wanted_cleanup
+from c2seg.predict.decision import Decision
+from c2seg.predict.engine import Predictor, Reader
+from c2seg.predict.layers import layer_shapes
+from c2seg.predict.memory import return_freed_memory
+from c2seg.predict.plan import WindowPlan
+from c2seg.predict.publish import make_files, move_files
+from c2seg.predict.scratch import Scratch
+from c2seg.predict.timings import Timings
+from c2seg.predict.workers import Build, Work, chunks, peak_memory_mib, run_strips, run_workers
+from c2seg.progress import Progress, no_progress
+from c2seg.raster import write_qml
+
+__all__ = ["MapOptions", "MapResult", "map_scene"]
+
+
+@dataclass(frozen=True)
+class MapOptions:
+    """Which files a map consists of, how windows are batched, and by how many processes they are computed."""
+
+    out: Path
+    probabilities: Path | None = None
+    """All class probabilities, one band per class."""
+    confidence: Path | None = None
+    """The probability of the mapped class."""
+    second: Path | None = None
+    """The second class, and the margin of the first over it."""
+    preview: Path | None = None
+    """A PNG of the map in the legend's colours."""
+    batch_size: int = 1
+    workers: int = 1
+    overwrite: bool = False
+    palette: str = "default"
+    decision: Decision | None = None
+    """How a pixel's class follows from the probabilities; None: the largest."""
+    temperature: float | None = None
+    """Of the probabilities in the layers and the expected areas; None: as the model gives them. No class depends on it."""
+    min_area_px: int | None = None
+    """Connected areas of fewer pixels are merged into their largest neighbour, 2 or more; None: the map stays as it is."""
+    min_area_keep: tuple[str, ...] | None = None
+    """Names or ids of classes that are left alone then; None: streets and roads, where the legend has them."""
+
+    @property
+    def layers(self) -> dict[str, Path]:
+        """The files beside the map by layer."""
+        return {name: path for name, path in self.places.items() if name not in {"ids", "preview"}}
+
+    @property
+    def places(self) -> dict[str, Path]:
+        """All files by what they hold; the map itself, ``ids``, last."""
+        named = {
+            "probabilities": self.probabilities, "confidence": self.confidence, "second": self.second,
+            "preview": self.preview, "ids": self.out,
+        }  # fmt: skip
+        return {name: path for name, path in named.items() if path is not None}
+
+
+@dataclass
+class MapResult:
+    """What was mapped: valid and nodata pixels, area by class in km2, seconds, strips taken over from a former run.
+
+    ``stages`` are busy seconds by stage (read, predict, blend, write, clean if it is wanted, publish); stages overlap.
+    ``peak_memory_mib`` is that of this process since its start and of its workers.
+    """
+
+    path: str
+    pixels: int
+    nodata_pixels: int
+    area_km2: dict[str, float]
+    seconds: float
+    stages: dict[str, float]
+    resumed_strips: int
+    peak_memory_mib: float
+    expected_area_km2: dict[str, float] | None = None
+    """Sums of probabilities instead of mapped pixels, for models with a decision of their own or a temperature (by which the
+    probabilities are calibrated then)."""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a JSON structure."""
+        return {**{k: v for k, v in vars(self).items() if k != "extra"}, **self.extra}
+
+
+def map_scene(
+    reader: SceneReader,
+    predictor: Predictor,
+    plan: WindowPlan,
+    legend: Legend,
+    options: MapOptions,
+    key: Mapping[str, Any],
+    *,
+    build: Build | None = None,
+    notes: Mapping[str, Any] | None = None,
+    progress: Progress = no_progress,
+) -> MapResult:
+    """Map a scene; the files appear under their names only when they are whole.
+
+    The map is uint8 ids, 0 where a needed modality is not valid. ``key`` names all that determines the result (model,
+    city, options): a run that was stopped goes on from its finished strips if the key is the same. ``build`` makes reader
+    and predictor in other processes; ``options.workers`` above 1 needs it. Where small areas are merged, the map alone changes
+    (its file, preview and pixel counts): the layers keep what the pixel had before. Raises InputError for wrong options.
+    """
+    started = time.perf_counter()
+    for path in options.places.values():
+        check_output(path, overwrite=options.overwrite)
+    cleanup = wanted_cleanup(options.min_area_px, options.min_area_keep, legend)
+    key = {**key, "cleanup": cleanup.as_dict()} if cleanup else key
+    grid = reader.scene.grid
+    stages = Timings()
+    shapes = layer_shapes(tuple(options.layers), grid.width, legend.num_classes)
+    with Scratch(options.out, {**key, "layers": sorted(shapes)}, grid.height, shapes) as scratch:
+        layers = tuple(shapes)
+        work = Work(plan, legend, layers, options.batch_size, scratch.folder, options.decision, options.temperature)
+        resumed = len(scratch.finished)
+        with block_cache(reader, plan):
+            memory = _compute(work, scratch, (reader, predictor), build, options.workers, stages, progress)
+            return_freed_memory()  # making the files takes other pieces than the windows left
+            counts = np.sum([note["counts"] for note in scratch.finished.values()], axis=0)
+            extra, ids = dict(notes or {}), None
+            if cleanup:  # always from the rows as they were computed, so that a run that goes on does not clean twice
+                with stages.time("clean"):
+                    found = clean_rows(partial(scratch.rows.read, "ids"), (grid.height, grid.width), cleanup)
+                ids, counts = found.ids, np.array(found.counts)
+                extra["cleanup"] = {**cleanup.as_dict(), "changed_pixels": found.changed_pixels}
+            with stages.time("publish"):
+                model = str(key.get("model", ""))
+                files = make_files(scratch.rows, grid, legend, options.places, options.palette, model, ids)
+        area = grid.pixel_area_m2() / 1e6
+        result = MapResult(
+            path=options.out.name,
+            pixels=int(counts[1:].sum()),
+            nodata_pixels=int(counts[0]),
+            area_km2={item.name: round(float(counts[item.id]) * area, 6) for item in legend.classes},
+            seconds=round(time.perf_counter() - started, 3),
+            stages=stages.as_dict(),
+            resumed_strips=resumed,
+            peak_memory_mib=round(memory + peak_memory_mib(), 1),
+            expected_area_km2=_expected_area(scratch.finished.values(), legend, area),
+            extra=extra,
+        )
+        write_qml(options.out.with_suffix(".qml"), legend, options.palette)
+        write_json(options.out.with_suffix(".json"), result.as_dict())
+        move_files(files)
+        scratch.remove()
+    return result
+
+
+def _expected_area(notes: Iterable[Mapping[str, Any]], legend: Legend, area: float) -> dict[str, float] | None:
+    found = [note["expected"] for note in notes if "expected" in note]
+    if not found:
+        return None
+    total = np.sum(found, axis=0)
+    return {item.name: round(float(pixels) * area, 6) for item, pixels in zip(legend.classes, total, strict=True)}
+
+
+def _compute(
+    work: Work,
+    scratch: Scratch,
+    here: tuple[Reader, Predictor],
+    build: Build | None,
+    workers: int,
+    stages: Timings,
+    progress: Progress,
+) -> float:
+    """Compute the strips that are missing; return the workers' peak memory in MiB."""
+    total = len(work.plan.rows)
+    progress(len(scratch.finished), total, "strips")
+
+    def finished(index: int, note: dict[str, Any]) -> None:
+        scratch.enter(index, note)
+        progress(len(scratch.finished), total, "strips")
+
+    missing = [index for index in range(total) if index not in scratch.finished]
+    tasks = chunks(missing, workers if build else 1)
+    if build is not None and workers > 1 and len(tasks) > 1:
+        return run_workers(workers, work, build, tasks, stages, finished)
+    for strips in tasks:
+        run_strips(work, *here, scratch.rows, strips, stages, finished)
+    return 0.0

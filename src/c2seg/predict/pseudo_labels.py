@@ -1,0 +1,78 @@
+"""Labels for an unlabelled scene from predictors that were learnt elsewhere: the surest pixels of every class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from c2seg.predict.decision import Decision
+from c2seg.predict.engine import Predictor, Reader, map_rows
+from c2seg.predict.plan import WindowPlan
+from c2seg.progress import Progress, no_progress
+
+__all__ = ["UNLABELLED", "pseudo_labels"]
+
+UNLABELLED = 255
+_LEVELS = 4096
+
+
+def pseudo_labels(
+    reader: Reader,
+    predictors: Sequence[Predictor],
+    plan: WindowPlan,
+    *,
+    keep: float = 0.5,
+    agree: bool = True,
+    decision: Decision | None = None,
+    weights: Sequence[float] | None = None,
+    batch_size: int = 1,
+    progress: Progress = no_progress,
+) -> np.ndarray:
+    """Return output indices uint8 [H, W], 255 where nothing is sure enough or the scene is not valid.
+
+    A pixel's class follows from the mean (by ``weights``) of the predictors' probabilities: the largest, or by ``decision``.
+    Of the pixels of each class the ``keep`` share in which that class is most probable stays (class-balanced self-training,
+    Zou et al., ECCV 2018); with ``agree`` only where every predictor decides so. Memory: 3 bytes a pixel.
+    """
+    height, width = plan.height, plan.width
+    labels = np.full((height, width), UNLABELLED, np.uint8)
+    levels = np.zeros((height, width), np.uint16)
+    counts = np.zeros((predictors[0].num_classes, _LEVELS), np.int64)
+    each = [map_rows(reader, predictor, plan, batch_size=batch_size) for predictor in predictors]
+    for strips in zip(*each, strict=True):
+        first = strips[0]
+        rows = slice(first.first, first.last)
+        chances = [strip.scores / strip.scores.sum(axis=0).clip(1e-12) for strip in strips]
+        mean = np.average(chances, axis=0, weights=weights)
+        label = _decided(mean, decision)
+        own = np.take_along_axis(mean, label[None].astype(np.intp), axis=0)[0]
+        level = (own * (_LEVELS - 1)).astype(np.uint16)
+        counts += _counted(label[first.valid], level[first.valid], counts.shape)
+        usable = first.valid.copy()
+        if agree:
+            for strip in strips:
+                usable &= _decided(strip.scores, decision) == label
+        labels[rows] = np.where(usable, label, UNLABELLED)
+        levels[rows] = level
+        progress(first.last, height, "pseudo-labels")
+    least = _least_levels(counts, keep)
+    for row in range(0, height, 512):
+        part = labels[row : row + 512]
+        part[levels[row : row + 512] < np.append(least, _LEVELS)[np.minimum(part, len(least))]] = UNLABELLED
+    return labels
+
+
+def _decided(chance: np.ndarray, decision: Decision | None) -> np.ndarray:
+    return (decision.classes(chance) if decision else chance.argmax(axis=0)).astype(np.uint8)
+
+
+def _counted(label: np.ndarray, level: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    return np.bincount(label.astype(np.int64) * shape[1] + level, minlength=shape[0] * shape[1]).reshape(shape)
+
+
+def _least_levels(counts: np.ndarray, keep: float) -> np.ndarray:
+    """Return int64 [K]: the highest level from which upwards at least ``keep`` of each class's pixels lie."""
+    above = counts[:, ::-1].cumsum(axis=1)[:, ::-1]  # pixels at this level or above
+    reach = above >= np.ceil(keep * counts.sum(axis=1, keepdims=True))
+    return np.asarray(counts.shape[1] - 1 - reach[:, ::-1].argmax(axis=1))

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from c2seg.errors import InputError
+from c2seg.predict import WindowPlan
+from c2seg.predict.plan import taper
+
+
+@st.composite
+def plans(draw):
+    snap = draw(st.sampled_from([1, 2, 3, 8]))
+    window = snap * draw(st.integers(1, 6))
+    overlap = draw(st.integers(0, window - snap))
+    return WindowPlan(draw(st.integers(1, 70)), draw(st.integers(1, 70)), window, overlap, snap)
+
+
+@given(plans())
+def test_every_pixel_is_covered_and_offsets_snap(plan: WindowPlan):
+    height, width = plan.window_hw
+    covered = np.zeros((plan.height, plan.width), int)
+    for index in range(len(plan.rows)):
+        for window in plan.windows(index):
+            assert window.row % plan.snap_px == window.col % plan.snap_px == 0
+            assert (window.height, window.width) == (height, width)
+            covered[window.row : window.row_end, window.col : window.col_end] += 1
+    assert covered.min() >= 1
+    assert plan.rows[-1] + height - plan.height < plan.snap_px
+    assert plan.cols[-1] + width - plan.width < plan.snap_px
+
+
+@given(plans())
+def test_strips_tile_the_rows(plan: WindowPlan):
+    rows = [row for first, last in plan.strips for row in range(first, last)]
+    assert rows == list(range(plan.height))
+
+
+@given(plans())
+def test_neighbours_share_at_least_the_overlap(plan: WindowPlan):
+    for offsets, size in ((plan.rows, plan.window_hw[0]), (plan.cols, plan.window_hw[1])):
+        for first, second in pairwise(offsets):
+            assert first < second
+            assert first + size - second >= plan.overlap_px
+
+
+@given(plans())
+def test_weight_sums_are_those_of_the_windows(plan: WindowPlan):
+    total = np.zeros((plan.height + plan.window_px, plan.width + plan.window_px))
+    height, width = plan.window_hw
+    weight = np.outer(taper(height, plan.overlap_px), taper(width, plan.overlap_px))
+    for index in range(len(plan.rows)):
+        for window in plan.windows(index):
+            total[window.row : window.row_end, window.col : window.col_end] += weight
+    rows, cols = plan.weight_sums()
+    np.testing.assert_allclose(np.outer(rows, cols), total[: plan.height, : plan.width], rtol=1e-5)
+
+
+def test_the_published_tile_grids():
+    for (height, width, size, overlap), count in {
+        (886, 1360, 128, 64): 273, (2465, 811, 128, 0): 140, (13474, 8706, 256, 128): 7140, (6225, 8670, 256, 0): 850,
+    }.items():  # fmt: skip
+        plan = WindowPlan(height, width, size, overlap)
+        assert len(plan.rows) * len(plan.cols) == count
+
+
+def test_wrong_plans_are_refused():
+    with pytest.raises(InputError, match="multiple of 8"):
+        WindowPlan(100, 100, 20, 0, 8)
+    with pytest.raises(InputError, match="leaves no step"):
+        WindowPlan(100, 100, 16, 12, 8)

@@ -1,0 +1,100 @@
+"""Strips by several processes: the same bytes, one ledger, and errors that come back in one piece."""
+
+from __future__ import annotations
+
+import os
+import signal
+from functools import partial
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_engine import CLASSES, Identity, scene_of
+from test_mapping import LEGEND
+
+from c2seg.errors import C2SegError, DataError
+from c2seg.predict import MapOptions, WindowPlan, map_scene
+from c2seg.predict.workers import chunks
+
+PLAN = WindowPlan(230, 40, 16, 5)
+
+
+class Fails(Identity):
+    """Does something at the windows that hold a pixel of value 7."""
+
+    def __init__(self, action):
+        super().__init__()
+        self.action = action
+
+    def predict(self, patch, valid):
+        if (patch["msi"] == 7).any():
+            self.action()
+        return super().predict(patch, valid)
+
+
+def refuse():
+    raise DataError("block 3 of the image is gone")
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def break_down():
+    raise ZeroDivisionError("a fault of ours")
+
+
+def array():
+    values = np.random.default_rng(0).random((CLASSES, 230, 40)).astype(np.float32)
+    values[0, 150, 20] = 7
+    return values
+
+
+def build(action=None):
+    return scene_of(array()), Identity() if action is None else Fails(action)
+
+
+def run(path, workers, action=None):
+    reader, predictor = build(action)
+    options = MapOptions(path, confidence=path.with_name(f"c-{path.name}"), workers=workers)
+    return map_scene(reader, predictor, PLAN, LEGEND, options, {"model": "m"}, build=partial(build, action))
+
+
+@given(missing=st.sets(st.integers(0, 300)), workers=st.integers(1, 9))
+def test_tasks_are_runs_of_what_is_missing(missing, workers):
+    tasks = chunks(sorted(missing), workers)
+    assert [index for task in tasks for index in task] == sorted(missing)
+    if len(missing) == 301:
+        assert workers <= len(tasks) <= 5 * workers
+
+
+def test_tasks_feed_every_worker_and_repeat_little():
+    assert [len(task) for task in chunks(range(10), 1)] == [10]
+    assert [len(task) for task in chunks(range(10), 3)] == [4, 4, 2]
+    assert {len(task) for task in chunks(range(640), 4)} == {40}
+    assert {len(task) for task in chunks(range(128), 4)} == {16}
+
+
+def test_any_number_of_processes_gives_the_same_bytes(tmp_path):
+    run(tmp_path / "one.tif", 1)
+    for workers in (2, 3):
+        result = run(tmp_path / f"{workers}.tif", workers)
+        for prefix in ("", "c-"):
+            assert (tmp_path / f"{prefix}{workers}.tif").read_bytes() == (tmp_path / f"{prefix}one.tif").read_bytes()
+        assert set(result.stages) == {"read", "predict", "blend", "write", "publish"}
+
+
+@pytest.mark.parametrize(("action", "error", "text"), [
+    (refuse, DataError, "block 3 of the image is gone"),
+    (die, C2SegError, "a worker process was killed"),
+    (break_down, RuntimeError, "ZeroDivisionError"),
+])  # fmt: skip
+def test_an_error_in_a_worker_stops_all_and_keeps_what_is_finished(tmp_path, action, error, text):
+    run(tmp_path / "one.tif", 1)
+    out = tmp_path / "map.tif"
+    with pytest.raises(error, match=text):
+        run(out, 2, action)
+    assert not out.exists()
+    assert run(out, 2).resumed_strips > 0
+    assert out.read_bytes() == (tmp_path / "one.tif").read_bytes()
