@@ -90,7 +90,7 @@ def learn(folder: Path, steps: int) -> None:
     import torch
 
     net = network().train().to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(net.parameters(), 2e-3)
+    optimizer = torch.optim.AdamW(net.parameters(), 2e-3)
     rng = np.random.default_rng(1)
     with rasterio.open(folder / "msi.tif") as dataset:
         for _ in range(steps):
@@ -100,9 +100,9 @@ def learn(folder: Path, steps: int) -> None:
             images = np.stack([dataset.read(window=((r, r + 128), (c, c + 128))) for r, c in places])
             truth = np.stack([class_map(r, c, (128, 128), 1) for r, c in places])
             loss = torch.nn.functional.cross_entropy(net(_tensor(images)), torch.from_numpy(truth).long())
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
     torch.save(net.state_dict(), folder / "weights.pt")
 
 
@@ -163,11 +163,11 @@ def write_onnx(folder: Path) -> None:
 
 
 def scene_reader(folder: Path) -> Any:
-    from c2seg.data import Normaliser, SceneReader, open_city
+    from c2seg.data import Normalizer, SceneReader, open_city
 
     scene = open_city(folder).scenes[0]
     shift, factor = np.full(BANDS, SHIFT, np.float32), np.full(BANDS, FACTOR, np.float32)
-    return SceneReader(scene, ("msi",), Normaliser({"msi": shift}, {"msi": factor}))
+    return SceneReader(scene, ("msi",), Normalizer({"msi": shift}, {"msi": factor}))
 
 
 def part_ours(folder: Path, out: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -347,7 +347,7 @@ def write_small_model(path: Path, stacks: dict[str, tuple[int, int]]) -> None:
     from c2seg.models import build_model
     from c2seg.recipes import load_recipe
 
-    sets = ["model.widths=[8, 16]", "normalisation=source", "prediction={window_px: 256, tta: false}"]
+    sets = ["model.widths=[8, 16]", "normalization=source", "prediction={window_px: 256, tta: false}"]
     recipe = load_recipe("unet", "tiny", sets)
     torch.manual_seed(0)
     counts = {name: bands for name, (bands, _) in stacks.items()}

@@ -5,7 +5,7 @@
 A city of 3000 x 3000 px (4 bands at 10 m, 116 bands at 30 m; GeoTIFF, zstd, blocks of 256, pixel-interleaved) is written to
 a temporary folder. Everyone draws random patches of 128 px as float32 arrays on the 10 m grid. With ``--peer`` a throw-away
 virtual environment gets TorchGeo (RandomGeoSampler over RasterDataset; torch is shared with the running environment).
-Building the cache is timed on its own. So are normalised patches whose HSI bands are seen as 16 components, mixed for
+Building the cache is timed on its own. So are normalized patches whose HSI bands are seen as 16 components, mixed for
 each patch or once for the city (in memory both). The last part opens cities of Beijing's size, made of holes, each in a
 fresh process, and reports how much the process grew before the first patch.
 """
@@ -27,7 +27,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 
-from c2seg.data import Normaliser, SceneReader, cached, city_statistics, open_city
+from c2seg.data import Normalizer, SceneReader, cached, city_statistics, open_city
 from c2seg.data.city import City
 from c2seg.data.memory import city_bytes
 from c2seg.data.mixed import mixed
@@ -130,12 +130,12 @@ def ours(scratch: Path, patches: int) -> dict[tuple[str, str], float]:
 def components(scratch: Path, patches: int) -> None:
     city = open_city(scratch / "city")
     names = tuple(STACKS)
-    plain = Normaliser.fit("per_city", city_statistics(city, names))
+    plain = Normalizer.fit("per_city", city_statistics(city, names))
     axes = np.random.default_rng(2).normal(size=(16, STACKS["hsi"][0])).astype(np.float32)
-    normaliser = replace(plain, mixing={"hsi": axes})
-    image, left = mixed(city, normaliser)
+    normalizer = replace(plain, mixing={"hsi": axes})
+    image, left = mixed(city, normalizer)
     rates = []
-    for what, one, own in (("for each patch", city, normaliser), ("once", image, left)):
+    for what, one, own in (("for each patch", city, normalizer), ("once", image, left)):
         scene = cached(one, None, 1 << 40).scenes[0]
         rates.append(rate(SceneReader(scene, names, own), patches))
         print(f"116 bands mixed to 16 {what}: {rates[-1]:.0f} patches/s, {city_bytes(one) / 1e6:.0f} MB")

@@ -3,7 +3,7 @@
     python benchmarks/simulator.py [--pair ab] [--scale 0.3] [--seeds 0 1000 2000] [--shifts 0 0.25 0.5 0.75 1]
 
 Prints one JSON object: statistics beside the published ones, and shift -> in-city score, cross-city score, ratio. The
-forest sees bands standardised per city and their 5 x 5 means; in the city it is tested on interleaved blocks that it was
+forest sees bands standardized per city and their 5 x 5 means; in the city it is tested on interleaved blocks that it was
 not trained on.
 """
 
@@ -37,7 +37,7 @@ def read(path: Path) -> np.ndarray:
 
 
 def features(folder: Path, valid: np.ndarray) -> np.ndarray:
-    """Return [F, H, W]: bands (every eighth of the HSI), standardised within the city, and their 5 x 5 means."""
+    """Return [F, H, W]: bands (every eighth of the HSI), standardized within the city, and their 5 x 5 means."""
     hsi = read(folder / "hsi.tif")[::8]
     height, width = valid.shape
     if hsi.shape[1:] != valid.shape:
@@ -111,15 +111,15 @@ def statistics(folder: Path, pair: str) -> dict[str, object]:
 
 
 def draw(info: PairInfo, path: Path) -> None:
-    """Draw truth, label, MSI in natural colours and SAR of both cities into a PNG."""
+    """Draw truth, label, MSI in natural colors and SAR of both cities into a PNG."""
     import matplotlib.pyplot as plt
 
-    colours = np.zeros((256, 3), np.uint8)
-    for number, colour in c2seg13().colours().items():
-        colours[number] = colour
+    colors = np.zeros((256, 3), np.uint8)
+    for number, color in c2seg13().colors().items():
+        colors[number] = color
     figure, axes = plt.subplots(2, 4, figsize=(20, 14))
     for row, city in zip(axes, (info.source, info.target), strict=True):
-        panels = [colours[read(city.path / f"{name}.tif")[0].astype(np.uint8)] for name in ("truth", "label")]
+        panels = [colors[read(city.path / f"{name}.tif")[0].astype(np.uint8)] for name in ("truth", "label")]
         panels += [stretch(read(city.path / "msi.tif")[[2, 1, 0]]), stretch(read(city.path / "sar.tif")[[0, 1, 0]])]
         for axis, panel, title in zip(row, panels, ("truth", "label", "MSI", "SAR"), strict=True):
             axis.imshow(panel, interpolation="nearest")

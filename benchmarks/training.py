@@ -1,10 +1,10 @@
-"""How much of a training step is spent outside forward, backward and optimiser.
+"""How much of a training step is spent outside forward, backward and optimizer.
 
     python benchmarks/training.py [--steps 60] [--preset tiny]
 
 Two measurements in one run, on a random scene in memory: the whole loop as `c2seg fit` runs it (patches drawn, read,
 augmented in a thread; losses, averaging, curves, checkpoints), and the same steps on one ready batch (forward, backward,
-optimiser only).
+optimizer only).
 The share outside is 1 - ready / loop.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from affine import Affine
 
-from c2seg.data import BandStatistics, Modality, Normaliser, Scene, SceneReader
+from c2seg.data import BandStatistics, Modality, Normalizer, Scene, SceneReader
 from c2seg.methods import METHODS, Context
 from c2seg.models import build_model, place
 from c2seg.raster import ArrayRaster
@@ -42,9 +42,9 @@ def scene() -> TrainingScene:
         flat = values.reshape(count, -1)
         statistics[name] = BandStatistics.of(flat, np.ones(flat.shape[1], np.int64))
     targets = np.repeat(np.repeat(rng.integers(0, 13, (50, 60)).astype(np.uint8), 20, 0), 20, 1)
-    normaliser = Normaliser.fit("source", statistics)
-    reader = SceneReader(Scene("benchmark", Grid(*SIZE, Affine.scale(10, -10)), stacks), tuple(BANDS), normaliser)
-    return TrainingScene(reader, BandUnits.of(normaliser, statistics), np.ones(SIZE, bool), targets)
+    normalizer = Normalizer.fit("source", statistics)
+    reader = SceneReader(Scene("benchmark", Grid(*SIZE, Affine.scale(10, -10)), stacks), tuple(BANDS), normalizer)
+    return TrainingScene(reader, BandUnits.of(normalizer, statistics), np.ones(SIZE, bool), targets)
 
 
 def main() -> None:

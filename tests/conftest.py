@@ -44,7 +44,7 @@ def write_recipe(tmp_path):
 
 @pytest.fixture
 def cities(make_city):
-    """Return a labelled source and a target without labels."""
+    """Return a labeled source and a target without labels."""
     return make_city("source", seed=1), make_city("target", seed=2, label=False)
 
 

@@ -39,7 +39,7 @@ def check_output(path: Path, *, overwrite: bool) -> None:
 def atomic_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """Give a temporary path beside ``path``; on success sync it and rename it to ``path``, on failure remove it.
 
-    The temporary name keeps the suffix (``map.tif`` -> ``.map.tmp-<pid>.tif``) so that drivers recognise it.
+    The temporary name keeps the suffix (``map.tif`` -> ``.map.tmp-<pid>.tif``) so that drivers recognize it.
     """
     check_output(path, overwrite=overwrite)
     temporary = path.parent / f".{path.stem}.tmp-{os.getpid()}{path.suffix}"

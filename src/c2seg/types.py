@@ -81,7 +81,7 @@ class Grid:
 
     @property
     def resolution_xy(self) -> tuple[float, float]:
-        """Pixel size along x and y, positive, in units of the CRS (metres if there is none)."""
+        """Pixel size along x and y, positive, in units of the CRS (meters if there is none)."""
         a, b, _, d, e, _ = self.transform[:6]
         return (a * a + d * d) ** 0.5, (b * b + e * e) ** 0.5
 
@@ -93,10 +93,10 @@ class Grid:
         return min(xs), min(ys), max(xs), max(ys)
 
     def pixel_area_m2(self) -> float:
-        """Area of a pixel in square metres, at the grid's centre.
+        """Area of a pixel in square meters, at the grid's center.
 
-        Projected units other than metres are converted; degrees are treated on a sphere; Web Mercator is corrected
-        by cos^2(latitude), since its metres are not ground metres.
+        Projected units other than meters are converted; degrees are treated on a sphere; Web Mercator is corrected
+        by cos^2(latitude), since its meters are not ground meters.
         """
         width, height = self.resolution_xy
         if self.crs is None:
@@ -106,8 +106,8 @@ class Grid:
         crs = CRS.from_wkt(self.crs)
         west, south, east, north = self.bounds_xy
         if crs.is_geographic:
-            metres = 6371008.8 * radians(1.0)
-            return width * height * metres * metres * cos(radians((south + north) / 2))
+            meters = 6371008.8 * radians(1.0)
+            return width * height * meters * meters * cos(radians((south + north) / 2))
         factor = crs.linear_units_factor[1]
         area = float(width * height * factor * factor)
         if crs.to_epsg() == 3857:

@@ -23,7 +23,7 @@ def result(pair, label, seed, miou, *, iou=(0.5, 0.1), support=(5000, 10), **mor
     return {
         "pair": pair, "label": label, "seed": seed, "scores": scores, "fit_seconds": 10.0, "map_seconds": 1.0,
         "peak_memory_mib": 100.0, "parameters": 1000, "gflops_128": 1.0, "iterations": 5,
-        "uses_target_images": {"training": False, "normalisation": True}, "offline": None, **more,
+        "uses_target_images": {"training": False, "normalization": True}, "offline": None, **more,
     }  # fmt: skip
 
 

@@ -143,7 +143,7 @@ def test_the_truth_stays_inside(board, entry, decoder, tmp_path, truths):
 def test_refuses_bad_truths_and_other_files(tmp_path, write_map):
     for array, words in (
         (np.full((9, 9), 14, np.uint8), "value 14"),
-        (np.zeros((9, 9), np.uint8), "no labelled pixel"),
+        (np.zeros((9, 9), np.uint8), "no labeled pixel"),
     ):
         with pytest.raises(DataError, match=words):
             create_board(tmp_path / "b.sqlite", {"AB": TruthSource(write_map("t.tif", array), 9)}, c2seg13())

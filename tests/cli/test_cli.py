@@ -65,7 +65,7 @@ def test_fit_predict_as_json(pair, tmp_path, capsys):
     assert run([*arguments, "--json", "--set", "model.trees=5"]) == 0
     fitted = json.loads(capsys.readouterr().out)
     assert fitted["validation"]["scores"]["miou"] > 0.5
-    assert "no labelled pixel of 2 Street" in fitted["notes"][0]
+    assert "no labeled pixel of 2 Street" in fitted["notes"][0]
     assert run(["predict", fitted["model"], str(pair[1]), "--out", str(tmp_path / "map.tif"), "--json"]) == 0
     mapped = json.loads(capsys.readouterr().out)
     assert mapped["maps"][0]["pixels"] == 70 * 91
@@ -109,11 +109,11 @@ def test_wrong_sources(fail, make_city, pair, tmp_path):
         "fit", "--source", pair[0], "--target", few, "--set", "inputs=[msi]", *out
     )
     other = make_city("other", modalities=("msi",), label=False)
-    assert "no modality in common" in fail("fit", "--source", few_labelled(make_city), "--target", other, *out)
+    assert "no modality in common" in fail("fit", "--source", few_labeled(make_city), "--target", other, *out)
 
 
-def few_labelled(make_city):
-    return make_city("few-labelled", modalities=("sar",))
+def few_labeled(make_city):
+    return make_city("few-labeled", modalities=("sar",))
 
 
 def change(path, function):

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from toy_cities import make_city, smooth, write_raster
 
-from c2seg.data import LabelledCity
+from c2seg.data import LabeledCity
 
 
 @pytest.fixture
-def toy() -> LabelledCity:
+def toy() -> LabeledCity:
     return make_city()
 
 

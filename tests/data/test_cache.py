@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from c2seg.data import LabelledCity, cached, cached_labels, open_city, write_folder
+from c2seg.data import LabeledCity, cached, cached_labels, open_city, write_folder
 from c2seg.data.cache import _STRIP_PX
 from c2seg.data.city import City
 from c2seg.data.memory import city_bytes, in_memory
@@ -33,7 +33,7 @@ def same(a: City, b: City) -> bool:
     return all(np.array_equal(x[1], y[1]) and np.array_equal(x[0], y[0]) for x, y in pairs)
 
 
-def test_a_city_that_fits_is_kept_in_memory(toy: LabelledCity, tmp_path: Path) -> None:
+def test_a_city_that_fits_is_kept_in_memory(toy: LabeledCity, tmp_path: Path) -> None:
     write_folder(toy, tmp_path / "city")
     city = open_city(tmp_path / "city")
     kept = cached(city, tmp_path / "cache", city_bytes(city))
@@ -44,7 +44,7 @@ def test_a_city_that_fits_is_kept_in_memory(toy: LabelledCity, tmp_path: Path) -
         in_memory(city, city_bytes(city) - 1)
 
 
-def test_a_larger_city_is_memory_mapped_once(toy: LabelledCity, tmp_path: Path) -> None:
+def test_a_larger_city_is_memory_mapped_once(toy: LabeledCity, tmp_path: Path) -> None:
     write_folder(toy, tmp_path / "city")
     city = open_city(tmp_path / "city")
     calls: list[tuple[float, float]] = []
@@ -63,11 +63,11 @@ def test_a_larger_city_is_memory_mapped_once(toy: LabelledCity, tmp_path: Path) 
     assert len(pickle.dumps(first)) < 20_000
 
 
-def test_without_a_folder_a_large_city_stays_on_its_files(toy: LabelledCity) -> None:
+def test_without_a_folder_a_large_city_stays_on_its_files(toy: LabeledCity) -> None:
     assert cached(toy.images, None, 1000) is toy.images
 
 
-def test_changed_pixels_get_another_cache(toy: LabelledCity, tmp_path: Path) -> None:
+def test_changed_pixels_get_another_cache(toy: LabeledCity, tmp_path: Path) -> None:
     cached(toy.images, tmp_path, 1000)
     scene = toy.images.scenes[0]
     array = scene.modality("sar").source.read(scene.grid.window).copy()
@@ -138,7 +138,7 @@ def test_kill_while_building_leaves_no_wrong_pixels(tmp_path: Path) -> None:
     assert same(cached(city, tmp_path / "cache", 1000), city)
 
 
-def test_a_damaged_note_rebuilds(toy: LabelledCity, tmp_path: Path) -> None:
+def test_a_damaged_note_rebuilds(toy: LabeledCity, tmp_path: Path) -> None:
     cached(toy.images, tmp_path, 1000)
     notes = sorted(tmp_path.rglob("*.json"))
     notes[0].write_text("{")
@@ -146,14 +146,14 @@ def test_a_damaged_note_rebuilds(toy: LabelledCity, tmp_path: Path) -> None:
     assert same(cached(toy.images, tmp_path, 1000), toy.images)
 
 
-def test_a_folder_that_cannot_be_written(toy: LabelledCity, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written(toy: LabeledCity, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write the cache"):
         cached(toy.images, tmp_path / "file", 1000)
 
 
 def test_too_small_a_disk_is_said_before_building(
-    toy: LabelledCity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    toy: LabeledCity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10})())
     with pytest.raises(OutputError, match=r"needs .* GiB, 0\.0 GiB are free"):
@@ -161,7 +161,7 @@ def test_too_small_a_disk_is_said_before_building(
     assert list(tmp_path.rglob("*.bin")) == []
 
 
-def test_labels_are_kept_when_there_is_room(toy: LabelledCity, tmp_path: Path) -> None:
+def test_labels_are_kept_when_there_is_room(toy: LabeledCity, tmp_path: Path) -> None:
     small = cached_labels(toy, tmp_path, 1000)
     assert small.labels[0] is toy.labels[0]
     large = cached_labels(toy, tmp_path, 10**9)

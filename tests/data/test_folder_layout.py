@@ -11,7 +11,7 @@ from rasterio.crs import CRS
 from toy_cities import smooth, write_raster
 
 from c2seg.cli import run
-from c2seg.data import open_city, open_labelled_city
+from c2seg.data import open_city, open_labeled_city
 from c2seg.errors import C2SegError, DataError
 from c2seg.types import Window
 
@@ -24,7 +24,7 @@ def city_yaml(path: Path, **content: object) -> None:
 
 def test_plain_folder(folder: MakeFolder) -> None:
     path = folder()
-    city = open_labelled_city(path)
+    city = open_labeled_city(path)
     assert city.images.modality_names == ("msi", "sar", "hsi")
     assert city.images.scenes[0].modality("hsi").relation.ratio == 3
     assert city.class_counts()[1:4].sum() == 3600
@@ -52,7 +52,7 @@ def test_city_yaml_names_files_bands_scale_and_legend(folder: MakeFolder) -> Non
         },
         label={"file": "truth.tif"},
     )  # fmt: skip
-    city = open_labelled_city(path).images
+    city = open_labeled_city(path).images
     assert city.name == "Potsdam"
     optical = city.scenes[0].modality("optical")
     assert [band.role for band in optical.bands] == ["blue", None, "nir"]
@@ -65,7 +65,7 @@ def test_city_yaml_names_files_bands_scale_and_legend(folder: MakeFolder) -> Non
 def test_several_scenes(folder: MakeFolder) -> None:
     north, south = folder("city/north"), folder("city/south")
     city_yaml(north.parent, scenes=["north", "south"])
-    city = open_labelled_city(south.parent)
+    city = open_labeled_city(south.parent)
     assert [scene.name for scene in city.images.scenes] == ["north", "south"]
     assert len(city.labels) == 2
 
@@ -74,8 +74,8 @@ def test_numbering_by_a_mapping_file(folder: MakeFolder) -> None:
     path = folder()
     (path / "codes.yaml").write_text("{1: 10, 2: 3, 3: 0}\n")
     city_yaml(path, label={"file": "label.tif", "numbering": "codes.yaml"})
-    plain = open_labelled_city(path, "challenge").class_counts()
-    mapped = open_labelled_city(path)
+    plain = open_labeled_city(path, "challenge").class_counts()
+    mapped = open_labeled_city(path)
     counts = mapped.class_counts()
     assert (counts[10], counts[3], counts[0]) == (plain[1], plain[2], plain[3])
     assert mapped.images.legend.codes("codes") == {1: 10, 2: 3, 3: 0}
@@ -86,7 +86,7 @@ def test_opening_the_images_never_opens_the_label(folder: MakeFolder) -> None:
     (path / "label.tif").write_bytes(b"poison")
     assert open_city(path).modality_names == ("msi", "sar", "hsi")
     with pytest.raises(DataError, match=r"label\.tif"):
-        open_labelled_city(path)
+        open_labeled_city(path)
 
 
 def other_crs(path: Path) -> None:

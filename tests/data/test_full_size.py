@@ -14,7 +14,7 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from c2seg.cli import run
-from c2seg.data import LabelledCity, open_city, open_labelled_city, write_folder, write_mat, write_tiles
+from c2seg.data import LabeledCity, open_city, open_labeled_city, write_folder, write_mat, write_tiles
 from c2seg.data.city import City, Label, Modality, Scene
 from c2seg.data.published import CITIES, published_means
 from c2seg.data.tiling import TileGrid
@@ -57,7 +57,7 @@ class Procedural:
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
 
-def augsburg() -> LabelledCity:
+def augsburg() -> LabeledCity:
     size = AUGSBURG.height, AUGSBURG.width
     means = {name: tuple(mean) for name, (mean, _) in published_means("C2Seg-AB").items()}
     modalities = {
@@ -68,7 +68,7 @@ def augsburg() -> LabelledCity:
     }
     grid = Grid(*size, Affine(10, 0, 630_000, 0, -10, 5_370_000), CRS.from_epsg(32632).to_wkt())
     label = Label(Procedural(*size, (7.0,), "uint8"))
-    return LabelledCity(City("Augsburg", c2seg13(), (Scene("Augsburg", grid, modalities),)), (label,))
+    return LabeledCity(City("Augsburg", c2seg13(), (Scene("Augsburg", grid, modalities),)), (label,))
 
 
 def test_full_size_augsburg_in_tiles_and_mat(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +79,7 @@ def test_full_size_augsburg_in_tiles_and_mat(tmp_path: Path, capsys: pytest.Capt
     for name in (*NAMES, "label"):
         assert len(list((path / name).rglob("*.tiff"))) == 273
     write_mat(city, tmp_path / "augsburg_multimodal.mat")
-    tiles, mat = open_labelled_city(path), open_labelled_city(tmp_path / "augsburg_multimodal.mat", "challenge")
+    tiles, mat = open_labeled_city(path), open_labeled_city(tmp_path / "augsburg_multimodal.mat", "challenge")
     scene = city.images.scenes[0]
     for window in (Window(-9, -9, 140, 150), Window(700, 1200, 200, 200), Window(333, 444, 128, 128)):
         for name in NAMES:
@@ -97,7 +97,7 @@ def test_full_size_augsburg_in_tiles_and_mat(tmp_path: Path, capsys: pytest.Capt
     hsi = report["scenes"][0]["modalities"]["hsi"]
     assert hsi["landmarks"]["red_edge_band"] == 55
     assert len(hsi["published"]["mean_here"]) == 242
-    assert report["scenes"][0]["label"]["labelled"] == 886 * 1360
+    assert report["scenes"][0]["label"]["labeled"] == 886 * 1360
 
 
 @pytest.mark.parametrize("pair", ["ab", "bw"])
@@ -106,7 +106,7 @@ def test_a_simulated_pair_reads_back_identical_from_every_layout(pair: str, tmp_
 
     info = simulate_pair(tmp_path / "pair", pair, scale=0.16 if pair == "ab" else 0.02, seed=3)
     for made in (info.source, info.target):
-        city = open_labelled_city(made.path)
+        city = open_labeled_city(made.path)
         scene = city.images.scenes[0]
         grid = scene.grid
         write_folder(city, tmp_path / made.name / "folder")
@@ -117,7 +117,7 @@ def test_a_simulated_pair_reads_back_identical_from_every_layout(pair: str, tmp_
         for path in sorted((tmp_path / made.name).iterdir()):
             if path.name.endswith("_label.mat"):
                 continue
-            again = open_labelled_city(path, "challenge")
+            again = open_labeled_city(path, "challenge")
             other = again.images.scenes[0]
             assert np.array_equal(other.read_valid(NAMES, grid.window), valid), path
             for name in NAMES:

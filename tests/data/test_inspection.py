@@ -11,7 +11,7 @@ import pytest
 from toy_cities import small_augsburg, write_raster
 
 from c2seg.cli import run
-from c2seg.data import LabelledCity, city_statistics, open_city, write_folder, write_tiles
+from c2seg.data import LabeledCity, city_statistics, open_city, write_folder, write_tiles
 from c2seg.data.inspection import inspect_city
 from c2seg.data.published import published_means
 from c2seg.data.spectra import compare_landmarks, find_landmarks, wavelength_notes
@@ -20,7 +20,7 @@ from c2seg.raster import ArrayRaster
 
 
 def test_json_is_one_object_with_every_count(
-    toy: LabelledCity, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    toy: LabeledCity, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_folder(toy, tmp_path / "city")
     assert run(["inspect", str(tmp_path / "city"), "--json"]) == 0
@@ -42,7 +42,7 @@ def test_json_is_one_object_with_every_count(
 
 
 def test_nan_pixels_are_counted_and_shown_and_are_no_problem(
-    toy: LabelledCity, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    toy: LabeledCity, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_folder(toy, tmp_path / "city")
     array = toy.images.scenes[0].modality("sar").source.read(toy.images.scenes[0].grid.window).copy()
@@ -84,7 +84,7 @@ def test_an_empty_band_and_wrong_labels_are_problems_side_by_side(folder: Callab
 
 
 @pytest.mark.parametrize("make", ["empty", "missing", "file"])
-def test_nothing_recognised_is_one_line(make: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_recognized_is_one_line(make: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "here"
     if make == "empty":
         path.mkdir()
@@ -98,7 +98,7 @@ def test_nothing_recognised_is_one_line(make: str, tmp_path: Path, capsys: pytes
 
 
 def test_published_statistics_are_put_beside_their_own_kind(
-    toy: LabelledCity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    toy: LabeledCity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = small_augsburg(tmp_path, monkeypatch)
     city = open_city(path)
@@ -137,7 +137,7 @@ def test_shifted_bands_are_noticed_and_equal_ones_are_not() -> None:
 
 
 def test_inspect_compares_the_bands_of_two_cities(
-    toy: LabelledCity, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    toy: LabeledCity, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scene = toy.images.scenes[0]
     for name, shift in (("a", 0), ("b", 4)):
@@ -163,7 +163,7 @@ def test_wavelengths_that_step_back_are_noted() -> None:
     assert wavelength_notes([400, 500, None, 600]) == []
 
 
-def test_progress_goes_to_stderr_only(toy: LabelledCity, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_goes_to_stderr_only(toy: LabeledCity, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_tiles(toy, tmp_path / "t", TileGrid(150, 130, 64, 32))
     assert run(["inspect", str(tmp_path / "t")]) == 0
     out, err = capsys.readouterr()

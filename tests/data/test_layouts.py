@@ -18,7 +18,7 @@ import yaml
 from toy_cities import make_city, small_augsburg, sparse_classic_mat, write_raster
 
 from c2seg.cli import run
-from c2seg.data import LabelledCity, TileGrid, open_city, open_labelled_city, write_folder, write_mat, write_tiles
+from c2seg.data import LabeledCity, TileGrid, open_city, open_labeled_city, write_folder, write_mat, write_tiles
 from c2seg.data.city import City
 from c2seg.data.layouts import layout_of
 from c2seg.data.published import CITIES, DATASETS
@@ -26,16 +26,16 @@ from c2seg.errors import DataError, InputError, OutputError
 from c2seg.raster import ArrayRaster
 from c2seg.types import Window
 
-Write = Callable[[LabelledCity, Path], Path]
+Write = Callable[[LabeledCity, Path], Path]
 
 
-def _folder(city: LabelledCity, out: Path) -> Path:
+def _folder(city: LabeledCity, out: Path) -> Path:
     write_folder(city, out / "folder")
     return out / "folder"
 
 
 def _tiles(step: int, order: str = "columns", nested: tuple[str, ...] = ()) -> Write:
-    def write(city: LabelledCity, out: Path) -> Path:
+    def write(city: LabeledCity, out: Path) -> Path:
         write_tiles(city, out / "tiles", TileGrid(150, 130, 64, step, order), nested=nested)  # type: ignore[arg-type]
         return out / "tiles"
 
@@ -43,7 +43,7 @@ def _tiles(step: int, order: str = "columns", nested: tuple[str, ...] = ()) -> W
 
 
 def _mat(*, hdf5: bool) -> Write:
-    def write(city: LabelledCity, out: Path) -> Path:
+    def write(city: LabeledCity, out: Path) -> Path:
         write_mat(city, out / "toy.mat", hdf5=hdf5)
         return out / "toy.mat"
 
@@ -61,8 +61,8 @@ LAYOUTS: dict[str, Write] = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_reads_back_identical(layout: str, toy: LabelledCity, tmp_path: Path) -> None:
-    again = open_labelled_city(LAYOUTS[layout](toy, tmp_path))
+def test_every_layout_reads_back_identical(layout: str, toy: LabeledCity, tmp_path: Path) -> None:
+    again = open_labeled_city(LAYOUTS[layout](toy, tmp_path))
     here, there = toy.images.scenes[0], again.images.scenes[0]
     assert (there.grid.height, there.grid.width) == (150, 130)
     assert there.modalities.keys() == here.modalities.keys()
@@ -79,13 +79,13 @@ def test_every_layout_reads_back_identical(layout: str, toy: LabelledCity, tmp_p
 
 
 @pytest.mark.parametrize("layout", ["folder", "mat classic", "mat v7.3"])
-def test_coarse_hsi_stays_on_its_own_grid(layout: str, toy: LabelledCity, tmp_path: Path) -> None:
+def test_coarse_hsi_stays_on_its_own_grid(layout: str, toy: LabeledCity, tmp_path: Path) -> None:
     stack = open_city(LAYOUTS[layout](toy, tmp_path)).scenes[0].modality("hsi")
     assert (stack.relation.ratio, stack.source.height, stack.source.width) == (3, 50, 44)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_sources_survive_pickling_and_keep_their_fingerprint(layout: str, toy: LabelledCity, tmp_path: Path) -> None:
+def test_sources_survive_pickling_and_keep_their_fingerprint(layout: str, toy: LabeledCity, tmp_path: Path) -> None:
     city = open_city(LAYOUTS[layout](toy, tmp_path))
     window = Window(30, 40, 20, 20)
     before = city.scenes[0].read("hsi", window)[0]
@@ -95,7 +95,7 @@ def test_sources_survive_pickling_and_keep_their_fingerprint(layout: str, toy: L
 
 
 @pytest.mark.parametrize("layout", ["tiles with overlap", "mat classic", "mat v7.3"])
-def test_labels_do_not_reach_the_fingerprint_of_the_images(layout: str, toy: LabelledCity, tmp_path: Path) -> None:
+def test_labels_do_not_reach_the_fingerprint_of_the_images(layout: str, toy: LabeledCity, tmp_path: Path) -> None:
     poisoned = replace(toy, labels=(replace(toy.labels[0], source=ArrayRaster(np.full((1, 150, 130), 7, np.uint8))),))
     prints = {
         open_city(LAYOUTS[layout](city, tmp_path / str(i))).fingerprint() for i, city in enumerate((toy, poisoned))
@@ -110,9 +110,9 @@ def test_pixels_reach_the_fingerprint(layout: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("step", "order"), [(32, "columns"), (32, "rows"), (64, "columns")])
-def test_tiles_to_mosaic_to_tiles_is_the_identity(step: int, order: str, toy: LabelledCity, tmp_path: Path) -> None:
+def test_tiles_to_mosaic_to_tiles_is_the_identity(step: int, order: str, toy: LabeledCity, tmp_path: Path) -> None:
     first = _tiles(step, order)(toy, tmp_path)
-    city = open_labelled_city(first)
+    city = open_labeled_city(first)
     tiles = city.images.scenes[0].tiles
     assert tiles is not None
     write_tiles(city, tmp_path / "again", tiles)
@@ -126,7 +126,7 @@ def test_tiles_to_mosaic_to_tiles_is_the_identity(step: int, order: str, toy: La
 
 
 @pytest.mark.parametrize("step", [32, 64])
-def test_the_order_of_the_tiles_is_proven_not_believed(step: int, toy: LabelledCity, tmp_path: Path) -> None:
+def test_the_order_of_the_tiles_is_proven_not_believed(step: int, toy: LabeledCity, tmp_path: Path) -> None:
     """Without a tiles.yaml the order is found; a tiles.yaml that states the wrong one is refused."""
     path = _tiles(step, "rows")(toy, tmp_path)
     stated = yaml.safe_load((path / "tiles.yaml").read_text())
@@ -149,7 +149,7 @@ def test_order_from_edges_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("order", ["columns", "rows"])
-def test_a_published_city_is_recognised_and_its_order_found(
+def test_a_published_city_is_recognized_and_its_order_found(
     order: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     city = open_city(small_augsburg(tmp_path, monkeypatch, order))
@@ -227,7 +227,7 @@ WRONG: list[tuple[Callable[[Path], None], str]] = [
 
 @pytest.mark.parametrize(("spoil", "message"), WRONG, ids=lambda item: getattr(item, "__name__", ""))
 def test_inspect_names_what_is_wrong_with_tiles(
-    spoil: Callable[[Path], None], message: str, toy: LabelledCity, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    spoil: Callable[[Path], None], message: str, toy: LabeledCity, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = _tiles(32, nested=("hsi",))(toy, tmp_path)
     assert run(["inspect", str(path), "-q"]) == 0
@@ -237,7 +237,7 @@ def test_inspect_names_what_is_wrong_with_tiles(
     assert message in capsys.readouterr().out
 
 
-def test_unknown_tilings_are_refused_with_the_published_ones(toy: LabelledCity, tmp_path: Path) -> None:
+def test_unknown_tilings_are_refused_with_the_published_ones(toy: LabeledCity, tmp_path: Path) -> None:
     path = _tiles(32)(toy, tmp_path)
     (path / "tiles.yaml").unlink()
     with pytest.raises(DataError, match=r"16 tiles of 64 px are none of .*Beijing 7140 of 256.*tiles\.yaml"):
@@ -247,7 +247,7 @@ def test_unknown_tilings_are_refused_with_the_published_ones(toy: LabelledCity, 
         open_city(path)
 
 
-def test_georeference_that_contradicts_the_places_is_not_used(toy: LabelledCity, tmp_path: Path) -> None:
+def test_georeference_that_contradicts_the_places_is_not_used(toy: LabeledCity, tmp_path: Path) -> None:
     path = _tiles(32)(toy, tmp_path)
     for file in (path / "msi").glob("*.tiff"):  # every tile claims the same place
         with rasterio.open(file) as dataset:
@@ -258,7 +258,7 @@ def test_georeference_that_contradicts_the_places_is_not_used(toy: LabelledCity,
     assert any("contradicts" in note for note in city.notes)
 
 
-def test_valid_black_pixels_are_refused_where_black_means_no_data(toy: LabelledCity, tmp_path: Path) -> None:
+def test_valid_black_pixels_are_refused_where_black_means_no_data(toy: LabeledCity, tmp_path: Path) -> None:
     scene = toy.images.scenes[0]
     array = scene.modality("sar").source.read(scene.grid.window).copy()
     array[:, 100, 100] = 0
@@ -273,7 +273,7 @@ def test_valid_black_pixels_are_refused_where_black_means_no_data(toy: LabelledC
     assert open_city(tmp_path / "folder").scenes[0].read_valid(["sar"], Window(100, 100, 1, 1)).all()
 
 
-def test_writers_refuse_what_exists(toy: LabelledCity, tmp_path: Path) -> None:
+def test_writers_refuse_what_exists(toy: LabeledCity, tmp_path: Path) -> None:
     path = _folder(toy, tmp_path)
     with pytest.raises(OutputError, match="--overwrite"):
         write_folder(toy, path)
@@ -305,7 +305,7 @@ def damaged_mats() -> list[tuple[str, Callable[[Path], None], str]]:
 
 @pytest.mark.parametrize("hdf5", [False, True])
 @pytest.mark.parametrize("case", damaged_mats(), ids=lambda case: case[0])
-def test_damaged_mat_files(case: Any, hdf5: bool, toy: LabelledCity, tmp_path: Path) -> None:
+def test_damaged_mat_files(case: Any, hdf5: bool, toy: LabeledCity, tmp_path: Path) -> None:
     path = _mat(hdf5=hdf5)(toy, tmp_path)
     case[1](path)
     with pytest.raises(DataError) as caught:
@@ -314,7 +314,7 @@ def test_damaged_mat_files(case: Any, hdf5: bool, toy: LabelledCity, tmp_path: P
     assert "toy.mat" in str(caught.value)
 
 
-def test_mat_truncated_in_its_pixels_is_named_when_read(toy: LabelledCity, tmp_path: Path) -> None:
+def test_mat_truncated_in_its_pixels_is_named_when_read(toy: LabeledCity, tmp_path: Path) -> None:
     path = _mat(hdf5=False)(toy, tmp_path)
     city = open_city(path)
     os.truncate(path, path.stat().st_size // 3)
@@ -322,12 +322,12 @@ def test_mat_truncated_in_its_pixels_is_named_when_read(toy: LabelledCity, tmp_p
         city.scenes[0].read("sar", Window(0, 0, 100, 100))
 
 
-def test_label_of_another_size_is_refused(toy: LabelledCity, tmp_path: Path) -> None:
+def test_label_of_another_size_is_refused(toy: LabeledCity, tmp_path: Path) -> None:
     path = _mat(hdf5=True)(toy, tmp_path)
     with h5py.File(tmp_path / "toy_label.mat", "w") as file:
         file["label"] = np.ones((140, 130), np.uint8)
     with pytest.raises(DataError, match="label has 130 x 140 pixels, the images 150 x 130"):
-        open_labelled_city(path)
+        open_labeled_city(path)
 
 
 def make_release(city_name: str, layout: str, out: Path) -> Path:
@@ -368,7 +368,7 @@ def make_release(city_name: str, layout: str, out: Path) -> Path:
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 @pytest.mark.parametrize("layout", ["tiles", "mat"])
 @pytest.mark.parametrize("name", CITIES)
-def test_all_eight_combinations_are_recognised(
+def test_all_eight_combinations_are_recognized(
     name: str, layout: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import json

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from c2seg.data import LabelledCity, Normaliser, SceneReader, cached, city_statistics, open_city, write_folder
+from c2seg.data import LabeledCity, Normalizer, SceneReader, cached, city_statistics, open_city, write_folder
 from c2seg.data.memory import city_bytes
 from c2seg.data.mixed import mixed
 from c2seg.raster import ArrayRaster
@@ -16,26 +16,26 @@ WINDOWS = [Window(-5, -5, 60, 40), Window(77, 31, 64, 64), Window(0, 0, 150, 130
 
 
 @pytest.fixture(params=["per_city", "quantile"])
-def normaliser(toy: LabelledCity, request: pytest.FixtureRequest) -> Normaliser:
+def normalizer(toy: LabeledCity, request: pytest.FixtureRequest) -> Normalizer:
     names = toy.images.modality_names
     statistics = city_statistics(toy.images, names, quantiles=request.param == "quantile")
     axes = np.random.default_rng(3).normal(size=(2, len(statistics["hsi"].mean))).astype(np.float32)
-    return replace(Normaliser.fit(request.param, statistics), mixing={"hsi": axes})
+    return replace(Normalizer.fit(request.param, statistics), mixing={"hsi": axes})
 
 
 @pytest.mark.parametrize("storage", ["files", "memory", "cache"])
 def test_patches_are_those_of_mixing_each(
-    toy: LabelledCity, normaliser: Normaliser, storage: str, tmp_path: Path
+    toy: LabeledCity, normalizer: Normalizer, storage: str, tmp_path: Path
 ) -> None:
     write_folder(toy, tmp_path / "city")
     city = open_city(tmp_path / "city")
     names = city.modality_names
-    image, left = mixed(city, normaliser)
+    image, left = mixed(city, normalizer)
     assert city_bytes(image) < city_bytes(city)
     if storage != "files":
         image = cached(image, tmp_path / "cache", 2**30 if storage == "memory" else 0)
     assert (tmp_path / "cache").exists() == (storage == "cache")
-    before, after = SceneReader(city.scenes[0], names, normaliser), SceneReader(image.scenes[0], names, left)
+    before, after = SceneReader(city.scenes[0], names, normalizer), SceneReader(image.scenes[0], names, left)
     assert_alike(before, after)
 
 
@@ -49,28 +49,28 @@ def assert_alike(before: SceneReader, after: SceneReader) -> None:
         assert other["hsi"].shape[0] == 2
 
 
-def test_pixels_without_data_stay_so(toy: LabelledCity, normaliser: Normaliser) -> None:
+def test_pixels_without_data_stay_so(toy: LabeledCity, normalizer: Normalizer) -> None:
     scene = toy.images.scenes[0]
     stack = scene.modality("hsi")
     bands = stack.source.read(Window(0, 0, stack.source.height, stack.source.width))
     holes = replace(stack, source=ArrayRaster(bands, nodata=float(bands[0, 20, 20])))
     city = replace(toy.images, scenes=(replace(scene, valid=None, modalities={**scene.modalities, "hsi": holes}),))
-    image, left = mixed(city, normaliser)
-    before, after = (SceneReader(each.scenes[0], ("hsi",), n) for each, n in ((city, normaliser), (image, left)))
+    image, left = mixed(city, normalizer)
+    before, after = (SceneReader(each.scenes[0], ("hsi",), n) for each, n in ((city, normalizer), (image, left)))
     assert_alike(before, after)
     assert not after(WINDOWS[2])[1].all()
 
 
-def test_what_is_kept_belongs_to_bands_and_mixing(toy: LabelledCity, normaliser: Normaliser) -> None:
-    image, _ = mixed(toy.images, normaliser)
-    other, _ = mixed(toy.images, replace(normaliser, mixing={"hsi": 2 * normaliser.mixing["hsi"]}))
-    again, _ = mixed(toy.images, normaliser)
+def test_what_is_kept_belongs_to_bands_and_mixing(toy: LabeledCity, normalizer: Normalizer) -> None:
+    image, _ = mixed(toy.images, normalizer)
+    other, _ = mixed(toy.images, replace(normalizer, mixing={"hsi": 2 * normalizer.mixing["hsi"]}))
+    again, _ = mixed(toy.images, normalizer)
     assert image.fingerprint() == again.fingerprint()
     assert len({toy.images.fingerprint(), image.fingerprint(), other.fingerprint()}) == 3
 
 
-def test_nothing_to_mix_changes_nothing(toy: LabelledCity, normaliser: Normaliser) -> None:
-    plain = replace(normaliser, mixing={})
+def test_nothing_to_mix_changes_nothing(toy: LabeledCity, normalizer: Normalizer) -> None:
+    plain = replace(normalizer, mixing={})
     image, left = mixed(toy.images, plain)
     assert image is toy.images
     assert left is plain

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from c2seg.cli import run
-from c2seg.data import LabelledCity, open_labelled_city, write_folder, write_mat
+from c2seg.data import LabeledCity, open_labeled_city, write_folder, write_mat
 from c2seg.data.numbering import detect_numbering, load_numbering, settle_numberings
 from c2seg.errors import DataError, InputError
 from c2seg.legend import c2seg13
 from c2seg.raster import ArrayRaster
 
 
-def recoded(toy: LabelledCity, numbering: str) -> LabelledCity:
+def recoded(toy: LabeledCity, numbering: str) -> LabeledCity:
     """Return the city with its label written in another numbering (and stated as ``auto``)."""
     back = {id_: value for value, id_ in c2seg13().codes(numbering).items()}
     ids = toy.labels[0].source.read(toy.images.scenes[0].grid.window)
@@ -23,7 +23,7 @@ def recoded(toy: LabelledCity, numbering: str) -> LabelledCity:
 
 
 @pytest.mark.parametrize("numbering", ["challenge", "mat", "china-raw"])
-def test_numberings_are_detected_and_lossless(numbering: str, toy: LabelledCity) -> None:
+def test_numberings_are_detected_and_lossless(numbering: str, toy: LabeledCity) -> None:
     city = recoded(toy, numbering)
     assert detect_numbering(city.images, 0, city.labels[0]) == numbering
     settled = settle_numberings(city.images, city.labels)
@@ -31,7 +31,7 @@ def test_numberings_are_detected_and_lossless(numbering: str, toy: LabelledCity)
     assert np.array_equal(settled.read_label(0, window), toy.read_label(0, window))
 
 
-def without_water(toy: LabelledCity) -> LabelledCity:
+def without_water(toy: LabeledCity) -> LabeledCity:
     scene = toy.images.scenes[0]
     array = scene.modality("msi").source.read(scene.grid.window).copy()
     array[3] = 2000 + np.arange(130)
@@ -40,13 +40,13 @@ def without_water(toy: LabelledCity) -> LabelledCity:
     return replace(toy, images=images)
 
 
-def test_undecided_numberings_are_asked_for(toy: LabelledCity) -> None:
+def test_undecided_numberings_are_asked_for(toy: LabeledCity) -> None:
     city = recoded(without_water(toy), "challenge")
     with pytest.raises(DataError, match=r"fit the numberings challenge, mat.*name one of them"):
         settle_numberings(city.images, city.labels)
 
 
-def test_a_small_difference_in_the_near_infrared_decides_nothing(toy: LabelledCity) -> None:
+def test_a_small_difference_in_the_near_infrared_decides_nothing(toy: LabeledCity) -> None:
     """Wetlands nearly as dark as water: a guess would be wrong half of the time."""
     window = toy.images.scenes[0].grid.window
     ids = toy.read_label(0, window)
@@ -60,33 +60,33 @@ def test_a_small_difference_in_the_near_infrared_decides_nothing(toy: LabelledCi
         settle_numberings(city.images, city.labels)
 
 
-def test_unknown_numberings_are_refused(toy: LabelledCity) -> None:
+def test_unknown_numberings_are_refused(toy: LabeledCity) -> None:
     values = np.full((1, 150, 130), 77, np.uint8)
     label = replace(toy.labels[0], source=ArrayRaster(values), numbering="auto")
     with pytest.raises(DataError, match=r"\[77\] fit no numbering.*mapping file"):
         settle_numberings(toy.images, (label,))
 
 
-def test_a_mat_file_of_either_numbering_opens(toy: LabelledCity, tmp_path: Path) -> None:
+def test_a_mat_file_of_either_numbering_opens(toy: LabeledCity, tmp_path: Path) -> None:
     window = toy.images.scenes[0].grid.window
     for name in ("challenge", "mat"):
         # written ids stand for the values of that numbering
         values = recoded(toy, name).labels[0].source.read(window).astype(np.uint8)
         stored = replace(toy, labels=(replace(toy.labels[0], source=ArrayRaster(values)),))
         write_mat(stored, tmp_path / f"{name}.mat", hdf5=name == "mat")
-        city = open_labelled_city(tmp_path / f"{name}.mat")
+        city = open_labeled_city(tmp_path / f"{name}.mat")
         assert city.labels[0].numbering == name
         assert np.array_equal(city.read_label(0, window), toy.read_label(0, window))
 
 
-def test_a_numbering_given_overrides_detection(toy: LabelledCity, tmp_path: Path) -> None:
+def test_a_numbering_given_overrides_detection(toy: LabeledCity, tmp_path: Path) -> None:
     write_mat(without_water(toy), tmp_path / "toy.mat")
     with pytest.raises(DataError, match="name one of them"):
-        open_labelled_city(tmp_path / "toy.mat")
-    assert open_labelled_city(tmp_path / "toy.mat", "mat").labels[0].numbering == "mat"
+        open_labeled_city(tmp_path / "toy.mat")
+    assert open_labeled_city(tmp_path / "toy.mat", "mat").labels[0].numbering == "mat"
     mapping = tmp_path / "own.yaml"
     mapping.write_text("".join(f"{i}: {i}\n" for i in range(14)))
-    assert open_labelled_city(tmp_path / "toy.mat", str(mapping)).labels[0].numbering == "own"
+    assert open_labeled_city(tmp_path / "toy.mat", str(mapping)).labels[0].numbering == "own"
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_wrong_mapping_files(text: str | None, message: str, tmp_path: Path) -> 
 
 
 def test_inspect_says_what_the_label_looks_like(
-    toy: LabelledCity, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    toy: LabeledCity, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     values = recoded(toy, "mat").labels[0].source.read(toy.images.scenes[0].grid.window).astype(np.uint8)
     write_folder(replace(toy, labels=(replace(toy.labels[0], source=ArrayRaster(values)),)), tmp_path / "city")

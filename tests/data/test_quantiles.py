@@ -8,7 +8,7 @@ import pytest
 from scipy.special import ndtr, ndtri
 from scipy.stats import kstest
 
-from c2seg.data import BandStatistics, LabelledCity, Normaliser, SceneReader, city_statistics, principal_components
+from c2seg.data import BandStatistics, LabeledCity, Normalizer, SceneReader, city_statistics, principal_components
 from c2seg.data.quantiles import PixelSample, normal_knots, to_normal
 from c2seg.raster import ArrayRaster
 from c2seg.sampling import BandUnits
@@ -89,7 +89,7 @@ def test_memory_stays_bounded_on_a_wide_city() -> None:
 
 
 @pytest.mark.parametrize("bends", [False, True])
-def test_patches_of_a_city_are_standard_normal_and_0_where_not_valid(toy: LabelledCity, *, bends: bool) -> None:
+def test_patches_of_a_city_are_standard_normal_and_0_where_not_valid(toy: LabeledCity, *, bends: bool) -> None:
     """The same city through any rising curve gives the same patches: what quantile matching is for."""
     scene = toy.images.scenes[0]
     if bends:
@@ -99,8 +99,8 @@ def test_patches_of_a_city_are_standard_normal_and_0_where_not_valid(toy: Labell
         sar = replace(scene.modality("sar"), source=ArrayRaster(curved))
         scene = replace(scene, modalities={**scene.modalities, "sar": sar})
     city = replace(toy.images, scenes=(scene,))
-    normaliser = Normaliser.fit("quantile", city_statistics(city, NAMES, quantiles=True))
-    patch, valid = SceneReader(scene, NAMES, normaliser)(scene.grid.window.expand(5))
+    normalizer = Normalizer.fit("quantile", city_statistics(city, NAMES, quantiles=True))
+    patch, valid = SceneReader(scene, NAMES, normalizer)(scene.grid.window.expand(5))
     plain, all_valid = SceneReader(toy.images.scenes[0], NAMES, standard(toy))(scene.grid.window.expand(5))
     assert valid.sum() == 150 * 130 - 20 * 31 - bends
     for name in NAMES:
@@ -111,11 +111,11 @@ def test_patches_of_a_city_are_standard_normal_and_0_where_not_valid(toy: Labell
         np.testing.assert_allclose(patch[name][:, valid & all_valid], plain[name][:, valid & all_valid], atol=0.06)
 
 
-def standard(city: LabelledCity) -> Normaliser:
-    return Normaliser.fit("quantile", city_statistics(city.images, NAMES, quantiles=True))
+def standard(city: LabeledCity) -> Normalizer:
+    return Normalizer.fit("quantile", city_statistics(city.images, NAMES, quantiles=True))
 
 
-def test_components_are_of_the_mapped_bands(toy: LabelledCity) -> None:
+def test_components_are_of_the_mapped_bands(toy: LabeledCity) -> None:
     scene, plain = toy.images.scenes[0], standard(toy)
     parts = principal_components([(scene, plain)], "hsi", 2)
     mixed = replace(plain, mixing={"hsi": parts.axes / parts.std[:, None]})
@@ -128,15 +128,15 @@ def test_components_are_of_the_mapped_bands(toy: LabelledCity) -> None:
     np.testing.assert_allclose(patch["hsi"][:, valid].std(axis=1), 1, atol=0.05)
 
 
-def test_augmentation_is_in_units_of_the_normal(toy: LabelledCity) -> None:
+def test_augmentation_is_in_units_of_the_normal(toy: LabeledCity) -> None:
     statistics = city_statistics(toy.images, NAMES, quantiles=True)
-    units = BandUnits.of(Normaliser.fit("quantile", statistics), statistics)
+    units = BandUnits.of(Normalizer.fit("quantile", statistics), statistics)
     for name in NAMES:
-        np.testing.assert_allclose(units.centre[name], 0, atol=1e-3)
+        np.testing.assert_allclose(units.center[name], 0, atol=1e-3)
         np.testing.assert_allclose(units.spread[name], 1, atol=1e-3)
 
 
-def test_quantiles_are_not_stored_and_must_be_asked_for(toy: LabelledCity) -> None:
+def test_quantiles_are_not_stored_and_must_be_asked_for(toy: LabeledCity) -> None:
     found = city_statistics(toy.images, ["sar"], quantiles=True)["sar"]
     plain = city_statistics(toy.images, ["sar"])["sar"]
     assert found.quantiles is not None
@@ -144,4 +144,4 @@ def test_quantiles_are_not_stored_and_must_be_asked_for(toy: LabelledCity) -> No
     assert found.as_dict() == plain.as_dict()
     assert BandStatistics.from_dict(found.as_dict()).quantiles is None
     with pytest.raises(ValueError, match="statistics of sar have no quantiles"):
-        Normaliser.fit("quantile", {"sar": plain})
+        Normalizer.fit("quantile", {"sar": plain})

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from c2seg.data.city import City, Label, LabelledCity, Modality, Scene
+from c2seg.data.city import City, Label, LabeledCity, Modality, Scene
 from c2seg.errors import DataError
 from c2seg.raster import ArrayRaster, GridRelation
 from c2seg.types import Window
 
 
-def test_a_patch_that_leaves_the_scene_is_invalid_outside(toy: LabelledCity) -> None:
+def test_a_patch_that_leaves_the_scene_is_invalid_outside(toy: LabeledCity) -> None:
     scene = toy.images.scenes[0]
     for name in scene.modalities:
         whole, usable = scene.read(name, scene.grid.window)
@@ -24,7 +24,7 @@ def test_a_patch_that_leaves_the_scene_is_invalid_outside(toy: LabelledCity) -> 
 
 
 @pytest.mark.parametrize("offset", [(-2, -1), (0, 0), (-3, 1)])
-def test_a_coarse_modality_is_spread_by_nearest_neighbour(toy: LabelledCity, offset: tuple[int, int]) -> None:
+def test_a_coarse_modality_is_spread_by_nearest_neighbor(toy: LabeledCity, offset: tuple[int, int]) -> None:
     array = np.arange(2 * 60 * 60, dtype=np.uint16).reshape(2, 60, 60)
     stack = Modality(ArrayRaster(array), GridRelation(3, *offset), "", "hsi")
     scene = replace(toy.images.scenes[0], modalities={"hsi": stack}, valid=None)
@@ -36,7 +36,7 @@ def test_a_coarse_modality_is_spread_by_nearest_neighbour(toy: LabelledCity, off
     assert valid.all()
 
 
-def test_native_weights_sum_to_the_valid_fine_pixels(toy: LabelledCity) -> None:
+def test_native_weights_sum_to_the_valid_fine_pixels(toy: LabeledCity) -> None:
     scene = toy.images.scenes[0]
     values, weights = scene.read_native("hsi", Window(0, 0, 50, 44))
     fine, valid = scene.read("hsi", scene.grid.window)
@@ -63,12 +63,12 @@ def make_grid(height: int, width: int):
     return Grid(height, width, Affine(10, 0, 0, 0, -10, 0))
 
 
-def label_of(toy: LabelledCity, values: np.ndarray, numbering: str = "challenge") -> LabelledCity:
-    return LabelledCity(toy.images, (Label(ArrayRaster(values[None]), GridRelation(), "truth.tif", numbering),))
+def label_of(toy: LabeledCity, values: np.ndarray, numbering: str = "challenge") -> LabeledCity:
+    return LabeledCity(toy.images, (Label(ArrayRaster(values[None]), GridRelation(), "truth.tif", numbering),))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float64])
-def test_labels_of_any_type_give_the_same_ids(toy: LabelledCity, dtype: type) -> None:
+def test_labels_of_any_type_give_the_same_ids(toy: LabeledCity, dtype: type) -> None:
     stored = toy.labels[0].source.read(Window(0, 0, 150, 130))[0]
     city = label_of(toy, stored.astype(dtype))
     ids = city.read_label(0, Window(-3, -2, 160, 140))
@@ -82,7 +82,7 @@ def test_labels_of_any_type_give_the_same_ids(toy: LabelledCity, dtype: type) ->
     [(14, np.uint8, r"values \[14\] are not in numbering"), (-1, np.int16, r"\[-1\]"), (2.5, np.float32, "whole numbers"),
      (np.nan, np.float32, "whole numbers")],
 )  # fmt: skip
-def test_wrong_label_values_are_named(toy: LabelledCity, value: float, dtype: type, message: str) -> None:
+def test_wrong_label_values_are_named(toy: LabeledCity, value: float, dtype: type, message: str) -> None:
     values = np.ones((150, 130), dtype)
     values[70, 60] = value
     with pytest.raises(DataError, match=message) as caught:
@@ -90,14 +90,14 @@ def test_wrong_label_values_are_named(toy: LabelledCity, value: float, dtype: ty
     assert "truth.tif" in str(caught.value)
 
 
-def test_255_is_ignore_and_kept(toy: LabelledCity) -> None:
+def test_255_is_ignore_and_kept(toy: LabeledCity) -> None:
     values = np.full((150, 130), 255, np.uint8)
     assert (label_of(toy, values).read_label(0, Window(0, 0, 5, 5)) == 255).all()
     with pytest.raises(DataError, match="no pixel of any class"):
         label_of(toy, values).check_classes()
 
 
-def test_city_fingerprint_follows_pixels_and_not_labels(toy: LabelledCity) -> None:
+def test_city_fingerprint_follows_pixels_and_not_labels(toy: LabeledCity) -> None:
     city: City = toy.images
     scene = city.scenes[0]
     array = scene.modality("msi").source.read(scene.grid.window).copy()
@@ -108,6 +108,6 @@ def test_city_fingerprint_follows_pixels_and_not_labels(toy: LabelledCity) -> No
     assert city.fingerprint() != other.fingerprint()
 
 
-def test_unknown_modality_lists_the_others(toy: LabelledCity) -> None:
+def test_unknown_modality_lists_the_others(toy: LabeledCity) -> None:
     with pytest.raises(DataError, match="Did you mean 'msi'"):
         toy.images.scenes[0].modality("mis")

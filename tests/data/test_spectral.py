@@ -29,7 +29,7 @@ def nm(*values):
     return [Spec(wavelength_nm=value) for value in values]
 
 
-def test_wavelengths_are_interpolated_between_neighbours_in_any_order():
+def test_wavelengths_are_interpolated_between_neighbors_in_any_order():
     weights, how = band_weights(nm(500, 625, 710), nm(600, 500, 700))
     assert how == "by wavelength"
     np.testing.assert_allclose(weights, [[0, 1, 0], [0.75, 0, 0.25], [0, 0, 1]])
@@ -70,12 +70,12 @@ def two_sensors(tmp_path):
     rng = np.random.default_rng(0)
     truth = (np.indices((48, 60)).sum(axis=0) // 15 % 2 * 2 + 1).astype(np.uint8)
     slope = np.where(truth == 1, 1.0, -1.0)
-    for name, centres in {"source": np.linspace(450, 900, 12), "target": np.linspace(440, 910, 7)}.items():
-        cube = 0.4 + slope * (centres[:, None, None] - 675) / 1000 + rng.normal(0, 0.03, (len(centres), 48, 60))
+    for name, centers in {"source": np.linspace(450, 900, 12), "target": np.linspace(440, 910, 7)}.items():
+        cube = 0.4 + slope * (centers[:, None, None] - 675) / 1000 + rng.normal(0, 0.03, (len(centers), 48, 60))
         write_raster(tmp_path / name / "hsi.tif", cube.astype(np.float32))
         write_raster(tmp_path / name / "label.tif", truth[None])
         content = {
-            "modalities": {"hsi": {"file": "hsi.tif", "wavelengths_nm": [float(value) for value in centres]}},
+            "modalities": {"hsi": {"file": "hsi.tif", "wavelengths_nm": [float(value) for value in centers]}},
             "label": "label.tif",
         }
         (tmp_path / name / "city.yaml").write_text(yaml.safe_dump(content))

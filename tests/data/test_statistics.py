@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c2seg.data import BandStatistics, LabelledCity, Normaliser, SceneReader, city_statistics, principal_components
+from c2seg.data import BandStatistics, LabeledCity, Normalizer, SceneReader, city_statistics, principal_components
 from c2seg.data.city import City, Modality
 from c2seg.data.tiling import TileGrid
 from c2seg.errors import DataError
@@ -24,7 +24,7 @@ def fine_pixels(city: City, modality: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("modality", ["msi", "sar", "hsi"])
-def test_pooled_statistics_equal_numpy_on_the_valid_fine_pixels(toy: LabelledCity, modality: str) -> None:
+def test_pooled_statistics_equal_numpy_on_the_valid_fine_pixels(toy: LabeledCity, modality: str) -> None:
     found = city_statistics(toy.images, [modality])[modality]
     pixels = fine_pixels(toy.images, modality)
     assert found.count == pixels.shape[1] == 150 * 130 - 20 * 31
@@ -34,7 +34,7 @@ def test_pooled_statistics_equal_numpy_on_the_valid_fine_pixels(toy: LabelledCit
     assert np.array_equal(found.maximum, pixels.max(axis=1))
 
 
-def test_nan_pixels_are_left_out(toy: LabelledCity) -> None:
+def test_nan_pixels_are_left_out(toy: LabeledCity) -> None:
     array = toy.images.scenes[0].modality("sar").source.read(Window(0, 0, 150, 130)).copy()
     array[1, 100, 80] = np.nan
     array[0, 101, 80] = np.inf
@@ -68,7 +68,7 @@ def test_merging_equals_taking_all_together(first: int, second: int, seed: int) 
         assert np.array_equal(merged.maximum, whole.maximum)
 
 
-def test_json_round_trip_is_exact(toy: LabelledCity) -> None:
+def test_json_round_trip_is_exact(toy: LabeledCity) -> None:
     found = city_statistics(toy.images, ["sar"])["sar"]
     again = BandStatistics.from_dict(found.as_dict())
     assert again.count == found.count
@@ -76,7 +76,7 @@ def test_json_round_trip_is_exact(toy: LabelledCity) -> None:
     assert np.array_equal(again.std, found.std)
 
 
-def test_tile_averages_equal_numpy_and_have_the_smaller_deviation(toy: LabelledCity) -> None:
+def test_tile_averages_equal_numpy_and_have_the_smaller_deviation(toy: LabeledCity) -> None:
     tiles = TileGrid(150, 130, 64, 32)
     scene = replace(toy.images.scenes[0], tiles=tiles)
     city = replace(toy.images, scenes=(scene,))
@@ -91,26 +91,26 @@ def test_tile_averages_equal_numpy_and_have_the_smaller_deviation(toy: LabelledC
     assert (found.std < city_statistics(city, ["msi"])["msi"].std).all()
 
 
-def test_tile_averages_without_tiles_are_refused(toy: LabelledCity) -> None:
+def test_tile_averages_without_tiles_are_refused(toy: LabeledCity) -> None:
     with pytest.raises(DataError, match="not distributed in tiles"):
         city_statistics(toy.images, ["msi"], kind="tiles")
 
 
-def test_an_empty_band_is_named(toy: LabelledCity) -> None:
+def test_an_empty_band_is_named(toy: LabeledCity) -> None:
     array = np.ones((5, 150, 130), np.float32)
     array[[1, 2, 4]] = np.nan
     with pytest.raises(DataError, match="bands 2-3, 5 hold no valid value"):
         city_statistics(with_source(toy.images, "sar", array), ["sar"])
 
 
-def test_a_band_of_nodata_inside_the_valid_raster_is_named(toy: LabelledCity) -> None:
+def test_a_band_of_nodata_inside_the_valid_raster_is_named(toy: LabeledCity) -> None:
     array = np.ones((3, 150, 130), np.int16) * np.arange(150, dtype=np.int16)[None, :, None]
     array[1] = -9999
     with pytest.raises(DataError, match=r"bands 2 hold no valid value .* although valid\.tif says"):
         city_statistics(with_source(toy.images, "sar", array, -9999), ["sar"])
 
 
-def test_progress_ends_at_the_total(toy: LabelledCity) -> None:
+def test_progress_ends_at_the_total(toy: LabeledCity) -> None:
     calls: list[tuple[float, float]] = []
     city_statistics(toy.images, ["msi", "hsi"], lambda done, total, text="": calls.append((done, total)))
     assert calls[-1][0] == calls[-1][1] == 2 * 150 * 130
@@ -118,11 +118,11 @@ def test_progress_ends_at_the_total(toy: LabelledCity) -> None:
 
 
 @pytest.mark.parametrize("kind", ["source", "per_city", "minmax", "none"])
-def test_normalised_patches(toy: LabelledCity, kind: str) -> None:
+def test_normalized_patches(toy: LabeledCity, kind: str) -> None:
     names = ("msi", "hsi")
-    normaliser = Normaliser.fit(kind, city_statistics(toy.images, names))  # type: ignore[arg-type]
+    normalizer = Normalizer.fit(kind, city_statistics(toy.images, names))  # type: ignore[arg-type]
     scene = toy.images.scenes[0]
-    patch, valid = SceneReader(scene, names, normaliser)(scene.grid.window.expand(5))
+    patch, valid = SceneReader(scene, names, normalizer)(scene.grid.window.expand(5))
     assert valid.sum() == 150 * 130 - 20 * 31
     for name in names:
         assert patch[name].dtype == np.float32
@@ -141,15 +141,15 @@ def test_normalised_patches(toy: LabelledCity, kind: str) -> None:
 def test_a_constant_band_becomes_zero() -> None:
     statistics = BandStatistics.of(np.full((1, 9), 7.5), np.ones(9, np.int64))
     for kind in ("source", "minmax"):
-        normaliser = Normaliser.fit(kind, {"msi": statistics})  # type: ignore[arg-type]
-        out = normaliser.apply("msi", np.full((1, 2, 2), 7.5, np.float32), np.ones((2, 2), bool))
+        normalizer = Normalizer.fit(kind, {"msi": statistics})  # type: ignore[arg-type]
+        out = normalizer.apply("msi", np.full((1, 2, 2), 7.5, np.float32), np.ones((2, 2), bool))
         assert (out == 0).all()
 
 
-def test_principal_components_are_those_of_the_covariance(toy: LabelledCity) -> None:
+def test_principal_components_are_those_of_the_covariance(toy: LabeledCity) -> None:
     statistics = city_statistics(toy.images, ["hsi"])
-    normaliser = Normaliser.fit("minmax", statistics)  # not centred: the mean must not become a component
-    found = principal_components([(toy.images.scenes[0], normaliser)], "hsi", 3)
+    normalizer = Normalizer.fit("minmax", statistics)  # not centered: the mean must not become a component
+    found = principal_components([(toy.images.scenes[0], normalizer)], "hsi", 3)
     axes = found.axes
     pixels = fine_pixels(toy.images, "hsi")
     scaled = (pixels - statistics["hsi"].minimum[:, None]) / np.ptp(pixels, axis=1)[:, None]
@@ -162,8 +162,8 @@ def test_principal_components_are_those_of_the_covariance(toy: LabelledCity) -> 
     np.testing.assert_allclose(components.std(axis=1), found.std, rtol=1e-4)
 
 
-def test_principal_components_pool_the_sources(toy: LabelledCity) -> None:
-    none = Normaliser.fit("none", city_statistics(toy.images, ["hsi"]))
+def test_principal_components_pool_the_sources(toy: LabeledCity) -> None:
+    none = Normalizer.fit("none", city_statistics(toy.images, ["hsi"]))
     scene = (toy.images.scenes[0], none)
     once = principal_components([scene], "hsi", 2)
     twice = principal_components([scene, scene], "hsi", 2)

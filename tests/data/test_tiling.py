@@ -83,7 +83,7 @@ def test_published_splits_have_the_published_sizes_and_leak_entirely() -> None:
 
 
 def test_leaked_pixels_are_counted_once() -> None:
-    # Three tiles of 4 px side by side, step 2: the middle one shares 2 columns with each neighbour.
+    # Three tiles of 4 px side by side, step 2: the middle one shares 2 columns with each neighbor.
     report = leak_report(random_split(3, 2, 0), TileGrid(4, 8, 4, 2))
     split = random_split(3, 2, 0)
     expected = {0: 8, 1: 16, 2: 8}[split.validation[0]]

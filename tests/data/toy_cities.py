@@ -13,7 +13,7 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from c2seg.data import TileGrid, write_tiles
-from c2seg.data.city import Band, City, Label, LabelledCity, Layer, Modality, Scene
+from c2seg.data.city import Band, City, Label, LabeledCity, Layer, Modality, Scene
 from c2seg.data.published import CITIES, DATASETS
 from c2seg.legend import c2seg13
 from c2seg.raster import ArrayRaster, GridRelation
@@ -29,7 +29,7 @@ def smooth(rng: np.random.Generator, bands: int, height: int, width: int) -> np.
     return 2000 + 300 * (field - field.mean()) / field.std() + rng.normal(size=field.shape)
 
 
-def make_city(height: int = 150, width: int = 130, seed: int = 0, name: str = "Toy", ratio: int = 3) -> LabelledCity:
+def make_city(height: int = 150, width: int = 130, seed: int = 0, name: str = "Toy", ratio: int = 3) -> LabeledCity:
     rng = np.random.default_rng(seed)
     grid = Grid(height, width, Affine(10, 0, 500_000, 0, -10, 5_000_000), UTM.to_wkt())
     label = rng.integers(0, 14, (height // 10 + 1, width // 10 + 1)).astype(np.uint8)
@@ -49,7 +49,7 @@ def make_city(height: int = 150, width: int = 130, seed: int = 0, name: str = "T
     valid = np.ones((1, height, width), np.uint8)
     valid[:, :20, :31] = 0
     scene = Scene(name, grid, modalities, Layer(ArrayRaster(valid)))
-    return LabelledCity(City(name, c2seg13(), (scene,)), (Label(ArrayRaster(label)),))
+    return LabeledCity(City(name, c2seg13(), (scene,)), (Label(ArrayRaster(label)),))
 
 
 def write_raster(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 
-from c2seg.data import Normaliser, SceneReader, city_statistics, open_city
-from c2seg.data.layouts import open_labelled_city
+from c2seg.data import Normalizer, SceneReader, city_statistics, open_city
+from c2seg.data.layouts import open_labeled_city
 from c2seg.errors import ModelFileError, TrainingError
 from c2seg.forest import FeatureSpec, Forest, features, fit_forest, halo_px
 from c2seg.forest.features import fit_projections, radiometric_copies
@@ -50,7 +50,7 @@ def test_features_equal_the_direct_computation():
 def test_features_by_window_equal_those_of_the_whole(make_city):
     city = open_city(make_city(hsi_ratio=3, valid=True))
     names = city.modality_names
-    reader = SceneReader(city.scenes[0], names, Normaliser.fit("per_city", city_statistics(city, names)))
+    reader = SceneReader(city.scenes[0], names, Normalizer.fit("per_city", city_statistics(city, names)))
     halo = halo_px(SPEC)
     whole = features(*reader(city.scenes[0].grid.window.expand(halo)), SPEC, names)
     part = Window(11, 20, 30, 25)
@@ -59,7 +59,7 @@ def test_features_by_window_equal_those_of_the_whole(make_city):
 
 
 def test_copies_have_the_features_of_a_city_with_other_gains_and_offsets():
-    """Against the features of such an image; centre 0 and spread 1 as in a standardised city."""
+    """Against the features of such an image; center 0 and spread 1 as in a standardized city."""
     rng = np.random.default_rng(0)
     bands = rng.standard_normal((2, 40, 40)).astype(np.float32)
     valid = np.ones((40, 40), bool)
@@ -68,18 +68,18 @@ def test_copies_have_the_features_of_a_city_with_other_gains_and_offsets():
     n = len(samples)
     assert found.shape == (3 * n, 8)
     np.testing.assert_array_equal(found[:n], samples)
-    centre, spread = samples[:, :2].mean(axis=0), samples[:, :2].std(axis=0)
+    center, spread = samples[:, :2].mean(axis=0), samples[:, :2].std(axis=0)
     for row in (n, 2 * n + 17):
         pixel = row % n
         gain = found[row, 6:] / samples[pixel, 6:]
-        offset = (found[row, :2] - centre) - (samples[pixel, :2] - centre) * gain
-        changed = (bands - centre[:, None, None]) * gain[:, None, None] + (centre + offset)[:, None, None]
+        offset = (found[row, :2] - center) - (samples[pixel, :2] - center) * gain
+        changed = (bands - center[:, None, None]) * gain[:, None, None] + (center + offset)[:, None, None]
         expected = features({"a": changed}, valid, SPEC, ("a",)).reshape(8, -1).T[pixel]
         np.testing.assert_allclose(found[row], expected, atol=1e-4)
     gains = found[n:, 6:] / np.tile(samples[:, 6:], (2, 1))
     np.testing.assert_allclose(gains.mean(axis=0), 1.0, atol=0.03)
     np.testing.assert_allclose(gains.std(axis=0), 0.3, atol=0.03)
-    offsets = found[n:, :2] - centre - (np.tile(samples[:, :2], (2, 1)) - centre) * gains
+    offsets = found[n:, :2] - center - (np.tile(samples[:, :2], (2, 1)) - center) * gains
     np.testing.assert_allclose(offsets.std(axis=0), 0.5 * spread, atol=0.03)
 
 
@@ -130,9 +130,9 @@ def test_missing_arrays_are_named(fitted):
 
 
 def source_of(path) -> Source:
-    city = open_labelled_city(path)
+    city = open_labeled_city(path)
     names = city.images.modality_names
-    return Source(city, Normaliser.fit("per_city", city_statistics(city.images, names)))
+    return Source(city, Normalizer.fit("per_city", city_statistics(city.images, names)))
 
 
 def test_one_class_cannot_be_learnt(make_city):
@@ -148,11 +148,11 @@ def test_one_class_cannot_be_learnt(make_city):
 def test_many_bands_are_projected_on_components_of_the_source(make_city):
     city = open_city(make_city(seed=3))
     names = ("msi", "hsi")
-    normaliser = Normaliser.fit("source", city_statistics(city, names))
-    found = fit_projections([(city, normaliser)], names, ForestModel(max_bands=5))
+    normalizer = Normalizer.fit("source", city_statistics(city, names))
+    found = fit_projections([(city, normalizer)], names, ForestModel(max_bands=5))
     assert set(found) == {"hsi"}
     assert found["hsi"].shape == (5, 6)
     np.testing.assert_allclose(found["hsi"] @ found["hsi"].T, np.eye(5), atol=1e-5)
-    pixels = SceneReader(city.scenes[0], ["hsi"], normaliser)(city.scenes[0].grid.window)[0]["hsi"].reshape(6, -1)
+    pixels = SceneReader(city.scenes[0], ["hsi"], normalizer)(city.scenes[0].grid.window)[0]["hsi"].reshape(6, -1)
     spread = (found["hsi"] @ pixels).std(axis=1)
     assert (np.diff(spread) <= 1e-6).all()

@@ -262,7 +262,7 @@ def test_the_rule_of_the_second_place_on_predicted_maps(make_city, tmp_path, cap
     assert result == json.loads((tmp_path / "fused.json").read_text())
     with rasterio.open(out) as dataset:
         assert dataset.tags(1)["CLASS_2"] == LEGEND.names[1]
-        assert dataset.colormap(1)[3][:3] == LEGEND.colours()[3]
+        assert dataset.colormap(1)[3][:3] == LEGEND.colors()[3]
     assert (tmp_path / "fused.qml").exists()
     assert run(command) == 2
     assert "exists already" in capsys.readouterr().err

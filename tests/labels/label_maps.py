@@ -1,4 +1,4 @@
-"""A small writer of OpenStreetMap XML, so that each test states its own map in metres."""
+"""A small writer of OpenStreetMap XML, so that each test states its own map in meters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ORIGIN = (540_000.0, 5_220_000.0)  # 9.53 E, 47.13 N
 
 
 class OsmFile:
-    """Collects ways and relations with coordinates in metres east and north of ORIGIN (UTM zone 32)."""
+    """Collects ways and relations with coordinates in meters east and north of ORIGIN (UTM zone 32)."""
 
     def __init__(self) -> None:
         self.nodes: dict[tuple[float, float], int] = {}
@@ -20,7 +20,7 @@ class OsmFile:
         self.next_id = 1000
         self.ways: list[tuple[int, list[int], dict[str, str]]] = []
         self.relations: list[tuple[int, list[tuple[int, str]], dict[str, str]]] = []
-        self.bounds: tuple[float, float, float, float] | None = None  # metres; None: no header box
+        self.bounds: tuple[float, float, float, float] | None = None  # meters; None: no header box
 
     def way(self, points, *, closed=False, **tags) -> int:
         refs = [self.nodes.setdefault(tuple(map(float, p)), len(self.nodes) + 1) for p in points]

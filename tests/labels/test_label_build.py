@@ -33,7 +33,7 @@ def _label(osm, path, grid=None, **choices):
 
 
 def _areas_m2(labels, grid):
-    """Summed area fractions per class id, in square metres of the grid."""
+    """Summed area fractions per class id, in square meters of the grid."""
     shares, _ = labels.shares(0, grid.height)
     return dict(
         zip(labels.table.legend.ids, shares.sum(axis=(1, 2), dtype=float) / 25 * grid.pixel_area_m2(), strict=True)
@@ -41,7 +41,7 @@ def _areas_m2(labels, grid):
 
 
 def _at(label, x, y):
-    """Label at metres east and north of the origin on the default grid."""
+    """Label at meters east and north of the origin on the default grid."""
     return label[label.shape[0] - 1 - int(y // 10), int(x // 10)]
 
 
@@ -59,7 +59,7 @@ def test_fractions_sum_to_the_area_of_a_polygon_with_a_hole(osm, tmp_path):
 
 
 def test_any_grid_gives_the_same_ground_area(osm, tmp_path):
-    """Rotated, geographic, Web Mercator and feet: the area of a polygon and the width of a street are ground metres."""
+    """Rotated, geographic, Web Mercator and feet: the area of a polygon and the width of a street are ground meters."""
     osm.bounds = FRAME
     osm.area(BLOB, natural="water")
     osm.way([(50, 100), (50, 900)], highway="motorway")
@@ -84,7 +84,7 @@ def test_any_grid_gives_the_same_ground_area(osm, tmp_path):
         assert areas[2] == pytest.approx(800 * 16 + np.pi * 64, rel=2e-2), grid
 
 
-def test_metric_crs_is_the_grids_own_only_if_its_metres_are_true():
+def test_metric_crs_is_the_grids_own_only_if_its_meters_are_true():
     utm = _utm_grid()
     assert CRS.from_wkt(metric_crs(utm)).to_epsg() == 32632
     mercator = Grid(10, 10, Affine(10, 0, 1_060_000, 0, -10, 5_960_000), CRS.from_epsg(3857).to_wkt())
@@ -236,7 +236,7 @@ def test_raster_in_open_sea_is_told_by_the_coast_elsewhere(osm, tmp_path):
     assert (on_land == 0).all()
 
 
-def test_written_rasters_carry_names_colours_and_attribution(osm, tmp_path):
+def test_written_rasters_carry_names_colors_and_attribution(osm, tmp_path):
     osm.bounds = FRAME
     osm.area(BLOB, natural="water")
     labels = _labels(osm, tmp_path)
@@ -251,11 +251,11 @@ def test_written_rasters_carry_names_colours_and_attribution(osm, tmp_path):
         assert dataset.tags(1)["CLASS_10"] == "Forests"
         assert dataset.colormap(1)[1][:3] == (0, 255, 255)
     assert "OpenStreetMap contributors" in tags["ATTRIBUTION"]
-    assert "ODbL" in tags["LICENCE"]
+    assert "ODbL" in tags["LICENSE"]
     with rasterio.open(tmp_path / "f.tif") as dataset:
         fractions = dataset.read()
         assert dataset.descriptions[0] == "Surface water"
-        assert "ODbL" in dataset.tags()["LICENCE"]
+        assert "ODbL" in dataset.tags()["LICENSE"]
     assert fractions.shape == (13, 100, 100)
     assert fractions.sum() * 100 == pytest.approx(shapely.Polygon(BLOB).area, rel=2e-3)
     assert np.array_equal(label == 1, fractions[0] > 0.5)

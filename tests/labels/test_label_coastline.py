@@ -18,9 +18,9 @@ def _share(sea):
     return sum(p.area for p in sea.polygons) / shapely.box(*BOX).area
 
 
-def _ring(radius, *, clockwise, centre=(CX, CY), points=24):
+def _ring(radius, *, clockwise, center=(CX, CY), points=24):
     angle = np.linspace(0, 2 * np.pi, points, endpoint=False) * (-1 if clockwise else 1)
-    ring = np.column_stack([centre[0] + radius * np.cos(angle), centre[1] + radius * np.sin(angle)])
+    ring = np.column_stack([center[0] + radius * np.cos(angle), center[1] + radius * np.sin(angle)])
     return np.vstack([ring, ring[:1]])
 
 
@@ -35,7 +35,7 @@ def test_land_is_on_the_left():
 
 def test_pieces_are_joined_and_islands_are_holes():
     coast = [_line((10.005, 50.008), (10.005, 50.1)), _line((10.005, 49.9), (10.005, 50.008))]
-    island = _ring(0.002, clockwise=False, centre=(10.012, 50.01))
+    island = _ring(0.002, clockwise=False, center=(10.012, 50.01))
     sea = sea_polygons([*coast, island], BOX)
     assert sea.state == "closed"
     assert len(sea.polygons) == 1
@@ -72,7 +72,7 @@ def test_coast_that_does_not_close_is_unknown_not_guessed():
     assert sea.unknown_m2 == pytest.approx(shapely.box(*BOX).area * 111195**2 * np.cos(np.radians(CY)), rel=1e-3)
     # An island in it must not flood the land.
     with_island = sea_polygons(
-        [_line((CX, 49.9), (CX, 50.01)), _ring(0.001, clockwise=False, centre=(10.015, 50.01))], BOX
+        [_line((CX, 49.9), (CX, 50.01)), _ring(0.001, clockwise=False, center=(10.015, 50.01))], BOX
     )
     assert with_island.polygons == ()
 

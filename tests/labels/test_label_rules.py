@@ -88,7 +88,7 @@ def test_yaml_booleans_are_words(tmp_path):
 
 
 def test_rules_for_another_legend(tmp_path):
-    legend = Legend.from_dict({"name": "two", "classes": [{"id": 77, "name": "tree", "colour": "#00FF00"}]}, "here")
+    legend = Legend.from_dict({"name": "two", "classes": [{"id": 77, "name": "tree", "color": "#00FF00"}]}, "here")
     rules = [{"name": "wood", "class": 77, "priority": 1, "tags": {"natural": "wood"}}]
     assert load_rules(_write(tmp_path / "r.yaml", rules=rules), legend=legend).class_ids == (77,)
 

@@ -17,10 +17,10 @@ def test_the_default_legend_is_the_challenges() -> None:
     legend = c2seg13()
     assert legend.ids == tuple(range(1, 14))
     assert (legend.names[0], legend.names[1], legend.names[12]) == ("Surface water", "Street", "Inland wetlands")
-    assert legend.colours()[7] == (255, 255, 0)
-    assert legend.colours("submission")[13] == (0, 168, 132)
+    assert legend.colors()[7] == (255, 255, 0)
+    assert legend.colors("submission")[13] == (0, 168, 132)
     for palette in ("default", *legend.palettes):
-        assert len(set(legend.colours(palette).values())) == 13  # all told apart
+        assert len(set(legend.colors(palette).values())) == 13  # all told apart
 
 
 @pytest.mark.parametrize(("numbering", "water", "urban"), [("challenge", 1, 3), ("mat", 13, 1), ("china-raw", 5, 11)])
@@ -51,8 +51,8 @@ def test_values_outside_a_numbering_are_refused(bad: float) -> None:
 def test_unknown_names_list_the_valid_ones() -> None:
     with pytest.raises(InputError, match="challenge, china-raw, mat"):
         c2seg13().renumber(np.zeros(1, np.uint8), "corine")
-    with pytest.raises(InputError, match="colourblind, default"):
-        c2seg13().colours("colorblind")
+    with pytest.raises(InputError, match="colorblind, default"):
+        c2seg13().colors("colorblind")
 
 
 def test_tables_are_inverse() -> None:
@@ -77,7 +77,7 @@ def test_files_round_trip(tmp_path: Path) -> None:
         ({"classes": (LandClass(255, "a", "#000000"),)}, r"within 1\.\.254"),
         ({"classes": (LandClass(1, "a", "#000000"), LandClass(1, "b", "#000000"))}, "must be different"),
         ({"classes": (LandClass(1, "a", "red"),)}, "not of the form"),
-        ({"palettes": {"p": ("#000000",)}}, "1 colours for 13 classes"),
+        ({"palettes": {"p": ("#000000",)}}, "1 colors for 13 classes"),
         ({"numberings": {"n": {1: 3, 2: 3}}}, "maps two values to one id"),
         ({"numberings": {"n": {1: 77}}}, r"unknown ids \[77\]"),
     ],

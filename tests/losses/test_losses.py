@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from c2seg.losses import class_weights, cross_entropy, dice_loss, focal_loss, generalised_cross_entropy
+from c2seg.losses import class_weights, cross_entropy, dice_loss, focal_loss, generalized_cross_entropy
 
 B, K, H, W = 2, 4, 3, 5
 
@@ -57,22 +57,22 @@ def test_focal_against_the_equation(case):
     assert focal_loss(logits, targets, None, 0.0)[0].item() == pytest.approx(cross_entropy(logits, targets)[0].item())
 
 
-def test_generalised_against_a_number():
+def test_generalized_against_a_number():
     """p = 1/2 of two classes, q = 1/2: (1 - sqrt(1/2)) / (1/2) = 2 - sqrt(2), twice, once of weight 3."""
     logits, targets = torch.zeros(1, 2, 1, 2), torch.tensor([[[0, 1]]])
-    value, count = generalised_cross_entropy(logits, targets, torch.tensor([1.0, 3.0]), 0.5)
+    value, count = generalized_cross_entropy(logits, targets, torch.tensor([1.0, 3.0]), 0.5)
     assert (value.item(), count.item()) == (pytest.approx(4 * (2 - 2**0.5)), 4)
 
 
 @pytest.mark.parametrize("q", [0.01, 0.3, 0.7, 1.0])
-def test_generalised_and_its_gradient_against_the_equation(case, q):
+def test_generalized_and_its_gradient_against_the_equation(case, q):
     logits, targets = case
     weights = torch.tensor([0.5, 1.0, 2.0, 0.25])
 
     def equation(values):
         return sum(weights[t].item() * (1 - p[t] ** q) / q for p, t in pixels(values, targets))
 
-    value, count = generalised_cross_entropy(logits, targets, weights, q)
+    value, count = generalized_cross_entropy(logits, targets, weights, q)
     assert value.item() == pytest.approx(equation(logits), rel=1e-5)
     assert count.item() == pytest.approx(sum(weights[t].item() for _, t in pixels(logits, targets)))
     (gradient,) = torch.autograd.grad(value, logits)
@@ -86,20 +86,20 @@ def test_generalised_and_its_gradient_against_the_equation(case, q):
         assert gradient[index].item() == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-4, abs=1e-6)
 
 
-def test_generalised_lies_between_cross_entropy_and_half_the_absolute_error(case):
+def test_generalized_lies_between_cross_entropy_and_half_the_absolute_error(case):
     logits, targets = case
     weights = torch.tensor([0.5, 1.0, 2.0, 0.25])
-    value = {q: generalised_cross_entropy(logits, targets, weights, q)[0].item() for q in (1e-6, 0.7, 1.0)}
+    value = {q: generalized_cross_entropy(logits, targets, weights, q)[0].item() for q in (1e-6, 0.7, 1.0)}
     assert value[1e-6] == pytest.approx(cross_entropy(logits, targets, weights)[0].item(), rel=1e-5)
     absolute = sum(weights[t].item() * np.abs(p - np.eye(K)[t]).sum() for p, t in pixels(logits, targets))
     assert value[1.0] == pytest.approx(absolute / 2, rel=1e-5)
     assert value[1.0] < value[0.7] < value[1e-6]
 
 
-def test_generalised_has_finite_gradients_at_both_ends():
+def test_generalized_has_finite_gradients_at_both_ends():
     """p of 1, of 1e-35, which is hardly a float32, and of less than any; in half precision outside."""
     logits = torch.tensor([[200.0, 0.0], [-80.0, 0.0], [-200.0, 0.0]]).T.reshape(1, 2, 1, 3).half().requires_grad_()
-    value, _ = generalised_cross_entropy(logits, torch.zeros(1, 1, 3, dtype=torch.int64), q=0.01)
+    value, _ = generalized_cross_entropy(logits, torch.zeros(1, 1, 3, dtype=torch.int64), q=0.01)
     assert value.dtype == torch.float32
     (gradient,) = torch.autograd.grad(value, logits)
     expected = [0.0, -np.exp(-0.8), -np.exp(-2.0)]  # -p^q (1 - p)
@@ -107,17 +107,17 @@ def test_generalised_has_finite_gradients_at_both_ends():
 
 
 def test_best_answer_to_wrong_labels():
-    """Where 40 % of the labels are wrong, cross-entropy is least at p = shares, the generalised one at shares^(1 / (1 - q))."""
+    """Where 40 % of the labels are wrong, cross-entropy is least at p = shares, the generalized one at shares^(1 / (1 - q))."""
     targets = torch.tensor([0] * 6 + [1] * 3 + [2]).reshape(1, 1, 10)
     shares = torch.tensor([0.6, 0.3, 0.1])
     for q in (0.3, 0.7):
         logits = (shares.log() / (1 - q)).requires_grad_()
-        value, _ = generalised_cross_entropy(logits[None, :, None, None].expand(1, 3, 1, 10), targets, None, q)
+        value, _ = generalized_cross_entropy(logits[None, :, None, None].expand(1, 3, 1, 10), targets, None, q)
         (gradient,) = torch.autograd.grad(value, logits)
         assert gradient.abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("loss", [cross_entropy, focal_loss, generalised_cross_entropy])
+@pytest.mark.parametrize("loss", [cross_entropy, focal_loss, generalized_cross_entropy])
 @pytest.mark.parametrize("weights", [None, torch.tensor([0.5, 1.0, 2.0, 0.25])])
 def test_sums_of_the_parts_of_a_batch_give_the_gradient_of_the_whole(case, loss, weights):
     logits, targets = case
@@ -175,11 +175,11 @@ def test_cross_entropy_as_the_mean_over_pixels_and_classes(case):
     eps = 0.05
     value, count = cross_entropy(logits, targets, None, eps)
     log_p = logits.log_softmax(1).detach()
-    labelled = targets != 255
+    labeled = targets != 255
     wanted = torch.full_like(log_p, eps / K)
-    one_hot = torch.nn.functional.one_hot(targets.where(labelled, 0), K).movedim(-1, 1)
+    one_hot = torch.nn.functional.one_hot(targets.where(labeled, 0), K).movedim(-1, 1)
     wanted += (1 - eps) * one_hot
-    terms = (-wanted * log_p).movedim(1, -1)[labelled]
+    terms = (-wanted * log_p).movedim(1, -1)[labeled]
     assert (value / count / K).item() == pytest.approx(terms.mean().item(), rel=1e-5)
 
 
@@ -189,10 +189,10 @@ def test_dice_of_a_perfect_prediction_is_near_0():
     assert dice_loss(logits, targets).item() == pytest.approx(0, abs=1e-4)
 
 
-def test_nothing_labelled_gives_0_and_finite_gradients():
+def test_nothing_labeled_gives_0_and_finite_gradients():
     logits = torch.randn(1, K, 2, 2, requires_grad=True)
     targets = torch.full((1, 2, 2), 255)
-    sums = [loss(logits, targets) for loss in (cross_entropy, focal_loss, generalised_cross_entropy)]
+    sums = [loss(logits, targets) for loss in (cross_entropy, focal_loss, generalized_cross_entropy)]
     assert all(count.item() == 0 for _, count in sums)
     for value in (*(value for value, _ in sums), dice_loss(logits, targets)):
         assert value.item() == 0
@@ -202,7 +202,7 @@ def test_nothing_labelled_gives_0_and_finite_gradients():
 
 def test_ignored_pixels_get_no_gradient(case):
     logits, targets = case
-    total = sum(loss(logits, targets)[0] for loss in (cross_entropy, focal_loss, generalised_cross_entropy))
+    total = sum(loss(logits, targets)[0] for loss in (cross_entropy, focal_loss, generalized_cross_entropy))
     total = total + dice_loss(logits, targets)
     (gradient,) = torch.autograd.grad(total, logits)
     assert (gradient[0, :, 0] == 0).all()

@@ -19,7 +19,7 @@ from c2seg.models import build_model
 from c2seg.models.discriminator import FeatureDiscriminator, PatchDiscriminator
 from c2seg.recipes import load_recipe
 from c2seg.recipes.models import HRNetModel, UNetModel
-from c2seg.recipes.training import AdversarialMethod, Critic, Optimiser, Schedule, Training
+from c2seg.recipes.training import AdversarialMethod, Critic, Optimizer, Schedule, Training
 
 K = 5
 
@@ -30,12 +30,12 @@ def context(method, **training):
     return Context(model, Training(method=method, iterations=10, **training), K, None, torch.device("cpu"))
 
 
-def batch(labelled: bool, seed=0):
+def batch(labeled: bool, seed=0):
     generator = torch.Generator().manual_seed(seed)
     valid = torch.ones(2, 32, 32, dtype=torch.bool)
     valid[0, :4] = False
     patch = {"msi": torch.randn(2, 3, 32, 32, generator=generator) * valid[:, None]}
-    targets = torch.randint(0, K, (2, 32, 32), generator=generator) if labelled else None
+    targets = torch.randint(0, K, (2, 32, 32), generator=generator) if labeled else None
     return Batch(patch, valid, targets)
 
 
@@ -113,9 +113,9 @@ def test_the_target_moves_the_network_only_after_begin():
 
 def test_critics_learn_to_tell_shifted_outputs_apart():
     method = AdversarialMethod(
-        critics=(Critic(weight=1e-9, sees="probability", widths=(8, 8)),), optimiser=Optimiser(name="adam", lr=0.01)
+        critics=(Critic(weight=1e-9, sees="probability", widths=(8, 8)),), optimizer=Optimizer(name="adam", lr=0.01)
     )
-    learner = Adversarial(context(method, schedule=Schedule(name="constant"), optimiser=Optimiser(lr=1e-9)))
+    learner = Adversarial(context(method, schedule=Schedule(name="constant"), optimizer=Optimizer(lr=1e-9)))
     ramp = torch.linspace(-2, 2, 32).expand(2, 3, 32, 32)  # smooth, where the source is noise
     target = Batch({"msi": ramp.contiguous()}, torch.ones(2, 32, 32, dtype=torch.bool))
     losses = [learner.step(batch(True), target)["critics"].item() for _ in range(120)]
@@ -250,9 +250,9 @@ def test_the_encoder_may_have_a_rate_of_its_own():
     settings = HRNetModel(width=4, blocks=(1, 1, 1, 1), modules=(1, 1, 1), bottleneck=4)
     torch.manual_seed(0)
     model = build_model(settings, {"msi": 3}, K)
-    training = Training(optimiser=Optimiser(name="sgd", lr=0.5, encoder_factor=0.1), schedule=Schedule(name="constant"))
+    training = Training(optimizer=Optimizer(name="sgd", lr=0.5, encoder_factor=0.1), schedule=Schedule(name="constant"))
     learner = METHODS["supervised"](Context(model, training, K, None, torch.device("cpu")))
-    rates = {id(p): group["lr"] for group in learner.stepper.optimiser.param_groups for p in group["params"]}
+    rates = {id(p): group["lr"] for group in learner.stepper.optimizer.param_groups for p in group["params"]}
     assert {rates[id(p)] for p in model.trunk.parameters()} == {0.05}
     assert {rates[id(p)] for part in (model.mix, model.head) for p in part.parameters()} == {0.5}
     assert len(rates) == len(list(model.parameters()))
@@ -263,7 +263,7 @@ def test_the_encoder_may_have_a_rate_of_its_own():
 
 def test_the_gradient_is_clipped():
     weight = nn.Parameter(torch.zeros(4))
-    settings = Optimiser(name="sgd", lr=1.0, momentum=0.0, weight_decay=0.0, gradient_clip=0.5)
+    settings = Optimizer(name="sgd", lr=1.0, momentum=0.0, weight_decay=0.0, gradient_clip=0.5)
     stepper = Stepper(
         [weight], settings, Schedule(name="constant"), context(AdversarialMethod(critics=(Critic(widths=(8, 8)),)))
     )

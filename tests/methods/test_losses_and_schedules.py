@@ -7,7 +7,7 @@ import torch
 
 from c2seg.losses import cross_entropy, dice_loss
 from c2seg.methods import Context, Stepper, supervised_loss
-from c2seg.recipes.training import Loss, Optimiser, Schedule, Training
+from c2seg.recipes.training import Loss, Optimizer, Schedule, Training
 
 
 def context(background=False, outputs=4, **training):
@@ -17,7 +17,7 @@ def context(background=False, outputs=4, **training):
 
 def rates(schedule, iterations=10):
     settings = context(iterations=iterations)
-    stepper = Stepper(settings.model.parameters(), Optimiser(lr=1.0), schedule, settings)
+    stepper = Stepper(settings.model.parameters(), Optimizer(lr=1.0), schedule, settings)
     found = []
     for _ in range(iterations):
         found.append(stepper.rate())

@@ -13,7 +13,7 @@ from c2seg.methods import METHODS, Batch, Context
 from c2seg.methods.masked import hidden_blocks, restoration_loss
 from c2seg.models import build_model
 from c2seg.recipes.models import UNetModel
-from c2seg.recipes.training import MaskedMethod, Optimiser, Sampling, Schedule, Training
+from c2seg.recipes.training import MaskedMethod, Optimizer, Sampling, Schedule, Training
 
 BANDS = {"msi": 3, "sar": 2}
 SIDE = 32
@@ -48,7 +48,7 @@ def learner(model, autocast=None, **method):
     training = Training(
         iterations=200,
         method=MaskedMethod(**method),
-        optimiser=Optimiser(lr=1e-2),
+        optimizer=Optimizer(lr=1e-2),
         schedule=Schedule(name="constant"),
         sampling=Sampling(patch_px=SIDE, batch_size=4),
     )

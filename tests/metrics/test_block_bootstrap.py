@@ -32,7 +32,7 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     assert 86 <= hits <= 99  # the percentile interval of 60 skewed blocks covers 92 % in the long run
 
 
-def test_equal_blocks_have_no_spread_and_unlabelled_ones_do_not_count():
+def test_equal_blocks_have_no_spread_and_unlabeled_ones_do_not_count():
     blocks = [*blocks_of([0.8] * 5), Confusion.empty(IDS), Confusion.empty(IDS)]
     intervals = bootstrap_scores(blocks, replicates=100)
     assert (intervals["oa"].low, intervals["oa"].high, intervals["oa"].sd) == pytest.approx((0.8, 0.8, 0))

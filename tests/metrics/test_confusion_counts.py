@@ -76,9 +76,9 @@ def test_counts_do_not_overflow():
 
 def test_background_becomes_outside():
     counts = confusion_counts(np.array([0, 0, 1, 2], np.uint8), np.array([0, 1, 0, 2], np.uint8), (0, 1, 2))
-    labelled = counts.without_background()
-    assert labelled.ids == (1, 2)
-    assert labelled.counts.tolist() == [[0, 0, 1], [0, 1, 0]]
+    labeled = counts.without_background()
+    assert labeled.ids == (1, 2)
+    assert labeled.counts.tolist() == [[0, 0, 1], [0, 1, 0]]
 
 
 def test_refuses_what_it_cannot_count():

@@ -14,7 +14,7 @@ from c2seg.metrics import PROTOCOLS, Confusion, confusion_counts, protocol_ids, 
 
 IDS = tuple(range(1, 14))
 
-# Truth and prediction by hand, legend 1..6: class 3 never found, class 4 only predicted, 5 and 6 nowhere; one labelled
+# Truth and prediction by hand, legend 1..6: class 3 never found, class 4 only predicted, 5 and 6 nowhere; one labeled
 # pixel predicted 0, one 200; two pixels without label.
 TRUTH = np.array([1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 0, 0, 255], np.uint8)
 PREDICTION = np.array([1, 1, 1, 2, 4, 2, 2, 1, 0, 1, 2, 200, 1, 0, 1], np.uint8)
@@ -67,12 +67,12 @@ def test_class_set_is_fixed_by_the_truth():
     size=st.integers(0, 300),
     classes=st.integers(1, 13),
     predicted=st.sampled_from([1, 2, 13, 14, 15, 40]),
-    labelled=st.floats(0, 1),
+    labeled=st.floats(0, 1),
 )
-def test_equals_scikit_learn(seed, size, classes, predicted, labelled):
+def test_equals_scikit_learn(seed, size, classes, predicted, labeled):
     rng = np.random.default_rng(seed)
     truth = rng.choice(rng.permutation(IDS)[:classes], size).astype(np.uint8)
-    truth[rng.random(size) > labelled] = rng.choice([0, 255])
+    truth[rng.random(size) > labeled] = rng.choice([0, 255])
     prediction = rng.integers(0, predicted + 1, size).astype(np.uint8)
     result = scores(confusion_counts(truth, prediction, IDS))
     known = (truth > 0) & (truth < 255)

@@ -9,12 +9,12 @@ def conv(inputs: int, outputs: int, kernel: int, groups: int = 1) -> int:
 
 
 def batch_norm(channels: int) -> int:
-    """Scale and shift, as of any normalisation."""
+    """Scale and shift, as of any normalization."""
     return 2 * channels
 
 
 def segnet(bands: int, classes: int) -> int:
-    """13 convolutions of VGG16 and 12 mirrored ones, each 3 x 3 with batch normalisation; a 3 x 3 classifier with bias."""
+    """13 convolutions of VGG16 and 12 mirrored ones, each 3 x 3 with batch normalization; a 3 x 3 classifier with bias."""
     # Without the first convolution, VGG16's twelve: 64-64, 64-128-128, 128-256-256-256, 256-512 x 3, 512-512 x 3.
     pairs = 64 * 64 + 64 * 128 + 128 * 128 + 128 * 256 + 2 * 256 * 256 + 256 * 512 + 5 * 512 * 512
     down_norms = 2 * 64 + 2 * 128 + 3 * 256 + 6 * 512
@@ -93,7 +93,7 @@ def segformer_b2(bands: int, classes: int) -> int:
     inputs = bands
     widths = (64, 128, 320, 512)
     for width, blocks, reduction, kernel in zip(widths, (3, 4, 6, 3), (8, 4, 2, 1), (7, 3, 3, 3), strict=True):
-        total += conv(inputs, width, kernel) + width + batch_norm(width)  # embedding with bias, normalised
+        total += conv(inputs, width, kernel) + width + batch_norm(width)  # embedding with bias, normalized
         attention = 4 * (width * width + width)  # query, key, value, projection
         if reduction > 1:
             attention += conv(width, width, reduction) + width + batch_norm(width)
@@ -142,7 +142,7 @@ def mrsn(groups: tuple[tuple[int, ...], ...], classes: int) -> int:
 
 
 def unet(bands: int, classes: int) -> int:
-    """Two 3 x 3 convolutions with batch normalisation at each of 64 .. 1024, transposed 2 x 2 up, skip connections."""
+    """Two 3 x 3 convolutions with batch normalization at each of 64 .. 1024, transposed 2 x 2 up, skip connections."""
     widths = (64, 128, 256, 512, 1024)
 
     def double(inputs: int, outputs: int) -> int:

@@ -155,18 +155,18 @@ def test_the_same_seed_gives_the_same_output(settings):
 
 def test_a_few_steps_overfit_one_patch(settings):
     model = build(settings).train()
-    side = max(32, 2 * model.stride_px)  # one value per channel cannot be normalised
+    side = max(32, 2 * model.stride_px)  # one value per channel cannot be normalized
     inputs = patch((side, side))
     # Squares of 16 pixels: also networks that decode at a quarter of the resolution can draw them.
     target = (torch.arange(side)[:, None] // 16 + torch.arange(side) // 16) % 2
     target = torch.stack([target, 1 - target])
     inputs["msi"][:, 0] += 2 * target
-    optimiser = torch.optim.Adam(model.parameters(), 1e-2)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     for _ in range(60):
         logits = model(inputs)["logits"]
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         torch.nn.functional.cross_entropy(logits, target).backward()
-        optimiser.step()
+        optimizer.step()
     assert (logits.argmax(dim=1) == target).float().mean() > 0.85  # by chance: a half
 
 

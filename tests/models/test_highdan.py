@@ -14,7 +14,7 @@ from timm.models.hrnet import hrnet_w18
 from torch import nn
 
 from c2seg.artifacts import BandSpec
-from c2seg.data import Normaliser, SceneReader, city_statistics, open_labelled_city, principal_components
+from c2seg.data import Normalizer, SceneReader, city_statistics, open_labeled_city, principal_components
 from c2seg.errors import InputError, RecipeError
 from c2seg.methods import METHODS, Adversarial, Batch, Context
 from c2seg.models import build_model, load_pretrained
@@ -32,10 +32,10 @@ def build(bands=BANDS, **settings):
     return build_model(HighDANModel(**{**SMALL, **settings}), bands, K)
 
 
-def batch(labelled, seed=0, bands=BANDS, side=48):
+def batch(labeled, seed=0, bands=BANDS, side=48):
     generator = torch.Generator().manual_seed(seed)
     patch = {name: torch.randn(2, count, side, side, generator=generator) for name, count in bands.items()}
-    targets = torch.randint(0, K - 1, (2, side, side), generator=generator) if labelled else None
+    targets = torch.randint(0, K - 1, (2, side, side), generator=generator) if labeled else None
     return Batch(patch, torch.ones(2, side, side, dtype=torch.bool), targets)
 
 
@@ -206,13 +206,13 @@ def test_first_weights_fill_trunk_and_bottlenecks_of_every_modality(tmp_path):
 
 
 def test_the_projection_is_fitted_on_the_source_and_stored(make_city):
-    city = open_labelled_city(make_city("source", seed=1))
+    city = open_labeled_city(make_city("source", seed=1))
     statistics = city_statistics(city.images, city.images.modality_names)
-    normaliser = Normaliser.fit("minmax", statistics)
+    normalizer = Normalizer.fit("minmax", statistics)
     name = max(statistics, key=lambda n: statistics[n].mean.size)
     bands = {n: s.mean.size for n, s in statistics.items()}
     model = build(bands, max_bands=bands[name] - 1)
-    reader = SceneReader(city.images.scenes[0], city.images.modality_names, normaliser)
+    reader = SceneReader(city.images.scenes[0], city.images.modality_names, normalizer)
     model.fit_inputs([reader])
     patch, valid = reader(city.images.scenes[0].grid.window)
     components = model.projections[name](torch.from_numpy(patch[name])[None])[0].numpy()[:, valid]
@@ -234,13 +234,13 @@ def test_few_bands_need_no_projection():
 
 
 def test_the_projection_takes_channels_that_are_components_already(make_city):
-    """With the recipe's ``max_bands`` the normaliser mixes bands before the network sees them."""
-    city = open_labelled_city(make_city("source", seed=1))
+    """With the recipe's ``max_bands`` the normalizer mixes bands before the network sees them."""
+    city = open_labeled_city(make_city("source", seed=1))
     statistics = city_statistics(city.images, city.images.modality_names)
-    normaliser = Normaliser.fit("per_city", statistics)
+    normalizer = Normalizer.fit("per_city", statistics)
     scene = city.images.scenes[0]
-    axes = principal_components([(scene, normaliser)], "hsi", 4).axes
-    mixed = replace(normaliser, mixing={"hsi": axes})
+    axes = principal_components([(scene, normalizer)], "hsi", 4).axes
+    mixed = replace(normalizer, mixing={"hsi": axes})
     again = principal_components([(scene, mixed)], "hsi", 3)
     assert again.axes.shape == (3, 4)
     np.testing.assert_allclose(np.abs(again.axes), np.eye(4)[:3], atol=1e-2)

@@ -82,7 +82,7 @@ def test_imagenet_names_fill_the_whole_trunk(published):
     inner = [name for name in own if name.endswith("conv1.weight") and name != "conv1.weight"]
     assert len(inner) > 50  # the first convolution of every block, which the released code drops
     assert all(torch.equal(own[name], state[name]) for name in inner)
-    # Two modalities share, each of four bands takes a quarter of that: 3 / (2 * 4) of the colour of its role.
+    # Two modalities share, each of four bands takes a quarter of that: 3 / (2 * 4) of the color of its role.
     torch.testing.assert_close(own["conv1.weight"][:, 2], 3 / 8 * state["conv1.weight"][:, 0])
 
 

@@ -285,7 +285,7 @@ def test_a_file_of_another_input_size_fills_the_encoder(tmp_path):
 
 
 def test_larger_tables_are_interpolated_on_geometric_distances():
-    """A function of the logarithm of the distance is what such a grid catches: near the centre fine, far away coarse."""
+    """A function of the logarithm of the distance is what such a grid catches: near the center fine, far away coarse."""
     old = torch.arange(-13.0, 14)
     ratio = 1.0
     while sum(ratio**i for i in range(13)) < 39:

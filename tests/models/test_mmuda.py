@@ -27,10 +27,10 @@ def build(**settings):
     return build_model(MMUDAModel(**{**SMALL, **settings}), BANDS, K)
 
 
-def batch(labelled, seed=0, side=64):
+def batch(labeled, seed=0, side=64):
     generator = torch.Generator().manual_seed(seed)
     patch = {name: torch.randn(2, count, side, side, generator=generator) for name, count in BANDS.items()}
-    targets = torch.randint(0, K - 1, (2, side, side), generator=generator) if labelled else None
+    targets = torch.randint(0, K - 1, (2, side, side), generator=generator) if labeled else None
     return Batch(patch, torch.ones(2, side, side, dtype=torch.bool), targets)
 
 
@@ -153,7 +153,7 @@ def test_all_phases_run_and_their_trunks_arrive(make_city, tmp_path):
     sizes = [f"model={small | {'channels': 8}}", "training.iterations=2", "training.ema_decay=null"]
     sizes += [f"phases.{name}.model={small}" for name in ("shared", "msi", "sar", "hsi")]
     sizes += ["training.sampling={patch_px: 64, batch_size: 2}", "prediction.tta=false"]
-    sizes += ["phases.pretraining.training.optimiser.lr=1e-12", "phases.adaptation.training.optimiser.lr=1e-12"]
+    sizes += ["phases.pretraining.training.optimizer.lr=1e-12", "phases.adaptation.training.optimizer.lr=1e-12"]
     fit(load_recipe("mmuda", "tiny", sizes), [source], tmp_path / "run", target=target)
     final = load_model(tmp_path / "run/model.safetensors").tensors
     for name in ("shared", "msi", "sar", "hsi"):

@@ -16,7 +16,7 @@ from c2seg.errors import InputError, ModelFileError
 from c2seg.methods import METHODS, Batch, Context
 from c2seg.models import build_model, load_pretrained, place
 from c2seg.models.mrsn import branch_bands
-from c2seg.pipeline.colors import find_colours, with_colours
+from c2seg.pipeline.colors import find_colors, with_colors
 from c2seg.predict.backends import BackendOptions
 from c2seg.predict.backends.torch import load
 from c2seg.recipes import load_recipe
@@ -58,9 +58,9 @@ def test_branches_take_the_published_bands():
     assert bands_of(1, {"msi": 4}) == {"rgb": rgb}
 
 
-def test_colours_of_the_recipe_choose_the_bands():
-    colours = {"red": 0, "green": 1, "blue": 2, "nir": 4}
-    found = bands_of(4, {"msi": 5}, colours=colours)
+def test_colors_of_the_recipe_choose_the_bands():
+    colors = {"red": 0, "green": 1, "blue": 2, "nir": 4}
+    found = bands_of(4, {"msi": 5}, colors=colors)
     assert found == {"gbnir": ["msi2", "msi1", "msi4"], "rgb": ["msi2", "msi1", "msi0"]}
 
 
@@ -88,7 +88,7 @@ def test_modalities_that_would_go_unused_are_refused(branches, bands, words):
 
 def test_mistakes_in_the_settings_are_named():
     with pytest.raises(InputError, match=r"names a band that msi has not \(4 bands"):
-        small(colours={"blue": 0, "green": 1, "red": 4})
+        small(colors={"blue": 0, "green": 1, "red": 4})
     with pytest.raises(InputError, match=r"unknown ConvNeXt 'convnext_smal'. Did you mean convnext_small"):
         small(encoder="convnext_smal")
 
@@ -97,27 +97,27 @@ def specs(*roles, nm=()):
     return tuple(BandSpec(role=r) for r in roles) + tuple(BandSpec(wavelength_nm=w) for w in nm)
 
 
-def test_colours_are_found_by_role_then_wavelength_then_order():
-    assert find_colours(specs("red", "green", "blue", "nir")) == ({"blue": 2, "green": 1, "red": 0, "nir": 3}, None)
-    found, note = find_colours(specs(nm=(443, 492, 560, 665, 704, 833, 1610)))
+def test_colors_are_found_by_role_then_wavelength_then_order():
+    assert find_colors(specs("red", "green", "blue", "nir")) == ({"blue": 2, "green": 1, "red": 0, "nir": 3}, None)
+    found, note = find_colors(specs(nm=(443, 492, 560, 665, 704, 833, 1610)))
     assert (found, note) == ({"blue": 1, "green": 2, "red": 3, "nir": 5}, None)
-    found, note = find_colours(specs(None, None, None, None))
+    found, note = find_colors(specs(None, None, None, None))
     assert found == {"blue": 0, "green": 1, "red": 2, "nir": 3}
-    assert note == "the colours of msi are not known: its bands are taken as blue, green, red, nir"
-    found, note = find_colours(specs("red", "green", "blue"))
+    assert note == "the colors of msi are not known: its bands are taken as blue, green, red, nir"
+    found, note = find_colors(specs("red", "green", "blue"))
     assert found == {"blue": 2, "green": 1, "red": 0}
     assert note == "msi has no near infrared: branches that take it do without"
 
 
-def test_colours_become_part_of_the_recipe_and_only_where_they_are_asked_for():
+def test_colors_become_part_of_the_recipe_and_only_where_they_are_asked_for():
     inputs = {"msi": specs("nir", "red", "green", "blue"), "sar": specs(None)}
-    recipe, notes = with_colours(load_recipe("mrsn", "tiny"), inputs)
-    assert recipe.model.colours == {"blue": 3, "green": 2, "red": 1, "nir": 0}
+    recipe, notes = with_colors(load_recipe("mrsn", "tiny"), inputs)
+    assert recipe.model.colors == {"blue": 3, "green": 2, "red": 1, "nir": 0}
     assert notes == ()
-    again = load_recipe("mrsn", "tiny", ["model.colours={blue: 0, green: 1, red: 2}"])
-    assert with_colours(again, inputs) == (again, ())
+    again = load_recipe("mrsn", "tiny", ["model.colors={blue: 0, green: 1, red: 2}"])
+    assert with_colors(again, inputs) == (again, ())
     for other in (load_recipe("unet", "tiny"), load_recipe("forest")):
-        assert with_colours(other, inputs) == (other, ())
+        assert with_colors(other, inputs) == (other, ())
 
 
 # Structure
@@ -293,9 +293,9 @@ def test_a_model_file_maps_with_the_bands_it_was_learnt_on(make_city, tmp_path, 
     ]  # fmt: skip
     options = [part for text in sets for part in ("--set", text)]
     assert run(["fit", "mrsn", "--source", str(city), "--out", str(tmp_path / "run"), "--json", *options]) == 0
-    assert not any("colours" in note for note in json.loads(capsys.readouterr().out)["notes"])
+    assert not any("colors" in note for note in json.loads(capsys.readouterr().out)["notes"])
     loaded = load_model(tmp_path / "run" / "model.safetensors")
-    assert loaded.header.recipe.model.colours == {"blue": 3, "green": 2, "red": 1, "nir": 0}
+    assert loaded.header.recipe.model.colors == {"blue": 3, "green": 2, "red": 1, "nir": 0}
     network = load(loaded, BackendOptions("cpu")).model.networks[0]
     assert network.branches["gbnir"] == (("msi", 3), ("msi", 2), ("msi", 0))
     model = str(tmp_path / "run" / "model.safetensors")
@@ -312,4 +312,4 @@ def test_what_is_guessed_of_the_bands_is_told(make_city, tmp_path, capsys):
     ]
     options = [part for text in (*sets, "validation.folds=0") for part in ("--set", text)]
     assert run(["fit", "mrsn", "--source", str(city), "--out", str(tmp_path / "run"), *options]) == 0
-    assert "the colours of msi are not known: its bands are taken as blue, green, red, nir" in capsys.readouterr().err
+    assert "the colors of msi are not known: its bands are taken as blue, green, red, nir" in capsys.readouterr().err

@@ -70,11 +70,11 @@ def test_a_forward_and_a_step_at_the_true_size(case, preset):
     torch.manual_seed(0)
     model = place(build_model(recipe.model, bands, K), torch.device("cpu"))
 
-    def batch(labelled):
+    def batch(labeled):
         patch = {
             n: torch.randn(1, c, side, side).contiguous(memory_format=torch.channels_last) for n, c in bands.items()
         }
-        targets = torch.randint(K - 1, (1, side, side)) if labelled else None
+        targets = torch.randint(K - 1, (1, side, side)) if labeled else None
         return Batch(patch, torch.ones(1, side, side, dtype=torch.bool), targets)
 
     for module in model.modules():

@@ -39,7 +39,7 @@ def rgb_state(encoder="resnet18", seed=3):
 # Bands
 
 
-def test_colours_come_from_roles_then_from_wavelengths():
+def test_colors_come_from_roles_then_from_wavelengths():
     mixing, note = band_mixing(MSI)
     third = [1 / 3] * 3
     torch.testing.assert_close(mixing, torch.tensor([[0, 0, 1], [0, 1, 0], [1, 0, 0], third], dtype=torch.float64))
@@ -67,16 +67,16 @@ def test_bands_of_which_nothing_is_known_take_the_mean_and_it_is_said():
         {"sar": UNKNOWN},
     ],
 )
-def test_a_grey_picture_in_every_band_gives_the_maps_of_the_grey_picture(inputs):
+def test_a_gray_picture_in_every_band_gives_the_maps_of_the_gray_picture(inputs):
     """The scale of activations stays: the definition of the fit, checked by running the convolution."""
     torch.manual_seed(0)
     rgb = torch.nn.Conv2d(3, 8, 3, bias=False)
     weight, _ = fit_first_convolution(rgb.weight.detach(), inputs)
     count = sum(len(bands) for bands in inputs.values())
     assert weight.shape == (8, count, 3, 3)
-    grey = torch.randn(1, 1, 12, 12)
-    fitted = torch.nn.functional.conv2d(grey.expand(1, count, 12, 12), weight)
-    torch.testing.assert_close(fitted, rgb(grey.expand(1, 3, 12, 12)).detach(), rtol=1e-4, atol=1e-5)
+    gray = torch.randn(1, 1, 12, 12)
+    fitted = torch.nn.functional.conv2d(gray.expand(1, count, 12, 12), weight)
+    torch.testing.assert_close(fitted, rgb(gray.expand(1, 3, 12, 12)).detach(), rtol=1e-4, atol=1e-5)
 
 
 def test_three_bands_are_put_in_the_order_of_their_roles():
@@ -232,7 +232,7 @@ BANDS = {
 }
 
 
-def test_real_weights_recognise_a_palace(lite0, photograph):
+def test_real_weights_recognize_a_palace(lite0, photograph):
     """All 296 tensors of the classifier find their place by name: the class of a photograph is right."""
     import timm
 
@@ -254,7 +254,7 @@ def test_real_weights_recognise_a_palace(lite0, photograph):
 
 @pytest.mark.parametrize("bands", list(BANDS))
 def test_real_weights_fill_an_encoder_for_any_bands(lite0, photograph, bands):
-    """On a picture in grey, any number of bands gives the very maps that three give."""
+    """On a picture in gray, any number of bands gives the very maps that three give."""
     inputs = BANDS[bands]
     rgb = {"rgb": tuple(BandSpec(role=role) for role in ("red", "green", "blue"))}
     three, many = deeplab(rgb, "tf_efficientnet_lite0"), deeplab(inputs, "tf_efficientnet_lite0", seed=1)
@@ -263,17 +263,17 @@ def test_real_weights_fill_an_encoder_for_any_bands(lite0, photograph, bands):
     assert len(report.loaded) == 240
     assert report.missing == ()
     assert {name.split(".")[0] for name in report.unused} == {"_conv_head", "_bn1", "_fc"}
-    grey = photograph.mean(dim=1, keepdim=True)
+    gray = photograph.mean(dim=1, keepdim=True)
     count = sum(len(found) for found in inputs.values())
     with torch.inference_mode():
-        wanted = three.eval().encoder(grey.expand(1, 3, 224, 224))[1:]
-        found = many.eval().encoder(grey.expand(1, count, 224, 224))[1:]
+        wanted = three.eval().encoder(gray.expand(1, 3, 224, 224))[1:]
+        found = many.eval().encoder(gray.expand(1, count, 224, 224))[1:]
     for a, b in zip(wanted, found, strict=True):
         torch.testing.assert_close(b, a, rtol=1e-3, atol=1e-3)
 
 
 def test_real_weights_keep_activations_near_their_statistics(lite0, photograph):
-    """Colour in its bands: batch statistics behind the first convolution stay within those that were learnt."""
+    """Color in its bands: batch statistics behind the first convolution stay within those that were learnt."""
     model = deeplab({"msi": MSI}, "tf_efficientnet_lite0")
     load_pretrained(model, lite0, {"msi": MSI})
     four = torch.cat([photograph.flip(1), photograph.mean(dim=1, keepdim=True)], dim=1)

@@ -11,7 +11,7 @@ from c2seg.methods import METHODS, Context
 from c2seg.models import build_model, load_pretrained
 from c2seg.recipes import load_recipe, presets
 from c2seg.recipes.models import DeepLabV3PlusModel, UNetModel
-from c2seg.recipes.training import Optimiser, Training
+from c2seg.recipes.training import Optimizer, Training
 
 LITE0 = "tf_efficientnet_lite0"
 RGB = {"rgb": tuple(BandSpec(role=role) for role in ("red", "green", "blue"))}
@@ -52,7 +52,7 @@ def test_layers_behind_the_last_level_are_left_out():
 
 @pytest.mark.parametrize("source", ["file", "imagenet"])
 def test_imagenet_weights_fill_every_level_for_any_bands(lite0, source):
-    """On a picture in grey the levels are those of the same weights in another network, and of three bands."""
+    """On a picture in gray the levels are those of the same weights in another network, and of three bands."""
     path = lite0 if source == "file" else "imagenet"  # for this encoder the installed package is the source
     many = unet(MANY, seed=1)
     report = load_pretrained(many, path, MANY)
@@ -61,10 +61,10 @@ def test_imagenet_weights_fill_every_level_for_any_bands(lite0, source):
     torch.manual_seed(0)
     reference = build_model(DeepLabV3PlusModel(encoder=LITE0, channels=16, rates=(1, 2, 3)), {"rgb": 3}, 13)
     load_pretrained(reference, lite0, RGB)
-    grey = torch.nn.functional.interpolate(torch.randn(1, 1, 8, 8), (64, 64), mode="bicubic")
+    gray = torch.nn.functional.interpolate(torch.randn(1, 1, 8, 8), (64, 64), mode="bicubic")
     with torch.inference_mode():
-        found = many.eval().encoder(grey.expand(1, 22, 64, 64))
-        wanted = reference.eval().encoder(grey.expand(1, 3, 64, 64))[1:5]
+        found = many.eval().encoder(gray.expand(1, 22, 64, 64))
+        wanted = reference.eval().encoder(gray.expand(1, 3, 64, 64))[1:5]
     for a, b in zip(found, wanted, strict=True):
         assert a.abs().max() > 0.1
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
@@ -72,9 +72,9 @@ def test_imagenet_weights_fill_every_level_for_any_bands(lite0, source):
 
 def test_the_encoder_may_have_a_rate_of_its_own():
     model = unet(RGB)
-    training = Training(optimiser=Optimiser(lr=0.5, encoder_factor=0.1))
+    training = Training(optimizer=Optimizer(lr=0.5, encoder_factor=0.1))
     learner = METHODS["supervised"](Context(model, training, 13, None, torch.device("cpu")))
-    slow = [group for group in learner.stepper.optimiser.param_groups if group["initial_lr"] == 0.05]
+    slow = [group for group in learner.stepper.optimizer.param_groups if group["initial_lr"] == 0.05]
     assert [len(group["params"]) for group in slow] == [len(list(model.encoder.parameters()))]
 
 

@@ -18,7 +18,7 @@ from rasters import write_raster
 
 SMALL = [
     "model.widths=[8, 16]", "training.iterations=60", "training.sampling={patch_px: 16, batch_size: 4}",
-    "training.optimiser.lr=0.01", "training.ema_decay=0.9", "forest.model.trees=10", "prediction.window_px=64",
+    "training.optimizer.lr=0.01", "training.ema_decay=0.9", "forest.model.trees=10", "prediction.window_px=64",
 ]  # fmt: skip
 ROLES = ("blue", "green", "red", "nir")
 

@@ -24,7 +24,7 @@ UNET = load_recipe(
     "tiny",
     [
         "model.widths=[8, 16]", "training.iterations=100", "training.sampling={patch_px: 16, batch_size: 8}",
-        "prediction={window_px: 32, tta: true}", "training.optimiser.lr=0.01", "training.ema_decay=0.9",
+        "prediction={window_px: 32, tta: true}", "training.optimizer.lr=0.01", "training.ema_decay=0.9",
     ],
 )  # fmt: skip
 
@@ -78,11 +78,11 @@ def test_equal_runs_give_equal_bytes(make_city, tmp_path, recipe):
     assert (tmp_path / "a/model.safetensors").read_bytes() != (tmp_path / "c/model.safetensors").read_bytes()
 
 
-def test_several_sources_and_normalisations(make_city, tmp_path):
+def test_several_sources_and_normalizations(make_city, tmp_path):
     first, second = make_city("first", seed=1), make_city("second", seed=2, gain=1.3)
     target = make_city("target", seed=3)
     for kind in ("source", "per_city", "quantile", "minmax", "none"):
-        recipe = FOREST.model_copy(update={"normalisation": kind})
+        recipe = FOREST.model_copy(update={"normalization": kind})
         fit(recipe, [first, second], tmp_path / kind, target=target)
         predict(tmp_path / kind / "model.safetensors", target, MapOptions(tmp_path / f"{kind}.tif"))
         assert (read(tmp_path / f"{kind}.tif") == read(target / "label.tif")).mean() > 0.8

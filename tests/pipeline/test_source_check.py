@@ -27,7 +27,7 @@ TINY = {
     "model": {"name": "unet", "widths": [8, 16]},
     "training": {
         "iterations": 40,
-        "optimiser": {"lr": 0.01},
+        "optimizer": {"lr": 0.01},
         "sampling": {"patch_px": 16, "batch_size": 8},
         "ema_decay": 0.9,
     },

@@ -91,7 +91,7 @@ def test_pixels_that_touch_at_a_corner_are_one_area():
     assert (clean(ids, 10).ids == 9).all()
 
 
-def test_the_largest_neighbour_takes_it_over_a_small_one_as_well():
+def test_the_largest_neighbor_takes_it_over_a_small_one_as_well():
     ids = np.full((12, 12), 9, np.uint8)
     ids[:, 8:] = 2
     ids[4, 7], ids[4, 6] = 5, 3
@@ -105,7 +105,7 @@ def test_kept_classes_neither_lose_nor_gain():
     np.testing.assert_array_equal(found.ids == 0, ids == 0)
     np.testing.assert_array_equal(np.bincount(found.ids.ravel(), minlength=256), found.counts)
     assert found.changed_pixels == (found.ids != ids).sum() > 20
-    assert found.ids[55, 10] == 2  # alone in nodata: it has no neighbour
+    assert found.ids[55, 10] == 2  # alone in nodata: it has no neighbor
     assert (clean(ids, 10).ids[5, 5]) == 9
 
 
@@ -114,7 +114,7 @@ def test_kept_classes_neither_lose_nor_gain():
     height=st.integers(1, 24), width=st.integers(1, 24), least=st.integers(2, 60), ids=st.integers(2, 5),
     coarse=st.integers(1, 4), seed=st.integers(0, 99), rows=st.sampled_from([1, 7, 512]),
 )  # fmt: skip
-def test_small_areas_take_the_class_of_their_largest_neighbour(height, width, least, ids, coarse, seed, rows):
+def test_small_areas_take_the_class_of_their_largest_neighbor(height, width, least, ids, coarse, seed, rows):
     values = np.random.default_rng(seed).integers(0, ids, (height, width)).astype(np.uint8)
     values = values.repeat(coarse, 0).repeat(coarse, 1)[:height, :width]
     with pytest.MonkeyPatch.context() as patched:
@@ -193,7 +193,7 @@ def test_the_map_its_numbers_and_its_preview_are_cleaned_and_the_layers_are_not(
         assert (tmp_path / name).read_bytes() == (tmp_path / f"p{name}").read_bytes()
     image = (imread(layers["preview"]) * 255).round().astype(np.uint8)
     for item in LEGEND.classes:
-        assert (image[found == item.id] == (*LEGEND.colours("default")[item.id], 255)).all()
+        assert (image[found == item.id] == (*LEGEND.colors("default")[item.id], 255)).all()
 
 
 def test_stops_and_workers_do_not_change_the_bytes(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The decision that maximises the expected mean over classes of IoU."""
+"""The decision that maximizes the expected mean over classes of IoU."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_confidence_stays_that_of_the_mapped_class():
     assert (layers["second"][:, 0] != ids).all()
 
 
-def test_thinning_takes_evenly_and_normalises():
+def test_thinning_takes_evenly_and_normalizes():
     part = np.tile(np.arange(1, 11, dtype=np.float32), (2, 100_000))
     found = thinned([part, part], 2)
     assert found.shape == (2, 400_000)

@@ -7,7 +7,7 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c2seg.data import Modality, Normaliser, Scene, SceneReader
+from c2seg.data import Modality, Normalizer, Scene, SceneReader
 from c2seg.data.city import Layer
 from c2seg.predict import WindowPlan, map_rows
 from c2seg.predict.engine import map_parts
@@ -39,7 +39,7 @@ def scene_of(array: np.ndarray, ratio: int = 1, offset=(0, 0), size=None, valid=
     stack = Modality(ArrayRaster(array), relation, "array", "msi")
     layer = Layer(ArrayRaster(valid[None].astype(np.uint8))) if valid is not None else None
     scene = Scene("scene", Grid(height, width, Affine.scale(10, -10)), {"msi": stack}, layer)
-    plain = Normaliser({"msi": np.zeros(len(array), np.float32)}, {"msi": np.ones(len(array), np.float32)})
+    plain = Normalizer({"msi": np.zeros(len(array), np.float32)}, {"msi": np.ones(len(array), np.float32)})
     return SceneReader(scene, ("msi",), plain)
 
 

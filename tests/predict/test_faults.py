@@ -133,7 +133,7 @@ def test_a_reader_that_fails_leaves_the_ledger_whole(tmp_path, whole):
 
 @pytest.fixture
 def forest(make_city, tmp_path):
-    settings = ["model.trees=5", "validation.folds=0", "prediction.window_px=64", "normalisation=source"]
+    settings = ["model.trees=5", "validation.folds=0", "prediction.window_px=64", "normalization=source"]
     fit(load_recipe("forest", "tiny", settings), [make_city("source", seed=1)], tmp_path / "run")
     return tmp_path / "run" / "model.safetensors"
 

@@ -163,7 +163,7 @@ def test_second_class_and_preview(reader, tmp_path):
     image = (imread(tmp_path / "map.png") * 255).round().astype(np.uint8)
     assert image.shape == (80, 50, 4)
     for item in LEGEND.classes:
-        assert (image[found == item.id] == (*LEGEND.colours("default")[item.id], 255)).all()
+        assert (image[found == item.id] == (*LEGEND.colors("default")[item.id], 255)).all()
     assert (image[~usable][:, 3] == 0).all()
 
 

@@ -41,7 +41,7 @@ def test_strips_tile_the_rows(plan: WindowPlan):
 
 
 @given(plans())
-def test_neighbours_share_at_least_the_overlap(plan: WindowPlan):
+def test_neighbors_share_at_least_the_overlap(plan: WindowPlan):
     for offsets, size in ((plan.rows, plan.window_hw[0]), (plan.cols, plan.window_hw[1])):
         for first, second in pairwise(offsets):
             assert first < second

@@ -26,7 +26,7 @@ def rows_of(values: np.ndarray):
 
 @pytest.mark.parametrize("grid", [GRID, Grid(1300, 700, Affine(10, 0, 0, 0, -10, 0))], ids=["utm", "no crs"])
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_map_is_a_valid_cog_with_colours_and_class_names(grid: Grid, tmp_path: Path) -> None:
+def test_map_is_a_valid_cog_with_colors_and_class_names(grid: Grid, tmp_path: Path) -> None:
     path = tmp_path / "map.tif"
     write_map(path, rows_of(IDS), grid, c2seg13(), overwrite=False, tags={"RECIPE": "forest"})
     valid, errors, warnings = cog_validate(path, quiet=True)
@@ -36,9 +36,9 @@ def test_map_is_a_valid_cog_with_colours_and_class_names(grid: Grid, tmp_path: P
         assert dataset.nodata == 0
         assert dataset.overviews(1)
         assert dataset.transform.almost_equals(grid.transform)
-        colours = dataset.colormap(1)
-        assert colours[0][3] == 0
-        assert {i: c[:3] for i, c in colours.items() if i in c2seg13().ids} == c2seg13().colours()
+        colors = dataset.colormap(1)
+        assert colors[0][3] == 0
+        assert {i: c[:3] for i, c in colors.items() if i in c2seg13().ids} == c2seg13().colors()
         assert dataset.tags(1)["CLASS_2"] == "Street"
         assert dataset.tags()["RECIPE"] == "forest"
         overview = dataset.read(1, out_shape=(650, 350))
@@ -98,12 +98,12 @@ def test_existing_maps_are_kept_without_overwrite(tmp_path: Path) -> None:
     assert cog_validate(path, quiet=True)[0]
 
 
-def test_qml_names_and_colours_every_class(tmp_path: Path) -> None:
-    write_qml(tmp_path / "map.qml", c2seg13(), "colourblind")
+def test_qml_names_and_colors_every_class(tmp_path: Path) -> None:
+    write_qml(tmp_path / "map.qml", c2seg13(), "colorblind")
     root = ElementTree.parse(tmp_path / "map.qml").getroot()
     entries = root.findall(".//paletteEntry")
     assert [(int(e.get("value", 0)), e.get("label")) for e in entries] == [(c.id, c.name) for c in c2seg13().classes]
-    red, green, blue = c2seg13().colours("colourblind")[1]
+    red, green, blue = c2seg13().colors("colorblind")[1]
     assert entries[0].get("color") == f"#{red:02x}{green:02x}{blue:02x}"
     renderer = root.find(".//rasterrenderer")
     assert renderer is not None

@@ -23,9 +23,9 @@ def test_every_shipped_variant_is_valid_and_another_recipe(name):
 
 def test_variants_for_noisy_labels_reach_every_phase_of_our_method():
     losses = [training.loss for training in load_recipe("crosscity@robust-loss").trainings]
-    assert [(loss.cross_entropy, loss.generalised, loss.generalised_q) for loss in losses] == [(0, 1, 0.7)] * 2
+    assert [(loss.cross_entropy, loss.generalized, loss.generalized_q) for loss in losses] == [(0, 1, 0.7)] * 2
     assert {t.sampling.ignore_edge_px for t in load_recipe("crosscity@ignore-edges").trainings} == {1}
-    assert {t.loss.generalised for t in load_recipe("crosscity").trainings} == {0}
+    assert {t.loss.generalized for t in load_recipe("crosscity").trainings} == {0}
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -41,8 +41,8 @@ def test_a_preset_keeps_the_structure():
 
 
 def test_overrides_lie_over_presets():
-    recipe = load_recipe("unet", "tiny", ["training.optimiser.lr=0.5", "model.widths=[4, 8]"])
-    assert recipe.training.optimiser.lr == 0.5
+    recipe = load_recipe("unet", "tiny", ["training.optimizer.lr=0.5", "model.widths=[4, 8]"])
+    assert recipe.training.optimizer.lr == 0.5
     assert recipe.model.widths == (4, 8)
     assert recipe.training.iterations == 600
 
@@ -56,17 +56,17 @@ def test_naming_another_model_starts_from_its_defaults():
     [
         ("forst", None, (), ["unknown recipe 'forst'", "Did you mean 'forest'", "unet"]),
         ("forest", "huge", (), ["unknown preset 'huge'", "paper-ab, paper-bw, small, tiny"]),
-        ("unet", None, ["training.optimizer.lr=1"], ["unknown key 'optimizer'", "optimiser"]),
+        ("unet", None, ["training.optimizer.lr=1"], ["unknown key 'optimizer'", "optimizer"]),
         ("unet", None, ["model.width=1"], ["unknown key 'width'", "widths"]),
         ("unet", None, ["model.name=vit"], ["model", "forest", "unet"]),
         ("unet", None, ["training.iterations=-1"], ["training.iterations", "greater than or equal to 1"]),
         ("unet", None, ["training.loss.cross_entropy=0"], ["at least one of"]),
-        ("unet", None, ["training.loss={generalised: 1, generalised_q: 0}"], ["generalised_q", "greater than 0"]),
+        ("unet", None, ["training.loss={generalized: 1, generalized_q: 0}"], ["generalized_q", "greater than 0"]),
         (
             "unet",
             None,
-            ["training.loss={generalised: 1, generalised_q: 2}"],
-            ["generalised_q", "less than or equal to 1"],
+            ["training.loss={generalized: 1, generalized_q: 2}"],
+            ["generalized_q", "less than or equal to 1"],
         ),
         ("forest", None, ["model.mean_px=[4]"], ["must be odd"]),
         ("forest", None, ["validation.folds=1"], ["at least 2"]),

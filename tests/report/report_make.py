@@ -36,7 +36,7 @@ def write_raster(path: Path, values: np.ndarray, place: Grid, nodata: float | No
 
 
 def labels(place: Grid, classes: tuple[int, ...] = (3, 7, 10)) -> np.ndarray:
-    """Vertical stripes of the classes, with an unlabelled top row."""
+    """Vertical stripes of the classes, with an unlabeled top row."""
     columns = np.array(classes, np.uint8)[np.arange(place.width) * len(classes) // place.width]
     ids = np.tile(columns, (place.height, 1))
     ids[0] = 0
@@ -87,7 +87,7 @@ def record(**changes: Any) -> dict[str, Any]:
         "c2seg": "0.1.0", "commit": "0123abc", "python": "3.11.7", "machine": "x86_64", "packages": {"numpy": "2.0"},
         "seed": 7, "device": "cpu", "command": "c2seg fit forest --source village --out run", "recipe": "forest",
         "sources": [{"name": "village", "images": "aaaa", "labels": "bbbb"}],
-        "target": {"name": "town", "images": "f"}, "normalisation_uses_target": True, **changes,
+        "target": {"name": "town", "images": "f"}, "normalization_uses_target": True, **changes,
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The page in headless Chromium: no console error, right colours, keyboard, phone width, nothing executed."""
+"""The page in headless Chromium: no console error, right colors, keyboard, phone width, nothing executed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ READY = "document.documentElement.dataset.ready === 'yes'"
 TAB, ENTER, LEFT, RIGHT, DOWN, SPACE, ESCAPE = (
     chr(c) for c in (0xE004, 0xE007, 0xE012, 0xE014, 0xE015, 0xE00D, 0xE00C)
 )
-# Colour of the canvas at a share of its width and height, in side-by-side or swipe mode alike.
+# Color of the canvas at a share of its width and height, in side-by-side or swipe mode alike.
 PIXEL = """
 const c = document.querySelectorAll('canvas')[arguments[0]];
 return [...c.getContext('2d').getImageData(arguments[1] * c.width, arguments[2] * c.height, 1, 1).data].slice(0, 3);
@@ -49,7 +49,7 @@ def choose(browser, selector, text):
     )  # fmt: skip
 
 
-def test_maps_have_the_colours_of_the_legend(browser, page):
+def test_maps_have_the_colors_of_the_legend(browser, page):
     show(browser, page)
     assert browser.errors() == []
     choose(browser, "select.left", "Map: forest")
@@ -63,8 +63,8 @@ def test_maps_have_the_colours_of_the_legend(browser, page):
     browser.script("document.querySelector('[data-class=\"10\"]').click()")
     assert browser.script(PIXEL, 0, 0.8, 0.5) == [0, 0, 0]
     browser.script("document.querySelector('[data-all=on]').click()")
-    choose(browser, "select.palette", "colour-blind safe")
-    expected = list(c2seg13().colours("colourblind")[10])
+    choose(browser, "select.palette", "color-blind safe")
+    expected = list(c2seg13().colors("colorblind")[10])
     assert browser.script(PIXEL, 0, 0.8, 0.5) == expected
     choose(browser, "select.right", "Errors: unet")
     assert browser.script(PIXEL, 0, 0.58, 0.8) == [255, 122, 60]
@@ -174,7 +174,7 @@ def test_text_from_files_is_not_executed(browser, tmp_path):
     evil = "<img src=x onerror=\"document.title='owned'\"></script><script>document.title='owned'</script>"
     place = make.grid()
     run = make.make_run(tmp_path / "run", recipe=evil, command=evil, curves=True)
-    classes = tuple(LandClass(c.id, evil + str(c.id), c.colour) for c in c2seg13().classes)
+    classes = tuple(LandClass(c.id, evil + str(c.id), c.color) for c in c2seg13().classes)
     make.make_map(run / "town.tif", make.labels(place), place, city=evil, legend=Legend("evil", classes))
     truth = make.write_raster(tmp_path / "label.tif", make.labels(place)[None], place)
     make_report([run], ReportOptions(tmp_path / "page.html", truths=(truth,), title="Plain"))

@@ -20,15 +20,15 @@ def modality(count: int, bands: tuple[Band, ...] = (), name: str = "msi") -> Mod
     return Modality(ArrayRaster(np.zeros((count, 2, 2))), name=name, bands=bands)
 
 
-def test_known_roles_make_true_and_false_colour():
+def test_known_roles_make_true_and_false_color():
     bands = tuple(Band(role=role) for role in ("blue", "green", "red", "nir"))
     true, false = composites(modality(4, bands))
     assert (true.bands, false.bands) == ((2, 1, 0), (3, 2, 1))
-    assert "true colour" in true.title
-    assert "false colour" in false.title
+    assert "true color" in true.title
+    assert "false color" in false.title
 
 
-def test_known_wavelengths_make_true_and_false_colour():
+def test_known_wavelengths_make_true_and_false_color():
     bands = tuple(Band(wavelength_nm=nm) for nm in np.arange(400.0, 2400.0, 10.0))
     true, false = composites(modality(200, bands, "hsi"))
     assert true.bands == (26, 16, 9)
@@ -57,7 +57,7 @@ def test_four_unknown_msi_bands_follow_the_challenge():
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 4000))
-def test_samples_are_the_pixels_under_the_centres(height, width, pixels):
+def test_samples_are_the_pixels_under_the_centers(height, width, pixels):
     place = make.grid(height, width)
     sampling = Sampling.within(place, pixels)
     assert sampling.height <= height
@@ -146,7 +146,7 @@ def test_a_coarse_overhanging_modality_lies_where_it_belongs(tmp_path):
         np.testing.assert_array_equal(ranks[clipped], order[clipped])
 
 
-def test_invalid_pixels_are_transparent_and_constant_bands_grey(tmp_path):
+def test_invalid_pixels_are_transparent_and_constant_bands_gray(tmp_path):
     place = make.grid(6, 6)
     values = np.full((2, 6, 6), 5.0, np.float32)
     values[0, 0, 0] = np.nan

@@ -65,10 +65,10 @@ def test_layers_shrink_to_the_budget(scored):
 def test_reliability_is_counted_by_tenths(scored):
     runs, views = scored
     reliability = draw_views(views, runs, 10**7)[0].reliability[0]
-    assert sum(reliability.labelled) == 47 * 36
-    assert reliability.right == reliability.labelled  # a perfect map
+    assert sum(reliability.labeled) == 47 * 36
+    assert reliability.right == reliability.labeled  # a perfect map
     chart = reliability_chart({0: reliability}, ["good"])
-    expected = sum(n * (1 - c) for n, c in zip(reliability.labelled, reliability.mean_confidence, strict=True))
+    expected = sum(n * (1 - c) for n, c in zip(reliability.labeled, reliability.mean_confidence, strict=True))
     assert f"good {expected / (47 * 36):.3f}" in chart.text
     assert str(chart.svg).startswith("<svg")
 
@@ -80,7 +80,7 @@ def test_scores_and_findings(scored):
     assert bad.scores.oa == pytest.approx(2 / 3)
     assert bad.scores.iou[2] == pytest.approx(0.5)  # class 3 takes as many wrong pixels as it has
     said = findings(bad, {c.id: c.name for c in views[0].legend.classes})
-    assert said[0] == "67% of the 1,692 labelled pixels are right."
+    assert said[0] == "67% of the 1,692 labeled pixels are right."
     assert "Hardly ever found: Arable land (564 pixels)." in said
     assert said[-1] == "100% of Arable land is taken for Urban fabric (564 pixels)."
 

@@ -70,7 +70,7 @@ def test_everything_has_its_section(tmp_path, town):
                  "forest has the highest mIoU on town, 1.000"):  # fmt: skip
         assert text in page.words, text
     kinds = [layer["kind"] for layer in page.data["views"][0]["layers"]]
-    assert kinds.count("image") == 4  # msi true and false colour, sar, hsi
+    assert kinds.count("image") == 4  # msi true and false color, sar, hsi
     assert kinds.count("level") == 2
     assert page.data["views"][0]["left"] == next(
         layer["key"] for layer in page.data["views"][0]["layers"] if layer.get("role") == "truth"
@@ -129,7 +129,7 @@ def test_with_one_class_and_a_missing_modality(tmp_path):
     path = make.make_map(tmp_path / "a.tif", np.ones((48, 36), np.uint8), place, legend=legend)
     page = make_page(tmp_path / "page.html", [path], cities=(city,), truths=(truth,))
     assert "published" not in page.ids()  # another legend: nothing to compare with
-    assert "100% of the 1,692 labelled pixels are right." in page.words
+    assert "100% of the 1,692 labeled pixels are right." in page.words
     images = [layer["title"] for layer in page.data["views"][0]["layers"] if layer["kind"] == "image"]
     assert images == ["SAR (band 1 / band 2 / difference)"]
 
@@ -170,7 +170,7 @@ def test_text_from_files_is_escaped(tmp_path):
                         sources=[{"name": EVIL, "images": EVIL}])  # fmt: skip
     (run / "recipe.yaml").write_text(EVIL)
     (run / "curves.csv").write_text(f"step,{EVIL.replace(',', '')}\n1,2\n2,3\n")
-    classes = tuple(LandClass(c.id, EVIL + str(c.id), c.colour) for c in c2seg13().classes)
+    classes = tuple(LandClass(c.id, EVIL + str(c.id), c.color) for c in c2seg13().classes)
     make.make_map(
         run / "town.tif", make.labels(place), place, city=EVIL, legend=Legend("evil", classes), confidence=True
     )
@@ -196,12 +196,12 @@ def test_equal_inputs_give_equal_pages(tmp_path, town):
 def test_figures_for_papers(tmp_path, town, suffix, start):
     city, forest, unet = town
     path = tmp_path / f"figure.{suffix}"
-    result = make_report([forest, unet], ReportOptions(None, figure=path, truths=(city,), palette="colourblind"))
+    result = make_report([forest, unet], ReportOptions(None, figure=path, truths=(city,), palette="colorblind"))
     assert result.out is None
     assert path.read_bytes().startswith(start)
     if suffix == "svg":
         text = path.read_text()
-        for word in ("(a) MSI true colour", "Truth", ") forest", ") unet", "Inland wetlands"):
+        for word in ("(a) MSI true color", "Truth", ") forest", ") unet", "Inland wetlands"):
             assert word in text
 
 

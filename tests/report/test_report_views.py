@@ -9,7 +9,7 @@ from c2seg.data import open_city
 from c2seg.errors import DataError, InputError
 from c2seg.legend import LandClass, Legend
 from c2seg.report.runs import open_runs
-from c2seg.report.views import class_colours, make_views, palettes
+from c2seg.report.views import class_colors, make_views, palettes
 
 
 def views_of(runs, cities=(), truths=(), numbering=None):
@@ -83,7 +83,7 @@ def test_a_city_on_another_grid_is_refused(tmp_path):
         views_of([make.make_run(tmp_path / "bare")], [city])
 
 
-def test_truth_is_a_raster_or_a_labelled_city(tmp_path):
+def test_truth_is_a_raster_or_a_labeled_city(tmp_path):
     place = make.grid()
     city = make.make_city(tmp_path / "town", place, label=True)
     run = make.make_run(tmp_path / "run")
@@ -113,10 +113,10 @@ def test_legend_is_read_from_the_map(tmp_path):
     path = make.make_map(tmp_path / "a.tif", ids, place, legend=legend)
     (view,) = views_of([path])
     assert view.legend.classes == legend.classes
-    assert class_colours(view.legend, "default") == {2: (0, 0, 255), 9: (128, 96, 64)}
-    assert len(palettes(view.legend)["colourblind"]) == 2
+    assert class_colors(view.legend, "default") == {2: (0, 0, 255), 9: (128, 96, 64)}
+    assert len(palettes(view.legend)["colorblind"]) == 2
     with pytest.raises(InputError, match="unknown palette 'nice'"):
-        class_colours(view.legend, "nice")
+        class_colors(view.legend, "nice")
 
 
 def test_a_map_without_tags_is_c2seg13(tmp_path):

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from c2seg.data import Normaliser, city_statistics
-from c2seg.data.layouts import open_labelled_city
+from c2seg.data import Normalizer, city_statistics
+from c2seg.data.layouts import open_labeled_city
 from c2seg.recipes.training import Augmentation, Fourier, Sampling
 from c2seg.sampling import BandUnits, PatchSampler, restyle, training_scenes
 from c2seg.train.loader import batches
@@ -62,13 +62,13 @@ def test_invalid_pixels_stay_0_and_count_as_the_mean():
 @pytest.fixture
 def scenes(make_city):
     """Scenes of a source and of a target that is much brighter, both in the source's units; the target without labels."""
-    source, target = (open_labelled_city(make_city(n, seed=s, gain=g)) for n, s, g in (("a", 1, 1.0), ("b", 2, 2.0)))
+    source, target = (open_labeled_city(make_city(n, seed=s, gain=g)) for n, s, g in (("a", 1, 1.0), ("b", 2, 2.0)))
     statistics = city_statistics(source.images, NAMES)
-    normaliser = Normaliser.fit("source", statistics)
-    units = BandUnits.of(normaliser, statistics)
+    normalizer = Normalizer.fit("source", statistics)
+    units = BandUnits.of(normalizer, statistics)
     return (
-        training_scenes(source.images, NAMES, normaliser, units, source),
-        training_scenes(target.images, NAMES, normaliser, units),
+        training_scenes(source.images, NAMES, normalizer, units, source),
+        training_scenes(target.images, NAMES, normalizer, units),
     )
 
 

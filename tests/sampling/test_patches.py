@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from c2seg.data import BlockFolds, Normaliser, city_statistics, open_city
-from c2seg.data.layouts import open_labelled_city
+from c2seg.data import BlockFolds, Normalizer, city_statistics, open_city
+from c2seg.data.layouts import open_labeled_city
 from c2seg.errors import TrainingError
 from c2seg.recipes.training import Augmentation, Sampling
 from c2seg.sampling import BandUnits, PatchSampler, augment_geometry, augment_radiometry, drop_modality, training_scenes
@@ -17,11 +17,11 @@ PLAIN = Augmentation(flips=False, rotations=False)
 
 
 def scenes_of(path, **options):
-    labelled = open_labelled_city(path)
-    statistics = city_statistics(labelled.images, NAMES)
-    normaliser = Normaliser.fit("per_city", statistics)
-    units = BandUnits.of(normaliser, statistics)
-    return training_scenes(labelled.images, NAMES, normaliser, units, labelled, **options)
+    labeled = open_labeled_city(path)
+    statistics = city_statistics(labeled.images, NAMES)
+    normalizer = Normalizer.fit("per_city", statistics)
+    units = BandUnits.of(normalizer, statistics)
+    return training_scenes(labeled.images, NAMES, normalizer, units, labeled, **options)
 
 
 def sampler_of(scenes, *, seed=0, augment=PLAIN, **sampling):
@@ -209,21 +209,21 @@ def test_geometry_is_one_to_one():
 
 
 def test_radiometry_is_in_units_of_the_band(make_city):
-    """The same changes under every normalisation: standardised afterwards, they are equal."""
+    """The same changes under every normalization: standardized afterwards, they are equal."""
     city = open_city(make_city())
     statistics = city_statistics(city, NAMES)
     window = city.scenes[0].grid.window
     valid = np.ones((70, 91), bool)
     settings = Augmentation(gain_std=0.2, offset_std=0.3, noise_std=0.1)
-    standard = Normaliser.fit("source", statistics)
+    standard = Normalizer.fit("source", statistics)
     results = {}
     for kind in ("source", "none", "minmax"):
-        normaliser = Normaliser.fit(kind, statistics)
-        units = BandUnits.of(normaliser, statistics)
-        patch = {n: normaliser.apply(n, city.scenes[0].read(n, window)[0], valid) for n in NAMES}
+        normalizer = Normalizer.fit(kind, statistics)
+        units = BandUnits.of(normalizer, statistics)
+        patch = {n: normalizer.apply(n, city.scenes[0].read(n, window)[0], valid) for n in NAMES}
         changed = augment_radiometry(patch, valid, units, settings, np.random.default_rng(0))
         results[kind] = {
-            n: standard.apply(n, v / normaliser.factor[n][:, None, None] + normaliser.shift[n][:, None, None], valid)
+            n: standard.apply(n, v / normalizer.factor[n][:, None, None] + normalizer.shift[n][:, None, None], valid)
             for n, v in changed.items()
         }
     for name in NAMES:
@@ -242,7 +242,7 @@ def test_nothing_to_learn_is_said(make_city):
         sampler_of(scenes)
 
 
-def test_label_edges_teach_nothing_and_unknown_neighbours_are_no_edge(tmp_path, make_city):
+def test_label_edges_teach_nothing_and_unknown_neighbors_are_no_edge(tmp_path, make_city):
     city = make_city()
     label = np.zeros((70, 91), np.uint8)
     label[:, :40], label[:, 40:70] = 1, 3

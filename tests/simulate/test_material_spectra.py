@@ -66,15 +66,15 @@ def test_radar_of_full_leaf_is_brighter_than_bare() -> None:
 
 @pytest.mark.parametrize(("sensor", "bands"), [("enmap", 242), ("gf5", 116), ("sentinel2", 4), ("gf6", 4)])
 def test_band_axes(sensor: str, bands: int) -> None:
-    centres, widths, _ = band_axis(sensor)
-    assert len(centres) == len(widths) == bands
-    assert centres.min() > 390
-    assert centres.max() < 2460
+    centers, widths, _ = band_axis(sensor)
+    assert len(centers) == len(widths) == bands
+    assert centers.min() > 390
+    assert centers.max() < 2460
 
 
 def test_enmap_axis_steps_back_between_vnir_and_swir() -> None:
-    centres, _, _ = band_axis("enmap")
-    assert (np.flatnonzero(np.diff(centres) < 0) == [87]).all()
+    centers, _, _ = band_axis("enmap")
+    assert (np.flatnonzero(np.diff(centers) < 0) == [87]).all()
 
 
 def test_published_statistics_fit_the_sensors() -> None:
@@ -87,11 +87,11 @@ def test_published_statistics_fit_the_sensors() -> None:
 def test_gaps_are_straight_lines_and_nothing_is_nodata() -> None:
     sensor = OpticalSensor.make(_spec(), "hsi")
     values = np.zeros((242, 8, 8), np.float32) + sensor.table[0][:, None, None]
-    numbers = sensor.digitise(values, Window(0, 0, 8, 8)).astype(float)
+    numbers = sensor.digitize(values, Window(0, 0, 8, 8)).astype(float)
     for first, last in sensor.interpolated:
         assert abs(np.diff(numbers[first - 1 : last + 2], 2, axis=0)).max() <= 2  # rounding only
     assert numbers.min() >= 1
-    dark = sensor.digitise(np.full((242, 8, 8), -0.1, np.float32), Window(0, 0, 8, 8))
+    dark = sensor.digitize(np.full((242, 8, 8), -0.1, np.float32), Window(0, 0, 8, 8))
     assert dark.min() == 1
 
 

@@ -8,7 +8,7 @@ from c2seg.simulate.noise import Cells, SmoothNoise, derive_key, hash_uniform, n
 from c2seg.types import Window
 
 
-def test_hash_is_uniform_and_independent_between_neighbours() -> None:
+def test_hash_is_uniform_and_independent_between_neighbors() -> None:
     rows, columns = np.indices((300, 300), dtype=np.int32) - 150
     values = hash_uniform(7, rows, columns)
     counts = np.histogram(values, 20, (0, 1))[0]

@@ -49,7 +49,7 @@ def test_water_is_dark_and_corners_are_bright() -> None:
     assert bright.mean() - dark.mean() == pytest.approx(21.9, abs=1.0)
 
 
-def test_order_of_polarisations_is_swapped_between_the_pairs() -> None:
+def test_order_of_polarizations_is_swapped_between_the_pairs() -> None:
     tables = {
         pair: RadarSensor.make(city_spec(pair, "source", scale=0.1, seed=0, knobs=Knobs.from_shift(0))).table
         for pair in ("ab", "bw")

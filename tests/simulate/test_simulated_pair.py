@@ -9,7 +9,7 @@ import rasterio
 import yaml
 
 from c2seg.cli import run
-from c2seg.data import open_city, open_labelled_city
+from c2seg.data import open_city, open_labeled_city
 from c2seg.errors import DataError, InputError, OutputError
 from c2seg.simulate import simulate_pair
 
@@ -92,7 +92,7 @@ def test_cities_open_as_cities(ab, bw) -> None:
             assert opened.name == city.name
             assert not opened.problems
             assert set(opened.modality_names) == {"msi", "hsi", "sar"}
-            open_labelled_city(city.path)
+            open_labeled_city(city.path)
 
 
 def test_descriptions_name_roles_and_wavelengths(ab, bw) -> None:

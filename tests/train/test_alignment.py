@@ -22,7 +22,7 @@ from c2seg.recipes import load_recipe
 from c2seg.train.statistics import renew_statistics
 
 SMALL = [
-    "model.widths=[4, 8]", "training.iterations=24", "training.checkpoint_every=5", "training.optimiser.lr=0.01",
+    "model.widths=[4, 8]", "training.iterations=24", "training.checkpoint_every=5", "training.optimizer.lr=0.01",
     "training.sampling={patch_px: 16, batch_size: 4}", "prediction.window_px=64", "training.augment.noise_std=0.1",
 ]  # fmt: skip
 TARGET = "training.batch_statistics=target"
@@ -100,7 +100,7 @@ def test_dropout_is_off_and_layers_that_nothing_passes_keep_theirs():
 
 def test_only_statistics_change_and_they_are_the_targets(cities, tmp_path):
     """The first layer's are those of its convolution of windows of the target, whose values spread twice as far."""
-    options = ["normalisation=source", "training.ema_decay=0.9", "model.norm=batch"]
+    options = ["normalization=source", "training.ema_decay=0.9", "model.norm=batch"]
     fit(recipe(*options), [cities[0]], tmp_path / "source", target=cities[1])
     fit(recipe(*options, TARGET), [cities[0]], tmp_path / "target", target=cities[1])
     source, target = tensors(tmp_path / "source"), tensors(tmp_path / "target")
@@ -111,7 +111,7 @@ def test_only_statistics_change_and_they_are_the_targets(cities, tmp_path):
             np.testing.assert_array_equal(value, target[name], err_msg=name)
     header = load_model(tmp_path / "target" / "model.safetensors").header
     city = open_city(cities[1])
-    reader = SceneReader(city.scenes[0], tuple(header.inputs), header.normaliser({}))
+    reader = SceneReader(city.scenes[0], tuple(header.inputs), header.normalizer({}))
     patch, _ = reader(city.scenes[0].grid.window)
     bands = np.concatenate([patch[name] for name in header.inputs])
     rng = np.random.default_rng(0)
@@ -138,7 +138,7 @@ def test_a_stop_and_resume_give_the_same_bits(cities, tmp_path, step):
         return show
 
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    wanted = recipe(TARGET, FOURIER, "normalisation=quantile", "training.ema_decay=0.9")
+    wanted = recipe(TARGET, FOURIER, "normalization=quantile", "training.ema_decay=0.9")
     fit(wanted, [cities[0]], whole, target=cities[1])
     with pytest.raises(KeyboardInterrupt):
         fit(wanted, [cities[0]], stopped, target=cities[1], bars=bars)
@@ -165,13 +165,13 @@ def test_the_targets_images_are_needed(cities, tmp_path, option):
     assert recipe(option).uses_target
     with pytest.raises(InputError, match="learns from the target's images too: give --target"):
         fit(recipe(option), [cities[0]], tmp_path / "run")
-    with pytest.raises(RecipeError, match="a forest draws no patches and has no batch normalisation"):
+    with pytest.raises(RecipeError, match="a forest draws no patches and has no batch normalization"):
         load_recipe("forest", "tiny", [option])
 
 
-def test_a_network_without_batch_normalisation_is_named(cities, tmp_path):
+def test_a_network_without_batch_normalization_is_named(cities, tmp_path):
     with pytest.raises(
-        InputError, match="batch_statistics: the model UNet has no batch normalisation; set it to source"
+        InputError, match="batch_statistics: the model UNet has no batch normalization; set it to source"
     ):
         fit(recipe(TARGET, "model.norm=group"), [cities[0]], tmp_path / "run", target=cities[1])
 
@@ -192,7 +192,7 @@ def test_quantiles_follow_the_mapped_city_through_any_backend(make_city, tmp_pat
         "training.iterations=300", "max_bands=4", "training.augment.modality_dropout=0.3",
         "forest={weight: 0.4, model: {trees: 10}}", "prediction.window_px=32",
     ]  # fmt: skip
-    wanted = recipe("normalisation=quantile", *options)
+    wanted = recipe("normalization=quantile", *options)
     assert wanted.follows_city
     fit(wanted, [source], tmp_path / "run")
     model = tmp_path / "run" / "model.safetensors"
@@ -219,7 +219,7 @@ def test_quantiles_follow_the_mapped_city_through_any_backend(make_city, tmp_pat
     assert (mapped("poor", poor) == truth).mean() > 0.5
 
 
-def test_statistics_of_a_city_give_the_same_normaliser_at_fit_and_at_predict(cities):
+def test_statistics_of_a_city_give_the_same_normalizer_at_fit_and_at_predict(cities):
     city = open_city(cities[1])
     first, second = (city_statistics(city, ("msi", "sar"), quantiles=True) for _ in range(2))
     np.testing.assert_array_equal(first["sar"].quantiles, second["sar"].quantiles)
@@ -233,13 +233,13 @@ def test_the_variants_of_our_method_run(cities, tmp_path, variant):
     ]  # fmt: skip
     wanted = load_recipe(f"crosscity@{variant}", "demo", sizes)
     changes = {
-        "quantile": wanted.normalisation == "quantile",
+        "quantile": wanted.normalization == "quantile",
         "fourier": all(t.augment.fourier for t in wanted.trainings),
         "target-batch-statistics": {t.batch_statistics for t in wanted.trainings} == {"target"},
     }
     assert changes[variant]
     plain = load_recipe("crosscity", "demo")
-    assert plain.normalisation == "per_city"
+    assert plain.normalization == "per_city"
     assert not any(t.aligns for t in plain.trainings)
     result = fit(wanted, [cities[0]], tmp_path / "run", target=cities[1])
     predict(result.model, cities[1], MapOptions(tmp_path / "map.tif"))

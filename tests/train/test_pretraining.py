@@ -14,8 +14,8 @@ import torch
 
 from c2seg.api import fit, predict
 from c2seg.artifacts import load_model
-from c2seg.data import BlockFolds, Normaliser, city_statistics
-from c2seg.data.layouts import open_labelled_city
+from c2seg.data import BlockFolds, Normalizer, city_statistics
+from c2seg.data.layouts import open_labeled_city
 from c2seg.errors import RecipeError
 from c2seg.predict import MapOptions
 from c2seg.recipes import load_recipe, presets
@@ -23,13 +23,13 @@ from c2seg.sampling import BandUnits, training_scenes
 from rasters import write_raster
 
 MASKED = {"training": {"method": {"name": "masked", "block_px": 4}}}
-STILL = {"training": {"optimiser": {"lr": 1e-12, "weight_decay": 0}, "iterations": 1}}
+STILL = {"training": {"optimizer": {"lr": 1e-12, "weight_decay": 0}, "iterations": 1}}
 BASE = {
     "name": "pretrained",
     "model": {"name": "unet", "widths": [4, 8], "norm": "group"},
     "training": {
         "iterations": 12,
-        "optimiser": {"lr": 0.01},
+        "optimizer": {"lr": 0.01},
         "sampling": {"patch_px": 16, "batch_size": 4},
         "checkpoint_every": 5,
     },
@@ -151,11 +151,11 @@ def test_two_processes_equal_one(write, cities, tmp_path):
 
 def test_held_out_blocks_are_not_restored(make_city):
     """Without labels the targets of a fold say where images may be learnt from; without folds there are none."""
-    city = open_labelled_city(make_city("source", seed=1, modalities=("msi",)), None)
+    city = open_labeled_city(make_city("source", seed=1, modalities=("msi",)), None)
     statistics = city_statistics(city.images, ("msi",))
-    normaliser = Normaliser.fit("per_city", statistics)
+    normalizer = Normalizer.fit("per_city", statistics)
     folds = BlockFolds(2, 16, 3)
-    about = (city.images, ("msi",), normaliser, BandUnits.of(normaliser, statistics))
+    about = (city.images, ("msi",), normalizer, BandUnits.of(normalizer, statistics))
     [scene] = training_scenes(*about, None, (folds,), 1, ignore_edge_px=2)
     np.testing.assert_array_equal(
         scene.targets == 0, scene.valid & folds.training(city.images.scenes[0].grid.window, 1)

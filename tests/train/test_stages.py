@@ -24,7 +24,7 @@ BASE = {
     "model": {"name": "unet", "widths": [4, 8]},
     "training": {
         "iterations": 12,
-        "optimiser": {"lr": 0.01},
+        "optimizer": {"lr": 0.01},
         "sampling": {"patch_px": 16, "batch_size": 4},
         "checkpoint_every": 5,
     },
@@ -53,7 +53,7 @@ def columns(path):
 
 def test_a_phase_starts_from_the_one_before_and_may_have_its_own_method(write, cities, tmp_path):
     method = {"name": "adversarial", "critics": [{"widths": [4]}]}
-    adversarial = {"method": method, "optimiser": {"lr": 1e-9, "weight_decay": 0}}
+    adversarial = {"method": method, "optimizer": {"lr": 1e-9, "weight_decay": 0}}
     recipe = write(phases={"first": {}, "second": {"training": adversarial, "share": 0.5}})
     assert recipe.uses_target
     fit(recipe, [cities[0]], tmp_path / "run", target=cities[1])
@@ -69,7 +69,7 @@ def test_a_phase_starts_from_the_one_before_and_may_have_its_own_method(write, c
 
 
 def test_named_parts_of_earlier_phases_are_the_first_weights(write, cities, tmp_path):
-    still = {"optimiser": {"lr": 1e-12, "weight_decay": 0}, "iterations": 1}
+    still = {"optimizer": {"lr": 1e-12, "weight_decay": 0}, "iterations": 1}
     recipe = write(
         phases={
             "wide": {},
@@ -198,7 +198,7 @@ def test_networks_of_a_phase_teach_the_next_by_pseudo_labels(write, make_city, t
 
 
 def test_the_forest_labels_the_target_with_the_teachers(write, make_city, tmp_path, monkeypatch):
-    """Teachers that see the radar alone and have learnt next to nothing: what is labelled right is the forest's doing."""
+    """Teachers that see the radar alone and have learnt next to nothing: what is labeled right is the forest's doing."""
     source, target = make_city("source", seed=1), make_city("target", seed=2)
     with rasterio.open(target / "label.tif") as file:
         truth = file.read(1)
@@ -276,9 +276,9 @@ def test_a_forest_maps_with_the_network_and_travels_in_the_onnx_file(write, make
     bands = plain.header.channels
     assert bands == {"hsi": 4, "msi": 4, "sar": 2}
     city = open_city(target)
-    normaliser = plain.header.normaliser(city_statistics(city, tuple(bands)))
+    normalizer = plain.header.normalizer(city_statistics(city, tuple(bands)))
     whole = load_predictor(plain, "torch", BackendOptions("cpu"))
-    patch, valid = SceneReader(city.scenes[0], tuple(bands), normaliser)(Window(0, 0, 32, 48).expand(whole.halo_px))
+    patch, valid = SceneReader(city.scenes[0], tuple(bands), normalizer)(Window(0, 0, 32, 48).expand(whole.halo_px))
     batch = {name: values[None] for name, values in patch.items()}
     mixed = whole.predict(batch, valid[None])
     rim = whole.halo_px
@@ -307,7 +307,7 @@ def test_wide_modalities_become_components_of_unit_deviation(write, make_city, t
     header = load_model(tmp_path / "run" / "model.safetensors").header
     assert header.channels == {"hsi": 3, "msi": 3, "sar": 2}
     city = open_city(source)
-    reader = SceneReader(city.scenes[0], ("hsi",), header.normaliser(city_statistics(city, ("hsi",))))
+    reader = SceneReader(city.scenes[0], ("hsi",), header.normalizer(city_statistics(city, ("hsi",))))
     patch, valid = reader(city.scenes[0].grid.window)
     np.testing.assert_allclose(patch["hsi"][:, valid].std(axis=1), 1, atol=0.01)
     np.testing.assert_allclose(np.corrcoef(patch["hsi"][:, valid]), np.eye(3), atol=0.02)

@@ -22,7 +22,7 @@ from c2seg.train.loop import _warm_average
 STEPS = 24
 SMALL = [
     "model.widths=[4, 8]", f"training.iterations={STEPS}", "training.checkpoint_every=5", "model.dropout=0.2",
-    "training.sampling={patch_px: 16, batch_size: 4}", "training.optimiser.lr=0.01", "prediction.window_px=64",
+    "training.sampling={patch_px: 16, batch_size: 4}", "training.optimizer.lr=0.01", "prediction.window_px=64",
     "training.augment.noise_std=0.1",
 ]  # fmt: skip
 
@@ -84,7 +84,7 @@ def test_resume_refuses_another_run(cities, tmp_path):
     with pytest.raises(InputError, match="seed was 0, now 1"):
         fit(recipe(), [cities[0]], run, resume=True, seed=1)
     with pytest.raises(InputError, match="recipe was"):
-        fit(recipe("training.optimiser.lr=0.02"), [cities[0]], run, resume=True)
+        fit(recipe("training.optimizer.lr=0.02"), [cities[0]], run, resume=True)
     threads = torch.get_num_threads()
     torch.set_num_threads(threads + 1)
     try:
@@ -133,16 +133,16 @@ def test_two_processes_equal_one_without_batch_norm(cities, tmp_path):
         np.testing.assert_allclose(a[name], b[name], rtol=2e-4, atol=2e-5, err_msg=name)
 
 
-def test_folds_score_every_labelled_pixel_once(cities, tmp_path):
+def test_folds_score_every_labeled_pixel_once(cities, tmp_path):
     result = fit(recipe("validation.folds=2", "validation.guard_px=2"), [cities[0]], tmp_path / "run")
     assert result.validation["scores"]["pixels"] == 70 * 91
 
 
 def test_a_loss_that_is_not_finite_is_one_clear_line(cities, tmp_path):
-    with pytest.raises(TrainingError, match=r"not finite at step \d+.*lower training.optimiser.lr"):
+    with pytest.raises(TrainingError, match=r"not finite at step \d+.*lower training.optimizer.lr"):
         fit(
             recipe(
-                "training.optimiser={name: sgd, lr: 1.0e+30, gradient_clip: null}", "training.schedule.name=constant"
+                "training.optimizer={name: sgd, lr: 1.0e+30, gradient_clip: null}", "training.schedule.name=constant"
             ),
             [cities[0]],
             tmp_path / "run",
@@ -167,13 +167,13 @@ def test_bfloat16_and_every_loss_and_schedule_train(cities, tmp_path):
         [
             [
                 "training.precision=bf16",
-                "training.loss={generalised: 1}",
+                "training.loss={generalized: 1}",
                 "training.schedule={name: cosine, warmup: 0.2}",
             ],
             ["training.loss={cross_entropy: 0, focal: 1, dice: 0.5}", "training.schedule.name=poly"],
             [
                 "training.loss={class_weights: inverse_sqrt}",
-                "training.optimiser={name: sgd, lr: 0.01}",
+                "training.optimizer={name: sgd, lr: 0.01}",
                 "training.ema_decay=null",
             ],
         ]

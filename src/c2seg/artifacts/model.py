@@ -1,6 +1,6 @@
 """The model file: one ``.safetensors`` that holds weights and all that is needed to use them. Loading never unpickles.
 
-The header's single entry ``c2seg`` is JSON: what the model is, the bands it takes, its normalisation and statistics, its
+The header's single entry ``c2seg`` is JSON: what the model is, the bands it takes, its normalization and statistics, its
 legend, its recipe and its provenance. The same JSON in the metadata of an ONNX file makes that a model file too: it holds
 the network's graph in place of named weights, so that it runs without torch.
 """
@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save, save_file
 
-from c2seg.data import BandStatistics, City, Normaliser
+from c2seg.data import BandStatistics, City, Normalizer
 from c2seg.errors import InputError, ModelFileError, needs_extra
 from c2seg.legend import Legend
 from c2seg.outputs import atomic_file
@@ -68,22 +68,22 @@ class Header(BaseModel):
     provenance: dict[str, Any]
     """Versions, commit, seed, data fingerprints, command."""
     learnt: tuple[int, ...] | None = None
-    """Ids of the classes that had labelled pixels; None: not recorded."""
+    """Ids of the classes that had labeled pixels; None: not recorded."""
     confidence_temperature: float | None = None
     """Of the mixture's probabilities where they are shown or summed, never where classes are decided; None: not measured."""
     mixing: dict[str, tuple[tuple[float, ...], ...]] = {}
-    """What makes the channels of a modality from its normalised bands, where these are not the channels themselves."""
+    """What makes the channels of a modality from its normalized bands, where these are not the channels themselves."""
 
     @property
     def channels(self) -> dict[str, int]:
         """The channels of each modality as the model sees them."""
         return {name: len(self.mixing.get(name, bands)) for name, bands in self.inputs.items()}
 
-    def normaliser(self, statistics: Mapping[str, BandStatistics]) -> Normaliser:
-        """Return the model's normalisation of a city with these statistics (used by kinds that follow the city)."""
+    def normalizer(self, statistics: Mapping[str, BandStatistics]) -> Normalizer:
+        """Return the model's normalization of a city with these statistics (used by kinds that follow the city)."""
         own = statistics if self.recipe.follows_city else self.band_statistics()
         mixing = {name: np.array(rows, np.float32) for name, rows in self.mixing.items()}
-        return replace(Normaliser.fit(self.recipe.normalisation, own), mixing=mixing)
+        return replace(Normalizer.fit(self.recipe.normalization, own), mixing=mixing)
 
     def band_statistics(self) -> dict[str, BandStatistics]:
         """Return the sources' statistics as arrays."""

@@ -41,7 +41,7 @@ _NO_FOLDS = ("validation.folds=0", "validation.final=true")
 
 @dataclass(frozen=True)
 class Pair:
-    """A labelled source, an unlabelled target, and the target's truth (None: the target cannot be scored).
+    """A labeled source, an unlabeled target, and the target's truth (None: the target cannot be scored).
 
     The target may be the source itself: then guarded block folds inside the city are scored, pooled, and methods that learn
     from a target's images see those of the city, of the held-out blocks too.

@@ -138,7 +138,7 @@ def _row(
         "pair": pair,
         "label": label,
         "seeds": len(found),
-        "uses_target": ("*" if uses["training"] else "") + ("+" if uses["normalisation"] else ""),
+        "uses_target": ("*" if uses["training"] else "") + ("+" if uses["normalization"] else ""),
         **{name: _spread([_score(r, name) for r in found]) for name in _SCORES},
         "miou_common": _spread([_common(r) for r in found]),
         "difference": _spread(differences),
@@ -190,10 +190,10 @@ def _spread(values: Sequence[float | None]) -> tuple[float | None, float | None]
 
 
 def _pm(value: tuple[float | None, float | None], *, sign: bool = False) -> str:
-    centre, spread = value
-    if centre is None:
+    center, spread = value
+    if center is None:
         return "-"
-    text = f"{centre:+.3f}" if sign else f"{centre:.3f}"
+    text = f"{center:+.3f}" if sign else f"{center:.3f}"
     return text if spread is None else f"{text} +-{spread:.3f}"
 
 

@@ -1,6 +1,6 @@
 """A leaderboard: data sets with hidden truth, entries scored on all of them, ranked by mean IoU. One SQLite file.
 
-The file holds the truth: it is readable by its owner only and never leaves the organiser. What the public sees is made
+The file holds the truth: it is readable by its owner only and never leaves the organizer. What the public sees is made
 from ``Board.rows``: scores of whole data sets and nothing finer.
 """
 
@@ -243,18 +243,18 @@ class Board:
 
 
 def _store_truth(database: sqlite3.Connection, name: str, source: TruthSource, legend: Legend) -> None:
-    labelled = 0
+    labeled = 0
     for number, raster, window in _truth_tiles(source):
         labels = truth_ids(raster, window, TruthCode(legend, source.numbering))
         known = np.isin(labels, [BACKGROUND, IGNORE, *legend.ids])
         if not known.all():
             raise DataError(f"{raster.path} holds the value {labels[~known][0]}, which is no id of the legend")
-        labelled += int(np.isin(labels, legend.ids).sum())
+        labeled += int(np.isin(labels, legend.ids).sum())
         database.execute(
             "INSERT INTO truth VALUES (?, ?, ?, ?, ?)", (name, number, *labels.shape, zlib.compress(labels.tobytes()))
         )
-    if not labelled:
-        raise DataError(f"the truth {source.path} of data set {name} has no labelled pixel")
+    if not labeled:
+        raise DataError(f"the truth {source.path} of data set {name} has no labeled pixel")
 
 
 def _truth_tiles(source: TruthSource) -> Iterator[tuple[int, RasterFile, Window]]:

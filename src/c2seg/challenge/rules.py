@@ -20,7 +20,7 @@ MAX_TILE_PX = 2048
 
 
 class SubmissionError(DataError):
-    """A submission breaks a rule. The message tells the submitter what, and never a path of the organiser's machine."""
+    """A submission breaks a rule. The message tells the submitter what, and never a path of the organizer's machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def numbered_tiles(folder: Path) -> dict[int, Path]:
 def tile_windows(height: int, width: int, tile_px: int, order: Order = "columns") -> list[Window]:
     """Return the test tiles of a scene, tile N at position N: the challenge's window rule without overlap.
 
-    The last row and column are shifted back inside, so they overlap their neighbours (there a pixel counts in every
+    The last row and column are shifted back inside, so they overlap their neighbors (there a pixel counts in every
     tile that holds it). Raises DataError for a scene smaller than a tile.
     """
     return list(TileGrid(height, width, tile_px, tile_px, order).windows())

@@ -191,7 +191,7 @@ class CheckedSubmission:
 
 
 def check_submission(archive: Path, tile_set: TileSet, decoder: Decoder) -> CheckedSubmission:
-    """Check a submission as the organiser will. Raises SubmissionError with the first rule that it breaks."""
+    """Check a submission as the organizer will. Raises SubmissionError with the first rule that it breaks."""
     counts = np.zeros(256, np.int64)
     try:
         for _, pixels in decoder.tiles(archive, tile_set):
@@ -220,7 +220,7 @@ def pack_submission(
 ) -> TileSet:
     """Write the zip of ``N_prediction.tif`` from a map, cut by ``tile_windows``, or from a folder of numbered tiles.
 
-    Tiles are uint8, 0 = nodata, with the legend's colours and the georeference of the source; equal maps give equal
+    Tiles are uint8, 0 = nodata, with the legend's colors and the georeference of the source; equal maps give equal
     bytes. Returns the tiles packed. Raises DataError for values that are no class ids (a declared nodata becomes 0).
     """
     if source.is_dir():
@@ -260,7 +260,7 @@ def _encode(ids: np.ndarray, source: RasterFile, window: Window, legend: Legend)
     from rasterio.io import MemoryFile
 
     grid = source.grid.crop(window)
-    colours = {0: (0, 0, 0, 0)} | {i: (*rgb, 255) for i, rgb in legend.colours().items()}
+    colors = {0: (0, 0, 0, 0)} | {i: (*rgb, 255) for i, rgb in legend.colors().items()}
     with warnings.catch_warnings(), MemoryFile() as memory:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with memory.open(
@@ -268,7 +268,7 @@ def _encode(ids: np.ndarray, source: RasterFile, window: Window, legend: Legend)
             compress="deflate", transform=grid.transform, crs=CRS.from_wkt(grid.crs) if grid.crs else None,
         ) as dataset:  # fmt: skip
             dataset.write(ids, 1)
-            dataset.write_colormap(1, colours)
+            dataset.write_colormap(1, colors)
         return bytes(memory.read())
 
 

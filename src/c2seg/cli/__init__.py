@@ -28,7 +28,7 @@ COMMANDS = {
     "inspect": "Show what a city holds and what is wrong.",
     "label": "Make reference labels from OpenStreetMap.",
     "recipes": "List the recipes, or print one.",
-    "fit": "Learn from labelled cities.",
+    "fit": "Learn from labeled cities.",
     "predict": "Map a whole city.",
     "fuse": "Fuse maps of one city, also class by class.",
     "export": "Write a model as ONNX.",

@@ -153,7 +153,7 @@ def _print(
 
     typer.echo(as_text(summary, reference))
     typer.echo(
-        "target: * trained on target images, + standardised by their statistics; spread: standard deviation over seeds"
+        "target: * trained on target images, + standardized by their statistics; spread: standard deviation over seeds"
     )
     if paired:
         typer.echo("")

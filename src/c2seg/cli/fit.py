@@ -16,8 +16,8 @@ __all__ = ["command"]
 
 def command(
     recipe: str = typer.Argument("crosscity", help="Name of a recipe, or a YAML file."),
-    source: list[Path] = typer.Option(..., "--source", help="A labelled city; may be given several times."),
-    target: Path = typer.Option(None, "--target", help="The unlabelled city; its labels, if any, are never opened."),
+    source: list[Path] = typer.Option(..., "--source", help="A labeled city; may be given several times."),
+    target: Path = typer.Option(None, "--target", help="The unlabeled city; its labels, if any, are never opened."),
     out: Path = typer.Option(..., "--out", help="The run folder to write."),
     preset: str = typer.Option(None, "--preset", help="tiny, small, paper-ab or paper-bw (default: tiny)."),
     set_: list[str] = typer.Option([], "--set", help="key.path=value, over recipe and preset; may be repeated."),
@@ -31,7 +31,7 @@ def command(
     json: bool = JSON,
     quiet: bool = QUIET,
 ) -> None:
-    """Learn from labelled cities, and an unlabelled one if the recipe adapts; write a model file."""
+    """Learn from labeled cities, and an unlabeled one if the recipe adapts; write a model file."""
     settings = load_recipe(recipe, preset, set_)
     from c2seg.api import Storage, fit
 

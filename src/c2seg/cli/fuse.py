@@ -34,7 +34,7 @@ def command(
     soft: bool = typer.Option(False, "--soft", help="Experts do not overrule: a class's probability is averaged."),
     probabilities: Path = typer.Option(None, "--probabilities", help="Also write all class probabilities here."),
     legend: Path = typer.Option(None, "--legend", help="Legend file of the maps (default: C2Seg's 13 classes)."),
-    palette: str = typer.Option("default", "--palette", help="Colours of the map: default or a named palette."),
+    palette: str = typer.Option("default", "--palette", help="Colors of the map: default or a named palette."),
     overwrite: bool = OVERWRITE,
     json: bool = JSON,
     quiet: bool = QUIET,

@@ -28,9 +28,9 @@ def command(
     bounds: str | None = typer.Option(
         None, "--bounds", help="W,S,E,N instead of --like: degrees; with --crs, units of that CRS."
     ),
-    resolution: float | None = typer.Option(None, "--resolution", help="Pixel size in metres, with --bounds."),
+    resolution: float | None = typer.Option(None, "--resolution", help="Pixel size in meters, with --bounds."),
     crs: str | None = typer.Option(
-        None, "--crs", help="Projected CRS of --bounds and of the raster; default: the UTM zone of the bounds' centre."
+        None, "--crs", help="Projected CRS of --bounds and of the raster; default: the UTM zone of the bounds' center."
     ),
     rules: Path | None = typer.Option(None, "--rules", help="Rule table (YAML); default: the one --show-rules prints."),
     switch: list[str] = typer.Option([], "--switch", help="NAME=OPTION of a contested tag; may be repeated."),
@@ -85,7 +85,7 @@ def _grid(like: Path | None, bounds: str | None, resolution: float | None, crs: 
             raise InputError("--resolution and --crs go with --bounds; --like takes them from the raster")
         return grid_like(like)
     if resolution is None:
-        raise InputError("--bounds needs --resolution (pixel size in metres)")
+        raise InputError("--bounds needs --resolution (pixel size in meters)")
     try:
         west, south, east, north = (float(part) for part in (bounds or "").split(","))
     except ValueError:

@@ -47,7 +47,7 @@ def command(
         metavar="CLASS",
         help="Class that --min-area-px leaves alone, by name or id, or none; may be repeated (default: streets).",
     ),
-    palette: str = typer.Option("default", "--palette", help="Colours of the map: default or a named palette."),
+    palette: str = typer.Option("default", "--palette", help="Colors of the map: default or a named palette."),
     overwrite: bool = OVERWRITE,
     json: bool = JSON,
     quiet: bool = QUIET,

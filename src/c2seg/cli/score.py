@@ -54,7 +54,7 @@ def command(
 ) -> None:  # fmt: skip
     """Score a map against the truth: OA, Kappa, mF1, mIoU, per class.
 
-    Truth 0 and 255 are ignored; a labelled pixel without a prediction is an error. Classes absent from the truth are
+    Truth 0 and 255 are ignored; a labeled pixel without a prediction is an error. Classes absent from the truth are
     left out of the means, whatever the map says there.
     """
     if out is not None:
@@ -147,7 +147,7 @@ def _print(result: Scores, legend: Legend, content: dict[str, Any]) -> None:
         typer.echo(line)
     typer.echo(
         f"disagreement: quantity {_show(result.quantity_disagreement)}, allocation "
-        f"{_show(result.allocation_disagreement)}; {result.pixels:,} labelled pixels, protocol {result.protocol}"
+        f"{_show(result.allocation_disagreement)}; {result.pixels:,} labeled pixels, protocol {result.protocol}"
     )
     if "boundary" in content:
         boundary = content["boundary"]

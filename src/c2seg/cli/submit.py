@@ -1,4 +1,4 @@
-"""``c2seg submit``: make the archive of a challenge submission, and check one as the organiser will."""
+"""``c2seg submit``: make the archive of a challenge submission, and check one as the organizer will."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def check(
     as_json: bool = JSON,
     quiet: bool = QUIET,
 ) -> None:
-    """Check a submission as a wary organiser does: names, number, sizes, type, ids, damage, tricks."""
+    """Check a submission as a wary organizer does: names, number, sizes, type, ids, damage, tricks."""
     with Decoder() as decoder:
         expected = TileSet.from_path(like, _legend(legend).ids, tile_px, order)
         checked = check_submission(archive, expected, decoder)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from c2seg.data.cache import cached, cached_labels
-from c2seg.data.city import Band, City, Label, LabelledCity, Modality, Scene
+from c2seg.data.city import Band, City, Label, LabeledCity, Modality, Scene
 from c2seg.data.folds import BlockFolds
-from c2seg.data.layouts import open_city, open_labelled_city
+from c2seg.data.layouts import open_city, open_labeled_city
 from c2seg.data.memory import in_memory
-from c2seg.data.normalise import Normaliser, Patch, SceneReader
+from c2seg.data.normalize import Normalizer, Patch, SceneReader
 from c2seg.data.pca import Components, principal_components
 from c2seg.data.statistics import BandStatistics, city_statistics
 from c2seg.data.tiling import TileGrid
@@ -20,9 +20,9 @@ __all__ = [
     "City",
     "Components",
     "Label",
-    "LabelledCity",
+    "LabeledCity",
     "Modality",
-    "Normaliser",
+    "Normalizer",
     "Patch",
     "Scene",
     "SceneReader",
@@ -32,7 +32,7 @@ __all__ = [
     "city_statistics",
     "in_memory",
     "open_city",
-    "open_labelled_city",
+    "open_labeled_city",
     "principal_components",
     "write_folder",
     "write_mat",

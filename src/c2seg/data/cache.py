@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from c2seg.data.city import City, LabelledCity, blocks
+from c2seg.data.city import City, LabeledCity, blocks
 from c2seg.data.memory import KeptRaster, city_bytes, in_memory, layer_in_memory, map_layers, mapped, source_bytes
 from c2seg.errors import OutputError
 from c2seg.outputs import fsync_path, write_json
@@ -49,15 +49,15 @@ def cached(city: City, cache_dir: Path | None, budget_bytes: int, progress: Prog
 
 
 def cached_labels(
-    city: LabelledCity, cache_dir: Path | None, budget_bytes: int, progress: Progress = no_progress
-) -> LabelledCity:
-    """Return the labelled city with images as ``cached`` does, and labels in memory if the budget has room for them."""
+    city: LabeledCity, cache_dir: Path | None, budget_bytes: int, progress: Progress = no_progress
+) -> LabeledCity:
+    """Return the labeled city with images as ``cached`` does, and labels in memory if the budget has room for them."""
     images = cached(city.images, cache_dir, budget_bytes, progress)
     room = budget_bytes - (city_bytes(city.images) if city_bytes(city.images) <= budget_bytes else 0)
     labels = city.labels
     if sum(source_bytes(label.source) for label in labels) <= room:
         labels = tuple(replace(label, source=layer_in_memory(label.source)) for label in labels)
-    return LabelledCity(images, labels)
+    return LabeledCity(images, labels)
 
 
 class _locked:

@@ -1,4 +1,4 @@
-"""City, scene, modality. A city holds images only; labels come with LabelledCity, so that a training target has none.
+"""City, scene, modality. A city holds images only; labels come with LabeledCity, so that a training target has none.
 
 Axes: C band, H row, W column on the scene's grid (the finest of its modalities).
 """
@@ -18,7 +18,7 @@ from c2seg.legend import IGNORE, Legend
 from c2seg.raster import GridRelation, RasterSource, read_boundless
 from c2seg.types import Grid, Window
 
-__all__ = ["Band", "City", "Label", "LabelledCity", "Layer", "Modality", "Scene", "blocks"]
+__all__ = ["Band", "City", "Label", "LabeledCity", "Layer", "Modality", "Scene", "blocks"]
 
 ROLES = ("blue", "green", "red", "nir", "vv", "vh", "hh", "hv")
 
@@ -27,7 +27,7 @@ _UNKNOWN = -1  # a label value that its numbering does not have
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """What is known of a band: its name, its role (``blue`` ... ``hv``) and centre wavelength, where known."""
+    """What is known of a band: its name, its role (``blue`` ... ``hv``) and center wavelength, where known."""
 
     name: str = ""
     role: str | None = None
@@ -52,7 +52,7 @@ class Layer:
         return read_boundless(self.source, self.relation.to_coarse(window))
 
     def spread(self, cells: np.ndarray, window: Window) -> np.ndarray:
-        """Return [..., H, W]: the cells [..., h, w] that cover a window on the fine grid, by nearest neighbour."""
+        """Return [..., H, W]: the cells [..., h, w] that cover a window on the fine grid, by nearest neighbor."""
         relation = self.relation
         if relation.ratio == 1:
             return cells
@@ -191,7 +191,7 @@ class City:
     problems: tuple[str, ...] = field(default=(), compare=False)
     """What is wrong, file by file."""
     notes: tuple[str, ...] = field(default=(), compare=False)
-    """What was recognised or assumed, in words."""
+    """What was recognized or assumed, in words."""
 
     @property
     def modality_names(self) -> tuple[str, ...]:
@@ -223,7 +223,7 @@ class City:
 
 
 @dataclass(frozen=True)
-class LabelledCity:
+class LabeledCity:
     """A city with one label per scene. Only this type carries labels; training targets are of type City."""
 
     images: City
@@ -268,7 +268,7 @@ class LabelledCity:
         return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
     def class_counts(self) -> np.ndarray:
-        """Return int64 [256]: labelled pixels by id over all scenes, valid or not."""
+        """Return int64 [256]: labeled pixels by id over all scenes, valid or not."""
         counts = np.zeros(256, np.int64)
         for index, scene in enumerate(self.images.scenes):
             for window in blocks(scene.grid.window, 1024):

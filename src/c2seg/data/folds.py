@@ -1,4 +1,4 @@
-"""Spatial folds for validation inside labelled cities: interleaved blocks with a guard.
+"""Spatial folds for validation inside labeled cities: interleaved blocks with a guard.
 
 Rare classes hold a few dozen pixels, so that one half of a city may have none of them; and patches drawn at random
 overlap, so that random splits leak. Here blocks of all folds are interleaved over the whole city, training keeps a
@@ -45,7 +45,7 @@ class BlockFolds:
         rows = np.arange(window.row, window.row_end)
         cols = np.arange(window.col, window.col_end)
         far = np.ones((window.height, window.width), bool)
-        # The guard is shorter than a block, so the 9 corners, edges and centre of the square meet every block it meets.
+        # The guard is shorter than a block, so the 9 corners, edges and center of the square meet every block it meets.
         offsets = (-self.guard_px, 0, self.guard_px) if self.guard_px else (0,)
         for row in offsets:
             for col in offsets:

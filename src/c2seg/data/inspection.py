@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from c2seg.data.city import City, LabelledCity, Layer, Modality, Scene, blocks
+from c2seg.data.city import City, LabeledCity, Layer, Modality, Scene, blocks
 from c2seg.data.layouts import layout_of
 from c2seg.data.numbering import detect_numbering, settle_numberings
 from c2seg.data.published import CITIES, PublishedCity, published_means
@@ -38,9 +38,9 @@ def inspect_city(
 ) -> dict[str, Any]:
     """Return what a city holds: layout, grids, modalities, pixel counts, statistics, class histogram, notes, problems.
 
-    ``numbering`` is for the label (see ``open_labelled_city``); ``against`` is another city whose HSI bands are compared;
+    ``numbering`` is for the label (see ``open_labeled_city``); ``against`` is another city whose HSI bands are compared;
     ``headers_only`` reads no pixels beyond what opening needs. Problems are collected file by file; DataError is raised
-    only when nothing is recognised at ``path``. All values are JSON types.
+    only when nothing is recognized at ``path``. All values are JSON types.
     """
     layout = layout_of(path)
     city: City = layout.images(path)
@@ -104,7 +104,7 @@ def _published(city: City) -> PublishedCity | None:
 
 def _open_labels(
     layout: ModuleType, path: Path, city: City, numbering: str | None, report: _Report
-) -> LabelledCity | None:
+) -> LabeledCity | None:
     if not city.scenes:
         return None
     try:
@@ -230,7 +230,7 @@ def _all_valid(scene: Scene, layers: list[Layer], entry: dict[str, Any]) -> Laye
 
 
 def _label_entry(
-    labels: LabelledCity, index: int, valid: Layer | None, report: _Report, *, headers_only: bool
+    labels: LabeledCity, index: int, valid: Layer | None, report: _Report, *, headers_only: bool
 ) -> dict[str, Any] | None:
     label = labels.labels[index]
     legend = labels.images.legend
@@ -261,21 +261,21 @@ def _label_entry(
         if valid is not None:
             usable += np.bincount(ids[valid.read(window)[0][0] != 0], minlength=256)
     report.problems += list(wrong)[:8]
-    labelled = int(counts[list(legend.ids)].sum())
+    labeled = int(counts[list(legend.ids)].sum())
     entry["background"] = int(counts[BACKGROUND])
     entry["ignore"] = int(counts[IGNORE])
-    entry["labelled"] = labelled
+    entry["labeled"] = labeled
     entry["classes"] = [
         {
             "id": item.id,
             "name": item.name,
             "pixels": int(counts[item.id]),
-            "share": counts[item.id] / labelled if labelled else 0.0,
+            "share": counts[item.id] / labeled if labeled else 0.0,
             "valid_pixels": int(usable[item.id]) if valid is not None else None,
         }
         for item in legend.classes
     ]
-    if not labelled and not wrong:
+    if not labeled and not wrong:
         report.problems.append(f"{label.origin}: no pixel carries a class of {legend.name}")
     return entry
 

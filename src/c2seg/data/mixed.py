@@ -9,7 +9,7 @@ import numpy as np
 
 from c2seg.data.city import City, Modality, Scene
 from c2seg.data.derived import Derived
-from c2seg.data.normalise import Normaliser
+from c2seg.data.normalize import Normalizer
 from c2seg.raster import RasterSource
 from c2seg.types import Window
 
@@ -20,14 +20,14 @@ _PIXELS = 2**14
 
 @dataclass(frozen=True)
 class MixedChannels(Derived):
-    """The normalised and mixed channels of a modality as a source of float32 on its own grid; NaN where it is not usable.
+    """The normalized and mixed channels of a modality as a source of float32 on its own grid; NaN where it is not usable.
 
     ``masked``: as in ``Modality.usable``.
     """
 
     name: str
     stack: Modality
-    normaliser: Normaliser
+    normalizer: Normalizer
     masked: bool
 
     @property
@@ -38,7 +38,7 @@ class MixedChannels(Derived):
     @property
     def count(self) -> int:
         """Number of channels."""
-        return len(self.normaliser.mixing[self.name])
+        return len(self.normalizer.mixing[self.name])
 
     def read(self, window: Window) -> np.ndarray:
         """Return channels float32 [M, H, W]."""
@@ -48,44 +48,44 @@ class MixedChannels(Derived):
         for row in range(0, window.height, step):
             part = stored[:, row : row + step]
             usable = self.stack.usable(part, masked=self.masked)
-            out[:, row : row + step] = self.normaliser.apply(self.name, self.stack.physical(part), usable)
+            out[:, row : row + step] = self.normalizer.apply(self.name, self.stack.physical(part), usable)
             out[:, row : row + step][:, ~usable] = np.nan
         return out
 
     def fingerprint(self) -> str:
         """Return a text that changes with the bands and with what is made of them."""
-        own = self.normaliser
+        own = self.normalizer
         digest = hashlib.sha256(repr((self.stack.source.fingerprint(), self.stack.scale, self.stack.blank)).encode())
         for values in (own.shift, own.factor, own.mixing, own.knots):
             digest.update(np.ascontiguousarray(values.get(self.name, ())).tobytes())
         return digest.hexdigest()[:16]
 
 
-def mixed(city: City, normaliser: Normaliser) -> tuple[City, Normaliser]:
-    """Return the city with the channels of mixed modalities in the place of their bands, and the normaliser of that city.
+def mixed(city: City, normalizer: Normalizer) -> tuple[City, Normalizer]:
+    """Return the city with the channels of mixed modalities in the place of their bands, and the normalizer of that city.
 
-    Patches read with both are those of the city and normaliser given, up to rounding. The bands are mixed as they are read:
+    Patches read with both are those of the city and normalizer given, up to rounding. The bands are mixed as they are read:
     keep the city in memory or in a cache (``cached``), where it is smaller than the bands, too.
     """
-    names = [name for name in normaliser.mixing if any(name in scene.modalities for scene in city.scenes)]
+    names = [name for name in normalizer.mixing if any(name in scene.modalities for scene in city.scenes)]
     if not names:
-        return city, normaliser
+        return city, normalizer
 
     def scene(one: Scene) -> Scene:
         masked = one.valid is not None
         stacks = {
-            name: replace(stack, source=MixedChannels(name, stack, normaliser, masked), bands=(), scale=1.0, blank=None)
+            name: replace(stack, source=MixedChannels(name, stack, normalizer, masked), bands=(), scale=1.0, blank=None)
             for name, stack in one.modalities.items()
             if name in names
         }
         return replace(one, modalities={**one.modalities, **stacks})
 
-    each = {name: len(normaliser.mixing[name]) for name in names}
+    each = {name: len(normalizer.mixing[name]) for name in names}
     left = replace(
-        normaliser,
-        shift={**normaliser.shift, **{name: np.zeros(count, np.float32) for name, count in each.items()}},
-        factor={**normaliser.factor, **{name: np.ones(count, np.float32) for name, count in each.items()}},
-        mixing={**normaliser.mixing, **{name: np.eye(count, dtype=np.float32) for name, count in each.items()}},
-        knots={name: knots for name, knots in normaliser.knots.items() if name not in each},
+        normalizer,
+        shift={**normalizer.shift, **{name: np.zeros(count, np.float32) for name, count in each.items()}},
+        factor={**normalizer.factor, **{name: np.ones(count, np.float32) for name, count in each.items()}},
+        mixing={**normalizer.mixing, **{name: np.eye(count, dtype=np.float32) for name, count in each.items()}},
+        knots={name: knots for name, knots in normalizer.knots.items() if name not in each},
     )
     return replace(city, scenes=tuple(map(scene, city.scenes))), left

@@ -122,7 +122,7 @@ def tile_problem(mosaic: TileMosaic, dataset: Any, file: Path) -> str | None:
 class OrderEvidence:
     """The order that holds (``tiles``), and what speaks for it: ``agreement`` of overlaps (0..1) or edge ``contrast``.
 
-    ``contrast`` is the step across tile edges in units of the step between neighbouring rows inside tiles (1 = runs on).
+    ``contrast`` is the step across tile edges in units of the step between neighboring rows inside tiles (1 = runs on).
     Both are None when nothing could be tested (flat images); then ``tiles`` is the first candidate.
     """
 
@@ -145,7 +145,7 @@ class OrderEvidence:
 def find_order(
     read_tile: Callable[[int], np.ndarray], candidates: Sequence[TileGrid], where: str, *, pairs: int = 24
 ) -> OrderEvidence:
-    """Return which of the candidate tilings the tiles obey, from up to ``pairs`` pairs of neighbours each.
+    """Return which of the candidate tilings the tiles obey, from up to ``pairs`` pairs of neighbors each.
 
     ``read_tile(N)`` returns [C, t, t]. Raises DataError, with the numbers found, when none holds.
     """
@@ -181,8 +181,8 @@ def _spread(pairs: Iterable[Any], count: int) -> list[Any]:
 
 
 def _agreement(read_tile: Callable[[int], np.ndarray], tiles: TileGrid, pairs: int) -> tuple[float, int]:
-    """Return the share of equal pixels in the overlaps of neighbours, and the number of overlaps with texture."""
-    overlapping = [(a, b) for a, b in tiles.neighbours() if not tiles.place(*a).intersect(tiles.place(*b)).is_empty]
+    """Return the share of equal pixels in the overlaps of neighbors, and the number of overlaps with texture."""
+    overlapping = [(a, b) for a, b in tiles.neighbors() if not tiles.place(*a).intersect(tiles.place(*b)).is_empty]
     equal = total = used = 0
     for a, b in _spread(overlapping, pairs):
         common = tiles.place(*a).intersect(tiles.place(*b))
@@ -199,9 +199,9 @@ def _agreement(read_tile: Callable[[int], np.ndarray], tiles: TileGrid, pairs: i
 
 
 def _contrast(read_tile: Callable[[int], np.ndarray], tiles: TileGrid, pairs: int) -> tuple[float, int]:
-    """Return the median over touching neighbours of (step across the edge) / (step inside the tiles)."""
+    """Return the median over touching neighbors of (step across the edge) / (step inside the tiles)."""
     ratios = []
-    touching = [(a, b) for a, b in tiles.neighbours() if tiles.place(*a).intersect(tiles.place(*b)).is_empty]
+    touching = [(a, b) for a, b in tiles.neighbors() if tiles.place(*a).intersect(tiles.place(*b)).is_empty]
     for a, b in _spread(touching, pairs):
         first, second = (np.nan_to_num(read_tile(tiles.index(*place)).astype(np.float64)) for place in (a, b))
         if a[0] == b[0]:  # side by side: turn, so that the common edge is the last row and the first row

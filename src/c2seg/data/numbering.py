@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from c2seg.data.city import City, Label, LabelledCity
+from c2seg.data.city import City, Label, LabeledCity
 from c2seg.errors import DataError, InputError
 from c2seg.legend import BACKGROUND, IGNORE, Legend
 from c2seg.types import Window
@@ -42,8 +42,8 @@ def load_numbering(path: Path, legend: Legend) -> Mapping[int, int]:
     return codes
 
 
-def settle_numberings(city: City, labels: Sequence[Label]) -> LabelledCity:
-    """Return the labelled city with every label's numbering named in the city's legend.
+def settle_numberings(city: City, labels: Sequence[Label]) -> LabeledCity:
+    """Return the labeled city with every label's numbering named in the city's legend.
 
     A label's numbering may be a name, the path of a mapping file (``.yaml``), or ``auto``: detected.
     """
@@ -59,7 +59,7 @@ def settle_numberings(city: City, labels: Sequence[Label]) -> LabelledCity:
             name = detect_numbering(city, index, label)
         city.legend.codes(name)
         settled.append(replace(label, numbering=name))
-    return LabelledCity(city, tuple(settled))
+    return LabeledCity(city, tuple(settled))
 
 
 def detect_numbering(city: City, scene: int, label: Label) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from c2seg.data.city import Scene, blocks
-from c2seg.data.normalise import Normaliser
+from c2seg.data.normalize import Normalizer
 from c2seg.errors import DataError
 from c2seg.progress import Progress, no_progress
 from c2seg.types import Window
@@ -29,24 +29,24 @@ class Components:
 
 
 def principal_components(
-    scenes: Sequence[tuple[Scene, Normaliser]], modality: str, components: int, progress: Progress = no_progress
+    scenes: Sequence[tuple[Scene, Normalizer]], modality: str, components: int, progress: Progress = no_progress
 ) -> Components:
-    """Return the axes of largest variance of the normalised bands of scenes together.
+    """Return the axes of largest variance of the normalized bands of scenes together.
 
     Fit them on the sources together and apply them unchanged to every city, so that components mean the same
     everywhere. Axes fitted on one city at a time (give that city alone) are different axes: an option that is to be named
     as such, not a default. Over pixels at which the modality is valid; cells of a coarser grid count once per valid fine
     pixel. Raises DataError without any.
     """
-    scene, normaliser = scenes[0]
-    bands = len(normaliser.mixing[modality]) if modality in normaliser.mixing else scene.modality(modality).count
+    scene, normalizer = scenes[0]
+    bands = len(normalizer.mixing[modality]) if modality in normalizer.mixing else scene.modality(modality).count
     moment, total, count = np.zeros((bands, bands)), np.zeros(bands), 0
-    for done, (scene, normaliser) in enumerate(scenes):
+    for done, (scene, normalizer) in enumerate(scenes):
         source = scene.modality(modality).source
         for window in blocks(Window(0, 0, source.height, source.width), 256):
             values, weights = scene.read_native(modality, window)
             used = weights > 0
-            pixels = normaliser.apply(modality, values, used)[:, used].astype(np.float64)
+            pixels = normalizer.apply(modality, values, used)[:, used].astype(np.float64)
             weighted = pixels * weights[used]
             moment += weighted @ pixels.T
             total += weighted.sum(axis=1)

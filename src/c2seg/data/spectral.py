@@ -13,10 +13,10 @@ from c2seg.data.derived import Derived
 from c2seg.raster import RasterSource
 from c2seg.types import Window
 
-__all__ = ["COLOURS_NM", "BandLike", "MixedBands", "band_weights", "fit_bands"]
+__all__ = ["COLORS_NM", "BandLike", "MixedBands", "band_weights", "fit_bands"]
 
-COLOURS_NM = {"blue": (440.0, 510.0), "green": (510.0, 590.0), "red": (590.0, 690.0), "nir": (770.0, 900.0)}
-"""The wavelengths by which a band without a role is taken for a colour: from the first up to the second."""
+COLORS_NM = {"blue": (440.0, 510.0), "green": (510.0, 590.0), "red": (590.0, 690.0), "nir": (770.0, 900.0)}
+"""The wavelengths by which a band without a role is taken for a color: from the first up to the second."""
 
 _BEYOND_NM = 30.0  # how far outside a sensor's range the nearest band still stands for a wavelength
 

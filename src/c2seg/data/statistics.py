@@ -68,12 +68,12 @@ class BandStatistics:
             return cls(0, empty, empty, empty + np.inf, empty - np.inf)
         taken = values if used.all() else values[:, used]
         share = weights[used] / count
-        centred = taken.astype(np.float64)
-        mean = centred @ share
-        centred -= mean[:, None]
-        centred *= centred
+        centered = taken.astype(np.float64)
+        mean = centered @ share
+        centered -= mean[:, None]
+        centered *= centered
         return cls(
-            count, mean, np.sqrt(centred @ share), *(f(axis=1).astype(np.float64) for f in (taken.min, taken.max))
+            count, mean, np.sqrt(centered @ share), *(f(axis=1).astype(np.float64) for f in (taken.min, taken.max))
         )
 
 

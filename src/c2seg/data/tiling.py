@@ -74,7 +74,7 @@ class TileGrid:
             for ix, col, col_end in columns:
                 yield (iy, ix), Window(row, col, row_end - row, col_end - col)
 
-    def neighbours(self) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    def neighbors(self) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
         """Yield all pairs ((iy, ix), (iy', ix')) of tiles next to each other: below, then to the right."""
         ny, nx = len(self.row_offsets), len(self.col_offsets)
         yield from (((iy, ix), (iy + 1, ix)) for ix in range(nx) for iy in range(ny - 1))

@@ -16,7 +16,7 @@ import rasterio
 import yaml
 from rasterio.crs import CRS
 
-from c2seg.data.city import City, LabelledCity, Modality, Scene, blocks
+from c2seg.data.city import City, LabeledCity, Modality, Scene, blocks
 from c2seg.data.tiling import TileGrid
 from c2seg.errors import DataError, InputError, OutputError
 from c2seg.outputs import atomic_file
@@ -30,7 +30,7 @@ _STRIP_BYTES = 64 << 20
 
 
 def write_folder(
-    city: City | LabelledCity, folder: Path, *, overwrite: bool = False, progress: Progress = no_progress
+    city: City | LabeledCity, folder: Path, *, overwrite: bool = False, progress: Progress = no_progress
 ) -> None:
     """Write ``msi.tif`` ..., ``valid.tif``, ``label.tif`` and ``city.yaml``: tiled GeoTIFF, each on its own grid.
 
@@ -46,7 +46,7 @@ def write_folder(
             entries[name] = _describe(stack, f"{name}.tif")
         if scene.valid is not None or any(stack.blank is not None for stack in scene.modalities.values()):
             jobs.append(("valid", 1, lambda w: _validity(scene, w), scene.grid, np.dtype(np.uint8), None))
-        if isinstance(city, LabelledCity):
+        if isinstance(city, LabeledCity):
             jobs.append(("label", 1, lambda w: city.read_label(0, w)[None], scene.grid, np.dtype(np.uint8), None))
         for done, (name, count, read, grid, dtype, nodata) in enumerate(jobs):
             _write_tiff(temporary / f"{name}.tif", count, read, grid, dtype, nodata)
@@ -56,7 +56,7 @@ def write_folder(
 
 
 def write_tiles(
-    city: City | LabelledCity,
+    city: City | LabeledCity,
     folder: Path,
     tiles: TileGrid,
     *,
@@ -79,7 +79,7 @@ def write_tiles(
     }  # fmt: skip
     with _new_folder(folder, overwrite=overwrite) as temporary:
         readers = {name: _blanked(scene, name) for name in scene.modalities}
-        if isinstance(city, LabelledCity):
+        if isinstance(city, LabeledCity):
             readers["label"] = lambda window: city.read_label(0, window)[None]
         for name in readers:
             (temporary / name / (name if name in nested else "")).mkdir(parents=True)
@@ -96,7 +96,7 @@ def write_tiles(
 
 
 def write_mat(
-    city: City | LabelledCity, file: Path, *, hdf5: bool = False, overwrite: bool = False,
+    city: City | LabeledCity, file: Path, *, hdf5: bool = False, overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> None:  # fmt: skip
     """Write a .mat file with HSI, MSI, SAR (row x column x band; a coarser modality on its own grid) and the label.
@@ -107,7 +107,7 @@ def write_mat(
     label_file = file.with_name(f"{file.stem}_label.mat")
     arrays = {_KEYS.get(name, name): _mat_reader(scene, name) for name in scene.modalities}
     label: _Reader | None = None
-    if isinstance(city, LabelledCity):
+    if isinstance(city, LabeledCity):
         size = (scene.grid.height, scene.grid.width, 1)
         label = (size, np.dtype(np.uint8), lambda window: city.read_label(0, window)[None])
     with atomic_file(file, overwrite=overwrite) as temporary:
@@ -129,8 +129,8 @@ _Reader = tuple[tuple[int, int, int], np.dtype[Any], Callable[[Window], np.ndarr
 """Rows, columns, bands; type; function from a window to [C, H, W]."""
 
 
-def _single(city: City | LabelledCity) -> tuple[City, Scene]:
-    images = city.images if isinstance(city, LabelledCity) else city
+def _single(city: City | LabeledCity) -> tuple[City, Scene]:
+    images = city.images if isinstance(city, LabeledCity) else city
     if len(images.scenes) != 1:
         raise InputError(f"city {images.name!r} has {len(images.scenes)} scenes; write them one by one")
     return images, images.scenes[0]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from c2seg.data import City, Normaliser
+from c2seg.data import City, Normalizer
 from c2seg.data.pca import principal_components
 from c2seg.recipes.models import ForestModel
 
@@ -31,7 +31,7 @@ def halo_px(spec: FeatureSpec) -> int:
 def features(patch: Mapping[str, np.ndarray], valid: np.ndarray, spec: FeatureSpec, order: Sequence[str]) -> np.ndarray:
     """Return float32 [F, H, W] of a patch whose halo is cut off.
 
-    ``patch`` holds normalised float32 [C, H + 2 halo, W + 2 halo] by modality (0 where not ``valid``); means and
+    ``patch`` holds normalized float32 [C, H + 2 halo, W + 2 halo] by modality (0 where not ``valid``); means and
     deviations are over valid pixels only.
     """
     from scipy.ndimage import uniform_filter
@@ -61,8 +61,8 @@ def radiometric_copies(
 ) -> np.ndarray:
     """Return float32 [N (1 + copies), F]: the samples [N, F], then copies as if their bands had other gains and offsets.
 
-    Per sample and band, values and means become ``(x - centre) g + centre + spread o``, deviations ``|g| x``, with
-    g ~ N(1, gain_std), o ~ N(0, offset_std), and centre and spread the band's mean and deviation over the samples:
+    Per sample and band, values and means become ``(x - center) g + center + spread o``, deviations ``|g| x``, with
+    g ~ N(1, gain_std), o ~ N(0, offset_std), and center and spread the band's mean and deviation over the samples:
     what the features of such a changed city would be. One gain for a pixel and its surroundings keeps texture.
     """
     if not copies:
@@ -70,24 +70,24 @@ def radiometric_copies(
     rng = np.random.default_rng((seed, 1))
     linear = 1 + len(spec.mean_px)
     bands = samples.shape[1] // (linear + len(spec.std_px))
-    centre, spread = samples[:, :bands].mean(axis=0), samples[:, :bands].std(axis=0)
+    center, spread = samples[:, :bands].mean(axis=0), samples[:, :bands].std(axis=0)
     out = np.tile(samples, (1 + copies, 1))
     changed = out[len(samples) :].reshape(copies * len(samples), linear + len(spec.std_px), bands)
     gain = np.asarray(1.0 + gain_std * rng.standard_normal((len(changed), 1, bands), np.float32))
     offset = np.asarray(offset_std * rng.standard_normal((len(changed), 1, bands), np.float32))
-    changed[:, :linear] = (changed[:, :linear] - centre) * gain + centre + offset * spread
+    changed[:, :linear] = (changed[:, :linear] - center) * gain + center + offset * spread
     changed[:, linear:] *= np.abs(gain)
     return out
 
 
 def fit_projections(
-    cities: Sequence[tuple[City, Normaliser]], names: Sequence[str], model: ForestModel
+    cities: Sequence[tuple[City, Normalizer]], names: Sequence[str], model: ForestModel
 ) -> dict[str, np.ndarray]:
     """Return principal components float32 [max_bands, C] of each modality with more bands, over all valid pixels.
 
-    Fitted on the normalised sources together and applied unchanged to every city, so that components mean the same.
+    Fitted on the normalized sources together and applied unchanged to every city, so that components mean the same.
     """
-    scenes = [(scene, normaliser) for city, normaliser in cities for scene in city.scenes]
+    scenes = [(scene, normalizer) for city, normalizer in cities for scene in city.scenes]
     return {
         name: principal_components(scenes, name, model.max_bands).axes
         for name in names

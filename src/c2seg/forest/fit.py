@@ -1,4 +1,4 @@
-"""Learn a forest from labelled cities by one streaming pass, and score it on guarded folds."""
+"""Learn a forest from labeled cities by one streaming pass, and score it on guarded folds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from c2seg.data import BlockFolds, LabelledCity, Normaliser, SceneReader
+from c2seg.data import BlockFolds, LabeledCity, Normalizer, SceneReader
 from c2seg.data.city import blocks
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import TrainingError
@@ -25,16 +25,16 @@ _BLOCK = 256
 
 @dataclass(frozen=True)
 class Source:
-    """A labelled city, its normaliser, and the folds of each of its scenes (for validation)."""
+    """A labeled city, its normalizer, and the folds of each of its scenes (for validation)."""
 
-    city: LabelledCity
-    normaliser: Normaliser
+    city: LabeledCity
+    normalizer: Normalizer
     folds: tuple[BlockFolds | TileFolds, ...] = ()
 
 
 def feature_spec(sources: Sequence[Source], names: Sequence[str], model: ForestModel) -> FeatureSpec:
     """Return the features of a forest on these sources: its windows, and projections of modalities of many bands."""
-    projections = fit_projections([(source.city.images, source.normaliser) for source in sources], names, model)
+    projections = fit_projections([(source.city.images, source.normalizer) for source in sources], names, model)
     return FeatureSpec(model.mean_px, model.std_px, projections)
 
 
@@ -48,7 +48,7 @@ def fit_forest(
     held_out: int | None = None,
     progress: Progress = no_progress,
 ) -> Forest:
-    """Learn from the labelled, valid pixels of the sources, without those of and near fold ``held_out``.
+    """Learn from the labeled, valid pixels of the sources, without those of and near fold ``held_out``.
 
     At most about ``pixels_per_class`` pixels of each class are drawn; classes weigh alike. Raises TrainingError when
     fewer than two classes have pixels.
@@ -59,7 +59,7 @@ def fit_forest(
     if np.count_nonzero(counts) < 2:
         where = "" if held_out is None else f" far enough from fold {held_out + 1} (validation.block_px, .guard_px)"
         raise TrainingError(
-            f"{np.count_nonzero(counts) or 'no'} class has labelled, valid pixels{where}; a forest needs two at least"
+            f"{np.count_nonzero(counts) or 'no'} class has labeled, valid pixels{where}; a forest needs two at least"
         )
     keep = np.minimum(1.0, model.pixels_per_class / np.maximum(counts, 1))
     rng = np.random.default_rng(seed)
@@ -95,7 +95,7 @@ def validate_forest(
     seed: int,
     progress: Progress = no_progress,
 ) -> Confusion:
-    """Return the pooled confusion over all folds: each labelled, valid pixel is tested once, by a forest that never
+    """Return the pooled confusion over all folds: each labeled, valid pixel is tested once, by a forest that never
     saw it nor anything within the guard distance.
     """
     legend = sources[0].city.images.legend
@@ -147,6 +147,6 @@ def _features(
     source: Source, scene: int, window: Window, names: Sequence[str], spec: FeatureSpec
 ) -> tuple[np.ndarray, np.ndarray]:
     halo = halo_px(spec)
-    patch, valid = SceneReader(source.city.images.scenes[scene], names, source.normaliser)(window.expand(halo))
+    patch, valid = SceneReader(source.city.images.scenes[scene], names, source.normalizer)(window.expand(halo))
     inner = slice(halo, halo + window.height), slice(halo, halo + window.width)
     return features(patch, valid, spec, names), valid[inner]

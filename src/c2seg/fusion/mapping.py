@@ -75,7 +75,7 @@ def fuse(
     parts = _weights(maps, weights)
     sources = [*maps, *(rule.expert for rule in rules.rules)]
     check_grids(sources)
-    legend.colours(options.palette)
+    legend.colors(options.palette)
     _check_outputs(options, sources)
     work = _Work(maps, parts, rules, legend, progress, passes=1 if options.probabilities is None else 2)
     grid = maps[0].file.grid

@@ -119,7 +119,7 @@ def _sea(extract: Extract, coverage: Box, wanted: Box, table: RuleTable) -> Sea:
 def _pixel_geometries(
     extract: Extract, sea: Sea, table: RuleTable, grid: Grid
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return polygons in pixels, their rules and their order-giving areas; lines are widened in metres first."""
+    """Return polygons in pixels, their rules and their order-giving areas; lines are widened in meters first."""
     wkt, metric = wkt_of(grid), metric_crs(grid)
     is_line = shapely.get_dimensions(extract.geometries) == 1
     widths = np.array([rule.half_width_m or 0.0 for rule in table.rules])[extract.rules[is_line]]

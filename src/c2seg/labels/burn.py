@@ -25,7 +25,7 @@ OUTSIDE, UNMAPPED = 254, 255  # codes of samples that no polygon holds
 _BLOCK_PX = 256
 _M = np.arange(SAMPLES)
 _DX, _DY = (_M + 0.5) / SAMPLES, ((7 * _M) % SAMPLES + 0.5) / SAMPLES
-# The samples' lattice coordinates differ from cell centres by a constant: shift them there.
+# The samples' lattice coordinates differ from cell centers by a constant: shift them there.
 _SHIFT_P, _SHIFT_Q = 0.36, 0.52
 _P, _Q = (np.floor(v).astype(np.int64) for v in (4 * _DX + 3 * _DY + _SHIFT_P, 3 * _DX - 4 * _DY + _SHIFT_Q))
 
@@ -92,7 +92,7 @@ class Burner:
 def _paint(
     lattice: np.ndarray, polygons: np.ndarray, codes: np.ndarray, origin_xy: tuple[int, int], height: int
 ) -> None:
-    """Paint polygons (pixels) onto a block's lattice cells in their order, a cell where its centre lies inside."""
+    """Paint polygons (pixels) onto a block's lattice cells in their order, a cell where its center lies inside."""
     from rasterio.features import rasterize
 
     if not len(polygons):

@@ -15,7 +15,7 @@ from math import cos, radians
 import numpy as np
 import shapely
 
-from c2seg.labels.extract import METRES_PER_DEGREE, Box
+from c2seg.labels.extract import METERS_PER_DEGREE, Box
 
 __all__ = ["Sea", "sea_polygons"]
 
@@ -42,7 +42,7 @@ class Sea:
 
 def sea_polygons(coastlines: Sequence[np.ndarray], box: Box) -> Sea:
     """Return the sea inside ``box`` (west, south, east, north in degrees) from directed coastlines [n, 2] (lon, lat)."""
-    scale = np.array([cos(radians((box[1] + box[3]) / 2)), 1.0]) * METRES_PER_DEGREE  # locally metric
+    scale = np.array([cos(radians((box[1] + box[3]) / 2)), 1.0]) * METERS_PER_DEGREE  # locally metric
     frame = shapely.box(box[0] * scale[0], box[1] * scale[1], box[2] * scale[0], box[3] * scale[1])
     coast = [line * scale for line in coastlines]
     ends, led = _lead_to_edge(coast, frame)
@@ -78,7 +78,7 @@ def _lead_to_edge(coast: Sequence[np.ndarray], frame: shapely.Polygon) -> tuple[
 
 
 def _votes(coast: Sequence[np.ndarray], frame: shapely.Polygon, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return per face the length of coast that has it on its left (land) and on its right (sea), in metres."""
+    """Return per face the length of coast that has it on its left (land) and on its right (sea), in meters."""
     ends = np.concatenate([np.stack([line[:-1], line[1:]], axis=1) for line in coast])  # [n, 2 ends, 2]
     steps = ends[:, 1] - ends[:, 0]
     inside = shapely.intersection(shapely.linestrings(ends), frame)

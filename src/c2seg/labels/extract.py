@@ -19,12 +19,12 @@ from c2seg.errors import DataError
 from c2seg.labels.rules import RuleTable
 from c2seg.progress import Progress, no_progress
 
-__all__ = ["METRES_PER_DEGREE", "Box", "Coverage", "Extract", "Skipped", "degrees_of", "read_coverage", "read_extract"]
+__all__ = ["METERS_PER_DEGREE", "Box", "Coverage", "Extract", "Skipped", "degrees_of", "read_coverage", "read_extract"]
 
 Box = tuple[float, float, float, float]  # west, south, east, north in degrees
 
 _CHUNK = 20_000
-METRES_PER_DEGREE = 111_195.0  # on a sphere of 6371 km
+METERS_PER_DEGREE = 111_195.0  # on a sphere of 6371 km
 
 
 @dataclass(frozen=True)
@@ -215,13 +215,13 @@ class _FeatureReader:
         """Cut the collected features to the box and keep what is left."""
         polygons = shapely.from_wkb([wkb for wkb, _, _ in self._polygons])
         rules = np.array([rule for _, rule, _ in self._polygons], np.int16)
-        areas = shapely.area(polygons) * _square_metres(polygons)
+        areas = shapely.area(polygons) * _square_meters(polygons)
         cut = _cut(polygons, self.box)
         kept = ~shapely.is_empty(cut)
         for i in np.flatnonzero(kept & (rules < 0)):
             tag = self._polygons[i][2]
             count, area = self.unmatched.get(tag, (0, 0.0))
-            self.unmatched[tag] = count + 1, area + float(shapely.area(cut[i]) * _square_metres(cut[i]))
+            self.unmatched[tag] = count + 1, area + float(shapely.area(cut[i]) * _square_meters(cut[i]))
         kept &= rules >= 0
         lines = shapely.linestrings(
             np.concatenate([run for run, _ in self._lines]) if self._lines else np.empty((0, 2)),
@@ -259,10 +259,10 @@ def _cut(geometries: np.ndarray, box: Box) -> np.ndarray:
     return out
 
 
-def _square_metres(polygons: Any) -> Any:
-    """Return the square metres of a square degree at each polygon's middle latitude."""
+def _square_meters(polygons: Any) -> Any:
+    """Return the square meters of a square degree at each polygon's middle latitude."""
     bounds = shapely.bounds(polygons)
-    return METRES_PER_DEGREE**2 * np.cos(np.radians((bounds[..., 1] + bounds[..., 3]) / 2))
+    return METERS_PER_DEGREE**2 * np.cos(np.radians((bounds[..., 1] + bounds[..., 3]) / 2))
 
 
 def _explain(path: Path, expected: dict[tuple[str, int], int], table: RuleTable, box: Box) -> list[Skipped]:
@@ -308,6 +308,6 @@ def _joined(parts: list[np.ndarray], dtype: Any) -> np.ndarray:
     return np.concatenate(parts).astype(dtype) if parts else np.empty(0, dtype)
 
 
-def degrees_of(metres: float, latitude: float) -> tuple[float, float]:
+def degrees_of(meters: float, latitude: float) -> tuple[float, float]:
     """Return how many degrees of longitude and latitude a distance is."""
-    return metres / (METRES_PER_DEGREE * max(0.01, cos(radians(latitude)))), metres / METRES_PER_DEGREE
+    return meters / (METERS_PER_DEGREE * max(0.01, cos(radians(latitude)))), meters / METERS_PER_DEGREE

@@ -1,4 +1,4 @@
-"""The raster to be labelled, and the way from degrees to its pixels."""
+"""The raster to be labeled, and the way from degrees to its pixels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["geographic_box", "grid_from_bounds", "grid_like", "metric_crs", "pro
 
 DEGREES = "EPSG:4326"
 _MAX_SIDE_PX = 200_000
-_SCALE_TOLERANCE = 0.01  # a CRS whose metres are right within this is buffered in directly
+_SCALE_TOLERANCE = 0.01  # a CRS whose meters are right within this is buffered in directly
 
 
 def grid_like(path: Path) -> Grid:
@@ -33,25 +33,25 @@ def grid_like(path: Path) -> Grid:
 def grid_from_bounds(bounds: Box, resolution_m: float, crs: str | None = None) -> Grid:
     """Return the north-up grid that covers ``bounds``, its edges on multiples of the resolution.
 
-    Without ``crs`` the bounds are degrees and the grid is in the UTM zone of their centre; with it (a projected CRS)
+    Without ``crs`` the bounds are degrees and the grid is in the UTM zone of their center; with it (a projected CRS)
     they are in its units. Raises InputError for bounds, resolution or CRS that cannot be used.
     """
     west, south, east, north = bounds
     if not all(map(isfinite, bounds)) or not (west < east and south < north):
         raise InputError(f"bounds {bounds} are not west,south,east,north with west < east and south < north")
     if not isfinite(resolution_m) or resolution_m <= 0:
-        raise InputError(f"resolution {resolution_m} is not a positive number of metres")
+        raise InputError(f"resolution {resolution_m} is not a positive number of meters")
     if crs is None:
         if west < -180 or east > 180 or south < -84 or north > 84:
             raise InputError(
-                f"bounds {bounds} are not degrees within -180..180 and -84..84; bounds in metres need --crs"
+                f"bounds {bounds} are not degrees within -180..180 and -84..84; bounds in meters need --crs"
             )
         target = _crs(_utm((west + east) / 2, (south + north) / 2))
         west, south, east, north = _transform_bounds(bounds, DEGREES, target)
     else:
         target = _crs(crs)
         if not target.is_projected:
-            raise InputError(f"CRS {crs} is not projected; name one in metres, or leave it out for the UTM zone")
+            raise InputError(f"CRS {crs} is not projected; name one in meters, or leave it out for the UTM zone")
         resolution_m /= target.linear_units_factor[1]
     left, top = floor(west / resolution_m), ceil(north / resolution_m)
     width, height = ceil(east / resolution_m) - left, top - floor(south / resolution_m)
@@ -69,9 +69,9 @@ def geographic_box(grid: Grid, margin_m: float) -> Box:
 
 
 def metric_crs(grid: Grid) -> str:
-    """Return a CRS whose units are metres on the ground around the grid: its own if it is so, else its UTM zone.
+    """Return a CRS whose units are meters on the ground around the grid: its own if it is so, else its UTM zone.
 
-    Degrees, feet and the Web Mercator projection (whose metres grow with latitude) are not metres on the ground.
+    Degrees, feet and the Web Mercator projection (whose meters grow with latitude) are not meters on the ground.
     """
     from rasterio.warp import transform
 

@@ -9,10 +9,10 @@ import numpy as np
 from c2seg.labels.build import Labels
 from c2seg.labels.burn import OUTSIDE, SAMPLES, UNMAPPED
 
-__all__ = ["ATTRIBUTION", "LICENCE", "build_report", "format_report"]
+__all__ = ["ATTRIBUTION", "LICENSE", "build_report", "format_report"]
 
 ATTRIBUTION = "(c) OpenStreetMap contributors"
-LICENCE = "Open Database License (ODbL) 1.0, https://opendatacommons.org/licenses/odbl/1-0/"
+LICENSE = "Open Database License (ODbL) 1.0, https://opendatacommons.org/licenses/odbl/1-0/"
 
 
 def build_report(labels: Labels, pixels_by_class: np.ndarray, samples_by_code: np.ndarray) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def build_report(labels: Labels, pixels_by_class: np.ndarray, samples_by_code: n
     unmatched = sorted(labels.extract.unmatched.items(), key=lambda item: (-item[1][1], item[0]))
     return {
         "height": grid.height, "width": grid.width, "pixel_m2": grid.pixel_area_m2(),
-        "attribution": ATTRIBUTION, "licence": LICENCE,
+        "attribution": ATTRIBUTION, "license": LICENSE,
         "extract": {
             "bounds_degrees": list(labels.coverage.box), "bounds_from": labels.coverage.source,
             "timestamp": labels.coverage.timestamp,
@@ -111,7 +111,7 @@ def format_report(report: dict[str, Any], *, most: int = 8) -> str:
         "areas with tags that no rule takes", [f"{u['tag']} {u['km2']:.3f} km2" for u in report["unmatched"]], most
     )
     lines += _listed("areas skipped", [f"{s['id']} ({s['rule']}): {s['reason']}" for s in report["skipped"]], most)
-    return "\n".join([*lines, "", f"{report['attribution']}, {report['licence']}"])
+    return "\n".join([*lines, "", f"{report['attribution']}, {report['license']}"])
 
 
 def _coast_text(coast: dict[str, Any]) -> str:

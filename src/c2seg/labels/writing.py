@@ -9,7 +9,7 @@ import numpy as np
 
 from c2seg.labels.build import Labels
 from c2seg.labels.burn import SAMPLES
-from c2seg.labels.report import ATTRIBUTION, LICENCE, build_report
+from c2seg.labels.report import ATTRIBUTION, LICENSE, build_report
 from c2seg.outputs import check_output
 from c2seg.progress import Progress, no_progress
 from c2seg.raster import RasterTags, write_cog, write_map
@@ -62,7 +62,7 @@ def write_labels(
 
 def _tags(labels: Labels) -> dict[str, str]:
     tags = {
-        "ATTRIBUTION": ATTRIBUTION, "LICENCE": LICENCE, "SOURCE": "OpenStreetMap",
+        "ATTRIBUTION": ATTRIBUTION, "LICENSE": LICENSE, "SOURCE": "OpenStreetMap",
         "RULES": f"{labels.table.name} {labels.table.digest}",
     }  # fmt: skip
     return tags | ({"OSM_TIMESTAMP": labels.coverage.timestamp} if labels.coverage.timestamp else {})

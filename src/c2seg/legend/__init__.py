@@ -1,4 +1,4 @@
-"""A legend is data: the ids, names and colours of the classes of a map, and the numberings in which labels circulate.
+"""A legend is data: the ids, names and colors of the classes of a map, and the numberings in which labels circulate.
 
 Ids are 1..254. 0 is background (unknown on labels, nodata on maps), 255 means ignore. Both are never classes.
 """
@@ -25,18 +25,18 @@ IGNORE = 255
 
 @dataclass(frozen=True, slots=True)
 class LandClass:
-    """One class: its id in files, its name, its colour as ``#RRGGBB``."""
+    """One class: its id in files, its name, its color as ``#RRGGBB``."""
 
     id: int
     name: str
-    colour: str
+    color: str
 
 
 @dataclass(frozen=True)
 class Legend:
     """The classes of a map in the order of a model's outputs.
 
-    ``palettes`` holds other colours by name, one per class; ``numberings`` maps values found in files to ids (0 for
+    ``palettes`` holds other colors by name, one per class; ``numberings`` maps values found in files to ids (0 for
     background) and must be one to one, so that nothing is lost either way.
     """
 
@@ -51,13 +51,13 @@ class Legend:
             raise InputError(f"legend {self.name!r} has no class")
         if len(set(ids)) != len(ids) or min(ids) < 1 or max(ids) > 254:
             raise InputError(f"legend {self.name!r}: ids must be different and within 1..254, found {ids}")
-        for palette, colours in {"classes": tuple(c.colour for c in self.classes), **self.palettes}.items():
-            if len(colours) != len(ids):
+        for palette, colors in {"classes": tuple(c.color for c in self.classes), **self.palettes}.items():
+            if len(colors) != len(ids):
                 raise InputError(
-                    f"legend {self.name!r}: palette {palette!r} has {len(colours)} colours for {len(ids)} classes"
+                    f"legend {self.name!r}: palette {palette!r} has {len(colors)} colors for {len(ids)} classes"
                 )
-            for colour in colours:
-                _rgb(colour)
+            for color in colors:
+                _rgb(color)
         for numbering, codes in self.numberings.items():
             if len(set(codes.values())) != len(codes):
                 raise InputError(f"legend {self.name!r}: numbering {numbering!r} maps two values to one id")
@@ -80,13 +80,13 @@ class Legend:
         """Number of classes, background not counted."""
         return len(self.classes)
 
-    def colours(self, palette: str = "default") -> dict[int, tuple[int, int, int]]:
+    def colors(self, palette: str = "default") -> dict[int, tuple[int, int, int]]:
         """Return red, green, blue (0..255) by class id; ``palette`` is ``default`` or a named one."""
         if palette == "default":
-            return {c.id: _rgb(c.colour) for c in self.classes}
+            return {c.id: _rgb(c.color) for c in self.classes}
         if palette not in self.palettes:
             raise InputError(unknown_name("palette", palette, ["default", *self.palettes]))
-        return {c.id: _rgb(colour) for c, colour in zip(self.classes, self.palettes[palette], strict=True)}
+        return {c.id: _rgb(color) for c, color in zip(self.classes, self.palettes[palette], strict=True)}
 
     def among(self, ids: Collection[int]) -> list[bool]:
         """Return, for each class in order, whether its id is one of ``ids``."""
@@ -133,8 +133,8 @@ class Legend:
         """Return a plain structure for JSON or YAML; ``from_dict`` reads it back."""
         return {
             "name": self.name,
-            "classes": [{"id": c.id, "name": c.name, "colour": c.colour} for c in self.classes],
-            "palettes": {name: list(colours) for name, colours in self.palettes.items()},
+            "classes": [{"id": c.id, "name": c.name, "color": c.color} for c in self.classes],
+            "palettes": {name: list(colors) for name, colors in self.palettes.items()},
             "numberings": {name: {str(k): v for k, v in codes.items()} for name, codes in self.numberings.items()},
         }
 
@@ -144,7 +144,7 @@ class Legend:
         try:
             return cls(
                 name=str(content["name"]),
-                classes=tuple(LandClass(int(c["id"]), str(c["name"]), str(c["colour"])) for c in content["classes"]),
+                classes=tuple(LandClass(int(c["id"]), str(c["name"]), str(c["color"])) for c in content["classes"]),
                 palettes={str(k): tuple(map(str, v)) for k, v in (content.get("palettes") or {}).items()},
                 numberings={
                     str(k): {int(a): int(b) for a, b in v.items()} for k, v in (content.get("numberings") or {}).items()
@@ -154,7 +154,7 @@ class Legend:
             raise InputError(f"{where}: {error}") from error
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
-                f"{where} is not a legend (keys name, classes: [{{id, name, colour}}]): {error!r}"
+                f"{where} is not a legend (keys name, classes: [{{id, name, color}}]): {error!r}"
             ) from error
 
 
@@ -181,12 +181,12 @@ def _plain(value: Any) -> Any:
     return int(number) if float(number).is_integer() else number
 
 
-def _rgb(colour: str) -> tuple[int, int, int]:
-    text = colour.removeprefix("#")
+def _rgb(color: str) -> tuple[int, int, int]:
+    text = color.removeprefix("#")
     try:
         if len(text) != 6:
             raise ValueError
         red, green, blue = bytes.fromhex(text)
     except ValueError:
-        raise InputError(f"colour {colour!r} is not of the form #RRGGBB") from None
+        raise InputError(f"color {color!r} is not of the form #RRGGBB") from None
     return red, green, blue

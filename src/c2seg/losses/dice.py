@@ -19,23 +19,23 @@ def dice_loss(logits: Tensor, targets: Tensor, kind: DiceKind = "present", class
 
     With I = sum of p t and S = sum of p + sum of t over pixels, for every output:
 
-    * ``present``: 1 - mean of 2 I / (S + eps) over the outputs that have a labelled pixel (not 255) in the batch, sums over
-      the labelled pixels of the batch. An output without any is left out: its Dice says nothing. 0 if nothing is labelled.
+    * ``present``: 1 - mean of 2 I / (S + eps) over the outputs that have a labeled pixel (not 255) in the batch, sums over
+      the labeled pixels of the batch. An output without any is left out: its Dice says nothing. 0 if nothing is labeled.
     * ``all``: the same over all outputs, absent ones with Dice 0 (third place of the challenge).
     * ``per_patch``: sum of 1 - 2 (I + eps) / (S + eps) over the first ``classes`` outputs (default: all), sums over every
       pixel of a patch, then the mean over patches (HighDAN, Hong et al., RSE 2023). Pixels without label have no t but
       count in p: there no class should be seen. Since eps is inside the factor 2, an absent class of p near 0 gives -1.
     """
-    labelled = (targets != IGNORE_INDEX)[:, None]
+    labeled = (targets != IGNORE_INDEX)[:, None]
     probability = logits.float().softmax(dim=1)
-    truth = F.one_hot(targets.where(labelled[:, 0], 0), logits.shape[1]).movedim(-1, 1) * labelled
+    truth = F.one_hot(targets.where(labeled[:, 0], 0), logits.shape[1]).movedim(-1, 1) * labeled
     if kind == "per_patch":
         p, t = probability[:, :classes], truth[:, :classes]
         both = (p * t).sum((2, 3)) + _EPS
         dice = 2 * both / (p.sum((2, 3)) + t.sum((2, 3)) + _EPS)
         return (1 - dice).sum(dim=1).mean()
     axes = (0, 2, 3)
-    probability = probability * labelled
+    probability = probability * labeled
     size = truth.sum(axes)
     dice = 2 * (probability * truth).sum(axes) / (probability.sum(axes) + size + _EPS)
     counted = size > 0 if kind == "present" else torch.ones_like(size, dtype=torch.bool)

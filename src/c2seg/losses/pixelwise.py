@@ -1,6 +1,6 @@
-"""Losses that are sums over pixels: cross-entropy, focal loss and generalised cross-entropy.
+"""Losses that are sums over pixels: cross-entropy, focal loss and generalized cross-entropy.
 
-All return the sum over labelled pixels and the sum of their weights, so that processes can divide by the sum over all of
+All return the sum over labeled pixels and the sum of their weights, so that processes can divide by the sum over all of
 them and several processes give the gradient of one.
 """
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["IGNORE_INDEX", "cross_entropy", "focal_loss", "generalised_cross_entropy"]
+__all__ = ["IGNORE_INDEX", "cross_entropy", "focal_loss", "generalized_cross_entropy"]
 
 IGNORE_INDEX = 255
 
@@ -21,7 +21,7 @@ def cross_entropy(
     """Return (sum of weighted cross-entropy, sum of weights), scalars float32.
 
     ``logits`` [B, K, H, W]; ``targets`` int64 [B, H, W], 255 = no label; ``weights`` float32 [K] or None (all 1).
-    Smoothing eps sets the target to (1 - eps) one-hot + eps / K (Szegedy et al., CVPR 2016). Without labelled pixels both
+    Smoothing eps sets the target to (1 - eps) one-hot + eps / K (Szegedy et al., CVPR 2016). Without labeled pixels both
     are 0.
     """
     total = F.cross_entropy(
@@ -47,12 +47,12 @@ def focal_loss(
     return (nll * _weighted(scale, targets, weights)).sum(), _weight_sum(targets, weights)
 
 
-def generalised_cross_entropy(
+def generalized_cross_entropy(
     logits: Tensor, targets: Tensor, weights: Tensor | None = None, q: float = 0.7
 ) -> tuple[Tensor, Tensor]:
-    """Return (sum of weighted (1 - p^q) / q, sum of weights) for p of the labelled class (Zhang and Sabuncu, NeurIPS 2018).
+    """Return (sum of weighted (1 - p^q) / q, sum of weights) for p of the labeled class (Zhang and Sabuncu, NeurIPS 2018).
 
-    Shapes as in ``cross_entropy``; 0 < q <= 1. Towards q = 0 it is cross-entropy; q = 1 is 1 - p, half the absolute error,
+    Shapes as in ``cross_entropy``; 0 < q <= 1. Toward q = 0 it is cross-entropy; q = 1 is 1 - p, half the absolute error,
     which wrong labels move least and which learns slowest.
     """
     nll = F.cross_entropy(logits.float(), targets, ignore_index=IGNORE_INDEX, reduction="none")
@@ -69,7 +69,7 @@ def _weighted(values: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor
 
 
 def _weight_sum(targets: Tensor, weights: Tensor | None) -> Tensor:
-    labelled = targets[targets != IGNORE_INDEX]
+    labeled = targets[targets != IGNORE_INDEX]
     if weights is None:
-        return labelled.new_tensor(labelled.numel(), dtype=torch.float32)
-    return weights[labelled].sum()
+        return labeled.new_tensor(labeled.numel(), dtype=torch.float32)
+    return weights[labeled].sum()

@@ -1,4 +1,4 @@
-"""How a model learns from labelled sources and an unlabelled target: one method per module, one small interface."""
+"""How a model learns from labeled sources and an unlabeled target: one method per module, one small interface."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from c2seg.methods.adversarial import Adversarial
 from c2seg.methods.base import Batch, Context, Learner, Stepper, supervised_loss
 from c2seg.methods.masked import Masked
-from c2seg.methods.pseudo import PseudoLabelled
+from c2seg.methods.pseudo import PseudoLabeled
 from c2seg.methods.supervised import Supervised
 
 __all__ = [
@@ -17,7 +17,7 @@ __all__ = [
     "Context",
     "Learner",
     "Masked",
-    "PseudoLabelled",
+    "PseudoLabeled",
     "Stepper",
     "Supervised",
     "supervised_loss",
@@ -27,6 +27,6 @@ __all__ = [
 METHODS: dict[str, Callable[[Context], Learner]] = {
     "adversarial": Adversarial,
     "masked": Masked,
-    "pseudo_labels": PseudoLabelled,
+    "pseudo_labels": PseudoLabeled,
     "supervised": Supervised,
 }

@@ -32,7 +32,7 @@ def self_information(logits: Tensor) -> Tensor:
 
 
 class Adversarial:
-    """One step: the network down its supervised loss and towards deceiving the critics, then the critics.
+    """One step: the network down its supervised loss and toward deceiving the critics, then the critics.
 
     Pixels that are not valid are 0 in what the critics see. The critics' networks are drawn from torch's generator.
 
@@ -55,8 +55,8 @@ class Adversarial:
             )
         judges = {id(p) for p in self.critics.parameters()}
         network = (p for p in self.model.parameters() if id(p) not in judges)
-        self.stepper = Stepper(network, settings.optimiser, settings.schedule, context)
-        self.critic_stepper = Stepper(self.critics.parameters(), self.method.optimiser, settings.schedule, context)
+        self.stepper = Stepper(network, settings.optimizer, settings.schedule, context)
+        self.critic_stepper = Stepper(self.critics.parameters(), self.method.optimizer, settings.schedule, context)
 
     def step(self, source: Batch, target: Batch | None) -> dict[str, Tensor]:
         """Take one step; returns ``loss`` (supervised), ``deceive`` and ``critics``."""
@@ -92,7 +92,7 @@ class Adversarial:
         return {"loss": loss.detach(), "deceive": deceive.detach(), "critics": judged.detach()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the model, the critics and both optimisers."""
+        """Return the state of the model, the critics and both optimizers."""
         return {
             "model": self.model.state_dict(),
             "critics": self.critics.state_dict(),

@@ -1,4 +1,4 @@
-"""What every method shares: batches, the interface, optimiser steps that work in one process or many."""
+"""What every method shares: batches, the interface, optimizer steps that work in one process or many."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from c2seg.errors import InputError
-from c2seg.losses import cross_entropy, dice_loss, focal_loss, generalised_cross_entropy
-from c2seg.recipes.training import Loss, Optimiser, Schedule, Training
+from c2seg.losses import cross_entropy, dice_loss, focal_loss, generalized_cross_entropy
+from c2seg.recipes.training import Loss, Optimizer, Schedule, Training
 
 __all__ = ["Batch", "Context", "Learner", "Stepper", "supervised_loss"]
 
@@ -53,7 +53,7 @@ class Context:
 
 
 class Learner(Protocol):
-    """A method of learning. It owns its optimisers; the loop gives it batches and keeps its state."""
+    """A method of learning. It owns its optimizers; the loop gives it batches and keeps its state."""
 
     model: nn.Module
     """The network that maps cities."""
@@ -72,55 +72,55 @@ class Learner(Protocol):
 
 
 class Stepper:
-    """An optimiser with its schedule: backward, gradients summed over processes, clipping, step.
+    """An optimizer with its schedule: backward, gradients summed over processes, clipping, step.
 
     Gradients are summed once per step over the processes, not averaged: losses are divided by totals over all of them.
     """
 
     def __init__(
-        self, parameters: Iterable[nn.Parameter], optimiser: Optimiser, schedule: Schedule, context: Context
+        self, parameters: Iterable[nn.Parameter], optimizer: Optimizer, schedule: Schedule, context: Context
     ) -> None:
         self.parameters = [p for p in parameters if p.requires_grad]
-        self.clip = optimiser.gradient_clip
+        self.clip = optimizer.gradient_clip
         self.processes = context.processes
-        self.optimiser = _optimiser(_groups(self.parameters, optimiser, context.model), optimiser)
+        self.optimizer = _optimizer(_groups(self.parameters, optimizer, context.model), optimizer)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(
-            self.optimiser, _factor(schedule, context.settings.iterations)
+            self.optimizer, _factor(schedule, context.settings.iterations)
         )
         self.scaler = torch.amp.GradScaler(context.device.type, enabled=context.settings.precision == "16")
 
     def apply(self, loss: Tensor) -> None:
         """Take one step down a loss."""
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if self.processes > 1:
             for parameter in self.parameters:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
                 torch.distributed.all_reduce(parameter.grad)
-        self.scaler.unscale_(self.optimiser)
+        self.scaler.unscale_(self.optimizer)
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.clip)
-        self.scaler.step(self.optimiser)
+        self.scaler.step(self.optimizer)
         self.scaler.update()
         self.scheduler.step()
 
     def rate(self) -> float:
         """Return the current learning rate."""
-        return float(self.optimiser.param_groups[0]["lr"])
+        return float(self.optimizer.param_groups[0]["lr"])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of optimiser, schedule and loss scale."""
+        """Return the state of optimizer, schedule and loss scale."""
         # The schedule is a function of its step count; LambdaLR would also store the function itself.
         return {
-            "optimiser": self.optimiser.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "steps": self.scheduler.last_epoch,
             "scaler": self.scaler.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.last_epoch = state["steps"]
         if state["scaler"]:
             self.scaler.load_state_dict(dict(state["scaler"]))
@@ -146,14 +146,14 @@ def supervised_loss(
 def _terms(logits: Tensor, targets: Tensor, settings: Loss, context: Context) -> dict[str, Tensor]:
     """Return the terms on one output.
 
-    Pixel-wise terms are divided by the number (weight) of labelled pixels over all processes. Dice is not a sum over
+    Pixel-wise terms are divided by the number (weight) of labeled pixels over all processes. Dice is not a sum over
     pixels: it is taken per process and averaged.
     """
     terms: dict[str, Tensor] = {}
     pixelwise: dict[str, tuple[float, PixelwiseLoss, float]] = {
         "cross_entropy": (settings.cross_entropy, cross_entropy, settings.label_smoothing),
         "focal": (settings.focal, focal_loss, settings.focal_gamma),
-        "generalised": (settings.generalised, generalised_cross_entropy, settings.generalised_q),
+        "generalized": (settings.generalized, generalized_cross_entropy, settings.generalized_q),
     }
     for name, (share, loss, parameter) in pixelwise.items():
         if share:
@@ -165,20 +165,20 @@ def _terms(logits: Tensor, targets: Tensor, settings: Loss, context: Context) ->
     return terms
 
 
-def _groups(parameters: list[nn.Parameter], settings: Optimiser, model: nn.Module) -> list[dict[str, Any]]:
+def _groups(parameters: list[nn.Parameter], settings: Optimizer, model: nn.Module) -> list[dict[str, Any]]:
     """Return the parameters with their rates: those of the network's encoder may have one of their own."""
     if settings.encoder_factor == 1:
         return [{"params": parameters}]
     encoder = getattr(model, "encoder", None)
     if not isinstance(encoder, nn.Module):
-        raise InputError(f"optimiser.encoder_factor: the model {type(model).__name__} has no encoder; set it to 1")
+        raise InputError(f"optimizer.encoder_factor: the model {type(model).__name__} has no encoder; set it to 1")
     slow = {id(p) for p in encoder.parameters()}
     rest = [p for p in parameters if id(p) not in slow]
     own = [p for p in parameters if id(p) in slow]
     return [{"params": rest}, {"params": own, "lr": settings.encoder_factor * settings.lr}]
 
 
-def _optimiser(parameters: list[dict[str, Any]], settings: Optimiser) -> torch.optim.Optimizer:
+def _optimizer(parameters: list[dict[str, Any]], settings: Optimizer) -> torch.optim.Optimizer:
     if settings.name == "sgd":
         return torch.optim.SGD(parameters, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
     kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam

@@ -17,8 +17,8 @@ __all__ = ["Masked", "hidden_blocks", "restoration_loss"]
 class Masked(Supervised):
     """One step down the mean squared error of hidden bands, on patches of the source and of the target, if there is one.
 
-    Masked image modelling (He et al., CVPR 2022) in its simple form (SimMIM, Xie et al., CVPR 2022): hidden pixels are 0,
-    the mean of a standardised band, and the network's last layer gives bands instead of classes: ``logits`` are all bands
+    Masked image modeling (He et al., CVPR 2022) in its simple form (SimMIM, Xie et al., CVPR 2022): hidden pixels are 0,
+    the mean of a standardized band, and the network's last layer gives bands instead of classes: ``logits`` are all bands
     in the order of the modalities. Targets only say which pixels may be learnt from (255: not).
     """
 

@@ -1,4 +1,4 @@
-"""Learn from the labelled sources and the pseudo-labelled target alike."""
+"""Learn from the labeled sources and the pseudo-labeled target alike."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from c2seg.errors import InputError
 from c2seg.methods.base import Batch
 from c2seg.methods.supervised import Supervised
 
-__all__ = ["PseudoLabelled"]
+__all__ = ["PseudoLabeled"]
 
 
-class PseudoLabelled(Supervised):
+class PseudoLabeled(Supervised):
     """One step down the supervised loss of source and target patches together; the target's targets are pseudo-labels."""
 
     def step(self, source: Batch, target: Batch | None) -> dict[str, torch.Tensor]:

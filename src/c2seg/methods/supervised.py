@@ -1,4 +1,4 @@
-"""Learn from the labelled sources alone."""
+"""Learn from the labeled sources alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Supervised:
         settings = context.settings
         self.context = context
         self.model = context.model
-        self.stepper = Stepper(self.model.parameters(), settings.optimiser, settings.schedule, context)
+        self.stepper = Stepper(self.model.parameters(), settings.optimizer, settings.schedule, context)
 
     def step(self, source: Batch, target: Batch | None) -> dict[str, Tensor]:
         """Take one step; returns ``loss`` and its terms."""
@@ -33,7 +33,7 @@ class Supervised:
         return {"loss": loss.detach(), **{name: value.detach() for name, value in terms.items()}}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the model's and the optimiser's state."""
+        """Return the model's and the optimizer's state."""
         return {"model": self.model.state_dict(), "stepper": self.stepper.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

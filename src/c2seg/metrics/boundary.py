@@ -62,8 +62,8 @@ def boundary_counts(
 ) -> BoundaryCounts:
     """Count boundary pixels of two uint8 [H, W] of class ids, and those with a partner within ``tolerance_px``.
 
-    A boundary pixel of a class touches (4 neighbours) a pixel of another class. Only labelled pixels take part, as
-    pixels and as neighbours: next to truth 0 or 255 nothing is known. A pixel of one map is matched when the other has
+    A boundary pixel of a class touches (4 neighbors) a pixel of another class. Only labeled pixels take part, as
+    pixels and as neighbors: next to truth 0 or 255 nothing is known. A pixel of one map is matched when the other has
     a boundary pixel of the same class at a Euclidean distance of at most ``tolerance_px`` pixels. ``margin_px`` rows
     and columns on each side are context and not counted.
     """

@@ -24,7 +24,7 @@ class Confusion:
     """Pixel counts by truth class and predicted class.
 
     ``counts`` is int64 [K, K+1]: rows are the truth's classes in the order of ``ids``, columns the predicted classes
-    in the same order, and a last column holds every prediction outside them (0, 255, unknown ids): on a labelled
+    in the same order, and a last column holds every prediction outside them (0, 255, unknown ids): on a labeled
     pixel they are errors. Counts of tiles, blocks or cities add: ``a + b``, ``sum(parts, Confusion.empty(ids))``.
     ``ids`` begins with 0 when background counts as a class (protocol ``mrsn``).
     """
@@ -69,11 +69,11 @@ class Confusion:
 
     @property
     def pixels(self) -> int:
-        """Number of labelled pixels."""
+        """Number of labeled pixels."""
         return int(self.counts.sum())
 
     def without_background(self) -> Confusion:
-        """Return the counts over labelled pixels only: row 0 is dropped, predictions of 0 join those outside."""
+        """Return the counts over labeled pixels only: row 0 is dropped, predictions of 0 join those outside."""
         if BACKGROUND not in self.ids:
             return self
         index = self.ids.index(BACKGROUND)
@@ -121,10 +121,10 @@ def fold_histogram(histogram: np.ndarray, ids: tuple[int, ...]) -> Confusion:
             f"the truth holds values {unknown[:8].tolist()} outside the legend's ids {rows} (0 and 255 are ignored); "
             "name the numbering or the legend of the truth"
         )
-    labelled = histogram[rows]
+    labeled = histogram[rows]
     counts = np.empty((len(rows), len(rows) + 1), np.int64)
-    counts[:, :-1] = labelled[:, rows]
-    counts[:, -1] = labelled.sum(1) - counts[:, :-1].sum(1)
+    counts[:, :-1] = labeled[:, rows]
+    counts[:, -1] = labeled.sum(1) - counts[:, :-1].sum(1)
     return Confusion(tuple(ids), counts)
 
 
@@ -169,10 +169,10 @@ def _count(counts: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> Non
         pairs |= prediction
         counts += np.bincount(pairs, minlength=65536).reshape(256, 256)
         return
-    # Four bits of truth and four of prediction make a byte, two neighbours make a 16-bit bin: half the increments.
+    # Four bits of truth and four of prediction make a byte, two neighbors make a 16-bit bin: half the increments.
     shifted <<= np.uint8(4)
     shifted |= prediction
-    neighbours = np.bincount(shifted.view(np.uint16), minlength=65536).reshape(256, 256)
-    single = (neighbours.sum(0) + neighbours.sum(1)).reshape(16, 16)
+    neighbors = np.bincount(shifted.view(np.uint16), minlength=65536).reshape(256, 256)
+    single = (neighbors.sum(0) + neighbors.sum(1)).reshape(16, 16)
     counts[:15, :16] += single[1:]
     counts[IGNORE, :16] += single[0]

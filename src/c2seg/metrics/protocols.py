@@ -26,7 +26,7 @@ class Protocol:
 
     ``classes``: which enter the means: those in the ``truth``, in the ``union`` of truth and prediction, or ``all``.
     ``background``: truth 0 is a class like the others. ``f1_dropped``: F1 is undefined, and left out of the mean, where
-    no pixel of the class is right. ``outside_counts``: OA divides by all labelled pixels, not only by those predicted
+    no pixel of the class is right. ``outside_counts``: OA divides by all labeled pixels, not only by those predicted
     as one of the classes. ``outside_is_class``: predictions outside the classes make one more class that scores 0.
     ``refuses_outside``: files with predicted values that are neither a class nor 0 are refused instead of counted.
     """
@@ -63,7 +63,7 @@ class Scores:
     ``oa`` overall accuracy, ``kappa`` Cohen's kappa, ``mf1`` and ``miou`` class means, ``quantity_disagreement`` and
     ``allocation_disagreement`` (Pontius and Millones, 2011; their sum is 1 - OA over the counted pixels). ``iou``,
     ``f1``, ``precision``, ``recall`` and ``support`` (truth pixels) follow ``ids``; the first two are None for classes
-    that the protocol leaves out of its means. ``pixels`` is the number of labelled pixels.
+    that the protocol leaves out of its means. ``pixels`` is the number of labeled pixels.
     """
 
     protocol: str

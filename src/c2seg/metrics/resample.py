@@ -1,6 +1,6 @@
 """How sure a score is: block bootstrap of one map, and paired comparison of two.
 
-Neighbouring pixels are right or wrong together, so pixels are no independent samples; squares of some 1 km nearly are.
+Neighboring pixels are right or wrong together, so pixels are no independent samples; squares of some 1 km nearly are.
 Blocks are drawn with replacement and every score is computed from the drawn counts (Efron and Tibshirani, 1993, chapter
 8.6, moving from series to plane with fixed blocks).
 """
@@ -66,7 +66,7 @@ def bootstrap_scores(
 ) -> dict[str, Interval | list[Interval]]:
     """Return intervals of OA, kappa, mF1 and mIoU (keys as in ``Scores``) and, under ``iou``, one per class.
 
-    ``blocks`` are counts of spatial blocks or tiles; those without labelled pixels carry nothing and are not drawn. A
+    ``blocks`` are counts of spatial blocks or tiles; those without labeled pixels carry nothing and are not drawn. A
     class that a replicate does not draw is left out of that replicate's means, as the protocol says, so intervals of
     means are wide where a rare class lives in few blocks: that is what the data allow to say. Raises InputError with
     fewer than two blocks.
@@ -184,7 +184,7 @@ def _replicates(
     used = [i for i, block in enumerate(maps[0]) if block.counts.any()]
     if len(used) < 2:
         raise InputError(
-            f"intervals need at least 2 blocks with labelled pixels, found {len(used)}; use smaller blocks"
+            f"intervals need at least 2 blocks with labeled pixels, found {len(used)}; use smaller blocks"
         )
     ids = maps[0][0].ids
     # Whole numbers below 2^53 stay exact in float64, whose matrix product is far faster than that of integers.

@@ -1,6 +1,6 @@
 """Networks, one module per architecture.
 
-A model takes a dict of normalised float32 [B, C, H, W] by modality, H and W multiples of ``stride_px``, and returns a dict
+A model takes a dict of normalized float32 [B, C, H, W] by modality, H and W multiples of ``stride_px``, and returns a dict
 with at least ``logits`` [B, K, H, W] and ``features`` [B, feature_channels, h, w], the last maps before the classifier.
 """
 
@@ -52,7 +52,7 @@ MODELS: dict[str, Callable[[Any, Mapping[str, int], int], nn.Module]] = {
 
 
 def build_model(settings: Any, bands: Mapping[str, int], num_classes: int) -> nn.Module:
-    """Return a randomly initialised network for the bands of each modality. Seed torch before for equal weights.
+    """Return a randomly initialized network for the bands of each modality. Seed torch before for equal weights.
 
     Pretrained weights, if the settings ask for them, are for training to load (load_pretrained).
     """

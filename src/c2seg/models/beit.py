@@ -101,7 +101,7 @@ def resized_table(table: Tensor, tokens: int, name: str = "table") -> Tensor:
     """Return a table [entries, heads] over ``tokens`` x ``tokens`` from one over any other square.
 
     A smaller one is the middle of the old one. For a larger one the old entries are put at distances 1, 1 + q, 1 + q + q^2,
-    ... from the centre, the last at the new border, and interpolated by cubic splines (BEiT's fine-tuning); those of the
+    ... from the center, the last at the new border, and interpolated by cubic splines (BEiT's fine-tuning); those of the
     class token are kept. Raises ModelFileError for a table that is not square.
     """
     from scipy.interpolate import RectBivariateSpline

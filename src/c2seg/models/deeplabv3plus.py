@@ -21,7 +21,7 @@ __all__ = ["DeepLabV3Plus"]
 class DeepLabV3Plus(StackedNetwork):
     """Dilated encoder, atrous spatial pyramid pooling, and a decoder at a quarter of the resolution.
 
-    Departure: in training with one patch, the normalisation behind the image-level pooling uses its running statistics,
+    Departure: in training with one patch, the normalization behind the image-level pooling uses its running statistics,
     since a single value per channel has no variance.
     """
 

@@ -32,8 +32,8 @@ class HighDAN(nn.Module):
     With ``attention`` the network carries the ``critic`` that tells source from target by the features; on the target (and
     whatever is mapped) features f become f + |tanh(critic(f))| f. Learning is to train the critic as a critic.
 
-    The modalities pass the trunk as one batch, so that batch normalisation has the same statistics in training and in
-    mapping. Departure: convolutions before batch normalisation have no bias, which would have no effect.
+    The modalities pass the trunk as one batch, so that batch normalization has the same statistics in training and in
+    mapping. Departure: convolutions before batch normalization have no bias, which would have no effect.
     """
 
     stride_px = 16
@@ -79,7 +79,7 @@ class HighDAN(nn.Module):
         return parts
 
     def fit_inputs(self, readers: Sequence[SceneReader]) -> None:
-        """Fit the projections on source scenes, all together, from their normalised pixels."""
+        """Fit the projections on source scenes, all together, from their normalized pixels."""
         for name, projection in self.projections.items():
             assert isinstance(projection, Projection)
             projection.fit(readers, name)
@@ -100,7 +100,7 @@ class HighDAN(nn.Module):
 
 
 class Projection(nn.Module):
-    """A fixed projection of N bands on ``components`` axes, centred and with unit deviation; stored with the weights.
+    """A fixed projection of N bands on ``components`` axes, centered and with unit deviation; stored with the weights.
 
     Before ``fit`` it takes the first bands as they are.
     """
@@ -115,7 +115,7 @@ class Projection(nn.Module):
 
     def fit(self, readers: Sequence[SceneReader], modality: str) -> None:
         """Take the principal components of a modality over scenes."""
-        scenes = [(reader.scene, reader.normaliser) for reader in readers]
+        scenes = [(reader.scene, reader.normalizer) for reader in readers]
         found = principal_components(scenes, modality, len(self.axes))
         # An axis without variance carries rounding only: it gives 0, not noise of unit deviation.
         scale = torch.tensor([1 / s if s > 1e-6 * found.std[0] else 0.0 for s in found.std.tolist()])

@@ -83,9 +83,9 @@ def concatenated(pyramid: Sequence[Tensor]) -> Tensor:
 
 
 class SegHRNet(nn.Module):
-    """Trunk on the stacked modalities; branches concatenated at a quarter, mixed by 1 x 1, normalised, and classified.
+    """Trunk on the stacked modalities; branches concatenated at a quarter, mixed by 1 x 1, normalized, and classified.
 
-    Departure: the mixing convolution has no bias, which would have no effect before batch normalisation.
+    Departure: the mixing convolution has no bias, which would have no effect before batch normalization.
     """
 
     stride_px = 32

@@ -33,8 +33,8 @@ class MMGLOTS(nn.Module):
     """BEiT on the MSI and residual networks on the other modalities, fused at four levels, decoded from coarse to fine.
 
     Departures from the released code: the auxiliary head reads the clean fused maps (``aux_sees_decoder`` for the other);
-    residual networks start from He's initialisation. With batch normalisation in neck, residual networks and auxiliary
-    head, a batch of one is normalised by itself; recipes therefore take batches of four or more.
+    residual networks start from He's initialization. With batch normalization in neck, residual networks and auxiliary
+    head, a batch of one is normalized by itself; recipes therefore take batches of four or more.
     """
 
     def __init__(self, settings: MMGLOTSModel, bands: Mapping[str, int], num_classes: int) -> None:
@@ -211,7 +211,7 @@ class Decoder(nn.Module):
 
 
 class Context(nn.Module):
-    """All levels, resized to the finest and concatenated, through one linear layer and a layer normalisation.
+    """All levels, resized to the finest and concatenated, through one linear layer and a layer normalization.
 
     The linear layer is applied to each level by its own part before resizing, which gives the same sums with less work.
     """
@@ -232,7 +232,7 @@ class Context(nn.Module):
 
 
 class Upsampling(nn.Module):
-    """Twice the resolution, normalised before and after."""
+    """Twice the resolution, normalized before and after."""
 
     def __init__(self, width: int, kind: str) -> None:
         super().__init__()
@@ -254,8 +254,8 @@ class Upsampling(nn.Module):
 class WindowBlock(nn.Module):
     """Attention in windows of ``window`` x ``window`` with relative position bias, and an MLP (Liu et al., ICCV 2021).
 
-    Maps are padded with zeros, after the first normalisation, to whole windows; ``shift`` moves the windows cyclically,
-    and pixels that were no neighbours do not see each other.
+    Maps are padded with zeros, after the first normalization, to whole windows; ``shift`` moves the windows cyclically,
+    and pixels that were no neighbors do not see each other.
     """
 
     def __init__(self, width: int, heads: int, window: int = 7, shift: int = 0, drop_path: float = 0.0) -> None:
@@ -297,7 +297,7 @@ class WindowBlock(nn.Module):
         return maps[:, :height, :width]
 
     def _mask(self, rows: int, cols: int, device: torch.device) -> Tensor:
-        """Return [rows * cols, window^2, window^2]: 0 where two pixels of a shifted window were neighbours, else -100."""
+        """Return [rows * cols, window^2, window^2]: 0 where two pixels of a shifted window were neighbors, else -100."""
 
         def wrapped(number: int) -> Tensor:
             places = torch.arange(number * self.window, device=device)

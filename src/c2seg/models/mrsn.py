@@ -84,7 +84,7 @@ class MRSN(nn.Module):
         self.feature_channels = settings.channels * len(self.groups)
         self.stride_px = 8 if settings.stem_upsample else 16
         self.encoder_name = settings.encoder
-        self.roles = {position: role for role, position in _colours(settings, bands.get(_OPTICAL, 0)).items()}
+        self.roles = {position: role for role, position in _colors(settings, bands.get(_OPTICAL, 0)).items()}
 
     @classmethod
     def build(cls, settings: MRSNModel, bands: Mapping[str, int], num_classes: int) -> MRSN:
@@ -92,7 +92,7 @@ class MRSN(nn.Module):
         return cls(settings, bands, num_classes)
 
     def encoder_parts(self, inputs: Mapping[str, Sequence[BandSpec]]) -> dict[str, EncoderPart]:
-        """Return what can be pretrained: each trunk with its bands, colours by the positions that the recipe gives them."""
+        """Return what can be pretrained: each trunk with its bands, colors by the positions that the recipe gives them."""
         parts = {}
         for name, taken in self.branches.items():
             found: dict[str, list[BandSpec]] = {}
@@ -126,9 +126,9 @@ def branch_bands(settings: MRSNModel, bands: Mapping[str, int]) -> Branches:
     branches put near infrared and ``sar`` into one. With four branches every modality but ``msi`` has a branch of its own.
     Raises InputError when nothing is left or a modality would go unused.
     """
-    colours = _colours(settings, bands.get(_OPTICAL, 0))
-    rgb = tuple((_OPTICAL, colours[role]) for role in ("blue", "green", "red") if role in colours)
-    nir = tuple((_OPTICAL, colours[role]) for role in ("nir",) if role in colours)
+    colors = _colors(settings, bands.get(_OPTICAL, 0))
+    rgb = tuple((_OPTICAL, colors[role]) for role in ("blue", "green", "red") if role in colors)
+    nir = tuple((_OPTICAL, colors[role]) for role in ("nir",) if role in colors)
     radar = tuple((_RADAR, i) for i in range(bands.get(_RADAR, 0)))
     others: Branches = {
         name: tuple((name, i) for i in range(count)) for name, count in bands.items() if name != _OPTICAL
@@ -152,12 +152,12 @@ def branch_bands(settings: MRSNModel, bands: Mapping[str, int]) -> Branches:
     return found
 
 
-def _colours(settings: MRSNModel, count: int) -> dict[str, int]:
-    """Return the position in ``msi`` by colour; without a word of the recipe the order is blue, green, red, near infrared."""
-    colours: Mapping[Any, int] = settings.colours or {role: i for i, role in enumerate(MSI_ROLES[:count])}
-    if count and max(colours.values()) >= count:
-        raise InputError(f"model.colours {colours} names a band that msi has not ({count} bands, counted from 0)")
-    return dict(colours) if count else {}
+def _colors(settings: MRSNModel, count: int) -> dict[str, int]:
+    """Return the position in ``msi`` by color; without a word of the recipe the order is blue, green, red, near infrared."""
+    colors: Mapping[Any, int] = settings.colors or {role: i for i, role in enumerate(MSI_ROLES[:count])}
+    if count and max(colors.values()) >= count:
+        raise InputError(f"model.colors {colors} names a band that msi has not ({count} bands, counted from 0)")
+    return dict(colors) if count else {}
 
 
 def _take(patch: Mapping[str, Tensor], taken: Sequence[tuple[str, int]]) -> Tensor:

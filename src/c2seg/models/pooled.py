@@ -1,4 +1,4 @@
-"""Normalisation behind pooling to a single pixel."""
+"""Normalization behind pooling to a single pixel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["PooledNorm"]
 
 
 class PooledNorm(nn.BatchNorm2d):
-    """Batch normalisation of [B, C, 1, 1] that also trains on B = 1, by its running statistics: one value has no variance."""
+    """Batch normalization of [B, C, 1, 1] that also trains on B = 1, by its running statistics: one value has no variance."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, C, 1, 1]."""

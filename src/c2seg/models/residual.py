@@ -34,7 +34,7 @@ class ResidualEncoders(nn.Module):
         self.projections = nn.ModuleDict()
         self.shared = shared
         for name, count in bands.items():
-            # Last normalisations of blocks start at 1: from 0, nothing in a block would learn at the first step.
+            # Last normalizations of blocks start at 1: from 0, nothing in a block would learn at the first step.
             net: Any = ResNet(
                 BasicBlock,  # type: ignore[arg-type]
                 tuple(blocks),

@@ -1,4 +1,4 @@
-"""SegNet (Badrinarayanan, Kendall and Cipolla, TPAMI 2017): VGG16 with batch normalisation, and its mirror image.
+"""SegNet (Badrinarayanan, Kendall and Cipolla, TPAMI 2017): VGG16 with batch normalization, and its mirror image.
 
 Axes: B batch, C channel, K class, H row, W column.
 """
@@ -24,7 +24,7 @@ class SegNet(nn.Module):
     """13 convolutions down and 13 up; each of the five unpoolings puts values where its max-pooling found them.
 
     The encoder's layers have the places they have in VGG16-BN, so that its weights can be loaded. Start: He et al. 2015, as
-    in the paper. Departures: convolutions before batch normalisation have no bias (it would have no effect), and ``width``
+    in the paper. Departures: convolutions before batch normalization have no bias (it would have no effect), and ``width``
     may thin all layers.
     """
 
@@ -72,7 +72,7 @@ class SegNet(nn.Module):
 
     @staticmethod
     def encoder_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Fold biases of VGG16-BN's convolutions into the running means of the normalisations behind them (exact)."""
+        """Fold biases of VGG16-BN's convolutions into the running means of the normalizations behind them (exact)."""
         folded = dict(state)
         for name, mean in state.items():
             before, dot, last = name.rpartition(".")

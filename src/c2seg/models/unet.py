@@ -1,4 +1,4 @@
-"""U-Net (Ronneberger, Fischer and Brox, MICCAI 2015) with padding and batch normalisation.
+"""U-Net (Ronneberger, Fischer and Brox, MICCAI 2015) with padding and batch normalization.
 
 Axes: B batch, C channel, K class, H row, W column.
 """
@@ -25,7 +25,7 @@ class UNet(nn.Module):
     """Encoder and decoder of double 3 x 3 convolutions with skip connections; modalities are stacked at the input.
 
     ``widths`` are the channels by level, finest first; down by 2 x 2 max-pooling. ``decoder`` is ``concat``, the original (up
-    by 2 x 2 transposed convolution, skip concatenated, two convolutions), or ``sum`` (up by nearest neighbour after a
+    by 2 x 2 transposed convolution, skip concatenated, two convolutions), or ``sum`` (up by nearest neighbor after a
     1 x 1 convolution, skip added, one convolution), which takes little more than half the time.
 
     ``encoder`` names a network of timm: its first levels, brought to the widths by 1 x 1 convolutions, are the skips of the

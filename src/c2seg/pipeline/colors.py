@@ -1,4 +1,4 @@
-"""Where the colours lie in a city's multispectral bands, for networks that take bands by role."""
+"""Where the colors lie in a city's multispectral bands, for networks that take bands by role."""
 
 from __future__ import annotations
 
@@ -7,43 +7,43 @@ from typing import Any
 
 from c2seg.artifacts import BandSpec
 from c2seg.data.published import MSI_ROLES
-from c2seg.data.spectral import COLOURS_NM
+from c2seg.data.spectral import COLORS_NM
 from c2seg.recipes import Recipe
 
-__all__ = ["find_colours", "with_colours"]
+__all__ = ["find_colors", "with_colors"]
 
 _MODALITY = "msi"
 
 
-def find_colours(bands: Sequence[BandSpec]) -> tuple[dict[str, int], str | None]:
-    """Return the position by colour (blue, green, red, nir; those there are), and a note where it is a guess or one lacks.
+def find_colors(bands: Sequence[BandSpec]) -> tuple[dict[str, int], str | None]:
+    """Return the position by color (blue, green, red, nir; those there are), and a note where it is a guess or one lacks.
 
-    By role, else by the wavelength nearest to the middle of the colour's range (440-510, 510-590, 590-690, 770-900 nm).
-    Where no visible colour is found so, the order is that of the challenge's data: blue, green, red, near infrared.
+    By role, else by the wavelength nearest to the middle of the color's range (440-510, 510-590, 590-690, 770-900 nm).
+    Where no visible color is found so, the order is that of the challenge's data: blue, green, red, near infrared.
     """
     found: dict[str, int] = {}
-    for colour in MSI_ROLES:
-        named = [i for i, band in enumerate(bands) if band.role == colour]
-        low, high = COLOURS_NM[colour]
+    for color in MSI_ROLES:
+        named = [i for i, band in enumerate(bands) if band.role == color]
+        low, high = COLORS_NM[color]
         near = [
             (abs(band.wavelength_nm - (low + high) / 2), i)
             for i, band in enumerate(bands)
             if band.role is None and band.wavelength_nm is not None and low <= band.wavelength_nm < high
         ]
         if named or near:
-            found[colour] = named[0] if named else min(near)[1]
+            found[color] = named[0] if named else min(near)[1]
     note = None
     if not found.keys() & {"blue", "green", "red"}:
-        found = {colour: i for i, colour in enumerate(MSI_ROLES[: len(bands)])}
-        note = f"the colours of {_MODALITY} are not known: its bands are taken as {', '.join(found)}"
+        found = {color: i for i, color in enumerate(MSI_ROLES[: len(bands)])}
+        note = f"the colors of {_MODALITY} are not known: its bands are taken as {', '.join(found)}"
     if "nir" not in found:
         note = f"{note}; " if note else ""
         note += f"{_MODALITY} has no near infrared: branches that take it do without"
     return found, note
 
 
-def with_colours(recipe: Recipe, inputs: Mapping[str, Sequence[BandSpec]]) -> tuple[Recipe, tuple[str, ...]]:
-    """Return the recipe with the colours' positions filled in where its models ask for them, and notes for people.
+def with_colors(recipe: Recipe, inputs: Mapping[str, Sequence[BandSpec]]) -> tuple[Recipe, tuple[str, ...]]:
+    """Return the recipe with the colors' positions filled in where its models ask for them, and notes for people.
 
     They become part of the recipe, and so of the model file: the network is built again without knowing any roles.
     """
@@ -51,12 +51,12 @@ def with_colours(recipe: Recipe, inputs: Mapping[str, Sequence[BandSpec]]) -> tu
     models = [recipe.model, *(v.model for v in (*recipe.phases.values(), *recipe.members.values()))]
     if not bands or not any(_asks(model) for model in models):
         return recipe, ()
-    found, note = find_colours(bands)
+    found, note = find_colors(bands)
 
     def fill(holder: Any) -> Any:
         if not _asks(holder.model):
             return holder
-        return holder.model_copy(update={"model": holder.model.model_copy(update={"colours": found})})
+        return holder.model_copy(update={"model": holder.model.model_copy(update={"colors": found})})
 
     updates = {
         "phases": {name: fill(phase) for name, phase in recipe.phases.items()},
@@ -66,4 +66,4 @@ def with_colours(recipe: Recipe, inputs: Mapping[str, Sequence[BandSpec]]) -> tu
 
 
 def _asks(model: Any) -> bool:
-    return "colours" in type(model).model_fields and model.colours is None
+    return "colors" in type(model).model_fields and model.colors is None

@@ -1,4 +1,4 @@
-"""Learn a model from labelled cities, and optionally an unlabelled target; leave a run folder that explains itself.
+"""Learn a model from labeled cities, and optionally an unlabeled target; leave a run folder that explains itself.
 
 A run folder holds ``model.safetensors``, ``recipe.yaml`` (resolved), ``record.json`` (provenance), for networks
 ``curves.csv`` and the state to resume from, and with validation ``validation.json`` (pooled confusion and scores).
@@ -21,7 +21,7 @@ from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import OutputError, needs_extra
 from c2seg.metrics import Confusion, scores
 from c2seg.outputs import make_folder, write_json, write_text
-from c2seg.pipeline.colors import with_colours
+from c2seg.pipeline.colors import with_colors
 from c2seg.pipeline.forest import fit_forest_model
 from c2seg.pipeline.prepare import Bars, FitJob, Prepared, Storage, prepare, scene_folds
 from c2seg.predict.workers import peak_memory_mib
@@ -70,7 +70,7 @@ def fit(
     check_run_folder(out, overwrite=overwrite, resume=resume)
     recipe, alone = (recipe, ()) if target else _alone(recipe)
     prepared = prepare(recipe, sources, target, numbering, bars("statistics"))
-    recipe, remarks = with_colours(recipe, prepared.inputs)
+    recipe, remarks = with_colors(recipe, prepared.inputs)
     record = provenance(seed=seed, device=device, command=command) | {
         "recipe": recipe.name,
         "sources": [
@@ -79,7 +79,7 @@ def fit(
         ],
         "target": {"name": prepared.target.name, "images": prepared.target.fingerprint()} if prepared.target else None,
         "uses_target_images": {
-            "normalisation": recipe.follows_city,
+            "normalization": recipe.follows_city,
             "training": recipe.uses_target and prepared.target is not None,
         },
     }
@@ -90,7 +90,7 @@ def fit(
         legend=prepared.sources[0].images.legend.as_dict(),
         provenance=record,
         learnt=prepared.learnt,
-        mixing={name: tuple(map(tuple, rows.tolist())) for name, rows in prepared.normalisers[0].mixing.items()},
+        mixing={name: tuple(map(tuple, rows.tolist())) for name, rows in prepared.normalizers[0].mixing.items()},
     )
     job = FitJob(recipe, prepared, out, seed, device, resume, bars if _PRIMARY else silent_bars, storage)
     if isinstance(recipe.model, ForestModel):
@@ -142,7 +142,7 @@ def _notes(prepared: Prepared) -> tuple[str, ...]:
     absent = [f"{item.id} {item.name}" for item in legend.classes if item.id not in learnt]
     if not absent:
         return ()
-    return (f"no labelled pixel of {'; '.join(absent)} in the sources: the model will never map them",)
+    return (f"no labeled pixel of {'; '.join(absent)} in the sources: the model will never map them",)
 
 
 def _validation(recipe: Recipe, prepared: Prepared, pooled: Confusion) -> dict[str, Any]:

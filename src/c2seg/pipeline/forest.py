@@ -34,7 +34,7 @@ def _begin(job: FitJob, model: ForestModel) -> tuple[tuple[str, ...], list[Sourc
     names = tuple(job.prepared.inputs)
     folds = job.recipe.validation.count
     sources = [
-        Source(city, normaliser, scene_folds(job.recipe, city) if folds else ())
-        for city, normaliser in zip(job.prepared.sources, job.prepared.normalisers, strict=True)
+        Source(city, normalizer, scene_folds(job.recipe, city) if folds else ())
+        for city, normalizer in zip(job.prepared.sources, job.prepared.normalizers, strict=True)
     ]
     return names, sources, feature_spec(sources, names, model)

@@ -24,10 +24,10 @@ def held_out_pixels(
     """
     names = tuple(prepared.inputs)
     settings = job.recipe.prediction
-    for city, normaliser in zip(prepared.sources, prepared.normalisers, strict=True):
+    for city, normalizer in zip(prepared.sources, prepared.normalizers, strict=True):
         for index, (scene, held) in enumerate(zip(city.images.scenes, scene_folds(job.recipe, city), strict=True)):
             plan = window_plan(scene, settings, Mixture.even(predictors))
-            reader = SceneReader(scene, names, normaliser)
+            reader = SceneReader(scene, names, normalizer)
             each = [map_rows(reader, one, plan, batch_size=settings.batch_size) for one in predictors]
             for strips in zip(*each, strict=True):
                 first = strips[0]

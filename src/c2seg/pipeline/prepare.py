@@ -1,4 +1,4 @@
-"""Open the cities of a run, check that they agree, fit the normalisation: what every kind of model starts from."""
+"""Open the cities of a run, check that they agree, fit the normalization: what every kind of model starts from."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from c2seg.artifacts import BandSpec, input_bands
-from c2seg.data import BandStatistics, BlockFolds, City, LabelledCity, Normaliser, city_statistics, open_city
-from c2seg.data.layouts import open_labelled_city
+from c2seg.data import BandStatistics, BlockFolds, City, LabeledCity, Normalizer, city_statistics, open_city
+from c2seg.data.layouts import open_labeled_city
 from c2seg.data.pca import principal_components
 from c2seg.data.spectral import fit_bands
 from c2seg.data.tile_folds import TileFolds
@@ -26,7 +26,7 @@ __all__ = ["Bars", "FitJob", "Prepared", "Storage", "prepare", "scene_folds"]
 class Prepared:
     """What every kind of model learns from. The target is a City: it has no label, by type."""
 
-    sources: tuple[LabelledCity, ...]
+    sources: tuple[LabeledCity, ...]
     target: City | None
     inputs: dict[str, tuple[BandSpec, ...]]
     statistics: dict[str, BandStatistics]
@@ -34,18 +34,18 @@ class Prepared:
     source_statistics: tuple[dict[str, BandStatistics], ...]
     """Of each source."""
     target_statistics: dict[str, BandStatistics] | None
-    normalisers: tuple[Normaliser, ...]
+    normalizers: tuple[Normalizer, ...]
     """One per source."""
-    target_normaliser: Normaliser | None
+    target_normalizer: Normalizer | None
     learnt: tuple[int, ...]
-    """Ids of the classes that have a labelled pixel in a source."""
+    """Ids of the classes that have a labeled pixel in a source."""
     notes: tuple[str, ...] = ()
     """What was done to the cities' bands so that they fit."""
 
     @property
     def channels(self) -> dict[str, int]:
         """The channels of each modality as networks see them."""
-        mixing = self.normalisers[0].mixing
+        mixing = self.normalizers[0].mixing
         return {name: len(mixing.get(name, bands)) for name, bands in self.inputs.items()}
 
     @property
@@ -79,10 +79,10 @@ class FitJob:
 def prepare(
     recipe: Recipe, sources: Sequence[Path], target: Path | None, numbering: str | None, progress: Progress
 ) -> Prepared:
-    """Open the cities, check that they agree, and fit the normalisation."""
+    """Open the cities, check that they agree, and fit the normalization."""
     if not sources:
         raise InputError("no source city; give at least one --source")
-    cities = tuple(open_labelled_city(path, numbering) for path in sources)
+    cities = tuple(open_labeled_city(path, numbering) for path in sources)
     for city in cities:
         city.check_classes()
         if city.images.legend.ids != cities[0].images.legend.ids:
@@ -98,7 +98,7 @@ def prepare(
         if not inputs:
             raise DataError("the cities have no modality in common; see c2seg inspect")
     fitted = [fit_bands(city.images, inputs) for city in cities[1:]]
-    cities = (cities[0], *(LabelledCity(i, c.labels) for (i, _), c in zip(fitted, cities[1:], strict=True)))
+    cities = (cities[0], *(LabeledCity(i, c.labels) for (i, _), c in zip(fitted, cities[1:], strict=True)))
     notes = [text for _, texts in fitted for text in texts]
     if goal:
         goal, more = fit_bands(goal, inputs)
@@ -112,37 +112,37 @@ def prepare(
                     "name roles or wavelengths in city.yaml, or keep the same bands with `keep:`"
                 )
     names = tuple(inputs)
-    ranked = recipe.normalisation == "quantile"
+    ranked = recipe.normalization == "quantile"
     each = [city_statistics(city.images, names, progress, quantiles=ranked) for city in cities]
     goal_statistics = city_statistics(goal, names, progress, quantiles=ranked) if goal else None
     pooled = dict(each[0])
     for other_statistics in each[1:]:
         pooled = {name: pooled[name].merge(other_statistics[name]) for name in names}
     own = recipe.follows_city
-    kind = recipe.normalisation
-    normalisers = tuple(Normaliser.fit(kind, statistics if own else pooled) for statistics in each)
-    mixing = _mixing(recipe, cities, normalisers, progress)
-    normalisers = tuple(replace(normaliser, mixing=mixing) for normaliser in normalisers)
-    goal_normaliser = Normaliser.fit(kind, goal_statistics if own else pooled) if goal_statistics else None
-    if goal_normaliser:
-        goal_normaliser = replace(goal_normaliser, mixing=mixing)
+    kind = recipe.normalization
+    normalizers = tuple(Normalizer.fit(kind, statistics if own else pooled) for statistics in each)
+    mixing = _mixing(recipe, cities, normalizers, progress)
+    normalizers = tuple(replace(normalizer, mixing=mixing) for normalizer in normalizers)
+    goal_normalizer = Normalizer.fit(kind, goal_statistics if own else pooled) if goal_statistics else None
+    if goal_normalizer:
+        goal_normalizer = replace(goal_normalizer, mixing=mixing)
     counts = np.sum([city.class_counts() for city in cities], axis=0)
     learnt = tuple(id for id in cities[0].images.legend.ids if counts[id])
     return Prepared(
-        cities, goal, inputs, pooled, tuple(each), goal_statistics, normalisers, goal_normaliser, learnt, tuple(notes)
+        cities, goal, inputs, pooled, tuple(each), goal_statistics, normalizers, goal_normalizer, learnt, tuple(notes)
     )
 
 
 def _mixing(
-    recipe: Recipe, cities: Sequence[LabelledCity], normalisers: Sequence[Normaliser], progress: Progress
+    recipe: Recipe, cities: Sequence[LabeledCity], normalizers: Sequence[Normalizer], progress: Progress
 ) -> dict[str, np.ndarray]:
     """Return principal components float32 [M, C], of unit deviation, of the modalities with more bands than wanted."""
     wide = [
         name
         for name, modality in cities[0].images.scenes[0].modalities.items()
-        if recipe.max_bands is not None and name in normalisers[0].shift and modality.count > recipe.max_bands
+        if recipe.max_bands is not None and name in normalizers[0].shift and modality.count > recipe.max_bands
     ]
-    scenes = [(s, norm) for city, norm in zip(cities, normalisers, strict=True) for s in city.images.scenes]
+    scenes = [(s, norm) for city, norm in zip(cities, normalizers, strict=True) for s in city.images.scenes]
     found = {name: principal_components(scenes, name, recipe.max_bands or 1, progress) for name in wide}
     return {
         name: (parts.axes / np.maximum(parts.std, 1e-3 * parts.std.max())[:, None]).astype(np.float32)
@@ -153,7 +153,7 @@ def _mixing(
 Folds = BlockFolds | TileFolds
 
 
-def scene_folds(recipe: Recipe, city: LabelledCity) -> tuple[Folds, ...]:
+def scene_folds(recipe: Recipe, city: LabeledCity) -> tuple[Folds, ...]:
     """Return the validation folds of each scene of a city."""
     settings = recipe.validation
     folds: list[Folds] = []

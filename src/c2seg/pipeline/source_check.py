@@ -90,10 +90,10 @@ def judge(recipe: Recipe, adapting: tuple[str, ...], held: HeldOut, present: lis
     """
     gate = recipe.gate
     assert gate is not None
-    labelled = legend.index_table()[held.truth] < legend.num_classes
-    record: dict[str, Any] = {"settings": gate.model_dump(mode="json"), "labelled_pixels": int(labelled.sum())}
-    if not labelled.any():
-        note = "gate: the held-out blocks have no labelled pixel: nothing was measured, the recipe is left as it is"
+    labeled = legend.index_table()[held.truth] < legend.num_classes
+    record: dict[str, Any] = {"settings": gate.model_dump(mode="json"), "labeled_pixels": int(labeled.sum())}
+    if not labeled.any():
+        note = "gate: the held-out blocks have no labeled pixel: nothing was measured, the recipe is left as it is"
         return Gated(recipe, None, record | {"notes": [note]})
     trial = _Trial(recipe.prediction.decision, held, present, legend)
     notes: list[str] = []
@@ -107,7 +107,7 @@ def judge(recipe: Recipe, adapting: tuple[str, ...], held: HeldOut, present: lis
         weight, record["forest"] = _weight(trial, networks, recipe.forest.weight, gate, notes)
         forest = recipe.forest.model_copy(update={"weight": weight}) if weight else None
         recipe = recipe.model_copy(update={"forest": forest})
-    temperature, record["calibration"] = _calibration(trial, held.mixed(networks, weight), labelled, notes)
+    temperature, record["calibration"] = _calibration(trial, held.mixed(networks, weight), labeled, notes)
     return Gated(recipe, temperature, record | {"notes": notes})
 
 
@@ -168,18 +168,18 @@ def _weight(
 
 
 def _calibration(
-    trial: _Trial, chance: np.ndarray, labelled: np.ndarray, notes: list[str]
+    trial: _Trial, chance: np.ndarray, labeled: np.ndarray, notes: list[str]
 ) -> tuple[float, dict[str, Any]]:
-    """Return the temperature that labelled pixels ask for; log loss and calibration errors before and after it, the latter of
+    """Return the temperature that labeled pixels ask for; log loss and calibration errors before and after it, the latter of
     the class that each decision takes.
     """
-    label = trial.legend.index_table()[trial.held.truth][labelled]
-    before = chance[:, labelled]
+    label = trial.legend.index_table()[trial.held.truth][labeled]
+    before = chance[:, labeled]
     temperature = fit_temperature(before, label)
     after = calibrated(before, temperature)
     errors = {}
     for name, index in trial.decided(chance).items():
-        own = index[labelled][None]
+        own = index[labeled][None]
         pair = (np.take_along_axis(p, own, axis=0)[0] for p in (before, after))
         found = [round(calibration_error(confidence, own[0] == label), 4) for confidence in pair]
         errors[name] = dict(zip(("before", "after"), found, strict=True))

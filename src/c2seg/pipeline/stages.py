@@ -45,7 +45,7 @@ __all__ = ["fit_network"]
 Weights = dict[str, np.ndarray]
 
 MEMBER_SEED = 1_000_000
-"""Between the seeds of the members of an ensemble, so that runs with neighbouring seeds share none."""
+"""Between the seeds of the members of an ensemble, so that runs with neighboring seeds share none."""
 
 
 def fit_network(job: FitJob) -> tuple[dict[str, np.ndarray], Confusion | None, dict[str, Any], Gated | None]:
@@ -200,9 +200,9 @@ def _teach(
 ) -> tuple[np.ndarray, ...]:
     """Return pseudo-labels uint8 [H, W], output indices, of each scene of the target, by the networks of a phase, and the
     forest where it is to label too."""
-    target, normaliser = prepared.target, prepared.target_normaliser
+    target, normalizer = prepared.target, prepared.target_normalizer
     assert target is not None
-    assert normaliser is not None
+    assert normalizer is not None
     recipe, inputs = teachers[0].recipe, teachers[0].inputs
     settings = recipe.prediction
     bands = {name: prepared.channels[name] for name in inputs}
@@ -219,7 +219,7 @@ def _teach(
     labels = []
     for scene in target.scenes:
         plan = window_plan(scene, settings, mixture)
-        reader = SceneReader(scene, inputs, normaliser)
+        reader = SceneReader(scene, inputs, normalizer)
         decision = None
         if method.decision == "expected_iou":
             decision = expected_iou(sample_probabilities(reader, mixture, plan), prepared.present)
@@ -278,24 +278,24 @@ class _Training:
         edge = self.recipe.training.sampling.ignore_edge_px
         source: list[TrainingScene] = []
         masked = isinstance(self.recipe.training.method, MaskedMethod)
-        for city, normaliser, statistics in zip(
-            prepared.sources, prepared.normalisers, prepared.source_statistics, strict=True
+        for city, normalizer, statistics in zip(
+            prepared.sources, prepared.normalizers, prepared.source_statistics, strict=True
         ):
-            units = BandUnits.of(normaliser, statistics)
+            units = BandUnits.of(normalizer, statistics)
             held = scene_folds(job.recipe, city) if self.held_out is not None else ()
             labels = None if masked else city
             source += training_scenes(
-                city.images, self.inputs, normaliser, units, labels, held, self.held_out, background, edge
+                city.images, self.inputs, normalizer, units, labels, held, self.held_out, background, edge
             )
         target: list[TrainingScene] = []
         uses_target = self.recipe.training.method.uses_target or self.recipe.training.aligns
-        if uses_target and prepared.target and prepared.target_normaliser and prepared.target_statistics:
-            units = BandUnits.of(prepared.target_normaliser, prepared.target_statistics)
-            target = training_scenes(prepared.target, self.inputs, prepared.target_normaliser, units)
+        if uses_target and prepared.target and prepared.target_normalizer and prepared.target_statistics:
+            units = BandUnits.of(prepared.target_normalizer, prepared.target_statistics)
+            target = training_scenes(prepared.target, self.inputs, prepared.target_normalizer, units)
             target = [
                 replace(scene, targets=found) for scene, found in zip(target, self.labels, strict=False)
             ] or target
-        mixed = prepared.normalisers[0].mixing
+        mixed = prepared.normalizers[0].mixing
         bands = {
             name: (BandSpec(),) * len(mixed[name]) if name in mixed else prepared.inputs[name] for name in self.inputs
         }
@@ -349,22 +349,22 @@ def _close_at_hand(job: FitJob) -> Prepared:
     networks see components are kept as these.
     """
     prepared, room = job.prepared, job.storage.memory_bytes
-    sources, normalisers = [], []
-    for city, normaliser in zip(prepared.sources, prepared.normalisers, strict=True):
-        images, left = mixed(city.images, normaliser)
+    sources, normalizers = [], []
+    for city, normalizer in zip(prepared.sources, prepared.normalizers, strict=True):
+        images, left = mixed(city.images, normalizer)
         sources.append(cached_labels(replace(city, images=images), job.storage.cache, room, job.bars("cache")))
-        normalisers.append(left)
+        normalizers.append(left)
         room -= size if (size := city_bytes(images)) <= room else 0
-    target, target_normaliser = prepared.target, prepared.target_normaliser
-    if target is not None and target_normaliser is not None and job.recipe.uses_target:
-        target, target_normaliser = mixed(target, target_normaliser)
+    target, target_normalizer = prepared.target, prepared.target_normalizer
+    if target is not None and target_normalizer is not None and job.recipe.uses_target:
+        target, target_normalizer = mixed(target, target_normalizer)
         target = cached(target, job.storage.cache, room, job.bars("cache"))
     return replace(
         prepared,
         sources=tuple(sources),
-        normalisers=tuple(normalisers),
+        normalizers=tuple(normalizers),
         target=target,
-        target_normaliser=target_normaliser,
+        target_normalizer=target_normalizer,
     )
 
 

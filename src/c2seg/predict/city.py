@@ -12,7 +12,7 @@ import numpy as np
 
 from c2seg.artifacts import Header, ModelFile, check_city, load_model
 from c2seg.artifacts.provenance import provenance
-from c2seg.data import City, Normaliser, Patch, Scene, SceneReader, city_statistics, open_city
+from c2seg.data import City, Normalizer, Patch, Scene, SceneReader, city_statistics, open_city
 from c2seg.data.spectral import fit_bands
 from c2seg.errors import InputError
 from c2seg.outputs import check_output
@@ -43,13 +43,13 @@ class _Job:
 
     model: ModelFile
     city: City
-    normaliser: Normaliser
+    normalizer: Normalizer
     backend: str
     options: BackendOptions
     absent: Mapping[str, int]
 
     def reader(self, scene: Scene) -> SceneReader:
-        return SceneReader(scene, tuple(self.model.header.inputs), self.normaliser, self.absent)
+        return SceneReader(scene, tuple(self.model.header.inputs), self.normalizer, self.absent)
 
     def plan(self, scene: Scene, predictor: Predictor) -> WindowPlan:
         return window_plan(scene, self.model.header.recipe.prediction, predictor)
@@ -94,7 +94,7 @@ def predict(
     running = BackendOptions(device, precision, averaged, threads, compile, settings.views)
     name = backend or default_backend(loaded)
     predictor = None if name == "auto" else load_predictor(loaded, name, running)  # wrong options show at once
-    job = _Job(loaded, images, _normaliser(header, images, absent, bars("statistics")), name, running, absent)
+    job = _Job(loaded, images, _normalizer(header, images, absent, bars("statistics")), name, running, absent)
     key = _key(job) | ({"cleanup": cleanup.as_dict()} if cleanup else {})
     found: dict[str, Any] = {}
     if predictor is None:
@@ -118,7 +118,7 @@ def predict(
         scene_key = {**key, "scene": scene.name, "backend": name}
         if decision:
             scene_key["decision"] = decision.as_dict()
-        build = partial(_build, model, city, index, job.normaliser, absent, name, replace(running, threads=share))
+        build = partial(_build, model, city, index, job.normalizer, absent, name, replace(running, threads=share))
         results.append(
             map_scene(
                 job.reader(scene),
@@ -214,7 +214,7 @@ def _build(
     model: Path,
     city: Path,
     scene: int,
-    normaliser: Normaliser,
+    normalizer: Normalizer,
     absent: Mapping[str, int],
     backend: str,
     options: BackendOptions,
@@ -223,7 +223,7 @@ def _build(
     loaded = load_model(model)
     loaded = _without_forest(loaded) if absent else loaded
     images, _ = fit_bands(open_city(city), loaded.header.inputs)
-    reader = SceneReader(images.scenes[scene], tuple(loaded.header.inputs), normaliser, absent)
+    reader = SceneReader(images.scenes[scene], tuple(loaded.header.inputs), normalizer, absent)
     return reader, load_predictor(loaded, backend, options)
 
 
@@ -242,13 +242,13 @@ def _scene_options(city: City, options: MapOptions) -> list[MapOptions]:
     return [replace(options, out=options.out / f"{scene.name}.tif") for scene in city.scenes]
 
 
-def _normaliser(header: Header, city: City, absent: Mapping[str, int], progress: Progress) -> Normaliser:
+def _normalizer(header: Header, city: City, absent: Mapping[str, int], progress: Progress) -> Normalizer:
     statistics = {}
     if header.recipe.follows_city:
         names = tuple(name for name in header.inputs if name not in absent)
-        ranked = header.recipe.normalisation == "quantile"
+        ranked = header.recipe.normalization == "quantile"
         statistics = city_statistics(city, names, progress, quantiles=ranked)
-    return header.normaliser(statistics)
+    return header.normalizer(statistics)
 
 
 def _run_notes(model: ModelFile, device: str, command: Sequence[str]) -> dict[str, object]:

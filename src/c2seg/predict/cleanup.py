@@ -1,4 +1,4 @@
-"""Merge the small areas of a finished map into their largest neighbours (GDAL's sieve filter).
+"""Merge the small areas of a finished map into their largest neighbors (GDAL's sieve filter).
 
 An area is a connected set of pixels of one class. Pixels that touch at a corner are connected, so that a diagonal line one
 pixel wide is one area. Axes: H row, W column.
@@ -71,9 +71,9 @@ def wanted_cleanup(min_area_px: int | None, keep: Collection[str] | None, legend
 
 
 def sieved(ids: np.ndarray, min_area_px: int) -> np.ndarray:
-    """Return ids uint8 [H, W] in which areas of less than ``min_area_px`` pixels have the id of their largest neighbour.
+    """Return ids uint8 [H, W] in which areas of less than ``min_area_px`` pixels have the id of their largest neighbor.
 
-    Where that one is small too, its own largest neighbour counts, and so on; an area from which no large one is reached stays.
+    Where that one is small too, its own largest neighbor counts, and so on; an area from which no large one is reached stays.
     Pixels of id 0 are not changed and not grown into. Memory: 2 bytes a pixel besides ``ids``, and GDAL's list of areas.
     Raises C2SegError when memory runs out.
     """

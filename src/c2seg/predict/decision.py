@@ -49,7 +49,7 @@ class Decision:
 
 
 def expected_iou(probability: np.ndarray, present: Sequence[bool] | None = None, prior: float = 0.005) -> Decision:
-    """Return the decision that maximises the expected mean over classes of IoU on pixels with these probabilities [K, N].
+    """Return the decision that maximizes the expected mean over classes of IoU on pixels with these probabilities [K, N].
 
     With n[k] pixels decided for k, s[k] the sum of p[k], and t[k] its sum over those decided for k, the expected
     intersection and union are t and U = n + s - t, J = t / U. One more pixel for k changes J[k] by about

@@ -1,7 +1,7 @@
 """Run a predictor over the windows of a scene and hand over finished pixels.
 
 Reading, prediction (of two batches) and blending run at the same time, each in its own threads. A window hands on to its
-neighbours only the sums at pixels that they share; memory does not depend on the city's height. The windows that cover a
+neighbors only the sums at pixels that they share; memory does not depend on the city's height. The windows that cover a
 pixel are always added in the same order and batches are part of the plan, so a strip computed alone has the same bits as
 the strip computed in sequence.
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 Reader = Callable[[Window], tuple[Patch, np.ndarray]]
-"""Reads normalised float32 [C, H, W] by modality and valid bool [H, W]; called from several threads."""
+"""Reads normalized float32 [C, H, W] by modality and valid bool [H, W]; called from several threads."""
 
 _READ_AHEAD = 4  # windows, within
 _READ_AHEAD_BYTES = 128 * 2**20
@@ -51,7 +51,7 @@ class Predictor(Protocol):
         """Pixels around a window that are read with it and for which no score is given."""
 
     def predict(self, patch: Patch, valid: np.ndarray) -> np.ndarray:
-        """Return probabilities float32 [B, K, H, W] of normalised float32 [B, C, H + 2 halo, W + 2 halo] by modality.
+        """Return probabilities float32 [B, K, H, W] of normalized float32 [B, C, H + 2 halo, W + 2 halo] by modality.
 
         ``valid`` is bool [B, H + 2 halo, W + 2 halo]; inputs are 0 where it is False. The result is the caller's, who
         changes it in place: the next call must neither change nor read it. Two threads may call at once.
@@ -162,7 +162,7 @@ def map_parts(
 
 
 class _Blend:
-    """Adds windows to what their neighbours left them, in the memory of their own scores.
+    """Adds windows to what their neighbors left them, in the memory of their own scores.
 
     From window to window only what later windows cover too is handed on: the columns to the right in ``left``, the rows
     below in ``below``. Each pixel's windows are added in the order of the plan.

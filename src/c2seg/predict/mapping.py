@@ -43,7 +43,7 @@ class MapOptions:
     second: Path | None = None
     """The second class, and the margin of the first over it."""
     preview: Path | None = None
-    """A PNG of the map in the legend's colours."""
+    """A PNG of the map in the legend's colors."""
     batch_size: int = 1
     workers: int = 1
     overwrite: bool = False
@@ -53,7 +53,7 @@ class MapOptions:
     temperature: float | None = None
     """Of the probabilities in the layers and the expected areas; None: as the model gives them. No class depends on it."""
     min_area_px: int | None = None
-    """Connected areas of fewer pixels are merged into their largest neighbour, 2 or more; None: the map stays as it is."""
+    """Connected areas of fewer pixels are merged into their largest neighbor, 2 or more; None: the map stays as it is."""
     min_area_keep: tuple[str, ...] | None = None
     """Names or ids of classes that are left alone then; None: streets and roads, where the legend has them."""
 

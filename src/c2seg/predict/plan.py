@@ -16,7 +16,7 @@ __all__ = ["WindowPlan", "taper", "window_plan"]
 
 @dataclass(frozen=True, slots=True)
 class WindowPlan:
-    """Windows of ``window_px`` over a raster, neighbours sharing at least ``overlap_px``.
+    """Windows of ``window_px`` over a raster, neighbors sharing at least ``overlap_px``.
 
     Offsets are multiples of ``snap_px`` (a grid ratio or a network's stride). The last window of a row or column is
     moved back inside the raster as far as ``snap_px`` allows, else it overhangs by less than ``snap_px``. A raster smaller

@@ -1,4 +1,4 @@
-"""Labels for an unlabelled scene from predictors that were learnt elsewhere: the surest pixels of every class."""
+"""Labels for an unlabeled scene from predictors that were learnt elsewhere: the surest pixels of every class."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from c2seg.predict.engine import Predictor, Reader, map_rows
 from c2seg.predict.plan import WindowPlan
 from c2seg.progress import Progress, no_progress
 
-__all__ = ["UNLABELLED", "pseudo_labels"]
+__all__ = ["UNLABELED", "pseudo_labels"]
 
-UNLABELLED = 255
+UNLABELED = 255
 _LEVELS = 4096
 
 
@@ -36,7 +36,7 @@ def pseudo_labels(
     Zou et al., ECCV 2018); with ``agree`` only where every predictor decides so. Memory: 3 bytes a pixel.
     """
     height, width = plan.height, plan.width
-    labels = np.full((height, width), UNLABELLED, np.uint8)
+    labels = np.full((height, width), UNLABELED, np.uint8)
     levels = np.zeros((height, width), np.uint16)
     counts = np.zeros((predictors[0].num_classes, _LEVELS), np.int64)
     each = [map_rows(reader, predictor, plan, batch_size=batch_size) for predictor in predictors]
@@ -53,13 +53,13 @@ def pseudo_labels(
         if agree:
             for strip in strips:
                 usable &= _decided(strip.scores, decision) == label
-        labels[rows] = np.where(usable, label, UNLABELLED)
+        labels[rows] = np.where(usable, label, UNLABELED)
         levels[rows] = level
         progress(first.last, height, "pseudo-labels")
     least = _least_levels(counts, keep)
     for row in range(0, height, 512):
         part = labels[row : row + 512]
-        part[levels[row : row + 512] < np.append(least, _LEVELS)[np.minimum(part, len(least))]] = UNLABELLED
+        part[levels[row : row + 512] < np.append(least, _LEVELS)[np.minimum(part, len(least))]] = UNLABELED
     return labels
 
 

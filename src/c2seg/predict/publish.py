@@ -111,11 +111,11 @@ def _write_preview(path: Path, source: Path, legend: Legend, palette: str) -> No
     with rasterio.open(source) as dataset:
         factor = max(1.0, max(dataset.shape) / _PREVIEW_PX)
         ids = dataset.read(1, out_shape=tuple(max(1, round(side / factor)) for side in dataset.shape))
-    colours = np.zeros((256, 4), np.uint8)
-    for value, colour in legend.colours(palette).items():
-        colours[value] = (*colour, 255)
+    colors = np.zeros((256, 4), np.uint8)
+    for value, color in legend.colors(palette).items():
+        colors[value] = (*color, 255)
     try:
-        imsave(path, colours[ids], metadata={"Software": "c2seg"})
+        imsave(path, colors[ids], metadata={"Software": "c2seg"})
         fsync_path(path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}; run the same command to go on") from error

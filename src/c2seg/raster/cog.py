@@ -1,4 +1,4 @@
-"""Write rasters as cloud-optimised GeoTIFF in bounded memory, whole or not at all.
+"""Write rasters as cloud-optimized GeoTIFF in bounded memory, whole or not at all.
 
 rasterio's own writer for the COG driver keeps the raster in memory; here a plain tiled GeoTIFF is written by rows and
 then copied by GDAL's COG driver, which streams. Equal content gives equal bytes: nothing of time, host or user is kept.
@@ -52,13 +52,13 @@ def write_cog(
     nodata: float | None,
     overwrite: bool,
     tags: RasterTags | None = None,
-    colours: Mapping[int, tuple[int, int, int]] | None = None,
+    colors: Mapping[int, tuple[int, int, int]] | None = None,
     resampling: str = "NEAREST",
 ) -> None:
-    """Write a cloud-optimised GeoTIFF (512-pixel tiles, deflate, overviews).
+    """Write a cloud-optimized GeoTIFF (512-pixel tiles, deflate, overviews).
 
     ``read_rows(first, last)`` returns [C, last-first, W] of ``dtype`` and is called from top to bottom, once per
-    block row. ``colours`` makes a colour table (uint8, one band). Raises OutputError when the file cannot be written.
+    block row. ``colors`` makes a color table (uint8, one band). Raises OutputError when the file cannot be written.
     """
     tags = tags or RasterTags()
     profile: dict[str, Any] = {
@@ -74,8 +74,8 @@ def write_cog(
         plain = final.with_name(final.stem + "-plain.tif")
         try:
             with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(plain, "w", **profile) as dataset:
-                if colours:
-                    dataset.write_colormap(1, {0: (0, 0, 0, 0)} | {i: (*rgb, 255) for i, rgb in colours.items()})
+                if colors:
+                    dataset.write_colormap(1, {0: (0, 0, 0, 0)} | {i: (*rgb, 255) for i, rgb in colors.items()})
                 dataset.update_tags(**tags.dataset)
                 for band, text in enumerate(tags.descriptions, 1):
                     dataset.set_band_description(band, text)
@@ -108,7 +108,7 @@ def write_map(
     tags: Mapping[str, str] | None = None,
     palette: str = "default",
 ) -> None:
-    """Write a map of class ids (uint8, 0 = nodata) with colour table and class names in the band's tags.
+    """Write a map of class ids (uint8, 0 = nodata) with color table and class names in the band's tags.
 
     ``read_rows(first, last)`` returns uint8 [1, last-first, W].
     """
@@ -116,5 +116,5 @@ def write_map(
     write_cog(
         path, read_rows, grid, count=1, dtype=np.uint8, nodata=0, overwrite=overwrite,
         tags=RasterTags({"LEGEND": legend.name, **(tags or {})}, [names], ["land cover"]),
-        colours=legend.colours(palette),
+        colors=legend.colors(palette),
     )  # fmt: skip

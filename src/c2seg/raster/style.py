@@ -1,4 +1,4 @@
-"""QGIS style beside a map, so that it opens with class names and colours."""
+"""QGIS style beside a map, so that it opens with class names and colors."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def write_qml(path: Path, legend: Legend, palette: str = "default") -> None:
         pipe, "rasterrenderer", {"type": "paletted", "band": "1", "opacity": "1", "alphaBand": "-1"}
     )
     entries = ElementTree.SubElement(renderer, "colorPalette")
-    colours = legend.colours(palette)
+    colors = legend.colors(palette)
     for item in legend.classes:
-        red, green, blue = colours[item.id]
+        red, green, blue = colors[item.id]
         ElementTree.SubElement(
             entries,
             "paletteEntry",

@@ -75,14 +75,14 @@ class ForestModel(Strict):
 
 
 class UNetModel(Strict):
-    """U-Net (Ronneberger et al. 2015) with batch normalisation; all modalities are stacked at the input."""
+    """U-Net (Ronneberger et al. 2015) with batch normalization; all modalities are stacked at the input."""
 
     name: Literal["unet"] = "unet"
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
     """Channels by level, finest first; each level halves the resolution."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     norm: Literal["batch", "group"] = "batch"
-    """Batch normalisation, or group normalisation (8 groups), which does not depend on the batch."""
+    """Batch normalization, or group normalization (8 groups), which does not depend on the batch."""
     decoder: Literal["concat", "sum"] = "concat"
     """The original decoder, or a light one that adds the skips and has one convolution a level."""
     encoder: str | None = None
@@ -104,7 +104,7 @@ class UNetModel(Strict):
 
 
 class SegNetModel(Strict):
-    """SegNet (Badrinarayanan et al. 2017): VGG16 with batch normalisation, mirrored with max-unpooling."""
+    """SegNet (Badrinarayanan et al. 2017): VGG16 with batch normalization, mirrored with max-unpooling."""
 
     name: Literal["segnet"] = "segnet"
     width: float = Field(default=1.0, gt=0)
@@ -157,8 +157,8 @@ class MRSNModel(Strict):
     channels: int = Field(default=128, ge=1)
     """Channels of the heads."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
-    colours: dict[Literal["blue", "green", "red", "nir"], Annotated[int, Field(ge=0)]] | None = None
-    """Positions (from 0) of the colours in ``msi``; null: by the bands' roles or wavelengths, filled in when a model is
+    colors: dict[Literal["blue", "green", "red", "nir"], Annotated[int, Field(ge=0)]] | None = None
+    """Positions (from 0) of the colors in ``msi``; null: by the bands' roles or wavelengths, filled in when a model is
     learnt; where these are unknown, blue, green, red, near infrared in this order."""
     pretrained: str | None = None
     """First weights of every trunk: null, imagenet (fetched), or a .safetensors or .pth file."""

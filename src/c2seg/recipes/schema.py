@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from c2seg.data.normalise import Normalisation
+from c2seg.data.normalize import Normalization
 from c2seg.errors import unknown_name
 from c2seg.recipes.models import ForestModel, Model, Strict
 from c2seg.recipes.training import AdversarialMethod, MaskedMethod, Method, Training
@@ -56,7 +56,7 @@ class Prediction(Strict):
 
     window_px: int = Field(default=256, ge=8)
     overlap_px: int | None = Field(default=None, ge=0)
-    """Overlap of neighbouring windows; null: a quarter of the window (0 for models that need none)."""
+    """Overlap of neighboring windows; null: a quarter of the window (0 for models that need none)."""
     batch_size: int = Field(default=4, ge=1)
     tta: bool = False
     """Average over flips and rotations."""
@@ -66,8 +66,8 @@ class Prediction(Strict):
     """The networks' logits are divided by it before the softmax: below 1 for networks that are too unsure (smoothed labels
     and averaging make them so)."""
     decision: Literal["argmax", "expected_iou"] = "argmax"
-    """How a pixel's class follows from the probabilities: the largest, or what maximises the expected mean IoU over the
-    mapped city. The latter favours rare classes, as the challenge's score does; areas and overall accuracy do not like it."""
+    """How a pixel's class follows from the probabilities: the largest, or what maximizes the expected mean IoU over the
+    mapped city. The latter favors rare classes, as the challenge's score does; areas and overall accuracy do not like it."""
 
     @property
     def overlap(self) -> int:
@@ -162,12 +162,12 @@ class Recipe(Strict):
     """The paper, or where the settings come from."""
     inputs: Inputs = "all"
     """Modalities in the order in which they are stacked; ``all``: those that every city has."""
-    normalisation: Normalisation = "per_city"
+    normalization: Normalization = "per_city"
     max_bands: int | None = Field(default=None, ge=1)
-    """A modality with more bands is projected on this many principal components of the sources' normalised bands, each of
+    """A modality with more bands is projected on this many principal components of the sources' normalized bands, each of
     unit deviation there; null: never."""
     background: Literal["none", "ignored", "learnt"] = "none"
-    """One more output for pixels that are labelled 0 (unknown): ``ignored`` is never a target, ``learnt`` is. Maps never
+    """One more output for pixels that are labeled 0 (unknown): ``ignored`` is never a target, ``learnt`` is. Maps never
     show it."""
     model: Model
     training: Training = Training()
@@ -204,7 +204,7 @@ class Recipe(Strict):
         if self.model.name == "forest" and self.training.aligns:
             raise ValueError(
                 "training.augment.fourier and training.batch_statistics are for networks: a forest draws no patches and has "
-                "no batch normalisation"
+                "no batch normalization"
             )
         if self.phases and self.members:
             raise ValueError("a recipe has phases or members, not both")
@@ -260,8 +260,8 @@ class Recipe(Strict):
 
     @property
     def follows_city(self) -> bool:
-        """True if bands are normalised by the statistics of the city at hand, not by the sources'."""
-        return self.normalisation in {"per_city", "quantile", "minmax"}
+        """True if bands are normalized by the statistics of the city at hand, not by the sources'."""
+        return self.normalization in {"per_city", "quantile", "minmax"}
 
     @property
     def uses_target(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a recipe may say of a training: loss, optimiser, schedule, sampling, augmentation, method."""
+"""What a recipe may say of a training: loss, optimizer, schedule, sampling, augmentation, method."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = [
     "Loss",
     "MaskedMethod",
     "Method",
-    "Optimiser",
+    "Optimizer",
     "PseudoLabelMethod",
     "Sampling",
     "Schedule",
@@ -29,32 +29,32 @@ DiceKind = Literal["present", "all", "per_patch"]
 
 
 class Loss(Strict):
-    """The supervised loss, a weighted sum of terms over labelled, valid pixels."""
+    """The supervised loss, a weighted sum of terms over labeled, valid pixels."""
 
     cross_entropy: float = Field(default=1.0, ge=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     focal: float = Field(default=0.0, ge=0)
     focal_gamma: float = Field(default=2.0, ge=0)
-    generalised: float = Field(default=0.0, ge=0)
-    generalised_q: float = Field(default=0.7, gt=0, le=1)
-    """Generalised cross-entropy (1 - p^q) / q, for wrong labels: near 0 cross-entropy, at 1 half the mean absolute error."""
+    generalized: float = Field(default=0.0, ge=0)
+    generalized_q: float = Field(default=0.7, gt=0, le=1)
+    """Generalized cross-entropy (1 - p^q) / q, for wrong labels: near 0 cross-entropy, at 1 half the mean absolute error."""
     dice: float = Field(default=0.0, ge=0)
     dice_kind: DiceKind = "present"
     """Dice of the outputs present in a batch; of ``all`` outputs (MRSN); or ``per_patch``, summed over the classes, where
     pixels without label count as seen too (HighDAN)."""
     class_weights: Literal["none", "inverse", "inverse_sqrt"] = "none"
-    """Weights by labelled pixels of the sources, with mean 1 over the classes present."""
+    """Weights by labeled pixels of the sources, with mean 1 over the classes present."""
     aux: float = Field(default=0.0, ge=0)
     """Weight of the same loss on the network's ``aux`` output, for networks that have one."""
 
     @model_validator(mode="after")
     def _some(self) -> Loss:
-        if not (self.cross_entropy or self.focal or self.generalised or self.dice):
-            raise ValueError("at least one of cross_entropy, focal, generalised and dice must be above 0")
+        if not (self.cross_entropy or self.focal or self.generalized or self.dice):
+            raise ValueError("at least one of cross_entropy, focal, generalized and dice must be above 0")
         return self
 
 
-class Optimiser(Strict):
+class Optimizer(Strict):
     """How weights follow gradients."""
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -69,7 +69,7 @@ class Optimiser(Strict):
 
 
 class Schedule(Strict):
-    """The learning rate over the iterations, as a factor of ``optimiser.lr``."""
+    """The learning rate over the iterations, as a factor of ``optimizer.lr``."""
 
     name: Literal["one_cycle", "poly", "cosine", "step", "constant"] = "one_cycle"
     warmup: float = Field(default=0.0, ge=0, lt=1)
@@ -88,11 +88,11 @@ class Sampling(Strict):
     patch_px: int = Field(default=128, ge=8)
     batch_size: int = Field(default=8, ge=1)
     balanced: float = Field(default=0.5, ge=0, le=1)
-    """Share of patches centred near a pixel of a class drawn evenly; the rest are drawn evenly over the city."""
+    """Share of patches centered near a pixel of a class drawn evenly; the rest are drawn evenly over the city."""
     ignore_edge_px: int = Field(default=0, ge=0, le=32)
     """Labels this close to another class teach nothing: the edges of map labels are the least reliable."""
     max_share: float | None = Field(default=None, gt=0, le=1)
-    """A patch where one class covers this share of the labelled pixels, or more, is drawn again, up to ten times."""
+    """A patch where one class covers this share of the labeled pixels, or more, is drawn again, up to ten times."""
 
 
 class Fourier(Strict):
@@ -131,7 +131,7 @@ class Augmentation(Strict):
 
 
 class SupervisedMethod(Strict):
-    """Learn from the labelled sources alone."""
+    """Learn from the labeled sources alone."""
 
     name: Literal["supervised"] = "supervised"
     uses_target: ClassVar[bool] = False
@@ -165,7 +165,7 @@ class AdversarialMethod(Strict):
     """Factor of each half of a critic's own loss: 0.5 in ADVENT, 1 in HighDAN."""
     begin: float = Field(default=0.0, ge=0, lt=1)
     """Share of the iterations that are learnt from the sources alone, before the critics join."""
-    optimiser: Optimiser = Optimiser(name="adam", lr=1e-4, weight_decay=0, gradient_clip=None)
+    optimizer: Optimizer = Optimizer(name="adam", lr=1e-4, weight_decay=0, gradient_clip=None)
     """Of the critics."""
 
     @model_validator(mode="after")
@@ -198,9 +198,9 @@ class PseudoLabelMethod(Strict):
 
 
 class MaskedMethod(Strict):
-    """Learn, without labels, to restore hidden blocks of the normalised bands from what is around them.
+    """Learn, without labels, to restore hidden blocks of the normalized bands from what is around them.
 
-    Masked image modelling (He et al., CVPR 2022; Xie et al., CVPR 2022), on the sources' images and, if there is one, the
+    Masked image modeling (He et al., CVPR 2022; Xie et al., CVPR 2022), on the sources' images and, if there is one, the
     target's. It teaches no classes: a phase before those that do.
     """
 
@@ -224,7 +224,7 @@ class Training(Strict):
     iterations: int = Field(default=20000, ge=1)
     method: Method = SupervisedMethod()
     loss: Loss = Loss()
-    optimiser: Optimiser = Optimiser()
+    optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     sampling: Sampling = Sampling()
     augment: Augmentation = Augmentation()
@@ -233,7 +233,7 @@ class Training(Strict):
     precision: Literal["32", "bf16", "16", "auto"] = "32"
     """``auto``: bf16 where the processor computes in it, else 32. ``bf16`` elsewhere is emulated, and slow."""
     batch_statistics: Literal["source", "target"] = "source"
-    """Means and variances of batch normalisation: as learnt, or computed anew on the target's images after the training
+    """Means and variances of batch normalization: as learnt, or computed anew on the target's images after the training
     (AdaBN, Li et al. 2018)."""
     checkpoint_every: int = Field(default=200, ge=1)
     """Iterations between states from which ``--resume`` can go on."""

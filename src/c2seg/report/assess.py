@@ -48,7 +48,7 @@ class Assessed:
 class Panel:
     """Scores of several runs over one truth.
 
-    ``view`` is the index of the view that shows the maps, if any. ``memorised`` names the runs that learnt on the very
+    ``view`` is the index of the view that shows the maps, if any. ``memorized`` names the runs that learnt on the very
     city that they are scored on.
     """
 
@@ -57,7 +57,7 @@ class Panel:
     names: Mapping[int, str]
     entries: tuple[Assessed, ...]
     view: int | None = None
-    memorised: tuple[str, ...] = ()
+    memorized: tuple[str, ...] = ()
 
     @property
     def best(self) -> Assessed:
@@ -96,7 +96,7 @@ def findings(entry: Assessed, names: Mapping[int, str]) -> list[str]:
     result = entry.scores
     if not result.pixels or result.oa is None:
         return ["The truth labels no pixel of this map."]
-    said = [f"{result.oa:.0%} of the {result.pixels:,} labelled pixels are right."]
+    said = [f"{result.oa:.0%} of the {result.pixels:,} labeled pixels are right."]
     known = [
         (f1, names[i])
         for i, f1, n in zip(result.ids, result.f1, result.support, strict=True)

@@ -14,7 +14,7 @@ from c2seg.report.figure import check_figure, figure_uri, write_figure
 from c2seg.report.layers import MAX_VIEWS, draw_views
 from c2seg.report.page import PageContent, render_page
 from c2seg.report.runs import Run, open_runs
-from c2seg.report.views import View, class_colours, make_views
+from c2seg.report.views import View, class_colors, make_views
 
 __all__ = ["ReportOptions", "ReportResult", "make_report"]
 
@@ -28,7 +28,7 @@ class ReportOptions:
     """What to write and where to look.
 
     ``out`` is the page and ``figure`` the figure for a paper (PNG, SVG, PDF); at least one. ``cities`` give images,
-    ``truths`` labels (rasters or labelled city folders; values in ``numbering``), ``truth_cities`` the mapped city of a label
+    ``truths`` labels (rasters or labeled city folders; values in ``numbering``), ``truth_cities`` the mapped city of a label
     raster where it lies elsewhere and several cities may have its grid.
     """
 
@@ -73,7 +73,7 @@ def make_report(
     opened = open_runs(runs)
     views = make_views(opened, options.cities, options.truths, options.numbering, options.truth_cities)
     for view in views:
-        class_colours(view.legend, options.palette)  # an unknown palette is told before the work
+        class_colors(view.legend, options.palette)  # an unknown palette is told before the work
     shown = sorted(views, key=lambda v: -v.grid.height * v.grid.width)[:MAX_VIEWS]
     shown = [view for view in views if view in shown]
     panels: tuple[Panel, ...] = ()
@@ -134,7 +134,7 @@ def _learnt_here(view: View, runs: Sequence[Run]) -> tuple[str, ...]:
 def _from_files(view: View, runs: Sequence[Run]) -> list[tuple[Assessed, ...]]:
     """Return the scores that score files in the run folders hold for this view's maps, grouped by truth.
 
-    Files do not name their truth; the same number of labelled pixels in every class means the same truth.
+    Files do not name their truth; the same number of labeled pixels in every class means the same truth.
     """
     found: dict[tuple[int, ...], list[Assessed]] = {}
     for index, entry in view.maps:

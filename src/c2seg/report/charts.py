@@ -1,4 +1,4 @@
-"""Small charts as inline SVG: training curves and reliability. They take the page's colours from its style sheet."""
+"""Small charts as inline SVG: training curves and reliability. They take the page's colors from its style sheet."""
 
 from __future__ import annotations
 
@@ -51,19 +51,19 @@ def curve_charts(runs: Sequence[Run]) -> list[Chart]:
 
 
 def reliability_chart(entries: Mapping[int, Reliability], names: Sequence[str]) -> Chart | None:
-    """Return accuracy against confidence (the diagonal is perfect); None where no labelled pixel has a confidence."""
+    """Return accuracy against confidence (the diagonal is perfect); None where no labeled pixel has a confidence."""
     lines: dict[int, Points] = {}
     errors = []
     for index, entry in entries.items():
-        total = sum(entry.labelled)
+        total = sum(entry.labeled)
         if not total:
             continue
-        used = [k for k, n in enumerate(entry.labelled) if n >= 10]
+        used = [k for k, n in enumerate(entry.labeled) if n >= 10]
         x = np.array([entry.mean_confidence[k] for k in used])
-        y = np.array([entry.right[k] / entry.labelled[k] for k in used])
+        y = np.array([entry.right[k] / entry.labeled[k] for k in used])
         lines[index] = (x, y)
         error = sum(
-            n * abs(c - r / n) for n, c, r in zip(entry.labelled, entry.mean_confidence, entry.right, strict=True) if n
+            n * abs(c - r / n) for n, c, r in zip(entry.labeled, entry.mean_confidence, entry.right, strict=True) if n
         )
         errors.append(f"{names[index]} {error / total:.3f}")
     if not lines:

@@ -84,7 +84,7 @@ def _comparable(view: View, panel: Panel) -> str:
             )
     return (
         f"Not comparable: the published numbers were measured on Berlin and Wuhan at 10 m; those of this page on "
-        f"{view.name} with pixels of {side_m:.3g} m and {pixels:,} labelled pixels. They are shown for orientation only."
+        f"{view.name} with pixels of {side_m:.3g} m and {pixels:,} labeled pixels. They are shown for orientation only."
     )
 
 

@@ -19,7 +19,7 @@ from c2seg.outputs import atomic_file
 from c2seg.report.imagery import Sampling, composites, picture, sample_ids
 from c2seg.report.layers import truth_ids
 from c2seg.report.runs import Run
-from c2seg.report.views import View, class_colours
+from c2seg.report.views import View, class_colors
 
 __all__ = ["FIGURE_FORMATS", "check_figure", "figure_uri", "write_figure"]
 
@@ -149,21 +149,21 @@ def _panels(view: View, runs: Sequence[Run], palette: str, sampling: Sampling) -
             rgba = picture(view.images, item, sampling).astype(np.float32) / 255.0
             rgba[..., :3][rgba[..., 3] == 0] = 1.0
             panels.append((item.title.split(" (")[0], rgba[..., :3]))
-    colours = class_colours(view.legend, palette)
+    colors = class_colors(view.legend, palette)
     if view.truth is not None:
-        panels.append(("Truth", _coloured(truth_ids(view, sampling), colours)))
+        panels.append(("Truth", _colored(truth_ids(view, sampling), colors)))
     for index, entry in view.maps:
-        panels.append((runs[index].name, _coloured(sample_ids(entry.raster, sampling), colours)))
+        panels.append((runs[index].name, _colored(sample_ids(entry.raster, sampling), colors)))
     return panels
 
 
-def _coloured(ids: np.ndarray, colours: Mapping[int, tuple[int, int, int]]) -> np.ndarray:
+def _colored(ids: np.ndarray, colors: Mapping[int, tuple[int, int, int]]) -> np.ndarray:
     table = np.tile(np.array(_UNKNOWN, np.float32), (256, 1))
     table[[0, 255]] = 1.0
-    for number, rgb in colours.items():
+    for number, rgb in colors.items():
         table[number] = _fractions(rgb)
-    coloured: np.ndarray = table[ids]
-    return coloured
+    colored: np.ndarray = table[ids]
+    return colored
 
 
 def _fractions(rgb: tuple[int, int, int]) -> tuple[float, float, float]:
@@ -172,15 +172,15 @@ def _fractions(rgb: tuple[int, int, int]) -> tuple[float, float, float]:
 
 def _scale_bar(axes: Any, view: View, columns: int) -> None:
     """Draw a bar of a round length, about a quarter of the panel."""
-    metres = view.grid.pixel_area_m2() ** 0.5 * view.grid.width / columns
-    wanted = metres * columns / 4
+    meters = view.grid.pixel_area_m2() ** 0.5 * view.grid.width / columns
+    wanted = meters * columns / 4
     power = 10.0 ** math.floor(math.log10(wanted))
     length = next(factor * power for factor in (5, 2, 1) if factor * power <= wanted)
     text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
-    share = length / metres / columns
+    share = length / meters / columns
     x, y = [0.04, 0.04 + share], [0.04, 0.04]
-    for width, colour in ((3.6, "black"), (2.0, "white")):
-        axes.plot(x, y, transform=axes.transAxes, color=colour, linewidth=width, solid_capstyle="butt")
+    for width, color in ((3.6, "black"), (2.0, "white")):
+        axes.plot(x, y, transform=axes.transAxes, color=color, linewidth=width, solid_capstyle="butt")
     axes.annotate(
         text, (0.04, 0.04), xycoords="axes fraction", xytext=(0, 4), textcoords="offset points", fontsize=5.5,
         color="black", va="bottom", bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.8},
@@ -190,9 +190,9 @@ def _scale_bar(axes: Any, view: View, columns: int) -> None:
 def _legend(figure: Any, legend: Legend, palette: str, *, columns: int) -> None:
     from matplotlib.patches import Patch
 
-    colours = class_colours(legend, palette)
+    colors = class_colors(legend, palette)
     handles = [
-        Patch(facecolor=_fractions(colours[c.id]), edgecolor="0.4", linewidth=0.4, label=c.name) for c in legend.classes
+        Patch(facecolor=_fractions(colors[c.id]), edgecolor="0.4", linewidth=0.4, label=c.name) for c in legend.classes
     ]
     drawn = figure.legend(
         handles=handles, loc="lower center", ncols=min(columns, len(handles)), fontsize=6.5, frameon=False,

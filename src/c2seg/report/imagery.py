@@ -1,7 +1,7 @@
 """Pictures of a scene: which bands make a picture, reads that never hold the scene, stretch, and encoding.
 
 Axes: h, w display rows and columns (at most the scene's), C band. A display pixel is the scene's pixel under its
-centre for class ids, and the mean over its area for images.
+center for class ids, and the mean over its area for images.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Sampling:
         return self.grid.height / self.height
 
     def axes(self, other: Grid) -> tuple[np.ndarray, np.ndarray]:
-        """Return row [h] and column [w] of the pixels of ``other`` under the display pixels' centres.
+        """Return row [h] and column [w] of the pixels of ``other`` under the display pixels' centers.
 
         They lie outside ``other`` where it does not reach. Both grids have parallel axes.
         """
@@ -66,7 +66,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Composite:
-    """A picture of one modality: three bands (or one, grey), 0-based; ``differences`` adds a third, first - second."""
+    """A picture of one modality: three bands (or one, gray), 0-based; ``differences`` adds a third, first - second."""
 
     modality: str
     title: str
@@ -75,7 +75,7 @@ class Composite:
 
 
 def composites(modality: Modality) -> list[Composite]:
-    """Return true and false colour as far as the bands' roles or wavelengths are known, else what can be shown.
+    """Return true and false color as far as the bands' roles or wavelengths are known, else what can be shown.
 
     Without either, three bands are shown as stored (red, green, blue), four as the challenge stores them (blue, green,
     red, near infrared), more as three bands spread over the axis. Two bands are shown with their difference.
@@ -84,13 +84,13 @@ def composites(modality: Modality) -> list[Composite]:
     known = {role: _band_of(modality, role) for role in _VISIBLE_NM}
     found: list[Composite] = []
     if all(known[role] is not None for role in ("red", "green", "blue")):
-        found.append(_named(modality, "true colour", [known[r] for r in ("red", "green", "blue")]))
-        false = _false_colour(modality, known)
+        found.append(_named(modality, "true color", [known[r] for r in ("red", "green", "blue")]))
+        false = _false_color(modality, known)
         if false:
-            found.append(_named(modality, "false colour", false))
+            found.append(_named(modality, "false color", false))
     elif count == 4 and modality.name == "msi":
-        found.append(_named(modality, "true colour", [2, 1, 0]))
-        found.append(_named(modality, "false colour", [3, 2, 1]))
+        found.append(_named(modality, "true color", [2, 1, 0]))
+        found.append(_named(modality, "false color", [3, 2, 1]))
     if found:
         return found
     if count == 1:
@@ -122,7 +122,7 @@ def _band_of(modality: Modality, role: str) -> int | None:
     return roles.index(role) if role in roles else _nearest(modality, _VISIBLE_NM[role], 50.0)
 
 
-def _false_colour(modality: Modality, known: Mapping[str, int | None]) -> list[int | None] | None:
+def _false_color(modality: Modality, known: Mapping[str, int | None]) -> list[int | None] | None:
     infrared = [_nearest(modality, nm, 100.0) for nm in _FALSE_NM]
     if all(band is not None for band in infrared):
         return list(infrared)
@@ -136,7 +136,7 @@ def _nearest(modality: Modality, nm: float, tolerance_nm: float) -> int | None:
 
 
 def sample_ids(source: RasterFile, sampling: Sampling, *, outside: int = 0) -> np.ndarray:
-    """Return uint8 [h, w]: the first band's values under the display pixels' centres.
+    """Return uint8 [h, w]: the first band's values under the display pixels' centers.
 
     Every layer is sampled from full resolution at the same places, so that differences between layers are differences
     of the data (overviews of two files need not agree). Values that are no ids become 255; ``outside`` where the raster
@@ -178,7 +178,7 @@ def sample(
 def picture(scene: Scene, composite: Composite, sampling: Sampling) -> np.ndarray:
     """Return uint8 [h, w, 4]: red, green, blue and opacity (0 where not valid).
 
-    Each band is stretched between its 2nd and 98th percentile over the shown valid pixels; a constant band is mid-grey.
+    Each band is stretched between its 2nd and 98th percentile over the shown valid pixels; a constant band is mid-gray.
     """
     layer = scene.modality(composite.modality)
     values, valid = _read_image(layer, composite.bands, sampling)
@@ -214,7 +214,7 @@ def _read_averaged(source: RasterFile, bands: Sequence[int], sampling: Sampling)
     """Read the means over display pixels, from overviews where the file has them: float32 [C, h, w], valid [h, w]."""
     relation = ~source.grid.transform @ sampling.grid.transform
     down, right = sampling.grid.height / sampling.height, sampling.grid.width / sampling.width
-    # Display rows and columns whose centres lie inside the source, and the source window that they cover.
+    # Display rows and columns whose centers lie inside the source, and the source window that they cover.
     rows, cols = sampling.axes(source.grid)
     in_rows = np.flatnonzero((rows >= 0) & (rows < source.height))
     in_cols = np.flatnonzero((cols >= 0) & (cols < source.width))

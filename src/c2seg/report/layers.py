@@ -31,13 +31,13 @@ _NODATA = 255
 
 @dataclass(frozen=True)
 class Reliability:
-    """Shown pixels by confidence of the map in tenths: how many, and (with truth) labelled and right ones."""
+    """Shown pixels by confidence of the map in tenths: how many, and (with truth) labeled and right ones."""
 
     pixels: tuple[int, ...]
-    labelled: tuple[int, ...]
+    labeled: tuple[int, ...]
     right: tuple[int, ...]
     mean_confidence: tuple[float, ...]
-    """Of the labelled pixels of each tenth; 0 where there are none."""
+    """Of the labeled pixels of each tenth; 0 where there are none."""
 
 
 @dataclass(frozen=True)
@@ -159,10 +159,10 @@ def _confidence(path: Path, sampling: Sampling) -> np.ndarray:
 def _reliability(level: np.ndarray, ids: np.ndarray, truth: np.ndarray | None) -> Reliability:
     known = level != _NODATA
     tenth = np.minimum(level.astype(int) * 10 // _CONFIDENCE_STEPS, 9)
-    labelled = known & (truth != 0) & (truth != 255) if truth is not None else np.zeros(level.shape, bool)
-    right = labelled & (ids == truth) if truth is not None else labelled
-    counts = [np.bincount(tenth[mask], minlength=10) for mask in (known, labelled, right)]
-    summed = np.bincount(tenth[labelled], weights=level[labelled] / _CONFIDENCE_STEPS, minlength=10)
+    labeled = known & (truth != 0) & (truth != 255) if truth is not None else np.zeros(level.shape, bool)
+    right = labeled & (ids == truth) if truth is not None else labeled
+    counts = [np.bincount(tenth[mask], minlength=10) for mask in (known, labeled, right)]
+    summed = np.bincount(tenth[labeled], weights=level[labeled] / _CONFIDENCE_STEPS, minlength=10)
     means = summed / np.maximum(counts[1], 1)
     pixels, of_truth, correct = (tuple(int(n) for n in count) for count in counts)
     return Reliability(pixels, of_truth, correct, tuple(float(m) for m in means))

@@ -23,7 +23,7 @@ __all__ = ["PageContent", "render_page"]
 MEASURES = (("iou", "IoU"), ("f1", "F1"), ("precision", "Precision"), ("recall", "Recall"))
 PALETTE_NAMES = {
     "default": "dataset paper",
-    "colourblind": "colour-blind safe",
+    "colorblind": "color-blind safe",
     "mmglots": "MMGLOTS",
     "submission": "challenge submission",
 }
@@ -99,7 +99,7 @@ def _lead(content: PageContent) -> str:
     if len(content.runs) > 3:
         said.append(f"{len(content.runs) - 3} more runs are shown beside them.")
     shown = [p for p in content.panels if p.view is not None and p.best.scores.miou is not None]
-    scored = next((p for p in shown if not p.memorised), None)
+    scored = next((p for p in shown if not p.memorized), None)
     if scored is not None:
         said.append(_best(scored, content))
     elif shown:
@@ -180,8 +180,8 @@ def _provenance(run: Run) -> list[tuple[str, str]]:
             if isinstance(city, dict):
                 prints = ", ".join(f"{key} {value}" for key, value in city.items() if key != "name")
                 rows.append((f"{kind} city", f"{city.get('name', '?')}: {prints}"))
-    if record.get("normalisation_uses_target"):
-        rows.append(("Normalisation", "uses the unlabelled images of the mapped city"))
+    if record.get("normalization_uses_target"):
+        rows.append(("Normalization", "uses the unlabeled images of the mapped city"))
     for entry in run.maps:
         rows.append((f"Map {entry.path.name}", _map_facts(entry)))
     return rows
@@ -200,7 +200,7 @@ def _view_context(index: int, content: PageContent) -> dict[str, Any]:
     panel = next((p for p in content.panels if p.view == index), None)
     columns, rows = _areas(view, content.runs, panel)
     known = palettes(view.legend)
-    colours = dict(zip(view.legend.ids, known[content.palette], strict=True))
+    colors = dict(zip(view.legend.ids, known[content.palette], strict=True))
     agreement = f"The maps agree on {drawn.agreement:.1%} of the mapped pixels." if drawn.agreement is not None else ""
     return {
         "name": view.name,
@@ -211,11 +211,11 @@ def _view_context(index: int, content: PageContent) -> dict[str, Any]:
         "palette": content.palette,
         "palette_names": {name: PALETTE_NAMES.get(name, name) for name in known},
         "areas": [
-            {"id": c.id, "name": c.name, "colour": colours[c.id], "cells": cells}
+            {"id": c.id, "name": c.name, "color": colors[c.id], "cells": cells}
             for c, cells in zip(view.legend.classes, rows, strict=True)
         ],
         "area_columns": columns,
-        "area_note": "Truth: of the labelled pixels only." if panel else "",
+        "area_note": "Truth: of the labeled pixels only." if panel else "",
         "reliability": reliability_chart(drawn.reliability, [run.name for run in content.runs]),
     }
 
@@ -293,13 +293,13 @@ def _view_data(index: int, content: PageContent) -> dict[str, Any]:
         "width": sampling.width,
         "height": sampling.height,
         "aspect": (y * view.grid.height / sampling.height) / (x * view.grid.width / sampling.width),
-        "metres": view.grid.pixel_area_m2() ** 0.5 * (x / y) ** 0.5 * view.grid.width / sampling.width,
+        "meters": view.grid.pixel_area_m2() ** 0.5 * (x / y) ** 0.5 * view.grid.width / sampling.width,
         "step": sampling.step,
         "stepX": view.grid.width / sampling.width,
         "names": {str(c.id): c.name for c in view.legend.classes},
         "palettes": {
-            name: {str(i): colour for i, colour in zip(view.legend.ids, colours, strict=True)}
-            for name, colours in palettes(view.legend).items()
+            name: {str(i): color for i, color in zip(view.legend.ids, colors, strict=True)}
+            for name, colors in palettes(view.legend).items()
         },
         "layers": list(drawn.layers),
         "left": left,

@@ -15,13 +15,13 @@ from c2seg.report.views import View
 __all__ = ["HEADLINE", "panel_context"]
 
 HEADLINE = ("oa", "kappa", "mf1", "miou")
-GREY = "#808080"
+GRAY = "#808080"
 
 
 def panel_context(panel: Panel, runs: Sequence[Run], views: Sequence[View]) -> dict[str, Any]:
     """Return what the template shows of a panel."""
     legend = views[panel.view].legend if panel.view is not None else c2seg13()
-    colours = {c.id: c.colour for c in legend.classes}
+    colors = {c.id: c.color for c in legend.classes}
     first = panel.entries[0].scores
     intervals = any(entry.intervals for entry in panel.entries)
     note = (
@@ -30,26 +30,26 @@ def panel_context(panel: Panel, runs: Sequence[Run], views: Sequence[View]) -> d
         if intervals
         else ""
     )
-    known = ", ".join(panel.memorised)
+    known = ", ".join(panel.memorized)
     return {
         "title": panel.title,
-        "warning": f"Not a test: {known} learnt on this very city; such scores show what was memorised."
+        "warning": f"Not a test: {known} learnt on this very city; such scores show what was memorized."
         if known
         else "",
-        "note": f"{panel.note} {first.pixels:,} labelled pixels; means over the classes that the truth has.",
+        "note": f"{panel.note} {first.pixels:,} labeled pixels; means over the classes that the truth has.",
         "view": panel.view,
         "compared": any(entry.against_best for entry in panel.entries),
         "interval_note": note,
-        "entries": [_entry(panel, entry, runs, colours) for entry in panel.entries],
-        "classes": _classes(panel, colours),
+        "entries": [_entry(panel, entry, runs, colors) for entry in panel.entries],
+        "classes": _classes(panel, colors),
         "columns": [
-            *({"id": i, "name": panel.names[i], "colour": colours.get(i, GREY)} for i in first.ids),
-            {"id": "none", "name": "no class of the legend", "colour": ""},
+            *({"id": i, "name": panel.names[i], "color": colors.get(i, GRAY)} for i in first.ids),
+            {"id": "none", "name": "no class of the legend", "color": ""},
         ],
     }
 
 
-def _entry(panel: Panel, entry: Assessed, runs: Sequence[Run], colours: dict[int, str]) -> dict[str, Any]:
+def _entry(panel: Panel, entry: Assessed, runs: Sequence[Run], colors: dict[int, str]) -> dict[str, Any]:
     intervals = entry.intervals or {}
     return {
         "run": entry.run,
@@ -65,7 +65,7 @@ def _entry(panel: Panel, entry: Assessed, runs: Sequence[Run], colours: dict[int
         ],
         "below": _below(entry),
         "findings": findings(entry, panel.names),
-        "matrix": _matrix(panel, entry, colours),
+        "matrix": _matrix(panel, entry, colors),
     }
 
 
@@ -79,7 +79,7 @@ def _below(entry: Assessed) -> str:
     return f"{difference.value:.3f} ({difference.low:+.3f} to {difference.high:+.3f}; p {compared.p_value:.2g})"
 
 
-def _classes(panel: Panel, colours: dict[int, str]) -> list[dict[str, Any]]:
+def _classes(panel: Panel, colors: dict[int, str]) -> list[dict[str, Any]]:
     first = panel.entries[0].scores
     rows = []
     for k, i in enumerate(first.ids):
@@ -92,12 +92,12 @@ def _classes(panel: Panel, colours: dict[int, str]) -> list[dict[str, Any]]:
             for name in ("iou", "f1", "precision", "recall")
         }
         rows.append(
-            {"name": panel.names[i], "colour": colours.get(i, GREY), "support": first.support[k], "cells": cells}
+            {"name": panel.names[i], "color": colors.get(i, GRAY), "support": first.support[k], "cells": cells}
         )
     return rows
 
 
-def _matrix(panel: Panel, entry: Assessed, colours: dict[int, str]) -> list[dict[str, Any]]:
+def _matrix(panel: Panel, entry: Assessed, colors: dict[int, str]) -> list[dict[str, Any]]:
     ids, counts = entry.confusion.ids, entry.confusion.counts
     of_truth = _percent(counts, counts.sum(1, keepdims=True))
     of_map = _percent(counts, counts.sum(0, keepdims=True))
@@ -107,7 +107,7 @@ def _matrix(panel: Panel, entry: Assessed, colours: dict[int, str]) -> list[dict
         {
             "id": i,
             "name": panel.names[i],
-            "colour": colours.get(i, GREY),
+            "color": colors.get(i, GRAY),
             "cells": [
                 {
                     "id": columns[j],

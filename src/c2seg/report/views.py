@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from c2seg.data import City, Scene, open_city, open_labelled_city
+from c2seg.data import City, Scene, open_city, open_labeled_city
 from c2seg.errors import C2SegError, DataError, GridError, InputError
 from c2seg.legend import LandClass, Legend, c2seg13
 from c2seg.metrics import MapPair, TruthCode, pair_maps
@@ -16,7 +16,7 @@ from c2seg.raster.reading import open_raster
 from c2seg.report.runs import MapFile, Run, distinct_names
 from c2seg.types import Grid
 
-__all__ = ["Truth", "View", "class_colours", "make_views", "palettes"]
+__all__ = ["Truth", "View", "class_colors", "make_views", "palettes"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def make_views(
     """Group the maps of all runs by what they show, and find images and truth.
 
     ``cities`` are opened for their images (elsewhere the city is looked for where it was when it was mapped); ``truths``
-    are label rasters or labelled city folders. Other cities may lie on the same grid: a truth belongs to the mapped city of
+    are label rasters or labeled city folders. Other cities may lie on the same grid: a truth belongs to the mapped city of
     ``truth_cities``, else to the one in whose folder it lies, else to all whose grid it fits. Raises InputError for a city or
     a truth that fits no map, and for several truths of one map.
     """
@@ -89,17 +89,17 @@ def make_views(
 
 
 def palettes(legend: Legend) -> dict[str, tuple[str, ...]]:
-    """Return the colours by palette, one per class; every legend gets one that colour-blind readers can use."""
-    found = {"default": tuple(item.colour for item in legend.classes), **legend.palettes}
-    spare = c2seg13().palettes["colourblind"]
-    if "colourblind" not in found and legend.num_classes <= len(spare):
-        found["colourblind"] = spare[: legend.num_classes]
+    """Return the colors by palette, one per class; every legend gets one that color-blind readers can use."""
+    found = {"default": tuple(item.color for item in legend.classes), **legend.palettes}
+    spare = c2seg13().palettes["colorblind"]
+    if "colorblind" not in found and legend.num_classes <= len(spare):
+        found["colorblind"] = spare[: legend.num_classes]
     return found
 
 
-def class_colours(legend: Legend, palette: str) -> dict[int, tuple[int, int, int]]:
+def class_colors(legend: Legend, palette: str) -> dict[int, tuple[int, int, int]]:
     """Return red, green, blue (0..255) by class id in a palette of ``palettes``; InputError for an unknown one."""
-    return replace(legend, palettes=palettes(legend)).colours(palette)
+    return replace(legend, palettes=palettes(legend)).colors(palette)
 
 
 def _belongs(view: View, entry: MapFile, legend: Legend) -> bool:
@@ -122,21 +122,21 @@ def _view_names(views: Sequence[View]) -> list[str]:
 
 
 def _legend(raster: RasterFile) -> Legend:
-    """Read class names and colours from the map's tags; C2Seg-13 where it has none, or the same names."""
+    """Read class names and colors from the map's tags; C2Seg-13 where it has none, or the same names."""
     with open_raster(raster.path) as dataset:
         tags: dict[str, str] = dataset.tags(1)
         name = dataset.tags().get("LEGEND", "legend of the map")
         try:
-            colours = dataset.colormap(1)
+            colors = dataset.colormap(1)
         except ValueError:
-            colours = {}
+            colors = {}
     names = {int(key[6:]): text for key, text in tags.items() if key.startswith("CLASS_") and key[6:].isdigit()}
     names = {number: text for number, text in sorted(names.items()) if 1 <= number <= 254}
     default = c2seg13()
     if not names or (tuple(names) == default.ids and tuple(names.values()) == default.names):
         return default
     classes = (
-        LandClass(number, text, "#{:02X}{:02X}{:02X}".format(*colours.get(number, (128, 128, 128))[:3]))
+        LandClass(number, text, "#{:02X}{:02X}{:02X}".format(*colors.get(number, (128, 128, 128))[:3]))
         for number, text in names.items()
     )
     return Legend(name, tuple(classes))
@@ -248,7 +248,7 @@ def _open_truth(path: Path, numbering: str | None, of: Path | None) -> list[Trut
     if not path.is_dir():
         return [Truth(path, numbering or "challenge", city=of.resolve() if of else None)]
     of = of or path
-    city = open_labelled_city(path, numbering)
+    city = open_labeled_city(path, numbering)
     several = len(city.labels) > 1
     found = []
     for scene, label in zip(city.images.scenes, city.labels, strict=True):

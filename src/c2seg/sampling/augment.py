@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.fft import irfft2, rfft2
 
-from c2seg.data import BandStatistics, Normaliser, Patch
+from c2seg.data import BandStatistics, Normalizer, Patch
 from c2seg.recipes.training import Augmentation
 
 __all__ = ["BandUnits", "augment_geometry", "augment_radiometry", "cut_box", "drop_modality", "restyle"]
@@ -16,31 +16,31 @@ __all__ = ["BandUnits", "augment_geometry", "augment_radiometry", "cut_box", "dr
 
 @dataclass(frozen=True)
 class BandUnits:
-    """Mean and standard deviation of each band after normalisation, float32 [C] by modality.
+    """Mean and standard deviation of each band after normalization, float32 [C] by modality.
 
     Radiometric changes are made in these units around the mean, so that they mean the same for digital numbers,
-    reflectance and dB, and under every normalisation.
+    reflectance and dB, and under every normalization.
     """
 
-    centre: Mapping[str, np.ndarray]
+    center: Mapping[str, np.ndarray]
     spread: Mapping[str, np.ndarray]
 
     @classmethod
-    def of(cls, normaliser: Normaliser, statistics: Mapping[str, BandStatistics]) -> BandUnits:
-        """Return the units of bands with these statistics after this normalisation.
+    def of(cls, normalizer: Normalizer, statistics: Mapping[str, BandStatistics]) -> BandUnits:
+        """Return the units of bands with these statistics after this normalization.
 
         Channels that are mixed of several bands are taken to have mean 0 and deviation 1, as principal components have.
         """
-        centre, spread = {}, {}
+        center, spread = {}, {}
         for name, found in statistics.items():
-            if name in normaliser.mixing:
-                channels = len(normaliser.mixing[name])
-                centre[name], spread[name] = np.zeros(channels, np.float32), np.ones(channels, np.float32)
+            if name in normalizer.mixing:
+                channels = len(normalizer.mixing[name])
+                center[name], spread[name] = np.zeros(channels, np.float32), np.ones(channels, np.float32)
                 continue
-            factor = normaliser.factor[name]
-            centre[name] = ((found.mean - normaliser.shift[name]) * factor).astype(np.float32)
+            factor = normalizer.factor[name]
+            center[name] = ((found.mean - normalizer.shift[name]) * factor).astype(np.float32)
             spread[name] = (found.std * factor).astype(np.float32)
-        return cls(centre, spread)
+        return cls(center, spread)
 
 
 def augment_geometry(array: np.ndarray, turns: int, flip: bool) -> np.ndarray:
@@ -52,7 +52,7 @@ def augment_geometry(array: np.ndarray, turns: int, flip: bool) -> np.ndarray:
 def augment_radiometry(
     patch: Patch, valid: np.ndarray, units: BandUnits, settings: Augmentation, rng: np.random.Generator
 ) -> Patch:
-    """Return the patch with, per band, ``(x - centre) g + centre + spread (o + n)``; 0 stays where not valid.
+    """Return the patch with, per band, ``(x - center) g + center + spread (o + n)``; 0 stays where not valid.
 
     g ~ N(1, gain_std) and o ~ N(0, offset_std) once per band, n ~ N(0, noise_std) per pixel. Modalities are drawn in the
     order of the patch.
@@ -62,10 +62,10 @@ def augment_radiometry(
     changed = {}
     for name, values in patch.items():
         bands = values.shape[0]
-        centre, spread = units.centre[name], units.spread[name]
+        center, spread = units.center[name], units.spread[name]
         gain = np.asarray(1.0 + settings.gain_std * rng.standard_normal(bands, np.float32))
         shift = np.asarray(settings.offset_std * rng.standard_normal(bands, np.float32))
-        offset = shift * spread + centre * (1.0 - gain)
+        offset = shift * spread + center * (1.0 - gain)
         out = values * gain[:, None, None] + offset[:, None, None]
         if settings.noise_std:
             noise: np.ndarray = rng.standard_normal(values.shape, np.float32)
@@ -97,7 +97,7 @@ def restyle(patch: Patch, valid: np.ndarray, style: Patch, usable: np.ndarray, b
     """Return the patch with, per band, the amplitudes of low frequencies of another one (FDA, Yang and Soatto, CVPR 2020).
 
     Square patches of one size; frequencies of at most ``int(beta * side)`` cycles in rows and columns. Phases are kept, but
-    the mean is the other's, sign and all: so it is where FDA was defined, on values above 0, while normalised bands have
+    the mean is the other's, sign and all: so it is where FDA was defined, on values above 0, while normalized bands have
     means of either sign. Pixels that are not ``valid`` (``usable``: of the other patch) count as the band's mean and stay 0;
     a patch is returned as it is when one of the two has none.
     """

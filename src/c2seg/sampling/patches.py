@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.ndimage import maximum_filter, minimum_filter
 
-from c2seg.data import BlockFolds, City, LabelledCity, Normaliser, Patch, SceneReader
+from c2seg.data import BlockFolds, City, LabeledCity, Normalizer, Patch, SceneReader
 from c2seg.data.city import blocks
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import TrainingError
@@ -23,7 +23,7 @@ from c2seg.types import Window
 
 __all__ = ["Draw", "PatchSampler", "Sample", "TrainingScene", "training_scenes"]
 
-UNLABELLED = 255
+UNLABELED = 255
 _CELL = 32
 _TRIES = 10
 
@@ -70,9 +70,9 @@ class Sample:
 def training_scenes(
     city: City,
     inputs: Sequence[str],
-    normaliser: Normaliser,
+    normalizer: Normalizer,
     units: BandUnits,
-    labels: LabelledCity | None = None,
+    labels: LabeledCity | None = None,
     folds: tuple[BlockFolds | TileFolds, ...] = (),
     held_out: int | None = None,
     background: int | None = None,
@@ -80,14 +80,14 @@ def training_scenes(
 ) -> list[TrainingScene]:
     """Read validity (and targets) of every scene of a city into memory, 1 or 2 bytes a pixel, for drawing patches.
 
-    ``background``: the output index that pixels labelled 0 are to teach; None: they teach nothing. Pixels with another
+    ``background``: the output index that pixels labeled 0 are to teach; None: they teach nothing. Pixels with another
     target within ``ignore_edge_px`` (a square) teach nothing either. Without labels, targets are 0 where images may be learnt
     from when a fold is held out, and None otherwise.
     """
     scenes = []
     for index, scene in enumerate(city.scenes):
         valid = np.zeros((scene.grid.height, scene.grid.width), bool)
-        targets = np.full(valid.shape, UNLABELLED, np.uint8) if labels or held_out is not None else None
+        targets = np.full(valid.shape, UNLABELED, np.uint8) if labels or held_out is not None else None
         for window in blocks(scene.grid.window, 512):
             part = window.slices
             valid[part] = scene.read_valid(inputs, window)
@@ -97,15 +97,15 @@ def training_scenes(
             found = np.zeros(valid[part].shape, np.uint8) if ids is None else city.legend.index_table()[ids]
             if background is not None and ids is not None:
                 found[ids == 0] = background
-            found[~valid[part]] = UNLABELLED
+            found[~valid[part]] = UNLABELED
             if held_out is not None:
-                found[~folds[index].training(window, held_out)] = UNLABELLED
+                found[~folds[index].training(window, held_out)] = UNLABELED
             targets[part] = found
         if targets is not None and ignore_edge_px:
             side = 2 * ignore_edge_px + 1
             highest = maximum_filter(targets + np.uint8(1), side)  # 255, no label, becomes 0
-            targets[(targets != UNLABELLED) & (highest != minimum_filter(targets, side) + 1)] = UNLABELLED
-        scenes.append(TrainingScene(SceneReader(scene, inputs, normaliser), units, valid, targets))
+            targets[(targets != UNLABELED) & (highest != minimum_filter(targets, side) + 1)] = UNLABELED
+        scenes.append(TrainingScene(SceneReader(scene, inputs, normalizer), units, valid, targets))
     return scenes
 
 
@@ -113,7 +113,7 @@ def training_scenes(
 class PatchSampler:
     """Draws the patches of a step from scenes and loads them.
 
-    Raises TrainingError when no pixel can be drawn: all invalid, or none labelled where labels are wanted.
+    Raises TrainingError when no pixel can be drawn: all invalid, or none labeled where labels are wanted.
     """
 
     scenes: Sequence[TrainingScene]
@@ -126,7 +126,7 @@ class PatchSampler:
     style: PatchSampler | None = None
     """Of the city whose style patches take, where ``augment.fourier`` asks for it."""
     _cumulative: np.ndarray = field(init=False, repr=False)
-    """int64 [K, cells]: running sums, over the cells of all scenes, of the labelled pixels of each class."""
+    """int64 [K, cells]: running sums, over the cells of all scenes, of the labeled pixels of each class."""
 
     def __post_init__(self) -> None:
         if not any(scene.valid.any() for scene in self.scenes):
@@ -134,11 +134,11 @@ class PatchSampler:
         cells = [_cell_counts(s.targets, self.num_classes) for s in self.scenes if s.targets is not None]
         counts = np.concatenate(cells) if cells else np.zeros((1, self.num_classes), np.int64)
         object.__setattr__(self, "_cumulative", np.ascontiguousarray(np.cumsum(counts, axis=0).T))
-        if self.labelled and not self.class_counts().any():
+        if self.labeled and not self.class_counts().any():
             raise TrainingError("no valid pixel of the training cities carries a class")
 
     @property
-    def labelled(self) -> bool:
+    def labeled(self) -> bool:
         """True if the scenes have targets."""
         return self.scenes[0].targets is not None
 
@@ -166,7 +166,7 @@ class PatchSampler:
         key = (self.seed, self.stream, step, slot)
         rng = np.random.default_rng(key)
         # The first slots of a batch are balanced, so that every step holds the stated share.
-        balanced = self.labelled and slot < round(self.settings.balanced * self.settings.batch_size)
+        balanced = self.labeled and slot < round(self.settings.balanced * self.settings.batch_size)
         size = self.settings.patch_px
         if self.augment.zoom is not None:
             size = max(1, round(size / rng.uniform(*self.augment.zoom)))
@@ -181,12 +181,12 @@ class PatchSampler:
         return Draw(scene, window, turns, flip, key)
 
     def _largest_share(self, scene: int, window: Window) -> float:
-        """Return the largest class's share of a window's labelled pixels, 0 without any."""
+        """Return the largest class's share of a window's labeled pixels, 0 without any."""
         targets = self.scenes[scene].targets
         if targets is None:
             return 0.0
         found = targets[window.intersect(Window(0, 0, *targets.shape)).slices]
-        counts = np.bincount(found[found != UNLABELLED], minlength=1)
+        counts = np.bincount(found[found != UNLABELED], minlength=1)
         return float(counts.max() / max(1, counts.sum()))
 
     def _uniform(self, rng: np.random.Generator, size: int) -> tuple[int, Window]:
@@ -201,10 +201,10 @@ class PatchSampler:
             col = int(rng.integers(max(1, width - size + 1)))
             choice = index, Window(row, col, size, size)
             part = slice(row, row + size), slice(col, col + size)
-            if (scene.targets[part] != UNLABELLED).any() if scene.targets is not None else scene.valid[part].any():
+            if (scene.targets[part] != UNLABELED).any() if scene.targets is not None else scene.valid[part].any():
                 return choice
         assert choice is not None
-        return self._balanced(rng, size) if self.labelled else choice
+        return self._balanced(rng, size) if self.labeled else choice
 
     def _balanced(self, rng: np.random.Generator, size: int) -> tuple[int, Window]:
         """Draw a class evenly among those that exist, then a pixel of it evenly, then a window that holds it."""
@@ -257,7 +257,7 @@ class PatchSampler:
         patch = drop_modality(patch, self.augment.modality_dropout, np.random.default_rng((*draw.key, 2)))
         target = None
         if scene.targets is not None:
-            target = np.full((draw.window.height, draw.window.width), UNLABELLED, np.uint8)
+            target = np.full((draw.window.height, draw.window.width), UNLABELED, np.uint8)
             inside = draw.window.intersect(Window(0, 0, *scene.targets.shape))
             target[inside.shift(-draw.window.row, -draw.window.col).slices] = scene.targets[inside.slices]
             target = augment_geometry(nearest(target, size), draw.turns, draw.flip)
@@ -297,7 +297,7 @@ def _cell_counts(targets: np.ndarray, num_classes: int) -> np.ndarray:
     for row in range(rows):
         band = targets[row * _CELL : (row + 1) * _CELL]
         cell = row * cols + np.arange(width)[None, :] // _CELL
-        used = band != UNLABELLED
+        used = band != UNLABELED
         flat = np.broadcast_to(cell, band.shape)[used].astype(np.int64) * num_classes + band[used]
         counts += np.bincount(flat, minlength=counts.size)[: counts.size].reshape(counts.shape)
     return counts

@@ -13,7 +13,7 @@ def zoomed(patch: Patch, valid: np.ndarray, size: int) -> tuple[Patch, np.ndarra
     """Return float32 [C, size, size] by modality and valid bool [size, size] from square patches of any size.
 
     Images are interpolated bilinearly among valid pixels alone, validity is that of the nearest pixel, and what is not
-    valid is 0. Pixels are areas: the corners of the patches coincide, not the centres of the corner pixels.
+    valid is 0. Pixels are areas: the corners of the patches coincide, not the centers of the corner pixels.
     """
     kept = nearest(valid, size)
     if valid.all():

@@ -49,13 +49,13 @@ class CityInfo:
     width: int
     shares: Mapping[int, float]
     label_agreement: float
-    """Share of the labelled pixels on which label and truth agree."""
+    """Share of the labeled pixels on which label and truth agree."""
 
 
 @dataclass
 class _Tally:
     truth: npt.NDArray[np.int64]
-    labelled: int = 0
+    labeled: int = 0
     agreeing: int = 0
 
 
@@ -92,7 +92,7 @@ def simulate_city(
     return CityInfo(
         path=folder, name=spec.name, role=spec.role, height=spec.height, width=spec.width,
         shares={i + 1: float(c / max(1, counts.sum())) for i, c in enumerate(counts)},
-        label_agreement=tally.agreeing / max(1, tally.labelled),
+        label_agreement=tally.agreeing / max(1, tally.labeled),
     )  # fmt: skip
 
 
@@ -196,7 +196,7 @@ def _write_label(folder: Path, spec: CitySpec, scratch: Path, tally: _Tally, pro
                 features = _features(msi, Window(top, 0, len(part), spec.width))
                 part[gap] = forest.predict(features[:, gap].T)
         real = truth.read(Window(first, 0, last - first, spec.width))[0]
-        tally.labelled += int((label > 0).sum())
+        tally.labeled += int((label > 0).sum())
         tally.agreeing += int(((label == real) & (label > 0)).sum())
         progress(total / 2 + last * spec.width, total, f"{spec.name}: label")
         return label[None]

@@ -340,7 +340,7 @@ class Coverer:
         return patch
 
     def _shadow(self, p: Places, height_m: float) -> tuple[F32, F32]:
-        """Return where the shadow of a building's top falls, in the frame of the quarter (metres)."""
+        """Return where the shadow of a building's top falls, in the frame of the quarter (meters)."""
         theta = self.plan.quarters.theta
         c: F32 = np.cos(theta)[p.quarter]
         s: F32 = np.sin(theta)[p.quarter]

@@ -26,7 +26,7 @@ class Knobs:
     illumination: float
     """Sun height, brightness, residual haze and water vapour."""
     sensor_gain: float
-    """Gain per band and its slope over the spectrum, shift of the band centres, offset of the SAR calibration."""
+    """Gain per band and its slope over the spectrum, shift of the band centers, offset of the SAR calibration."""
     material_mix: float
     """Roof types, crops, trees, and which spectra of a material occur."""
     street_pattern: float
@@ -66,7 +66,7 @@ class Knobs:
 def family_of(seed: int) -> int:
     """Return the family of layouts and shifts a seed belongs to: 0 for 0..999, 1 for 1000..1999, and so on, cyclic.
 
-    Families differ in where water and centres lie and in the direction of every shift, so that a method tuned on
+    Families differ in where water and centers lie and in the direction of every shift, so that a method tuned on
     some families can be tested on others.
     """
     return (seed // _SEEDS_PER_FAMILY) % FAMILIES

@@ -23,8 +23,8 @@ class Places:
     """What lies at points; flat arrays of one length.
 
     ``land`` is the class, ``block`` the class of the land that a street or railway crosses, ``parcel`` an id of the
-    ground that changes use as one. ``u`` and ``v`` are metres along the two street directions of the quarter.
-    ``lane`` is the distance to the axis of the nearest street in metres (large where there is none).
+    ground that changes use as one. ``u`` and ``v`` are meters along the two street directions of the quarter.
+    ``lane`` is the distance to the axis of the nearest street in meters (large where there is none).
     """
 
     x: F32
@@ -63,7 +63,7 @@ def measure_shares(plan: CityPlan, points: int = 40_000) -> dict[int, float]:
 
 
 def classify(plan: CityPlan, x: F32, y: F32) -> Places:
-    """Return what lies at points given in metres from the upper left corner (x right, y down; flat float32)."""
+    """Return what lies at points given in meters from the upper left corner (x right, y down; flat float32)."""
     quarter, _ = plan.quarters.cells.nearest(x, y)
     u, v = _street_frame(plan, quarter, x, y)
     if plan.raster is not None:
@@ -73,7 +73,7 @@ def classify(plan: CityPlan, x: F32, y: F32) -> Places:
     block = land.copy()
     lane = _lanes(plan, quarter, u, v, land)
     _, across = plan.railway.along_across(x, y)
-    yard = np.hypot(x - plan.roads.centre_xy[0], y - plan.roads.centre_xy[1])
+    yard = np.hypot(x - plan.roads.center_xy[0], y - plan.roads.center_xy[1])
     width = plan.railway.half_width_m * (1 + 2.2 * np.exp(-((yard / (120 * plan.railway.half_width_m)) ** 2)))
     rail = (np.abs(across) < width) & ~river
     land[rail] = 4
@@ -144,9 +144,9 @@ def _lanes(plan: CityPlan, quarter: I32, u: F32, v: F32, land: npt.NDArray[np.ui
 
 
 def _main_roads(plan: CityPlan, x: F32, y: F32) -> F32:
-    """Return the distance to the nearest main road in metres."""
+    """Return the distance to the nearest main road in meters."""
     roads = plan.roads
-    dx, dy = x - np.float32(roads.centre_xy[0]), y - np.float32(roads.centre_xy[1])
+    dx, dy = x - np.float32(roads.center_xy[0]), y - np.float32(roads.center_xy[1])
     radius = np.hypot(dx, dy)
     sway = roads.wave(x, y) - np.float32(0.5)
     distance = np.full(len(x), 1e4, np.float32)

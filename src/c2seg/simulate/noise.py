@@ -2,7 +2,7 @@
 cut from the whole.
 
 Integer hashes serve objects (a parcel, a roof, a crown), tables serve smooth fields, Philox counters serve sensor
-noise and speckle. Coordinates are metres from the scene's upper left corner, x to the right, y downwards.
+noise and speckle. Coordinates are meters from the scene's upper left corner, x to the right, y downwards.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Cells:
         return cls(size_m, columns, rows, x.astype(np.float32).ravel(), y.astype(np.float32).ravel())
 
     def nearest(self, x: F32, y: F32) -> tuple[npt.NDArray[np.int32], F32]:
-        """Return the index of the nearest seed (int32) and the distance to it in metres, for each point."""
+        """Return the index of the nearest seed (int32) and the distance to it in meters, for each point."""
         scale = np.float32(1.0 / self.size_m)
         column = np.clip(np.floor(x * scale).astype(np.int32) + 3, 1, self.columns - 2)
         row = np.clip(np.floor(y * scale).astype(np.int32) + 3, 1, self.rows - 2)

@@ -1,4 +1,4 @@
-"""Simulate a pair: a labelled source and a target that differs from it in known ways."""
+"""Simulate a pair: a labeled source and a target that differs from it in known ways."""
 
 from __future__ import annotations
 

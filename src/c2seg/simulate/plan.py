@@ -1,4 +1,4 @@
-"""The plan of a city: water, roads, centres, and what each district is used for, as small tables.
+"""The plan of a city: water, roads, centers, and what each district is used for, as small tables.
 
 Districts are Voronoi cells. Their use is decided for the whole city at once: every class takes the cells that suit it
 best until its share is reached, and shares are corrected for what rivers, roads and railways take away.
@@ -36,7 +36,7 @@ class Channel:
     phases: tuple[float, ...]
 
     def along_across(self, x: F32, y: F32) -> tuple[F32, F32]:
-        """Return metres along the line and signed metres across it."""
+        """Return meters along the line and signed meters across it."""
         c, s = np.float32(np.cos(self.angle)), np.float32(np.sin(self.angle))
         along = c * x + s * y
         across = c * y - s * x - np.float32(self.offset_m)
@@ -51,9 +51,9 @@ class Channel:
 
 @dataclass(frozen=True)
 class Roads:
-    """Main roads: rays and rings around the centre, and the lines of a grid; ``grid_share`` of the latter exist."""
+    """Main roads: rays and rings around the center, and the lines of a grid; ``grid_share`` of the latter exist."""
 
-    centre_xy: tuple[float, float]
+    center_xy: tuple[float, float]
     rays: F32
     rings_m: F32
     grid_angle: float
@@ -66,7 +66,7 @@ class Roads:
 
 @dataclass(frozen=True)
 class Quarters:
-    """Neighbourhoods with one street grid each: orientation, size of blocks, width of streets, building style."""
+    """Neighborhoods with one street grid each: orientation, size of blocks, width of streets, building style."""
 
     cells: Cells
     theta: F32
@@ -132,8 +132,8 @@ def _channel(rng: np.random.Generator, spec: CitySpec, half_width_m: float, mean
     # Across the longer side for a strip (Berlin's canals), roughly along it otherwise; railways cross rivers.
     steep = (number % 2 == 0) != spec.strip
     angle = (np.pi / 2 if steep else 0.0) + rng.uniform(-0.3, 0.3)
-    cy, cx = spec.centre_yx
-    # Rivers pass beside the centre; where the second one lies is open.
+    cy, cx = spec.center_yx
+    # Rivers pass beside the center; where the second one lies is open.
     aside = rng.uniform(0.06, 0.2) * rng.choice([-1, 1]) if number in (0, 7) else rng.uniform(-0.4, 0.4)
     if number == 7:
         aside *= 0.35
@@ -153,9 +153,9 @@ def _roads(rng: np.random.Generator, spec: CitySpec, side_m: float, relative: fl
     rays = round(9 * min(1.0, relative**0.25) * (1 - 0.8 * pattern))
     angles = (np.arange(rays) + rng.uniform(-0.25, 0.25, rays)) * (2 * np.pi / max(rays, 1)) + rng.uniform(0, 1)
     rings = side_m * np.array([0.06, 0.17]) * rng.uniform(0.85, 1.15, 2) * (1 if pattern < 0.75 else 0)
-    cy, cx = spec.centre_yx
+    cy, cx = spec.center_yx
     return Roads(
-        centre_xy=(cx * width_m, cy * height_m), rays=angles.astype(np.float32),
+        center_xy=(cx * width_m, cy * height_m), rays=angles.astype(np.float32),
         rings_m=rings[rings > 250].astype(np.float32), grid_angle=float(rng.uniform(-0.2, 0.2)),
         grid_spacing_m=max(320.0, 1000.0 * relative**0.4), grid_share=0.75 * pattern,
         half_width_m=min(9.5, 8.5 * relative**0.18),
@@ -169,16 +169,16 @@ def _quarters(rng: np.random.Generator, seed: int, spec: CitySpec, district_m: f
     cells = Cells.make(seed, "quarters", max(300.0, 2.3 * district_m), width_m, height_m)
     count = len(cells.x)
     pattern = spec.knobs.street_pattern if spec.is_target else 0.0
-    cy, cx = spec.centre_yx
+    cy, cx = spec.center_yx
     from_x, from_y = cells.x - cx * width_m, cells.y - cy * height_m
     radial = np.arctan2(from_y, from_x) + rng.normal(0, 0.12, count)
     square = rng.normal(0.1, 0.04, count)
     theta = np.where(rng.random(count) < pattern, square, radial)
     distance = np.hypot(from_x, from_y) / np.sqrt(height_m * width_m) + rng.normal(0, 0.04, count)
-    # The centre's pattern fades outwards: villages and fields follow the terrain, neighbours alike.
+    # The center's pattern fades outwards: villages and fields follow the terrain, neighbors alike.
     drift = SmoothNoise.make(seed, "terrain", 5 * cells.size_m)(cells.x, cells.y) * 3 + rng.normal(0, 0.15, count)
     theta = np.where(distance > rng.uniform(0.22, 0.34, count), drift + square, theta)
-    # 0 perimeter blocks near the centre, 1 detached houses, 2 slabs
+    # 0 perimeter blocks near the center, 1 detached houses, 2 slabs
     style = np.where(distance < 0.09, 0, np.where(rng.random(count) < 0.2 + 0.3 * pattern, 2, 1)).astype(np.uint8)
     scale = 1 + 0.35 * pattern
     block_u = np.choose(style, (rng.uniform(70, 105, count), rng.uniform(60, 85, count), rng.uniform(100, 150, count)))
@@ -265,11 +265,11 @@ def _suitability(plan: CityPlan) -> dict[int, F32]:
 def _urbanity(plan: CityPlan, rng: np.random.Generator, side: float) -> F32:
     spec, cells = plan.spec, plan.districts
     height_m, width_m = spec.size_m
-    cy, cx = spec.centre_yx
+    cy, cx = spec.center_yx
     places = [(cx * width_m, cy * height_m, 0.32 * side, 1.0)]
     places += [
         (rng.uniform(0.1, 0.9) * width_m, rng.uniform(0.08, 0.92) * height_m, 0.16 * side, 0.85)
-        for _ in range(spec.family["centres"] - 1)
+        for _ in range(spec.family["centers"] - 1)
     ]
     places += [
         (rng.uniform(0, 1) * width_m, rng.uniform(0, 1) * height_m, rng.uniform(0.035, 0.08) * side, 0.75)

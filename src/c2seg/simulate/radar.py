@@ -14,7 +14,7 @@ from c2seg.types import Window
 
 __all__ = ["RadarSensor", "lee_filter", "speckle"]
 
-_CROSS_CORNER = 0.12  # part of a corner reflection that comes back in the other polarisation
+_CROSS_CORNER = 0.12  # part of a corner reflection that comes back in the other polarization
 
 
 @dataclass(frozen=True)

@@ -73,10 +73,10 @@ class Renderer:
         sar_wide = window.expand(_FILTER_PX)
         sar = self.sar.observe(_inner(self._render_power(cover, wide), wide, sar_wide), sar_wide)
         label, gap = self._label(window)
-        px, py = self._centres(window)
+        px, py = self._centers(window)
         shape = window.height, window.width
         return Chunk(
-            msi=self.msi.digitise(_inner(msi, wide, window), window), hsi=hsi, hsi_window=hsi_window,
+            msi=self.msi.digitize(_inner(msi, wide, window), window), hsi=hsi, hsi_window=hsi_window,
             sar=_inner(sar, sar_wide, window), truth=_inner(truth, wide, window), label=label, gap=gap,
             valid=valid_at(self.spec, px, py).reshape(shape),
         )  # fmt: skip
@@ -93,7 +93,7 @@ class Renderer:
         aside_y = (bits >> np.uint32(16)).astype(np.float32) * np.float32(0.8 / 65536) + np.float32(0.1)
         return ((columns + aside_x) * step).ravel(), ((rows + aside_y) * step).ravel()
 
-    def _centres(self, window: Window) -> tuple[F32, F32]:
+    def _centers(self, window: Window) -> tuple[F32, F32]:
         gsd = np.float32(self.spec.gsd_m)
         y, x = np.meshgrid(
             (np.arange(window.row, window.row_end, dtype=np.float32) + np.float32(0.5)) * gsd,
@@ -191,11 +191,11 @@ class Renderer:
         spectra = (fractions @ self.hsi.table).reshape(area.height, area.width, -1)
         spectra /= np.maximum(count, 1).astype(np.float32)[:, :, None]
         image = blur(np.ascontiguousarray(spectra.transpose(2, 0, 1)), self.hsi.taps)
-        return self.hsi.digitise(image[:, 1:-1, 1:-1].copy(), target), target
+        return self.hsi.digitize(image[:, 1:-1, 1:-1].copy(), target), target
 
     def _label(self, window: Window) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-        """Return the class a mapper would have drawn at each pixel's centre, and where nobody mapped."""
-        x, y = self._centres(window)
+        """Return the class a mapper would have drawn at each pixel's center, and where nobody mapped."""
+        x, y = self._centers(window)
         shape, amount = (window.height, window.width), self.spec.knobs.label_noise
         if amount <= 0:
             places = classify(self.plan, x, y)

@@ -38,17 +38,17 @@ class OpticalSensor:
     def make(cls, spec: CitySpec, modality: str) -> OpticalSensor:
         """Bring the materials of a city to the bands of its sensor, at the date of the image."""
         content = package_data("sensors.yaml")[spec.sensors[modality]]
-        centres, widths, _ = band_axis(spec.sensors[modality])
+        centers, widths, _ = band_axis(spec.sensors[modality])
         rng = np.random.Generator(np.random.Philox(derive_key(spec.seed, "sensor", modality)))
-        gain, drift = _gains(spec, centres, rng)
+        gain, drift = _gains(spec, centers, rng)
         library = open_library()
         response = np.exp(
-            -0.5 * ((library.wavelengths_nm - (centres + drift)[:, None]) / (widths[:, None] / 2.355)) ** 2
+            -0.5 * ((library.wavelengths_nm - (centers + drift)[:, None]) / (widths[:, None] / 2.355)) ** 2
         )
-        # The library has no values within water vapour bands: a band there takes its nearest neighbours.
-        response += 1e-12 * np.exp(-np.abs(library.wavelengths_nm - centres[:, None]) / 10)
+        # The library has no values within water vapour bands: a band there takes its nearest neighbors.
+        response += 1e-12 * np.exp(-np.abs(library.wavelengths_nm - centers[:, None]) / 10)
         response /= response.sum(axis=1, keepdims=True)
-        brightness, path, vapour = _atmosphere(spec, modality, centres)
+        brightness, path, vapour = _atmosphere(spec, modality, centers)
         table = material_reflectance(spec, spec.days[modality]) @ response.T * (brightness * vapour * gain)
         return cls(
             modality=modality, key=derive_key(spec.seed, spec.role, "noise", modality),
@@ -58,7 +58,7 @@ class OpticalSensor:
             taps=gaussian_taps(content["psf_sigma_px"], 1), dtype=content["dtype"],
         )  # fmt: skip
 
-    def digitise(self, reflectance: F32, window: Window) -> npt.NDArray[Any]:
+    def digitize(self, reflectance: F32, window: Window) -> npt.NDArray[Any]:
         """Turn reflectance [bands, H, W] into digital numbers: haze, noise, gaps, scale; never 0, which is nodata."""
         values = reflectance + self.path[:, None, None]
         constant, shot = self.noise
@@ -74,43 +74,43 @@ class OpticalSensor:
 
 
 def band_axis(sensor: str) -> tuple[F64, F64, tuple[dict[str, str], ...]]:
-    """Return centres and widths (FWHM) in nm, and name and role of the bands where they have one."""
+    """Return centers and widths (FWHM) in nm, and name and role of the bands where they have one."""
     from scipy.interpolate import PchipInterpolator
 
     content = package_data("sensors.yaml")[sensor]
     if "bands" in content:
         bands = content["bands"]
         names = tuple({"name": b["name"], "role": b["role"]} for b in bands)
-        if "centre" not in bands[0]:
+        if "center" not in bands[0]:
             return np.zeros(len(bands)), np.ones(len(bands)), names
-        return np.array([b["centre"] for b in bands], float), np.array([b["fwhm"] for b in bands], float), names
-    centres = [
+        return np.array([b["center"] for b in bands], float), np.array([b["fwhm"] for b in bands], float), names
+    centers = [
         PchipInterpolator(list(part["anchors"]), list(part["anchors"].values()))(np.arange(part["count"]))
         for part in content["parts"]
     ]
     widths = [np.full(part["count"], float(part["fwhm"])) for part in content["parts"]]
-    return np.concatenate(centres), np.concatenate(widths), ()
+    return np.concatenate(centers), np.concatenate(widths), ()
 
 
-def _gains(spec: CitySpec, centres: F64, rng: np.random.Generator) -> tuple[F64, F64]:
-    """Return gain per band (a slope over the spectrum and ripples) and shift of the centres in nm."""
+def _gains(spec: CitySpec, centers: F64, rng: np.random.Generator) -> tuple[F64, F64]:
+    """Return gain per band (a slope over the spectrum and ripples) and shift of the centers in nm."""
     amount = spec.knobs.sensor_gain if spec.is_target else 0.0
-    position = (centres - 400) / 2050 if np.ptp(centres) > 600 else (centres - 650) / 400
+    position = (centers - 400) / 2050 if np.ptp(centers) > 600 else (centers - 650) / 400
     slope = 0.09 * spec.family["gain_slope"] * position
-    ripple = 0.025 * rng.standard_normal(len(centres))
-    return 1 + amount * (slope + ripple), np.full(len(centres), amount * 1.5)
+    ripple = 0.025 * rng.standard_normal(len(centers))
+    return 1 + amount * (slope + ripple), np.full(len(centers), amount * 1.5)
 
 
-def _atmosphere(spec: CitySpec, modality: str, centres: F64) -> tuple[float, F64, F64]:
+def _atmosphere(spec: CitySpec, modality: str, centers: F64) -> tuple[float, F64, F64]:
     """Return brightness, path reflectance and residual absorption at 940 and 1135 nm (and oxygen at 762 nm)."""
     amount = spec.knobs.illumination if spec.is_target else 0.0
     common = spec.atmosphere[modality]
     brightness = common["brightness"] * (1 + 0.14 * amount * spec.family["brightness"])
     haze = max(0.0, common["haze"] + 0.02 * amount * spec.family["haze"])
-    path = haze * (550 / centres) ** common["exponent"]
+    path = haze * (550 / centers) ** common["exponent"]
     depth = 0.15 * (1 + 0.8 * amount * spec.family["vapour"])
-    dips = np.exp(-0.5 * ((centres - 940) / 14) ** 2) + 0.75 * np.exp(-0.5 * ((centres - 1135) / 18) ** 2)
-    dips += 0.5 * np.exp(-0.5 * ((centres - 762) / 3.5) ** 2)
+    dips = np.exp(-0.5 * ((centers - 940) / 14) ** 2) + 0.75 * np.exp(-0.5 * ((centers - 1135) / 18) ** 2)
+    dips += 0.5 * np.exp(-0.5 * ((centers - 762) / 3.5) ** 2)
     return brightness, path, np.exp(-depth * dips)
 
 

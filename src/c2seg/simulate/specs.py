@@ -38,11 +38,11 @@ class CitySpec:
     origin_xy: tuple[float, float]
     latitude: float
     strip: bool
-    centre_yx: tuple[float, float]
+    center_yx: tuple[float, float]
     subsamples: int
     hsi_on_fine_grid: bool
     gsd_m: float
-    """Ground metres per pixel: 10, or less in Web Mercator."""
+    """Ground meters per pixel: 10, or less in Web Mercator."""
     days: dict[str, float]
     shares: dict[int, float]
     sensors: dict[str, str]
@@ -60,7 +60,7 @@ class CitySpec:
 
     @property
     def size_m(self) -> tuple[float, float]:
-        """Height and width on the ground in metres."""
+        """Height and width on the ground in meters."""
         return self.height * self.gsd_m, self.width * self.gsd_m
 
     @property
@@ -104,7 +104,7 @@ def city_spec(pair: str, role: str, *, scale: float, seed: int, knobs: Knobs) ->
     return CitySpec(
         pair=pair, role=role, name=city["name"], seed=seed, knobs=knobs, scale=scale, height=height, width=width,
         crs=city["crs"], origin_xy=tuple(city["origin"]), latitude=city["latitude"], strip=city["strip"],
-        centre_yx=tuple(city["centre"]), subsamples=content["subsamples"],
+        center_yx=tuple(city["center"]), subsamples=content["subsamples"],
         hsi_on_fine_grid=content["hsi_on_fine_grid"],
         gsd_m=10.0 * cos(radians(city["latitude"])) if mercator else 10.0,
         days={m: d % 365 for m, d in days.items()}, shares=shares, sensors=dict(content["sensors"]),

@@ -1,6 +1,6 @@
 """Reflectance of materials from measured spectra, many variants of each, at the season and place of an image.
 
-Sources: earthlib's full spectral library (MIT licence; 180 bands, 400..2450 nm): built surfaces, soils, dry plants and
+Sources: earthlib's full spectral library (MIT license; 180 bands, 400..2450 nm): built surfaces, soils, dry plants and
 bark measured, green canopies simulated by PROSAIL. Water: a model of inherent optical properties.
 """
 
@@ -62,7 +62,7 @@ def material_reflectance(spec: CitySpec, day: float) -> F64:
 
 
 def material_radar(spec: CitySpec, day: float) -> F64:
-    """Return backscatter [2, materials * VARIANTS] in linear power: co-polarised, then cross-polarised."""
+    """Return backscatter [2, materials * VARIANTS] in linear power: co-polarized, then cross-polarized."""
     rows = []
     for name, content in package_data("materials.yaml").items():
         rng = _rng(spec, name, "radar")

@@ -292,7 +292,7 @@ def _steps(
         if not isfinite(values["loss"]):
             raise TrainingError(
                 f"the loss is not finite at step {step + 1} ({', '.join(f'{k} {v}' for k, v in values.items())}); lower "
-                f"training.optimiser.lr (now {learner.learning_rate():.2g}) or set gradient_clip"
+                f"training.optimizer.lr (now {learner.learning_rate():.2g}) or set gradient_clip"
             )
         if averaged is not None:
             averaged.update_parameters(learner.model)

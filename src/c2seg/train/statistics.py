@@ -1,4 +1,4 @@
-"""Batch normalisation by the statistics of the city to be mapped (AdaBN: Li et al., Pattern Recognition 80, 2018)."""
+"""Batch normalization by the statistics of the city to be mapped (AdaBN: Li et al., Pattern Recognition 80, 2018)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _BATCHES = 50
 
 
 def check_batch_norm(model: nn.Module) -> None:
-    """Raise InputError for a network without batch normalisation."""
+    """Raise InputError for a network without batch normalization."""
     if not _layers(model):
         raise InputError(
-            f"training.batch_statistics: the model {type(model).__name__} has no batch normalisation; set it to source"
+            f"training.batch_statistics: the model {type(model).__name__} has no batch normalization; set it to source"
         )
 
 
@@ -48,7 +48,7 @@ def renew_statistics(
 ) -> None:
     """Replace running means and variances by the averages of those of some batches; leave the model in evaluation mode.
 
-    Layers see inputs that are normalised by the batch's own statistics below them, as in training; everything else,
+    Layers see inputs that are normalized by the batch's own statistics below them, as in training; everything else,
     such as dropout, is as in mapping. A layer that no batch passes keeps what it has.
     """
     layers = _layers(model)

@@ -7,7 +7,7 @@ from c2seg.recipes import load_recipe
 
 SETTINGS = [
     "model.widths=[8, 16]", "training.iterations=60", "training.sampling={patch_px: 16, batch_size: 8}",
-    "prediction={window_px: 32, batch_size: 3}", "training.optimiser.lr=0.01",
+    "prediction={window_px: 32, batch_size: 3}", "training.optimizer.lr=0.01",
 ]  # fmt: skip
 
 

@@ -54,7 +54,7 @@ def test_every_network_keeps_its_probabilities(name):
     network = build_model(recipe.model, bands, legend.num_classes)
     with torch.no_grad():  # large logits: differences must not hide in a flat softmax
         for parameter, weights in network.named_parameters():
-            if name not in {"hrnet", "mmuda"}:  # whose many blocks, not normalised before training, amplify enough
+            if name not in {"hrnet", "mmuda"}:  # whose many blocks, not normalized before training, amplify enough
                 weights.mul_(1.25)
             if parameter.endswith("gamma"):  # blocks that start all but switched off must count
                 weights.fill_(0.5)

@@ -1,6 +1,6 @@
-"""Recognise how a city lies on disk and open it.
+"""Recognize how a city lies on disk and open it.
 
-One module per layout; each has ``NAME``, ``LOOKS_FOR``, ``recognise``, ``images``, ``labels``, and may have ``check``
+One module per layout; each has ``NAME``, ``LOOKS_FOR``, ``recognize``, ``images``, ``labels``, and may have ``check``
 (what is wrong beyond what opening shows).
 """
 
@@ -9,12 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
-from c2seg.data.city import City, Label, LabelledCity
+from c2seg.data.city import City, Label, LabeledCity
 from c2seg.data.layouts import folder, mat, tiles
 from c2seg.data.numbering import settle_numberings
 from c2seg.errors import DataError
 
-__all__ = ["layout_of", "open_city", "open_labelled_city"]
+__all__ = ["layout_of", "open_city", "open_labeled_city"]
 
 LAYOUTS: tuple[ModuleType, ...] = (tiles, mat, folder)
 
@@ -24,7 +24,7 @@ def layout_of(path: Path) -> ModuleType:
     if not path.exists():
         raise DataError(f"{path} does not exist; give a city (a folder with msi.tif, hsi.tif, sar.tif or a city.yaml)")
     for layout in LAYOUTS:
-        if layout.recognise(path):
+        if layout.recognize(path):
             return layout
     looked_for = "; ".join(layout.LOOKS_FOR for layout in LAYOUTS)
     what = "is an empty folder" if path.is_dir() and not any(path.iterdir()) else "holds no city"
@@ -42,7 +42,7 @@ def open_city(path: Path) -> City:
     return city
 
 
-def open_labelled_city(path: Path, numbering: str | None = None) -> LabelledCity:
+def open_labeled_city(path: Path, numbering: str | None = None) -> LabeledCity:
     """Open a city with its labels; DataError if it has none.
 
     ``numbering`` overrides the one that the layout states: a name of the legend, a mapping file, or ``auto``.
@@ -59,4 +59,4 @@ def _cities_inside(path: Path) -> list[str]:
     if not path.is_dir():
         return []
     children = sorted(path.iterdir())
-    return [str(child) for child in children[:1000] if any(layout.recognise(child) for layout in LAYOUTS)][:8]
+    return [str(child) for child in children[:1000] if any(layout.recognize(child) for layout in LAYOUTS)][:8]

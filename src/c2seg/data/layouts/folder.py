@@ -29,7 +29,7 @@ from c2seg.legend import Legend, c2seg13, load_legend
 from c2seg.raster import RasterFile, relate_grids
 from c2seg.types import Grid
 
-__all__ = ["LOOKS_FOR", "NAME", "images", "labels", "recognise"]
+__all__ = ["LOOKS_FOR", "NAME", "images", "labels", "recognize"]
 
 NAME = "folder of rasters"
 LOOKS_FOR = "a folder with msi.tif, hsi.tif or sar.tif, or a city.yaml"
@@ -82,7 +82,7 @@ class CityFile(_Strict):
     scenes: tuple[str, ...] = ()
 
 
-def recognise(path: Path) -> bool:
+def recognize(path: Path) -> bool:
     """Return True for a folder with a city.yaml or one of the standard rasters."""
     return path.is_dir() and ((path / "city.yaml").is_file() or any(_standard(path, name) for name in MODALITIES))
 

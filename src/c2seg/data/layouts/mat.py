@@ -1,7 +1,7 @@
 """A MATLAB file of the full-scene release: ``augsburg_multimodal.mat``, ``beijing.mat`` with ``beijing_label.mat``, ...
 
 Keys HSI, MSI, SAR, label (any letter case), arrays row x column x band. Classic files are read with scipy, v7.3 files
-(HDF5, axes reversed) by window with h5py. A coarser HSI is recognised by its size; it may overhang the scene below and to
+(HDF5, axes reversed) by window with h5py. A coarser HSI is recognized by its size; it may overhang the scene below and to
 the right by less than two of its pixels (Beijing's does, by 2 rows and 3 columns of the scene). Pixels whose bands are all
 0 hold no data. There is no georeference: a grid of 10 m without CRS.
 """
@@ -29,7 +29,7 @@ from c2seg.legend import c2seg13
 from c2seg.raster import GridRelation
 from c2seg.types import Grid, Window
 
-__all__ = ["LOOKS_FOR", "NAME", "MatArray", "images", "labels", "recognise"]
+__all__ = ["LOOKS_FOR", "NAME", "MatArray", "images", "labels", "recognize"]
 
 NAME = "MATLAB file"
 LOOKS_FOR = "a .mat file of the full-scene release"
@@ -127,7 +127,7 @@ class MatArray:
 
             state = self._local.__dict__
             if state.get("process") != os.getpid():
-                # A chunk cache of 32 MB: neighbouring windows meet the same chunks.
+                # A chunk cache of 32 MB: neighboring windows meet the same chunks.
                 state["file"] = h5py.File(self.path, "r", rdcc_nbytes=32 << 20)
                 state["process"] = os.getpid()
             return state["file"][self.key]
@@ -139,7 +139,7 @@ class MatArray:
             return self._held[self.key]
 
 
-def recognise(path: Path) -> bool:
+def recognize(path: Path) -> bool:
     """Return True for a .mat file."""
     return path.is_file() and path.suffix.lower() == ".mat"
 

@@ -33,7 +33,7 @@ from c2seg.raster import GridRelation
 from c2seg.raster.reading import open_raster
 from c2seg.types import Grid
 
-__all__ = ["LOOKS_FOR", "NAME", "check", "images", "labels", "recognise"]
+__all__ = ["LOOKS_FOR", "NAME", "check", "images", "labels", "recognize"]
 
 NAME = "challenge tiles"
 LOOKS_FOR = "a split of the tile release (folders msi, hsi, sar with tiles N.tiff)"
@@ -55,7 +55,7 @@ class TilesFile(BaseModel):
     numbering: str = "challenge"
 
 
-def recognise(path: Path) -> bool:
+def recognize(path: Path) -> bool:
     """Return True for a folder with tiles of at least one modality in a sub-folder."""
     return path.is_dir() and any(_numbered(path, name) for name in MODALITIES)
 

@@ -1,6 +1,6 @@
 """Write a network as ONNX, with all that its model file knows, and check it against torch.
 
-The graph takes normalised inputs and gives probabilities; normalisation stays outside, since it may follow the city.
+The graph takes normalized inputs and gives probabilities; normalization stays outside, since it may follow the city.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@
     return new Uint8Array(await new Response(stream).arrayBuffer());
   }
 
-  function levelColours() {
+  function levelColors() {
     const table = new Uint32Array(256);
     for (let k = 0; k <= LEVELS; k++) {
       const at = k / LEVELS * (CIVIDIS.length - 1), i = Math.min(Math.floor(at), CIVIDIS.length - 2), f = at - i;
@@ -85,15 +85,15 @@
       const on = (selector, event, action) => this.root.querySelectorAll(selector).forEach((e) => e.addEventListener(event, (x) => action(e, x)));
       on("[data-zoom]", "click", (e) => ({ in: () => this.zoomBy(1.5), out: () => this.zoomBy(1 / 1.5), fit: () => this.fit() })[e.dataset.zoom]());
       on("input[type=radio]", "change", (e) => { this.mode = e.value; this.range.disabled = e.value !== "swipe"; this.fit(); });
-      on("[data-class]", "change", (e) => { this.hidden[e.checked ? "delete" : "add"](Number(e.dataset.class)); this.recolour(); });
+      on("[data-class]", "change", (e) => { this.hidden[e.checked ? "delete" : "add"](Number(e.dataset.class)); this.recolor(); });
       on("[data-all]", "click", (e) => {
         this.root.querySelectorAll("[data-class]").forEach((box) => {
           box.checked = e.dataset.all === "on";
           this.hidden[box.checked ? "delete" : "add"](Number(box.dataset.class));
         });
-        this.recolour();
+        this.recolor();
       });
-      this.palette.addEventListener("change", () => this.recolour());
+      this.palette.addEventListener("change", () => this.recolor());
       this.range.addEventListener("input", () => { this.swipe = this.range.value / 100; this.draw(); });
       const c = this.canvas;
       c.addEventListener("pointerdown", (e) => this.press(e));
@@ -115,7 +115,7 @@
       const actions = {
         ArrowLeft: () => this.pan(far, 0), ArrowRight: () => this.pan(-far, 0), ArrowUp: () => this.pan(0, far), ArrowDown: () => this.pan(0, -far),
         "+": () => this.zoomBy(1.5), "=": () => this.zoomBy(1.5), "-": () => this.zoomBy(1 / 1.5), "0": () => this.fit(),
-        Escape: () => { document.querySelectorAll("td.chosen").forEach((e) => e.classList.remove("chosen")); this.chosen = null; this.recolour(); },
+        Escape: () => { document.querySelectorAll("td.chosen").forEach((e) => e.classList.remove("chosen")); this.chosen = null; this.recolor(); },
         ",": () => this.swipeTo(this.swipe - 0.02), ".": () => this.swipeTo(this.swipe + 0.02),
       };
       if (!actions[event.key]) return;
@@ -226,18 +226,18 @@
       this.draw();
     }
 
-    recolour() {
-      const colours = this.colours();
-      this.root.querySelectorAll("[data-swatch]").forEach((e) => { e.style.background = colours[e.dataset.swatch]; });
+    recolor() {
+      const colors = this.colors();
+      this.root.querySelectorAll("[data-swatch]").forEach((e) => { e.style.background = colors[e.dataset.swatch]; });
       for (const [key, layer] of this.layers) if (layer.kind === "ids" || layer.kind === "difference") this.drawn.delete(key);
       this.draw();
     }
 
-    colours() {
+    colors() {
       return this.view.palettes[this.palette.value];
     }
 
-    // The layer as an off-screen canvas, drawn once per colouring.
+    // The layer as an off-screen canvas, drawn once per coloring.
     bitmap(layer) {
       if (layer.kind === "image") return layer.image;
       if (!this.drawn.has(layer.key)) {
@@ -247,17 +247,17 @@
         const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
         const out = new Uint32Array(image.data.buffer);
         if (layer.kind === "difference") this.paintDifference(layer, out);
-        else this.paint(layer.values, layer.kind === "level" ? levelColours() : this.classColours(), out);
+        else this.paint(layer.values, layer.kind === "level" ? levelColors() : this.classColors(), out);
         context.putImageData(image, 0, 0);
         this.drawn.set(layer.key, canvas);
       }
       return this.drawn.get(layer.key);
     }
 
-    classColours() {
-      const table = new Uint32Array(256).fill(pixel(UNKNOWN)), colours = this.colours();
+    classColors() {
+      const table = new Uint32Array(256).fill(pixel(UNKNOWN)), colors = this.colors();
       table[0] = table[NODATA] = 0;
-      for (const [id, colour] of Object.entries(colours)) table[id] = this.hidden.has(Number(id)) ? 0 : pixel(colour);
+      for (const [id, color] of Object.entries(colors)) table[id] = this.hidden.has(Number(id)) ? 0 : pixel(color);
       return table;
     }
 
@@ -309,9 +309,9 @@
 
     drawCross(c, pane) {
       const x = pane.x + pane.w / 2, y = pane.y + pane.h / 2;
-      for (const [width, colour] of [[3, "#000"], [1.2, "#fff"]]) {
+      for (const [width, color] of [[3, "#000"], [1.2, "#fff"]]) {
         c.lineWidth = width;
-        c.strokeStyle = colour;
+        c.strokeStyle = color;
         c.beginPath();
         c.moveTo(x - 9, y); c.lineTo(x + 9, y); c.moveTo(x, y - 9); c.lineTo(x, y + 9);
         c.stroke();
@@ -340,15 +340,15 @@
         if (tag.dataset.for === layer.key + Boolean(this.chosen)) return;
         tag.dataset.for = layer.key + Boolean(this.chosen);
         tag.textContent = layer.title;
-        const key = (colour, text) => { const i = document.createElement("i"); i.style.background = colour; tag.append(i, text); return i; };
+        const key = (color, text) => { const i = document.createElement("i"); i.style.background = color; tag.append(i, text); return i; };
         if (layer.kind === "difference" && this.chosen && layer.role === "errors") { key(WRONG, "chosen cell"); key(DIM, "other errors"); }
         else if (layer.kind === "difference") { key(RIGHT, layer.role === "errors" ? "right" : "same"); key(WRONG, layer.role === "errors" ? "wrong" : "different"); }
         if (layer.kind === "level") key(`linear-gradient(90deg, ${CIVIDIS.join(",")})`, "0 to 100%").className = "ramp";
       });
-      const bar = this.root.querySelector(".scalebar"), wanted = 110 / this.scale * this.view.metres;
-      const power = 10 ** Math.floor(Math.log10(wanted)), metres = [5, 2, 1].map((f) => f * power).find((m) => m <= wanted) || power;
-      bar.style.width = `${metres / this.view.metres * this.scale}px`;
-      bar.firstElementChild.textContent = metres >= 1000 ? `${metres / 1000} km` : `${metres} m`;
+      const bar = this.root.querySelector(".scalebar"), wanted = 110 / this.scale * this.view.meters;
+      const power = 10 ** Math.floor(Math.log10(wanted)), meters = [5, 2, 1].map((f) => f * power).find((m) => m <= wanted) || power;
+      bar.style.width = `${meters / this.view.meters * this.scale}px`;
+      bar.firstElementChild.textContent = meters >= 1000 ? `${meters / 1000} km` : `${meters} m`;
     }
 
     readAt(at) {
@@ -375,7 +375,7 @@
       if (!layer) return false;
       this.chosen = predicted === null ? null : [truth, predicted];
       this.selects.right.value = layer.key;
-      this.recolour();
+      this.recolor();
       return true;
     }
   }

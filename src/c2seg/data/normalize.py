@@ -1,7 +1,7 @@
-"""Normalisation of bands. Invalid pixels become 0, which is the mean of a standardised band.
+"""Normalization of bands. Invalid pixels become 0, which is the mean of a standardized band.
 
 ``source``: mean and standard deviation of the source cities, kept in the model file. ``per_city``: those of the city
-at hand, a simple and strong adaptation (it uses unlabelled target images).
+at hand, a simple and strong adaptation (it uses unlabeled target images).
 ``quantile``: each band mapped monotonically to a standard normal by its quantiles in the city at hand, which makes all its
 marginal distributions equal. ``minmax``: to 0..1 by the extremes of the city at hand (as HighDAN does). ``none``: values as
 they are.
@@ -20,21 +20,21 @@ from c2seg.data.quantiles import normal_knots, to_normal
 from c2seg.data.statistics import BandStatistics
 from c2seg.types import Window
 
-__all__ = ["NORMALISATIONS", "Normalisation", "Normaliser", "Patch", "SceneReader"]
+__all__ = ["NORMALIZATIONS", "Normalization", "Normalizer", "Patch", "SceneReader"]
 
 Patch = dict[str, np.ndarray]
 """Arrays [..., C, H, W] by modality."""
 
-Normalisation = Literal["source", "per_city", "quantile", "minmax", "none"]
-NORMALISATIONS: tuple[Normalisation, ...] = ("source", "per_city", "quantile", "minmax", "none")
+Normalization = Literal["source", "per_city", "quantile", "minmax", "none"]
+NORMALIZATIONS: tuple[Normalization, ...] = ("source", "per_city", "quantile", "minmax", "none")
 
 
 @dataclass(frozen=True)
-class Normaliser:
+class Normalizer:
     """Per-band shift and factor of each modality: ``(value - shift) * factor``, float32 [C].
 
-    ``mixing``, float32 [M, C] by modality, makes M channels of the C normalised bands where it is given. ``knots``, float64
-    [2, C, Q] by modality, map bands to a standard normal in place of shift and factor, which then only standardise.
+    ``mixing``, float32 [M, C] by modality, makes M channels of the C normalized bands where it is given. ``knots``, float64
+    [2, C, Q] by modality, map bands to a standard normal in place of shift and factor, which then only standardize.
     """
 
     shift: Mapping[str, np.ndarray]
@@ -43,16 +43,16 @@ class Normaliser:
     knots: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
-    def fit(cls, kind: Normalisation, statistics: Mapping[str, BandStatistics]) -> Normaliser:
-        """Return the normaliser of a kind from band statistics (``quantile``: with quantiles). A constant band becomes 0."""
+    def fit(cls, kind: Normalization, statistics: Mapping[str, BandStatistics]) -> Normalizer:
+        """Return the normalizer of a kind from band statistics (``quantile``: with quantiles). A constant band becomes 0."""
         shift, factor, knots = {}, {}, {}
         for name, band in statistics.items():
-            centre, width = {
+            center, width = {
                 "none": (np.zeros_like(band.mean), np.ones_like(band.mean)),
                 "minmax": (band.minimum, band.maximum - band.minimum),
             }.get(kind, (band.mean, band.std))
-            flat = width <= 1e-12 * np.maximum(1.0, np.abs(centre))
-            shift[name] = centre.astype(np.float32)
+            flat = width <= 1e-12 * np.maximum(1.0, np.abs(center))
+            shift[name] = center.astype(np.float32)
             factor[name] = np.where(flat, 0.0, 1.0 / np.where(flat, 1.0, width)).astype(np.float32)
             if kind == "quantile":
                 if band.quantiles is None:
@@ -61,7 +61,7 @@ class Normaliser:
         return cls(shift, factor, knots=knots)
 
     def apply(self, modality: str, values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        """Return normalised channels [M, H, W] of float32 [C, H, W]; pixels that are not ``valid`` [H, W] become 0."""
+        """Return normalized channels [M, H, W] of float32 [C, H, W]; pixels that are not ``valid`` [H, W] become 0."""
         shift, factor = self.shift[modality], self.factor[modality]
         if modality in self.knots:
             values = to_normal(values, self.knots[modality])
@@ -83,14 +83,14 @@ class Normaliser:
 
 @dataclass(frozen=True)
 class SceneReader:
-    """Reads normalised patches of a scene; safe to call from several threads.
+    """Reads normalized patches of a scene; safe to call from several threads.
 
     ``absent``: bands of the inputs that the scene does not have; they are 0 everywhere.
     """
 
     scene: Scene
     inputs: Sequence[str]
-    normaliser: Normaliser
+    normalizer: Normalizer
     absent: Mapping[str, int] = field(default_factory=dict)
 
     def __call__(self, window: Window) -> tuple[Patch, np.ndarray]:
@@ -105,5 +105,5 @@ class SceneReader:
             if name in self.absent:
                 patch[name] = np.zeros((self.absent[name], *valid.shape), np.float32)
             else:
-                patch[name] = self.normaliser.apply(name, raw[name], valid)
+                patch[name] = self.normalizer.apply(name, raw[name], valid)
         return patch, valid
