@@ -61,9 +61,9 @@ def class_map(top: int, left: int, size: tuple[int, int], ratio: int) -> np.ndar
 
 def _block(top: int, left: int, size: tuple[int, int], ratio: int, means: np.ndarray) -> np.ndarray:
     rng = np.random.default_rng((top, left))
-    truth = class_map(top, left, size, ratio)
+    reference = class_map(top, left, size, ratio)
     noise = rng.normal(0, 150, size).astype(np.float32)
-    return np.stack([(means[:, band][truth] + np.roll(noise, 7 * band, axis=1)).astype(np.int16)
+    return np.stack([(means[:, band][reference] + np.roll(noise, 7 * band, axis=1)).astype(np.int16)
                      for band in range(means.shape[1])])  # fmt: skip
 
 
@@ -98,8 +98,8 @@ def learn(folder: Path, steps: int) -> None:
                 (int(rng.integers(dataset.height - 128)), int(rng.integers(dataset.width - 128))) for _ in range(8)
             ]
             images = np.stack([dataset.read(window=((r, r + 128), (c, c + 128))) for r, c in places])
-            truth = np.stack([class_map(r, c, (128, 128), 1) for r, c in places])
-            loss = torch.nn.functional.cross_entropy(net(_tensor(images)), torch.from_numpy(truth).long())
+            reference = np.stack([class_map(r, c, (128, 128), 1) for r, c in places])
+            loss = torch.nn.functional.cross_entropy(net(_tensor(images)), torch.from_numpy(reference).long())
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -1,6 +1,6 @@
 """Time, memory and page size of the report of a city as large as Beijing: `python benchmarks/report_large.py`.
 
-Two runs with confidence, truth, four MSI and two SAR bands without overviews; class edges as rough as a forest's map.
+Two runs with confidence, ground truth, four MSI and two SAR bands without overviews; class edges as rough as a forest's map.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main() -> None:
             runs.append(run)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         started = time.perf_counter()
-        options = ReportOptions(folder / "page.html", truths=(runs[0] / "beijing.tif",))
+        options = ReportOptions(folder / "page.html", references=(runs[0] / "beijing.tif",))
         result = make_report(runs, options)
         print(f"{HEIGHT} x {WIDTH}: {time.perf_counter() - started:.1f} s, page {result.size_bytes / 1e6:.1f} MB")
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -2,7 +2,7 @@
 
 python benchmarks/scoring.py [--megapixels 100] [--repeats 3] [--json FILE]
 
-Two kinds of arrays (uint8, truth 0..13, prediction 1..13): random pixels, and a map-like one of long runs. Every method
+Two kinds of arrays (uint8, ground truth 0..13, prediction 1..13): random pixels, and a map-like one of long runs. Every method
 gets the same arrays in a process of its own; the best time of its repeats counts (scikit-learn has one). Our time is
 counts and scores; scikit-learn's is one confusion_matrix call (its four scores cost more, see the last line);
 torchmetrics' is its class interface over 4 Mpx updates, with and without the check of values. Extra memory: growth of
@@ -22,56 +22,56 @@ UPDATE = 4_000_000
 
 
 def arrays(kind, pixels):
-    """Return truth and prediction."""
+    """Return ground truth and prediction."""
     rng = np.random.default_rng(0)
     if kind == "random":
         return rng.integers(0, 14, pixels, dtype=np.uint8), rng.integers(1, 14, pixels, dtype=np.uint8)
-    truth = rng.integers(0, 14, -(-pixels // 200), dtype=np.uint8).repeat(200)[:pixels]
+    reference = rng.integers(0, 14, -(-pixels // 200), dtype=np.uint8).repeat(200)[:pixels]
     guess = rng.integers(1, 14, -(-pixels // 50), dtype=np.uint8).repeat(50)[:pixels]
-    return truth, np.where(rng.random(pixels, np.float32) < 0.6, np.maximum(truth, 1), guess).astype(np.uint8)
+    return reference, np.where(rng.random(pixels, np.float32) < 0.6, np.maximum(reference, 1), guess).astype(np.uint8)
 
 
-def ours(truth, prediction):
+def ours(reference, prediction):
     """Counts and every score."""
     from c2seg.metrics import confusion_counts, scores
 
-    counts = confusion_counts(truth, prediction, IDS)
+    counts = confusion_counts(reference, prediction, IDS)
     return counts.counts[:, :13], scores(counts)
 
 
-def scikit_learn(truth, prediction):
+def scikit_learn(reference, prediction):
     """The counts alone."""
     from sklearn.metrics import confusion_matrix
 
-    return confusion_matrix(truth, prediction, labels=IDS), None
+    return confusion_matrix(reference, prediction, labels=IDS), None
 
 
-def scikit_learn_scores(truth, prediction):
+def scikit_learn_scores(reference, prediction):
     """The four scores, as a user would ask for them."""
     from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, jaccard_score
 
-    known = truth > 0
-    truth, prediction = truth[known], prediction[known]
-    f1 = f1_score(truth, prediction, labels=IDS, average="macro")
-    iou = jaccard_score(truth, prediction, labels=IDS, average="macro")
-    return None, (accuracy_score(truth, prediction), cohen_kappa_score(truth, prediction), f1, iou)
+    known = reference > 0
+    reference, prediction = reference[known], prediction[known]
+    f1 = f1_score(reference, prediction, labels=IDS, average="macro")
+    iou = jaccard_score(reference, prediction, labels=IDS, average="macro")
+    return None, (accuracy_score(reference, prediction), cohen_kappa_score(reference, prediction), f1, iou)
 
 
-def torchmetrics_class(truth, prediction, *, checked=True):
+def torchmetrics_class(reference, prediction, *, checked=True):
     """The class interface as it is by default."""
     import torch
     from torchmetrics.classification import MulticlassConfusionMatrix
 
     metric = MulticlassConfusionMatrix(num_classes=14, ignore_index=0, validate_args=checked)
-    for start in range(0, truth.size, UPDATE):
+    for start in range(0, reference.size, UPDATE):
         part = slice(start, start + UPDATE)
-        metric.update(torch.from_numpy(prediction[part]), torch.from_numpy(truth[part]))
+        metric.update(torch.from_numpy(prediction[part]), torch.from_numpy(reference[part]))
     return metric.compute().numpy()[1:, 1:], None
 
 
-def torchmetrics_unchecked(truth, prediction):
+def torchmetrics_unchecked(reference, prediction):
     """The class interface without its check of values."""
-    return torchmetrics_class(truth, prediction, checked=False)
+    return torchmetrics_class(reference, prediction, checked=False)
 
 
 METHODS = {f.__name__: f for f in (ours, scikit_learn, torchmetrics_class, torchmetrics_unchecked, scikit_learn_scores)}
@@ -92,13 +92,13 @@ def reset_peak_mb():
 
 def measure(name, kind, pixels, repeats):
     """In a process of its own: best time, extra memory of the first call, and what it counted."""
-    truth, prediction = arrays(kind, pixels)
-    METHODS[name](truth[:1000], prediction[:1000])  # imports and first-call costs are not the subject
+    reference, prediction = arrays(kind, pixels)
+    METHODS[name](reference[:1000], prediction[:1000])  # imports and first-call costs are not the subject
     before = reset_peak_mb()
     times = []
     for _ in range(repeats):
         started = time.perf_counter()
-        counts, result = METHODS[name](truth, prediction)
+        counts, result = METHODS[name](reference, prediction)
         times.append(time.perf_counter() - started)
         if len(times) == 1:
             extra = memory_mb("VmHWM") - before

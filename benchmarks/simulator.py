@@ -49,9 +49,9 @@ def features(folder: Path, valid: np.ndarray) -> np.ndarray:
     return np.concatenate([bands, np.stack([uniform_filter(band, 5) for band in bands])])
 
 
-def measure(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """Return OA and mIoU over the classes of the truth."""
-    result = scores(confusion_counts(truth, predicted.astype(np.uint8), c2seg13().ids))
+def measure(reference: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """Return OA and mIoU over the classes of the ground truth."""
+    result = scores(confusion_counts(reference, predicted.astype(np.uint8), c2seg13().ids))
     return {"oa": result.oa or 0.0, "miou": result.miou or 0.0}
 
 
@@ -111,7 +111,7 @@ def statistics(folder: Path, pair: str) -> dict[str, object]:
 
 
 def draw(info: PairInfo, path: Path) -> None:
-    """Draw truth, label, MSI in natural colors and SAR of both cities into a PNG."""
+    """Draw ground truth, label, MSI in natural colors and SAR of both cities into a PNG."""
     import matplotlib.pyplot as plt
 
     colors = np.zeros((256, 3), np.uint8)
@@ -119,9 +119,9 @@ def draw(info: PairInfo, path: Path) -> None:
         colors[number] = color
     figure, axes = plt.subplots(2, 4, figsize=(20, 14))
     for row, city in zip(axes, (info.source, info.target), strict=True):
-        panels = [colors[read(city.path / f"{name}.tif")[0].astype(np.uint8)] for name in ("truth", "label")]
+        panels = [colors[read(city.path / f"{name}.tif")[0].astype(np.uint8)] for name in ("reference", "label")]
         panels += [stretch(read(city.path / "msi.tif")[[2, 1, 0]]), stretch(read(city.path / "sar.tif")[[0, 1, 0]])]
-        for axis, panel, title in zip(row, panels, ("truth", "label", "MSI", "SAR"), strict=True):
+        for axis, panel, title in zip(row, panels, ("reference", "label", "MSI", "SAR"), strict=True):
             axis.imshow(panel, interpolation="nearest")
             axis.set_title(f"{city.role} {city.name}: {title}")
     figure.tight_layout()

@@ -20,7 +20,7 @@ import torch
 from affine import Affine
 
 from c2seg.data import BandStatistics, Modality, Normalizer, Scene, SceneReader
-from c2seg.methods import METHODS, Context
+from c2seg.methods import METHODS, MethodContext
 from c2seg.models import build_model, place
 from c2seg.raster import ArrayRaster
 from c2seg.recipes import load_recipe
@@ -78,7 +78,7 @@ def main() -> None:
 def ready(recipe, sampler: PatchSampler, steps: int) -> float:
     torch.manual_seed(0)
     model = place(build_model(recipe.model, BANDS, 13), torch.device("cpu")).train()
-    learner = METHODS[recipe.training.method.name](Context(model, recipe.training, 13, None, torch.device("cpu")))
+    learner = METHODS[recipe.training.method.name](MethodContext(model, recipe.training, 13, None, torch.device("cpu")))
     batch = to_batch(sampler.load(sampler.draw(0)), torch.device("cpu"))
     for _ in range(10):
         learner.step(batch, None)

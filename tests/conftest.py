@@ -58,9 +58,9 @@ def make_city(tmp_path: Path) -> MakeCity:
     ) -> Path:  # fmt: skip
         rng = np.random.default_rng(seed)
         folder = tmp_path / name
-        truth = np.array([1, 3, 10], np.uint8)[_blobs(height, width, rng)]
+        reference = np.array([1, 3, 10], np.uint8)[_blobs(height, width, rng)]
         level = {1: -1.0, 3: 0.0, 10: 1.0}
-        signal = np.vectorize(level.get)(truth).astype(np.float32)
+        signal = np.vectorize(level.get)(reference).astype(np.float32)
 
         def noisy(bands: int, data: np.ndarray, scale: float, offset: float) -> np.ndarray:
             noise = rng.standard_normal((bands, *data.shape)).astype(np.float32)
@@ -77,7 +77,7 @@ def make_city(tmp_path: Path) -> MakeCity:
             cube = np.clip(noisy(6, coarse, 200, 2000), 1, None).astype(np.int16)
             write_raster(folder / "hsi.tif", cube, resolution=10.0 * hsi_ratio)
         if label:
-            write_raster(folder / "label.tif", truth[None])
+            write_raster(folder / "label.tif", reference[None])
         if valid:
             usable = np.ones((1, height, width), np.uint8)
             usable[:, : height // 4, : width // 3] = 0

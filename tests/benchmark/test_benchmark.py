@@ -52,14 +52,14 @@ def test_pairs_are_parsed(tmp_path, make_city):
         parse_pairs(["one:one"])
     assert parse_pairs(["one"])[0].inside
     target = make_city("target")
-    assert parse_pairs([f"{tmp_path}:{target}"])[0].truth == target / "label.tif"
-    assert parse_pairs([f"{tmp_path}:{target}:x.tif"])[0].truth.name == "x.tif"
+    assert parse_pairs([f"{tmp_path}:{target}"])[0].reference == target / "label.tif"
+    assert parse_pairs([f"{tmp_path}:{target}:x.tif"])[0].reference.name == "x.tif"
     same = parse_pairs([f"{tmp_path}/{k}/a:{tmp_path}/{k}/b" for k in (1, 2, 3)])
     assert [pair.name for pair in same] == ["a-b", "a-b-2", "a-b-3"]
 
 
 def test_what_is_wrong_is_told_before_any_run(make_city, tmp_path, capsys):
-    """A truth that is missing or elsewhere would show only after the training."""
+    """A ground truth that is missing or elsewhere would show only after the training."""
     source, target = make_city("s"), make_city("t")
     write_raster(tmp_path / "other.tif", np.ones((1, 5, 5), np.uint8), crs=32650)
     write_raster(tmp_path / "bands.tif", np.ones((2, 5, 5), np.uint8))
@@ -67,15 +67,15 @@ def test_what_is_wrong_is_told_before_any_run(make_city, tmp_path, capsys):
     pair = f"{source}:{target}"
     assert plan(
         Benchmark(parse_pairs([f"{pair}:{target}"]), ("forest",), tmp_path / "b")
-    )  # a city folder is a truth too
-    for truth, out, said in (
+    )  # a city folder is a ground truth too
+    for reference, out, said in (
         (":none.tif", "b", "none.tif does not exist"),
         (f":{tmp_path / 'other.tif'}", "b", "other.tif"),
         (f":{tmp_path / 'bands.tif'}", "b", "bands.tif has 2 bands"),
         ("", "file", "it is a file"),
         ("", "file/b", "cannot write in the folder"),
     ):
-        arguments = ["benchmark", "--pair", pair + truth, "--recipes", "forest", "--out", str(tmp_path / out)]
+        arguments = ["benchmark", "--pair", pair + reference, "--recipes", "forest", "--out", str(tmp_path / out)]
         assert run(arguments) == 2
         lines = capsys.readouterr().err.splitlines()
         assert len(lines) == 1
@@ -140,13 +140,13 @@ def test_table_three_compares_mrsn_and_its_reductions(make_city, tmp_path, capsy
     for published in ("UperNet AB 0.761", "MRSN-2B AB 0.792", "MRSN-3B AB 0.809", "MRSN AB 0.820"):
         assert published in text
     assert "vs mrsn-1b" in text  # the first recipe, as the forest is not run
-    assert run([*arguments, "--table", "III", "--reference", "mrsm"]) == 2
-    assert "unknown reference 'mrsm'. Did you mean 'mrsn'?" in capsys.readouterr().err
+    assert run([*arguments, "--table", "III", "--baseline", "mrsm"]) == 2
+    assert "unknown baseline 'mrsm'. Did you mean 'mrsn'?" in capsys.readouterr().err
     assert run([*arguments, "--table", "IV"]) == 2
     assert "unknown table 'IV'" in capsys.readouterr().err
 
 
-def test_runs_go_side_by_side_and_one_that_fails_stops_no_other(make_city, tmp_path, monkeypatch):
+def test_runs_go_train_in_parallel_and_one_that_fails_stops_no_other(make_city, tmp_path, monkeypatch):
     together = threading.Barrier(2, timeout=20)
 
     def one(benchmark, found, stop):

@@ -1,4 +1,4 @@
-"""The leaderboard: hidden truth, exact scores, ranking, history, published rows, tables."""
+"""The leaderboard: hidden ground truth, exact scores, ranking, history, published rows, tables."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from submission_makers import pack, tiff
 
-from c2seg.challenge import Board, Decoder, SubmissionError, TruthSource, create_board, pack_submission
+from c2seg.challenge import Board, Decoder, ReferenceSource, SubmissionError, create_board, pack_submission
 from c2seg.cli import run
 from c2seg.errors import DataError, InputError
 from c2seg.legend import c2seg13
@@ -26,29 +26,32 @@ def city(seed, height, width):
     return coarse.repeat(8, 0).repeat(8, 1)[:height, :width]
 
 
-def worsened(truth, seed, share):
+def worsened(reference, seed, share):
     rng = np.random.default_rng(seed)
-    guess = rng.integers(1, 14, truth.shape, dtype=np.uint8)
-    return np.where((rng.random(truth.shape) < share) | (truth == 255), guess, truth).astype(np.uint8)
+    guess = rng.integers(1, 14, reference.shape, dtype=np.uint8)
+    return np.where((rng.random(reference.shape) < share) | (reference == 255), guess, reference).astype(np.uint8)
 
 
 @pytest.fixture
-def truths():
+def references():
     return {"AB": city(1, 128, 64), "BW": city(2, 96, 96)}  # whole numbers of tiles: no pixel is counted twice
 
 
 @pytest.fixture
-def board(tmp_path, write_map, truths):
-    sources = {name: TruthSource(write_map(f"truth/{name}.tif", truth), 32) for name, truth in truths.items()}
+def board(tmp_path, write_map, references):
+    sources = {
+        name: ReferenceSource(write_map(f"reference/{name}.tif", reference), 32)
+        for name, reference in references.items()
+    }
     return create_board(tmp_path / "board.sqlite", sources, c2seg13())
 
 
 @pytest.fixture
-def entry(tmp_path, write_map, truths):
+def entry(tmp_path, write_map, references):
     def make(seed, share):
         archives = {}
-        for name, truth in truths.items():
-            source = write_map(f"maps/{name}-{seed}.tif", worsened(truth, seed, share))
+        for name, reference in references.items():
+            source = write_map(f"maps/{name}-{seed}.tif", worsened(reference, seed, share))
             archives[name] = tmp_path / f"{name}-{seed}.zip"
             pack_submission(source, archives[name], c2seg13(), tile_px=32, overwrite=True)
         return archives
@@ -56,10 +59,10 @@ def entry(tmp_path, write_map, truths):
     return make
 
 
-def test_scores_equal_the_metrics_and_means_are_plain(board, entry, truths, decoder):
+def test_scores_equal_the_metrics_and_means_are_plain(board, entry, references, decoder):
     row = board.add("Team A", "one", entry(5, 0.3), decoder)
-    for name, truth in truths.items():
-        expected = scores(confusion_counts(truth, worsened(truth, 5, 0.3), IDS))
+    for name, reference in references.items():
+        expected = scores(confusion_counts(reference, worsened(reference, 5, 0.3), IDS))
         assert dict(row.datasets[name]) == {m: getattr(expected, m) for m in ("oa", "kappa", "mf1", "miou")}
     for metric, value in row.means.items():
         assert value == pytest.approx((row.datasets["AB"][metric] + row.datasets["BW"][metric]) / 2)
@@ -94,7 +97,10 @@ def test_opening_rows_are_the_papers(board):
 def test_published_rows_rank_only_on_the_challenges_tiles(tmp_path, write_map):
     one = np.ones((1280, 14 * 128), np.uint8)  # 140 tiles of 128
     other = np.ones((25 * 256, 34 * 256), np.uint8)  # 850 tiles of 256
-    sources = {"AB": TruthSource(write_map("a.tif", one), 128), "BW": TruthSource(write_map("b.tif", other), 256)}
+    sources = {
+        "AB": ReferenceSource(write_map("a.tif", one), 128),
+        "BW": ReferenceSource(write_map("b.tif", other), 256),
+    }
     assert [r.rank for r in create_board(tmp_path / "real.sqlite", sources, c2seg13()).rows()] == [1, 2, 3, 4, 5, 6]
     only = create_board(tmp_path / "one.sqlite", {"AB": sources["AB"]}, c2seg13())
     assert [r.rank for r in only.rows()] == [None] * 6
@@ -119,19 +125,19 @@ def test_a_bad_entry_leaves_no_trace(board, entry, decoder, files, tmp_path):
     assert all(r.published for r in board.rows())
 
 
-def test_truth_from_a_folder_of_tiles(tmp_path, write_map, truths, decoder):
-    truth = truths["AB"]
+def test_reference_from_a_folder_of_tiles(tmp_path, write_map, references, decoder):
+    reference = references["AB"]
     for number in range(8):
         row, col = number % 4 * 32, number // 4 * 32
-        write_map(f"labels/{number}.tif", truth[row : row + 32, col : col + 32])
-    board = create_board(tmp_path / "b.sqlite", {"AB": TruthSource(tmp_path / "labels")}, c2seg13())
+        write_map(f"labels/{number}.tif", reference[row : row + 32, col : col + 32])
+    board = create_board(tmp_path / "b.sqlite", {"AB": ReferenceSource(tmp_path / "labels")}, c2seg13())
     archive = tmp_path / "s.zip"
     archive.write_bytes(pack({f"{n}_prediction.tif": tiff(np.ones((32, 32), np.uint8)) for n in range(8)}))
-    expected = scores(confusion_counts(truth, np.ones_like(truth), IDS))
+    expected = scores(confusion_counts(reference, np.ones_like(reference), IDS))
     assert board.add("Team", "x", {"AB": archive}, decoder).datasets["AB"]["miou"] == expected.miou
 
 
-def test_the_truth_stays_inside(board, entry, decoder, tmp_path, truths):
+def test_the_reference_stays_inside(board, entry, decoder, tmp_path, references):
     board.add("Team", "x", entry(5, 0.2), decoder)
     assert stat.S_IMODE((tmp_path / "board.sqlite").stat().st_mode) == 0o600
     public = json.dumps([r.as_dict() for r in board.rows()])
@@ -140,13 +146,13 @@ def test_the_truth_stays_inside(board, entry, decoder, tmp_path, truths):
     assert str(tmp_path) not in public
 
 
-def test_refuses_bad_truths_and_other_files(tmp_path, write_map):
+def test_refuses_bad_references_and_other_files(tmp_path, write_map):
     for array, words in (
         (np.full((9, 9), 14, np.uint8), "value 14"),
         (np.zeros((9, 9), np.uint8), "no labeled pixel"),
     ):
         with pytest.raises(DataError, match=words):
-            create_board(tmp_path / "b.sqlite", {"AB": TruthSource(write_map("t.tif", array), 9)}, c2seg13())
+            create_board(tmp_path / "b.sqlite", {"AB": ReferenceSource(write_map("t.tif", array), 9)}, c2seg13())
     assert not (tmp_path / "b.sqlite").exists()
     with pytest.raises(InputError, match="at least one data set"):
         create_board(tmp_path / "b.sqlite", {}, c2seg13())
@@ -161,18 +167,18 @@ def test_refuses_bad_truths_and_other_files(tmp_path, write_map):
             Board(tmp_path / name)
 
 
-def test_round_trip_on_the_command_line(tmp_path, write_map, truths, capsys):
-    paths = {name: write_map(f"{name}/label.tif", truth).parent for name, truth in truths.items()}
+def test_round_trip_on_the_command_line(tmp_path, write_map, references, capsys):
+    paths = {name: write_map(f"{name}/label.tif", reference).parent for name, reference in references.items()}
     board = str(tmp_path / "board.sqlite")
     sizes = ["--tile-px", "32", "--tile-px", "BW=48"]
-    named = [f"--truth={name}={path}" for name, path in paths.items()]
+    named = [f"--reference={name}={path}" for name, path in paths.items()]
     assert run(["challenge", "init", board, *named, *sizes, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["datasets"] == {"AB": 8, "BW": 4}
     for team, share in (("Alpha", 0.5), ("Beta & Söhne", 0.1)):
         submissions = []
-        for name, truth in truths.items():
+        for name, reference in references.items():
             side = {"AB": "32", "BW": "48"}[name]
-            source = str(write_map(f"{team[0]}{name}.tif", worsened(truth, 3, share)))
+            source = str(write_map(f"{team[0]}{name}.tif", worsened(reference, 3, share)))
             archive = str(tmp_path / f"{team[0]}{name}.zip")
             assert run(["submit", "pack", source, "--out", archive, "--tile-px", side, "-q"]) == 0
             assert run(["submit", "check", archive, "--like", source, "--tile-px", side, "--json"]) == 0
@@ -180,7 +186,7 @@ def test_round_trip_on_the_command_line(tmp_path, write_map, truths, capsys):
             submissions.append(f"--submission={name}={archive}")
         assert run(["challenge", "add", board, *submissions, "--team", team, "--json"]) == 0
         added = json.loads(capsys.readouterr().out)
-        expected = np.mean([scores(confusion_counts(t, worsened(t, 3, share), IDS)).miou for t in truths.values()])
+        expected = np.mean([scores(confusion_counts(t, worsened(t, 3, share), IDS)).miou for t in references.values()])
         assert added["miou"] == pytest.approx(expected, abs=1e-12)
     table, page = tmp_path / "b.csv", tmp_path / "b.html"
     assert run(["challenge", "rank", board, "--csv", str(table), "--html", str(page), "--json"]) == 0
@@ -201,10 +207,10 @@ def test_round_trip_on_the_command_line(tmp_path, write_map, truths, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["challenge", "init", "b.sqlite", "--truth", "AB"], "give NAME=PATH"),
-        (["challenge", "init", "b.sqlite", "--truth", "AB=gone.tif"], "gone.tif does not exist"),
-        (["challenge", "init", "b.sqlite", "--truth", "AB=x", "--truth", "AB=y"], "given twice"),
-        (["challenge", "init", "b.sqlite", "--truth", "AB=x", "--tile-px", "BW=3"], "--tile-px 'BW=3'"),
+        (["challenge", "init", "b.sqlite", "--reference", "AB"], "give NAME=PATH"),
+        (["challenge", "init", "b.sqlite", "--reference", "AB=gone.tif"], "gone.tif does not exist"),
+        (["challenge", "init", "b.sqlite", "--reference", "AB=x", "--reference", "AB=y"], "given twice"),
+        (["challenge", "init", "b.sqlite", "--reference", "AB=x", "--tile-px", "BW=3"], "--tile-px 'BW=3'"),
         (["challenge", "rank", "gone.sqlite"], "challenge init"),
         (["challenge", "add", "gone.sqlite", "--submission", "AB=x.zip", "--team", "T"], "challenge init"),
         (["submit", "check", "gone.zip", "--like", "gone.tif"], "gone.tif does not exist"),
@@ -231,12 +237,12 @@ def test_round_trip_on_a_simulated_pair(tmp_path, capsys):
     cities = sorted(path.parent for path in (tmp_path / "pair").glob("*/label.tif"))
     names = dict(zip(("AB", "BW"), cities, strict=True))
     board = str(tmp_path / "board.sqlite")
-    truth = [f"--truth={name}={path}" for name, path in names.items()]
-    assert run(["challenge", "init", board, *truth, "--tile-px", "64", "-q"]) == 0
+    reference = [f"--reference={name}={path}" for name, path in names.items()]
+    assert run(["challenge", "init", board, *reference, "--tile-px", "64", "-q"]) == 0
     submissions = []
     for name, path in names.items():  # the undistorted cover: what a perfect map would show, against noisy labels
         archive = str(tmp_path / f"{name}.zip")
-        assert run(["submit", "pack", str(path / "truth.tif"), "--out", archive, "--tile-px", "64", "-q"]) == 0
+        assert run(["submit", "pack", str(path / "reference.tif"), "--out", archive, "--tile-px", "64", "-q"]) == 0
         assert run(["submit", "check", archive, "--like", str(path), "--tile-px", "64", "-q"]) == 0
         submissions.append(f"--submission={name}={archive}")
     assert run(["challenge", "add", board, *submissions, "--team", "Oracle", "-q"]) == 0

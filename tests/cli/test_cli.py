@@ -141,7 +141,7 @@ def test_wrong_rasters(fail, make_city, tmp_path):
     city = make_city("legend")
     change(city / "label.tif", lambda v: np.where(v == 3, 44, v))
     message = fit(city)
-    assert "label values [44] are not in numbering" in message
+    assert "label values [44] are not in label mapping" in message
     assert "label.tif" in message
     city = make_city("background")
     change(city / "label.tif", np.zeros_like)

@@ -41,7 +41,7 @@ def test_coarse_modality_may_overhang(folder: MakeFolder) -> None:
 def test_city_yaml_names_files_bands_scale_and_legend(folder: MakeFolder) -> None:
     path = folder()
     (path / "msi.tif").rename(path / "s2.tif")
-    (path / "label.tif").rename(path / "truth.tif")
+    (path / "label.tif").rename(path / "reference.tif")
     city_yaml(
         path,
         name="Potsdam",
@@ -50,7 +50,7 @@ def test_city_yaml_names_files_bands_scale_and_legend(folder: MakeFolder) -> Non
                         "scale": 0.5},
             "hsi": {"file": "hsi.tif", "wavelengths_nm": [400, 500, 600, 700, 800]},
         },
-        label={"file": "truth.tif"},
+        label={"file": "reference.tif"},
     )  # fmt: skip
     city = open_labeled_city(path).images
     assert city.name == "Potsdam"
@@ -70,10 +70,10 @@ def test_several_scenes(folder: MakeFolder) -> None:
     assert len(city.labels) == 2
 
 
-def test_numbering_by_a_mapping_file(folder: MakeFolder) -> None:
+def test_label_map_by_a_mapping_file(folder: MakeFolder) -> None:
     path = folder()
     (path / "codes.yaml").write_text("{1: 10, 2: 3, 3: 0}\n")
-    city_yaml(path, label={"file": "label.tif", "numbering": "codes.yaml"})
+    city_yaml(path, label={"file": "label.tif", "label_map": "codes.yaml"})
     plain = open_labeled_city(path, "challenge").class_counts()
     mapped = open_labeled_city(path)
     counts = mapped.class_counts()
@@ -145,8 +145,8 @@ def no_class(path: Path) -> None:
     write_raster(path / "label.tif", np.zeros((1, 60, 60), np.uint8))
 
 
-def unknown_numbering(path: Path) -> None:
-    city_yaml(path, label={"file": "label.tif", "numbering": "corine"})
+def unknown_label_map(path: Path) -> None:
+    city_yaml(path, label={"file": "label.tif", "label_map": "corine"})
 
 
 def empty_band(path: Path) -> None:
@@ -184,7 +184,7 @@ SPOILED: list[tuple[Callable[[Path], None], str]] = [
     (coarse_label, "coarser than the images"),
     (label_outside_the_legend, "[77]"),
     (no_class, "no pixel of any class"),
-    (unknown_numbering, "unknown numbering 'corine'"),
+    (unknown_label_map, "unknown label mapping 'corine'"),
     (empty_band, "bands 3 hold no valid value"),
     (truncated_blocks, "truncated or damaged"),
     (empty_folder, "is an empty folder"),

@@ -71,7 +71,7 @@ def test_headers_only_reads_no_pixels(folder: Callable[..., Path], capsys: pytes
     assert report["scenes"][0]["modalities"]["sar"]["valid_pixels"] == 3600
 
 
-def test_an_empty_band_and_wrong_labels_are_problems_side_by_side(folder: Callable[..., Path]) -> None:
+def test_an_empty_band_and_wrong_labels_are_problems_train_in_parallel(folder: Callable[..., Path]) -> None:
     path = folder()
     array = np.ones((4, 60, 60), np.uint16)
     array[2] = 0

@@ -220,7 +220,7 @@ WRONG: list[tuple[Callable[[Path], None], str]] = [
     (other_type, "5.tiff holds float64, the other tiles uint16"),
     (truncate, "4.tiff is truncated"),
     (fractional_label, "1.tiff: 4096 labels are not whole numbers, such as 1.5"),
-    (foreign_label, "1.tiff: label values [41] are not in the numbering"),
+    (foreign_label, "1.tiff: label values [41] are not in the label mapping"),
     (packed, "sar.zip is not unpacked"),
 ]
 

@@ -118,11 +118,11 @@ def standard(city: LabeledCity) -> Normalizer:
 def test_components_are_of_the_mapped_bands(toy: LabeledCity) -> None:
     scene, plain = toy.images.scenes[0], standard(toy)
     parts = principal_components([(scene, plain)], "hsi", 2)
-    mixed = replace(plain, mixing={"hsi": parts.axes / parts.std[:, None]})
+    mixed = replace(plain, projection={"hsi": parts.axes / parts.std[:, None]})
     window = scene.grid.window
     patch, valid = SceneReader(scene, ("hsi",), mixed)(window)
     bands, _ = SceneReader(scene, ("hsi",), plain)(window)
-    expected = np.einsum("mc,chw->mhw", mixed.mixing["hsi"], bands["hsi"])
+    expected = np.einsum("mc,chw->mhw", mixed.projection["hsi"], bands["hsi"])
     np.testing.assert_allclose(patch["hsi"], expected, atol=1e-4)
     assert (patch["hsi"][:, ~valid] == 0).all()
     np.testing.assert_allclose(patch["hsi"][:, valid].std(axis=1), 1, atol=0.05)

@@ -63,8 +63,8 @@ def make_grid(height: int, width: int):
     return Grid(height, width, Affine(10, 0, 0, 0, -10, 0))
 
 
-def label_of(toy: LabeledCity, values: np.ndarray, numbering: str = "challenge") -> LabeledCity:
-    return LabeledCity(toy.images, (Label(ArrayRaster(values[None]), GridRelation(), "truth.tif", numbering),))
+def label_of(toy: LabeledCity, values: np.ndarray, label_map: str = "challenge") -> LabeledCity:
+    return LabeledCity(toy.images, (Label(ArrayRaster(values[None]), GridRelation(), "reference.tif", label_map),))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float64])
@@ -79,7 +79,7 @@ def test_labels_of_any_type_give_the_same_ids(toy: LabeledCity, dtype: type) -> 
 
 @pytest.mark.parametrize(
     ("value", "dtype", "message"),
-    [(14, np.uint8, r"values \[14\] are not in numbering"), (-1, np.int16, r"\[-1\]"), (2.5, np.float32, "whole numbers"),
+    [(14, np.uint8, r"values \[14\] are not in label mapping"), (-1, np.int16, r"\[-1\]"), (2.5, np.float32, "whole numbers"),
      (np.nan, np.float32, "whole numbers")],
 )  # fmt: skip
 def test_wrong_label_values_are_named(toy: LabeledCity, value: float, dtype: type, message: str) -> None:
@@ -87,7 +87,7 @@ def test_wrong_label_values_are_named(toy: LabeledCity, value: float, dtype: typ
     values[70, 60] = value
     with pytest.raises(DataError, match=message) as caught:
         label_of(toy, values).read_label(0, Window(60, 50, 20, 20))
-    assert "truth.tif" in str(caught.value)
+    assert "reference.tif" in str(caught.value)
 
 
 def test_255_is_ignore_and_kept(toy: LabeledCity) -> None:

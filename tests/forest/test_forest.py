@@ -8,7 +8,7 @@ from c2seg.data import Normalizer, SceneReader, city_statistics, open_city
 from c2seg.data.layouts import open_labeled_city
 from c2seg.errors import ModelFileError, TrainingError
 from c2seg.forest import FeatureSpec, Forest, features, fit_forest, halo_px
-from c2seg.forest.features import fit_projections, radiometric_copies
+from c2seg.forest.features import augment_radiometry, fit_projections
 from c2seg.forest.fit import Source
 from c2seg.recipes.models import ForestModel
 from c2seg.types import Window
@@ -64,7 +64,7 @@ def test_copies_have_the_features_of_a_city_with_other_gains_and_offsets():
     bands = rng.standard_normal((2, 40, 40)).astype(np.float32)
     valid = np.ones((40, 40), bool)
     samples = features({"a": bands}, valid, SPEC, ("a",)).reshape(8, -1).T
-    found = radiometric_copies(samples, SPEC, 2, 0.3, 0.5, seed=1)
+    found = augment_radiometry(samples, SPEC, 2, 0.3, 0.5, seed=1)
     n = len(samples)
     assert found.shape == (3 * n, 8)
     np.testing.assert_array_equal(found[:n], samples)

@@ -23,28 +23,28 @@ def test_the_default_legend_is_the_challenges() -> None:
         assert len(set(legend.colors(palette).values())) == 13  # all told apart
 
 
-@pytest.mark.parametrize(("numbering", "water", "urban"), [("challenge", 1, 3), ("mat", 13, 1), ("china-raw", 5, 11)])
-def test_numberings(numbering: str, water: int, urban: int) -> None:
+@pytest.mark.parametrize(("label_map", "water", "urban"), [("challenge", 1, 3), ("mat", 13, 1), ("china-raw", 5, 11)])
+def test_label_maps(label_map: str, water: int, urban: int) -> None:
     legend = c2seg13()
-    codes = legend.codes(numbering)
+    codes = legend.codes(label_map)
     assert (codes[water], codes[urban]) == (1, 3)
     assert sorted(codes.values()) == list(range(14))  # one to one, nothing lost
 
 
 @given(st.sampled_from(["challenge", "mat", "china-raw"]), st.data())
-def test_renumbering_is_lossless(numbering: str, data: st.DataObject) -> None:
+def test_renumbering_is_lossless(label_map: str, data: st.DataObject) -> None:
     legend = c2seg13()
-    codes = legend.codes(numbering)
+    codes = legend.codes(label_map)
     values = np.array(data.draw(st.lists(st.sampled_from([*codes, IGNORE]), min_size=1, max_size=40)), np.int16)
-    ids = legend.renumber(values, numbering)
+    ids = legend.renumber(values, label_map)
     assert ids.dtype == np.uint8
     back = {id_: value for value, id_ in codes.items()} | {IGNORE: IGNORE}
     assert [back[int(i)] for i in ids] == values.tolist()
 
 
 @pytest.mark.parametrize("bad", [14, -1, 200, 1.5, np.nan])
-def test_values_outside_a_numbering_are_refused(bad: float) -> None:
-    with pytest.raises(DataError, match="are not in numbering 'challenge'"):
+def test_values_outside_a_label_map_are_refused(bad: float) -> None:
+    with pytest.raises(DataError, match="are not in label mapping 'challenge'"):
         c2seg13().renumber(np.array([1, bad]), "challenge")
 
 
@@ -52,7 +52,7 @@ def test_unknown_names_list_the_valid_ones() -> None:
     with pytest.raises(InputError, match="challenge, china-raw, mat"):
         c2seg13().renumber(np.zeros(1, np.uint8), "corine")
     with pytest.raises(InputError, match="colorblind, default"):
-        c2seg13().colors("colorblind")
+        c2seg13().colors("rainbow")
 
 
 def test_tables_are_inverse() -> None:
@@ -78,12 +78,12 @@ def test_files_round_trip(tmp_path: Path) -> None:
         ({"classes": (LandClass(1, "a", "#000000"), LandClass(1, "b", "#000000"))}, "must be different"),
         ({"classes": (LandClass(1, "a", "red"),)}, "not of the form"),
         ({"palettes": {"p": ("#000000",)}}, "1 colors for 13 classes"),
-        ({"numberings": {"n": {1: 3, 2: 3}}}, "maps two values to one id"),
-        ({"numberings": {"n": {1: 77}}}, r"unknown ids \[77\]"),
+        ({"label_maps": {"n": {1: 3, 2: 3}}}, "maps two values to one id"),
+        ({"label_maps": {"n": {1: 77}}}, r"unknown ids \[77\]"),
     ],
 )
 def test_wrong_legends_are_refused(change: dict[str, object], message: str) -> None:
-    base = replace(c2seg13(), palettes={}, numberings={})
+    base = replace(c2seg13(), palettes={}, label_maps={})
     with pytest.raises(InputError, match=message):
         replace(base, **change)  # type: ignore[arg-type]
 

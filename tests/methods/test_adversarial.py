@@ -12,14 +12,14 @@ from torch import nn
 from c2seg.api import fit
 from c2seg.artifacts import load_model
 from c2seg.errors import InputError, RecipeError
-from c2seg.methods import METHODS, Adversarial, Batch, Context
+from c2seg.methods import METHODS, Adversarial, Batch, MethodContext
 from c2seg.methods.adversarial import self_information
-from c2seg.methods.base import Stepper, _factor
+from c2seg.methods.base import OptimizerStep, _factor
 from c2seg.models import build_model
 from c2seg.models.discriminator import FeatureDiscriminator, PatchDiscriminator
 from c2seg.recipes import load_recipe
 from c2seg.recipes.models import HRNetModel, UNetModel
-from c2seg.recipes.training import AdversarialMethod, Critic, Optimizer, Schedule, Training
+from c2seg.recipes.training import AdversarialMethod, DiscriminatorSettings, Optimizer, Schedule, Training
 
 K = 5
 
@@ -27,7 +27,7 @@ K = 5
 def context(method, **training):
     torch.manual_seed(0)
     model = build_model(UNetModel(widths=(8, 8)), {"msi": 3}, K)
-    return Context(model, Training(method=method, iterations=10, **training), K, None, torch.device("cpu"))
+    return MethodContext(model, Training(method=method, iterations=10, **training), K, None, torch.device("cpu"))
 
 
 def batch(labeled: bool, seed=0):
@@ -57,31 +57,31 @@ def test_self_information_against_the_equation():
 
 
 def test_discriminators_have_the_stated_shape():
-    critic = PatchDiscriminator(14)
-    assert critic(torch.zeros(1, 14, 128, 128)).shape == (1, 1, 4, 4)
+    discriminator = PatchDiscriminator(14)
+    assert discriminator(torch.zeros(1, 14, 128, 128)).shape == (1, 1, 4, 4)
     counts = [14, 64, 128, 256, 512, 1]
-    assert sum(p.numel() for p in critic.parameters()) == sum(16 * a * b + b for a, b in pairwise(counts))
+    assert sum(p.numel() for p in discriminator.parameters()) == sum(16 * a * b + b for a, b in pairwise(counts))
     assert FeatureDiscriminator(2160)(torch.zeros(1, 2160, 3, 3)).shape == (1, 1, 3, 3)
     with pytest.raises(InputError, match="at least 32 px"):
-        critic(torch.zeros(1, 14, 16, 16))
+        discriminator(torch.zeros(1, 14, 16, 16))
 
 
-@pytest.mark.parametrize("objective", ["bce", "lsgan"])
+@pytest.mark.parametrize("gan_mode", ["bce", "lsgan"])
 @pytest.mark.parametrize("on", ["entropy", "probability", "features"])
-def test_a_step_moves_network_and_critic(on, objective):
-    method = AdversarialMethod(critics=(Critic(sees=on, widths=(8, 8)),), objective=objective)
+def test_a_step_moves_network_and_discriminator(on, gan_mode):
+    method = AdversarialMethod(discriminators=(DiscriminatorSettings(sees=on, widths=(8, 8)),), gan_mode=gan_mode)
     learner = Adversarial(context(method))
-    before, critics = snapshot(learner.model), snapshot(learner.critics)
+    before, discriminators = snapshot(learner.model), snapshot(learner.discriminators)
     losses = learner.step(batch(True), batch(False, 1))
     assert all(changed(before, learner.model))
-    assert any(changed(critics, learner.critics))
+    assert any(changed(discriminators, learner.discriminators))
     assert all(torch.isfinite(value) for value in losses.values())
-    assert losses["critics"] > 0
+    assert losses["discriminators"] > 0
 
 
 def test_the_losses_are_those_of_the_paper():
-    """lambda BCE(D(E_t), source) for the network; half of BCE(D(E_s), 0) + BCE(D(E_t), 1) for the critic."""
-    method = AdversarialMethod(critics=(Critic(weight=0.3, widths=(8, 8)),))
+    """lambda BCE(D(E_t), source) for the network; half of BCE(D(E_s), 0) + BCE(D(E_t), 1) for the discriminator."""
+    method = AdversarialMethod(discriminators=(DiscriminatorSettings(weight=0.3, widths=(8, 8)),))
     learner = Adversarial(context(method))
     source, target = batch(True), batch(False, 1)
     twin = Adversarial(context(method))
@@ -89,16 +89,16 @@ def test_the_losses_are_those_of_the_paper():
     losses = learner.step(source, target)
     with torch.no_grad():
         seen = [self_information(twin.model(b.patch)["logits"]) * b.valid[:, None] for b in (source, target)]
-        logits = [twin.critics[0](s) for s in seen]
+        logits = [twin.discriminators[0](s) for s in seen]
     bce = nn.functional.binary_cross_entropy_with_logits
     zeros, ones = torch.zeros_like(logits[0]), torch.ones_like(logits[0])
     assert losses["deceive"].item() == pytest.approx(0.3 * bce(logits[1], zeros).item(), rel=1e-5)
     expected = 0.5 * bce(logits[0], zeros) + 0.5 * bce(logits[1], ones)
-    assert losses["critics"].item() == pytest.approx(expected.item(), rel=1e-5)
+    assert losses["discriminators"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_the_target_moves_the_network_only_after_begin():
-    method = AdversarialMethod(critics=(Critic(weight=1.0, widths=(8, 8)),), begin=0.2)
+    method = AdversarialMethod(discriminators=(DiscriminatorSettings(weight=1.0, widths=(8, 8)),), begin=0.2)
     results = []
     for seed in (1, 2):
         learner = Adversarial(context(method))
@@ -111,21 +111,24 @@ def test_the_target_moves_the_network_only_after_begin():
     assert not torch.equal(results[0][2], results[1][2])
 
 
-def test_critics_learn_to_tell_shifted_outputs_apart():
+def test_discriminators_learn_to_tell_shifted_outputs_apart():
     method = AdversarialMethod(
-        critics=(Critic(weight=1e-9, sees="probability", widths=(8, 8)),), optimizer=Optimizer(name="adam", lr=0.01)
+        discriminators=(DiscriminatorSettings(weight=1e-9, sees="probability", widths=(8, 8)),),
+        optimizer=Optimizer(name="adam", lr=0.01),
     )
     learner = Adversarial(context(method, schedule=Schedule(name="constant"), optimizer=Optimizer(lr=1e-9)))
     ramp = torch.linspace(-2, 2, 32).expand(2, 3, 32, 32)  # smooth, where the source is noise
     target = Batch({"msi": ramp.contiguous()}, torch.ones(2, 32, 32, dtype=torch.bool))
-    losses = [learner.step(batch(True), target)["critics"].item() for _ in range(120)]
+    losses = [learner.step(batch(True), target)["discriminators"].item() for _ in range(120)]
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_two_critics_and_missing_outputs():
-    two = AdversarialMethod(critics=(Critic(widths=(8, 8)), Critic(sees="features")))
-    assert len(Adversarial(context(two)).critics) == 2
-    aux = Adversarial(context(AdversarialMethod(critics=(Critic(output="aux", widths=(8, 8)),))))
+def test_two_discriminators_and_missing_outputs():
+    two = AdversarialMethod(
+        discriminators=(DiscriminatorSettings(widths=(8, 8)), DiscriminatorSettings(sees="features"))
+    )
+    assert len(Adversarial(context(two)).discriminators) == 2
+    aux = Adversarial(context(AdversarialMethod(discriminators=(DiscriminatorSettings(output="aux", widths=(8, 8)),))))
     with pytest.raises(InputError, match="no 'aux' output"):
         aux.step(batch(True), batch(False))
     with pytest.raises(InputError, match="--target"):
@@ -133,7 +136,7 @@ def test_two_critics_and_missing_outputs():
 
 
 class Attentive(nn.Module):
-    """A network that carries its critic of features and scales the target's logits by what it says."""
+    """A network that carries its discriminator of features and scales the target's logits by what it says."""
 
     feature_channels = 8
 
@@ -141,69 +144,73 @@ class Attentive(nn.Module):
         super().__init__()
         self.features = nn.Conv2d(3, 8, 3, padding=1)
         self.head = nn.Conv2d(8, K, 1)
-        self.critic = FeatureDiscriminator(8)
+        self.discriminator = FeatureDiscriminator(8)
         self.domains = []
 
     def forward(self, patch, domain="target"):
         self.domains.append(domain)
         features = self.features(patch["msi"])
-        scale = 1 + torch.tanh(self.critic(features)).abs() if domain == "target" else 1
+        scale = 1 + torch.tanh(self.discriminator(features)).abs() if domain == "target" else 1
         return {"logits": self.head(features) * scale, "features": features}
 
 
-def attentive(*critics):
+def attentive(*discriminators):
     torch.manual_seed(0)
-    training = Training(method=AdversarialMethod(critics=critics, objective="lsgan"), iterations=10)
-    return Adversarial(Context(Attentive(), training, K, None, torch.device("cpu")))
+    training = Training(method=AdversarialMethod(discriminators=discriminators, gan_mode="lsgan"), iterations=10)
+    return Adversarial(MethodContext(Attentive(), training, K, None, torch.device("cpu")))
 
 
-def test_a_network_that_carries_its_critic_is_told_the_domain():
-    learner = attentive(Critic(sees="features", weight=0.5), Critic(sees="probability", widths=(8, 8)))
+def test_a_network_that_carries_its_discriminator_is_told_the_domain():
+    learner = attentive(
+        DiscriminatorSettings(sees="features", weight=0.5), DiscriminatorSettings(sees="probability", widths=(8, 8))
+    )
     model = learner.model
-    before, critic = snapshot(model.features), snapshot(model.critic)
+    before, discriminator = snapshot(model.features), snapshot(model.discriminator)
     learner.step(batch(True), batch(False, 1))
     assert model.domains == ["source", "target"]
-    assert learner.critics[0] is model.critic
+    assert learner.discriminators[0] is model.discriminator
     assert all(changed(before, model.features))
-    assert all(changed(critic, model.critic))
-    network = {id(p) for p in learner.stepper.parameters}
+    assert all(changed(discriminator, model.discriminator))
+    network = {id(p) for p in learner.optimizer_step.parameters}
     assert network == {id(p) for part in (model.features, model.head) for p in part.parameters()}
-    with pytest.raises(InputError, match="critic that sees features"):
-        attentive(Critic(sees="probability", widths=(8, 8)))
+    with pytest.raises(InputError, match="discriminator that sees features"):
+        attentive(DiscriminatorSettings(sees="probability", widths=(8, 8)))
 
 
-def test_the_networks_step_does_not_teach_its_critic():
-    """With critics that learn nothing, attention and deception leave them as they are."""
-    learner = attentive(Critic(sees="features", weight=0.5))
-    learner.critic_stepper.apply = lambda loss: None
-    before = snapshot(learner.model.critic)
+def test_the_networks_step_does_not_teach_its_discriminator():
+    """With discriminators that learn nothing, attention and deception leave them as they are."""
+    learner = attentive(DiscriminatorSettings(sees="features", weight=0.5))
+    learner.discriminator_optimizer_step.apply = lambda loss: None
+    before = snapshot(learner.model.discriminator)
     for seed in range(3):
         learner.step(batch(True), batch(False, seed))
-    assert not any(changed(before, learner.model.critic))
+    assert not any(changed(before, learner.model.discriminator))
 
 
-def test_a_critic_may_see_the_coarse_logits():
-    method = AdversarialMethod(critics=(Critic(output="coarse", widths=(8, 8)), Critic(widths=(8, 8))))
+def test_a_discriminator_may_see_the_coarse_logits():
+    method = AdversarialMethod(
+        discriminators=(DiscriminatorSettings(output="coarse", widths=(8, 8)), DiscriminatorSettings(widths=(8, 8)))
+    )
     torch.manual_seed(0)
     settings = HRNetModel(width=4, blocks=(1, 1, 1, 1), modules=(1, 1, 1), bottleneck=4)
     model = build_model(settings, {"msi": 3}, K)
-    learner = Adversarial(Context(model, Training(method=method), K, None, torch.device("cpu")))
+    learner = Adversarial(MethodContext(model, Training(method=method), K, None, torch.device("cpu")))
     seen = []
-    for critic in learner.critics:
-        critic.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[-2:])))
+    for discriminator in learner.discriminators:
+        discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[-2:])))
     learner.step(batch(True), batch(False, 1))
     assert set(seen) == {(8, 8), (32, 32)}
 
 
 def test_the_state_survives_a_round_trip():
-    method = AdversarialMethod(critics=(Critic(widths=(8, 8)),))
+    method = AdversarialMethod(discriminators=(DiscriminatorSettings(widths=(8, 8)),))
     first, second = Adversarial(context(method)), Adversarial(context(method))
     first.step(batch(True), batch(False, 1))
     second.load_state_dict(deepcopy(first.state_dict()))
     for learner in (first, second):
         learner.step(batch(True, 3), batch(False, 4))
     assert not any(changed(snapshot(first.model), second.model))
-    assert not any(changed(snapshot(first.critics), second.critics))
+    assert not any(changed(snapshot(first.discriminators), second.discriminators))
 
 
 def test_every_method_has_a_builder():
@@ -251,21 +258,24 @@ def test_the_encoder_may_have_a_rate_of_its_own():
     torch.manual_seed(0)
     model = build_model(settings, {"msi": 3}, K)
     training = Training(optimizer=Optimizer(name="sgd", lr=0.5, encoder_factor=0.1), schedule=Schedule(name="constant"))
-    learner = METHODS["supervised"](Context(model, training, K, None, torch.device("cpu")))
-    rates = {id(p): group["lr"] for group in learner.stepper.optimizer.param_groups for p in group["params"]}
+    learner = METHODS["supervised"](MethodContext(model, training, K, None, torch.device("cpu")))
+    rates = {id(p): group["lr"] for group in learner.optimizer_step.optimizer.param_groups for p in group["params"]}
     assert {rates[id(p)] for p in model.trunk.parameters()} == {0.05}
     assert {rates[id(p)] for part in (model.mix, model.head) for p in part.parameters()} == {0.5}
     assert len(rates) == len(list(model.parameters()))
     assert learner.learning_rate() == 0.5
     with pytest.raises(InputError, match="has no encoder"):
-        METHODS["supervised"](Context(nn.Conv2d(3, K, 1), training, K, None, torch.device("cpu")))
+        METHODS["supervised"](MethodContext(nn.Conv2d(3, K, 1), training, K, None, torch.device("cpu")))
 
 
 def test_the_gradient_is_clipped():
     weight = nn.Parameter(torch.zeros(4))
     settings = Optimizer(name="sgd", lr=1.0, momentum=0.0, weight_decay=0.0, gradient_clip=0.5)
-    stepper = Stepper(
-        [weight], settings, Schedule(name="constant"), context(AdversarialMethod(critics=(Critic(widths=(8, 8)),)))
+    optimizer_step = OptimizerStep(
+        [weight],
+        settings,
+        Schedule(name="constant"),
+        context(AdversarialMethod(discriminators=(DiscriminatorSettings(widths=(8, 8)),))),
     )
-    stepper.apply((weight * torch.tensor([3.0, 4.0, 0.0, 0.0])).sum())
+    optimizer_step.apply((weight * torch.tensor([3.0, 4.0, 0.0, 0.0])).sum())
     assert weight.norm().item() == pytest.approx(0.5, rel=1e-4)

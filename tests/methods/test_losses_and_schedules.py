@@ -6,22 +6,22 @@ import pytest
 import torch
 
 from c2seg.losses import cross_entropy, dice_loss
-from c2seg.methods import Context, Stepper, supervised_loss
+from c2seg.methods import MethodContext, OptimizerStep, supervised_loss
 from c2seg.recipes.training import Loss, Optimizer, Schedule, Training
 
 
 def context(background=False, outputs=4, **training):
     model = torch.nn.Conv2d(1, outputs, 1)
-    return Context(model, Training(**training), outputs, None, torch.device("cpu"), background=background)
+    return MethodContext(model, Training(**training), outputs, None, torch.device("cpu"), background=background)
 
 
 def rates(schedule, iterations=10):
     settings = context(iterations=iterations)
-    stepper = Stepper(settings.model.parameters(), Optimizer(lr=1.0), schedule, settings)
+    optimizer_step = OptimizerStep(settings.model.parameters(), Optimizer(lr=1.0), schedule, settings)
     found = []
     for _ in range(iterations):
-        found.append(stepper.rate())
-        stepper.apply(settings.model(torch.ones(1, 1, 1, 1)).sum())
+        found.append(optimizer_step.rate())
+        optimizer_step.apply(settings.model(torch.ones(1, 1, 1, 1)).sum())
     return found
 
 

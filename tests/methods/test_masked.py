@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from c2seg.methods import METHODS, Batch, Context
+from c2seg.methods import METHODS, Batch, MethodContext
 from c2seg.methods.masked import hidden_blocks, restoration_loss
 from c2seg.models import build_model
 from c2seg.recipes.models import UNetModel
@@ -53,7 +53,7 @@ def learner(model, autocast=None, **method):
         sampling=Sampling(patch_px=SIDE, batch_size=4),
     )
     more = {} if autocast is None else {"autocast": autocast}
-    return METHODS["masked"](Context(model, training, sum(BANDS.values()), None, torch.device("cpu"), **more))
+    return METHODS["masked"](MethodContext(model, training, sum(BANDS.values()), None, torch.device("cpu"), **more))
 
 
 def unet(norm="batch"):
@@ -72,14 +72,14 @@ def test_the_loss_is_the_mean_square_over_hidden_valid_pixels_of_both_cities(wit
     torch.manual_seed(7)
     loss = learner(model).step(source, target)["loss"]
     cities = [source, target] if target else [source]
-    truth, seen = torch.cat([stacked(c.patch) for c in cities]), stacked(model.seen)
+    reference, seen = torch.cat([stacked(c.patch) for c in cities]), stacked(model.seen)
     valid = torch.cat([c.valid for c in cities])
-    hidden = (seen != truth).any(dim=1)
+    hidden = (seen != reference).any(dim=1)
     assert 0.35 < hidden.float().mean() / valid.float().mean() < 0.65
     assert (seen[hidden[:, None].expand_as(seen)] == 0).all()
-    wanted = (truth - 0.5).square().transpose(0, 1)[:, hidden & valid].mean()
+    wanted = (reference - 0.5).square().transpose(0, 1)[:, hidden & valid].mean()
     assert float(loss) == pytest.approx(float(wanted), rel=1e-5)
-    everywhere = (truth - 0.5).square().mean()
+    everywhere = (reference - 0.5).square().mean()
     assert abs(float(loss) - float(everywhere)) > 1e-3
 
 

@@ -40,9 +40,11 @@ def write_raster(tmp_path):
 
 @pytest.fixture
 def maps():
-    """Truth (0, 1..13, 255) and prediction (0..13) of 90 x 70 pixels with structure."""
+    """Ground truth (0, 1..13, 255) and prediction (0..13) of 90 x 70 pixels with structure."""
     rng = np.random.default_rng(7)
-    truth = rng.choice(np.array([0, *range(1, 12), 255], np.uint8), (18, 14)).repeat(5, 0).repeat(5, 1)
-    prediction = np.where(rng.random(truth.shape) < 0.6, truth, rng.integers(0, 14, truth.shape)).astype(np.uint8)
+    reference = rng.choice(np.array([0, *range(1, 12), 255], np.uint8), (18, 14)).repeat(5, 0).repeat(5, 1)
+    prediction = np.where(rng.random(reference.shape) < 0.6, reference, rng.integers(0, 14, reference.shape)).astype(
+        np.uint8
+    )
     prediction[prediction == 255] = 3
-    return truth, prediction
+    return reference, prediction

@@ -23,7 +23,7 @@ def test_standard_deviation_is_that_of_a_mean_of_blocks():
     assert (oa.low, oa.high) == pytest.approx((oa.value - 1.96 * oa.sd, oa.value + 1.96 * oa.sd), abs=0.1 * oa.sd)
 
 
-def test_interval_covers_the_truth_about_as_often_as_it_says():
+def test_interval_covers_the_reference_about_as_often_as_it_says():
     rng = np.random.default_rng(11)
     hits = 0
     for trial in range(100):
@@ -67,7 +67,7 @@ def test_equal_maps_do_not_differ():
     assert compared["miou"].p_value == 1.0
 
 
-def test_refuses_blocks_of_another_truth():
+def test_refuses_blocks_of_another_reference():
     with pytest.raises(InputError, match="cannot be paired"):
         compare_maps(blocks_of([0.5, 0.6]), blocks_of([0.5, 0.6], pixels=200))
     with pytest.raises(InputError, match="cannot be paired"):
@@ -85,12 +85,12 @@ def runs(rng, offset, pairs=4, seeds=2, blocks=30):
     """Counts of two methods by pair, seed and block; the first is right more often by ``offset``."""
     found = []
     for _ in range(pairs):
-        truth = [rng.integers(1, 4, 200).astype(np.uint8) for _ in range(blocks)]
+        reference = [rng.integers(1, 4, 200).astype(np.uint8) for _ in range(blocks)]
         found.append(
             [
                 [
                     confusion_counts(t, np.where(rng.random(200) < 0.5 + offset, t, 1).astype(np.uint8), (1, 2, 3))
-                    for t in truth
+                    for t in reference
                 ]
                 for _ in range(seeds)
             ]

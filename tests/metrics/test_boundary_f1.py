@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
 
 from c2seg.legend import c2seg13
-from c2seg.metrics import TruthCode, boundary_counts, count_boundaries, pair_maps
+from c2seg.metrics import ReferenceCode, boundary_counts, count_boundaries, pair_maps
 
 IDS = c2seg13().ids
 
@@ -21,10 +21,10 @@ def slow_edges(ids, known):
     return edge
 
 
-def slow_counts(truth, prediction, ids, tolerance):
-    known = np.isin(truth, ids)
+def slow_counts(reference, prediction, ids, tolerance):
+    known = np.isin(reference, ids)
     predicted = np.where(np.isin(prediction, ids), prediction, 99)
-    edges = [(truth, slow_edges(truth, known)), (predicted, slow_edges(predicted, known))]
+    edges = [(reference, slow_edges(reference, known)), (predicted, slow_edges(predicted, known))]
     counts = []
     for one, other in (edges, edges[::-1]):
         own = [one[1] & (one[0] == i) for i in ids]
@@ -43,36 +43,36 @@ def slow_counts(truth, prediction, ids, tolerance):
 )
 def test_equals_the_slow_version(seed, height, width, tolerance, ids):
     rng = np.random.default_rng(seed)
-    truth = rng.choice(
+    reference = rng.choice(
         np.array([0, *ids[:3], 255], np.uint8),
         (height, width),
         p=np.array([1, *[4] * len(ids[:3]), 1]) / (2 + 4 * len(ids[:3])),
     )
     prediction = rng.choice(np.array([0, *ids, 77], np.uint8), (height, width))
-    found = boundary_counts(truth, prediction, ids, tolerance)
-    arrays = [found.truth, found.truth_matched, found.prediction, found.prediction_matched]
-    assert [a.tolist() for a in arrays] == slow_counts(truth, prediction, ids, tolerance)
+    found = boundary_counts(reference, prediction, ids, tolerance)
+    arrays = [found.reference, found.reference_matched, found.prediction, found.prediction_matched]
+    assert [a.tolist() for a in arrays] == slow_counts(reference, prediction, ids, tolerance)
 
 
 def test_shifted_edge_by_hand():
-    truth = np.ones((10, 20), np.uint8)
-    truth[:, 10:] = 2
+    reference = np.ones((10, 20), np.uint8)
+    reference[:, 10:] = 2
     prediction = np.ones((10, 20), np.uint8)
     prediction[:, 13:] = 2
-    assert boundary_counts(truth, prediction, (1, 2, 3), 2).f1() == (0.0, 0.0, None)
-    assert boundary_counts(truth, prediction, (1, 2, 3), 3).f1() == (1.0, 1.0, None)
-    assert boundary_counts(truth, prediction, (1, 2, 3), 3).mean_f1() == 1.0
-    assert boundary_counts(np.ones((5, 5), np.uint8), truth[:5, :5], (1, 2), 1).mean_f1() is None
+    assert boundary_counts(reference, prediction, (1, 2, 3), 2).f1() == (0.0, 0.0, None)
+    assert boundary_counts(reference, prediction, (1, 2, 3), 3).f1() == (1.0, 1.0, None)
+    assert boundary_counts(reference, prediction, (1, 2, 3), 3).mean_f1() == 1.0
+    assert boundary_counts(np.ones((5, 5), np.uint8), reference[:5, :5], (1, 2), 1).mean_f1() is None
 
 
 @pytest.mark.parametrize("tolerance", [0, 3])
 def test_strips_equal_the_whole(write_raster, monkeypatch, tolerance):
     monkeypatch.setattr("c2seg.metrics.maps._STRIP_PX", 1)
     rng = np.random.default_rng(3)
-    truth = rng.choice(np.array([0, 1, 2, 9, 13], np.uint8), (160, 12)).repeat(4, 0).repeat(3, 1)
-    prediction = np.where(rng.random(truth.shape) < 0.9, truth, 5).astype(np.uint8)
-    pairs = pair_maps(write_raster("p.tif", prediction), write_raster("t.tif", truth))
-    streamed = count_boundaries(pairs, TruthCode(c2seg13()), tolerance, workers=2)
-    whole = boundary_counts(truth, prediction, IDS, tolerance)
+    reference = rng.choice(np.array([0, 1, 2, 9, 13], np.uint8), (160, 12)).repeat(4, 0).repeat(3, 1)
+    prediction = np.where(rng.random(reference.shape) < 0.9, reference, 5).astype(np.uint8)
+    pairs = pair_maps(write_raster("p.tif", prediction), write_raster("t.tif", reference))
+    streamed = count_boundaries(pairs, ReferenceCode(c2seg13()), tolerance, workers=2)
+    whole = boundary_counts(reference, prediction, IDS, tolerance)
     assert streamed.as_dict() == whole.as_dict()
     assert whole.mean_f1() > 0.3

@@ -13,9 +13,9 @@ from c2seg.metrics import Confusion, confusion_counts, joint_histogram
 IDS = tuple(range(1, 14))
 
 
-def slow_counts(truth, prediction, ids):
+def slow_counts(reference, prediction, ids):
     counts = np.zeros((len(ids), len(ids) + 1), np.int64)
-    for t, p in zip(truth.ravel().tolist(), prediction.ravel().tolist(), strict=True):
+    for t, p in zip(reference.ravel().tolist(), prediction.ravel().tolist(), strict=True):
         if t in ids:
             counts[ids.index(t), ids.index(p) if p in ids else -1] += 1
     return counts
@@ -28,45 +28,45 @@ def slow_counts(truth, prediction, ids):
 )
 def test_equals_the_slow_count(seed, shape, top):
     rng = np.random.default_rng(seed)
-    truth = rng.choice(np.array([0, *IDS, 255], np.uint8), shape)
+    reference = rng.choice(np.array([0, *IDS, 255], np.uint8), shape)
     prediction = rng.integers(0, top, shape).astype(np.uint8)
-    truth, prediction = np.asarray(truth, np.uint8), np.asarray(prediction, np.uint8)
-    assert np.array_equal(confusion_counts(truth, prediction, IDS).counts, slow_counts(truth, prediction, IDS))
+    reference, prediction = np.asarray(reference, np.uint8), np.asarray(prediction, np.uint8)
+    assert np.array_equal(confusion_counts(reference, prediction, IDS).counts, slow_counts(reference, prediction, IDS))
 
 
 @pytest.mark.parametrize("ids", [(1,), (5, 3), (254, 17, 1), (0, 1, 2)])
 def test_any_legend(ids):
     rng = np.random.default_rng(1)
-    truth = rng.choice(np.array([*ids, 255], np.uint8), (40, 41))
-    prediction = rng.integers(0, 256, truth.shape, dtype=np.uint8)
-    assert np.array_equal(confusion_counts(truth, prediction, ids).counts, slow_counts(truth, prediction, ids))
+    reference = rng.choice(np.array([*ids, 255], np.uint8), (40, 41))
+    prediction = rng.integers(0, 256, reference.shape, dtype=np.uint8)
+    assert np.array_equal(confusion_counts(reference, prediction, ids).counts, slow_counts(reference, prediction, ids))
 
 
 def test_several_chunks_and_odd_ends():
     rng = np.random.default_rng(2)
-    truth = rng.integers(0, 14, 2 * (1 << 19) + 7, dtype=np.uint8)
-    prediction = rng.integers(0, 14, truth.size, dtype=np.uint8)
-    expected = np.bincount(truth.astype(int) * 256 + prediction, minlength=65536).reshape(256, 256)
-    assert np.array_equal(joint_histogram(truth, prediction), expected)
+    reference = rng.integers(0, 14, 2 * (1 << 19) + 7, dtype=np.uint8)
+    prediction = rng.integers(0, 14, reference.size, dtype=np.uint8)
+    expected = np.bincount(reference.astype(int) * 256 + prediction, minlength=65536).reshape(256, 256)
+    assert np.array_equal(joint_histogram(reference, prediction), expected)
 
 
 def test_layout_in_memory_does_not_matter(maps):
-    truth, prediction = maps
-    whole = confusion_counts(truth, prediction, IDS)
+    reference, prediction = maps
+    whole = confusion_counts(reference, prediction, IDS)
     for cut in (np.s_[::-1], np.s_[:, ::-1]):
-        assert confusion_counts(truth[cut], prediction[cut], IDS) == whole
-    assert confusion_counts(np.asfortranarray(truth), prediction, IDS) == whole
-    assert confusion_counts(truth.T, prediction.T, IDS) == whole
+        assert confusion_counts(reference[cut], prediction[cut], IDS) == whole
+    assert confusion_counts(np.asfortranarray(reference), prediction, IDS) == whole
+    assert confusion_counts(reference.T, prediction.T, IDS) == whole
 
 
 def test_sums_over_tiles_equal_the_whole(maps):
-    truth, prediction = maps
+    reference, prediction = maps
     parts = [
-        confusion_counts(truth[r : r + 17, c : c + 23], prediction[r : r + 17, c : c + 23], IDS)
+        confusion_counts(reference[r : r + 17, c : c + 23], prediction[r : r + 17, c : c + 23], IDS)
         for r in range(0, 90, 17)
         for c in range(0, 70, 23)
     ]
-    assert sum(parts, Confusion.empty(IDS)) == confusion_counts(truth, prediction, IDS)
+    assert sum(parts, Confusion.empty(IDS)) == confusion_counts(reference, prediction, IDS)
 
 
 def test_counts_do_not_overflow():
@@ -83,7 +83,7 @@ def test_background_becomes_outside():
 
 def test_refuses_what_it_cannot_count():
     zeros = np.zeros((2, 3), np.uint8)
-    with pytest.raises(DataError, match=r"\(2, 3\), the truth \(3, 2\)"):
+    with pytest.raises(DataError, match=r"\(2, 3\), the ground truth \(3, 2\)"):
         confusion_counts(zeros.T, zeros, IDS)
     with pytest.raises(DataError, match="int64"):
         confusion_counts(zeros, zeros.astype(int), IDS)
@@ -104,12 +104,12 @@ def test_json_round_trip(maps):
 
 @pytest.mark.parametrize("contiguous", [True, False])
 def test_extra_memory_is_small(contiguous):
-    truth = np.ones((4000, 4000), np.uint8)
+    reference = np.ones((4000, 4000), np.uint8)
     prediction = np.ones((4000, 4000), np.uint8)
     if not contiguous:
-        truth, prediction = truth.T, prediction[:, ::-1]
+        reference, prediction = reference.T, prediction[:, ::-1]
     tracemalloc.start()
-    confusion_counts(truth, prediction, IDS)
+    confusion_counts(reference, prediction, IDS)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 20e6

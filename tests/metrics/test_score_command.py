@@ -46,7 +46,7 @@ def test_table_shows_undefined_as_a_dash(capsys, files):
     assert " 13 Inland wetlands                          -        -" in out
 
 
-def test_everything_at_once(capsys, files, write_raster, maps, tmp_path):
+def test_everything_max_parallel(capsys, files, write_raster, maps, tmp_path):
     worse = np.where(np.arange(70) < 20, np.uint8(3), maps[1])
     other = str(write_raster("worse.tif", worse))
     options = ["--intervals", "--against", other, "--block-px", "10", "--replicates", "200", "--boundary-px", "2"]
@@ -69,7 +69,7 @@ def test_protocols_differ_as_they_should(capsys, files):
     values = {p: answer(capsys, *files, "--protocol", p)["miou"] for p in ("challenge", "all13", "mmseg", "mrsn")}
     assert (
         values["challenge"] > values["mmseg"] == values["all13"] != values["mrsn"]
-    )  # 11 classes of truth, 13 predicted
+    )  # 11 classes of ground truth, 13 predicted
     assert values["mrsn"] != values["challenge"]
 
 
@@ -77,7 +77,7 @@ def test_protocols_differ_as_they_should(capsys, files):
     ("arguments", "words"),
     [
         (["--protocol", "chalenge"], "Did you mean 'challenge'"),
-        (["--numbering", "mad"], "Did you mean 'mat'"),
+        (["--label-map", "mad"], "Did you mean 'mat'"),
         (["--legend", "none.yaml"], "cannot read the legend none.yaml"),
         (["--block-px", "1000", "--intervals"], "smaller blocks"),
         (["--out", "/proc/none/s.json"], "/proc/none"),

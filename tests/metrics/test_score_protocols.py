@@ -14,7 +14,7 @@ from c2seg.metrics import PROTOCOLS, Confusion, confusion_counts, protocol_ids, 
 
 IDS = tuple(range(1, 14))
 
-# Truth and prediction by hand, legend 1..6: class 3 never found, class 4 only predicted, 5 and 6 nowhere; one labeled
+# Ground truth and prediction by hand, legend 1..6: class 3 never found, class 4 only predicted, 5 and 6 nowhere; one labeled
 # pixel predicted 0, one 200; two pixels without label.
 TRUTH = np.array([1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 0, 0, 255], np.uint8)
 PREDICTION = np.array([1, 1, 1, 2, 4, 2, 2, 1, 0, 1, 2, 200, 1, 0, 1], np.uint8)
@@ -51,12 +51,12 @@ def test_other_protocols_ignore_a_background_row():
     assert scores(with_background) == scores(confusion_counts(TRUTH, PREDICTION, (1, 2, 3, 4, 5, 6)))
 
 
-def test_class_set_is_fixed_by_the_truth():
-    truth = np.repeat(np.array([1, 2, 3], np.uint8), 100)
-    prediction = truth.copy()
-    clean = scores(confusion_counts(truth, prediction, IDS))
-    prediction[0] = 9  # one stray pixel of a class that the truth does not have
-    stray = scores(confusion_counts(truth, prediction, IDS))
+def test_class_set_is_fixed_by_the_reference():
+    reference = np.repeat(np.array([1, 2, 3], np.uint8), 100)
+    prediction = reference.copy()
+    clean = scores(confusion_counts(reference, prediction, IDS))
+    prediction[0] = 9  # one stray pixel of a class that the ground truth does not have
+    stray = scores(confusion_counts(reference, prediction, IDS))
     assert clean.miou == 1
     assert stray.miou == pytest.approx((0.99 + 1 + 1) / 3)
     assert stray.iou[8] is None
@@ -71,12 +71,12 @@ def test_class_set_is_fixed_by_the_truth():
 )
 def test_equals_scikit_learn(seed, size, classes, predicted, labeled):
     rng = np.random.default_rng(seed)
-    truth = rng.choice(rng.permutation(IDS)[:classes], size).astype(np.uint8)
-    truth[rng.random(size) > labeled] = rng.choice([0, 255])
+    reference = rng.choice(rng.permutation(IDS)[:classes], size).astype(np.uint8)
+    reference[rng.random(size) > labeled] = rng.choice([0, 255])
     prediction = rng.integers(0, predicted + 1, size).astype(np.uint8)
-    result = scores(confusion_counts(truth, prediction, IDS))
-    known = (truth > 0) & (truth < 255)
-    t, p = truth[known], prediction[known]
+    result = scores(confusion_counts(reference, prediction, IDS))
+    known = (reference > 0) & (reference < 255)
+    t, p = reference[known], prediction[known]
     assert result.pixels == t.size
     if not t.size:
         assert (result.oa, result.kappa, result.mf1, result.miou) == (None,) * 4
@@ -96,11 +96,13 @@ def test_equals_scikit_learn(seed, size, classes, predicted, labeled):
 @given(seed=st.integers(0, 2**32 - 1), outside=st.booleans())
 def test_highdan_equals_scikit_learn_without_labels(seed, outside):
     rng = np.random.default_rng(seed)
-    truth = rng.integers(1, 6, 60).astype(np.uint8)
+    reference = rng.integers(1, 6, 60).astype(np.uint8)
     prediction = rng.integers(0 if outside else 1, 10, 60).astype(np.uint8)
-    result = scores(confusion_counts(truth, prediction, IDS), "highdan")
-    assert result.mf1 == pytest.approx(f1_score(truth, prediction, average="macro", zero_division=0), abs=1e-12)
-    assert result.miou == pytest.approx(jaccard_score(truth, prediction, average="macro", zero_division=0), abs=1e-12)
+    result = scores(confusion_counts(reference, prediction, IDS), "highdan")
+    assert result.mf1 == pytest.approx(f1_score(reference, prediction, average="macro", zero_division=0), abs=1e-12)
+    assert result.miou == pytest.approx(
+        jaccard_score(reference, prediction, average="macro", zero_division=0), abs=1e-12
+    )
 
 
 def test_degenerate_cases():

@@ -79,7 +79,7 @@ def highdan(bands: dict[str, int], classes: int, blocks: tuple[int, int, int] = 
     return total + conv(64, 64, 2) + 64 + 64 * classes + classes
 
 
-def feature_critic(channels: int = 2160) -> int:
+def feature_discriminator(channels: int = 2160) -> int:
     steps = [channels, channels // 2, channels // 4, channels // 8, 1]
     return sum(9 * a * b + b for a, b in pairwise(steps))
 

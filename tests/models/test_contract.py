@@ -22,7 +22,7 @@ from c2seg.recipes.models import (
     UNetModel,
 )
 from c2seg.recipes.training import MaskedMethod, Training
-from c2seg.train.loop import begin_from
+from c2seg.train.loop import load_initial_weights
 
 BANDS = {"msi": 4, "sar": 2, "hsi": 7}
 CLASSES = 5
@@ -184,7 +184,7 @@ def test_every_network_can_restore_bands_and_teach_a_classifier_to_start_from_it
     assert {name for name in bare if name.endswith("weight")}
     assert len(weights) > 0.8 * len(before)
     assert sum(not torch.equal(value, before[name]) for name, value in weights.items()) > 0.5 * len(weights)
-    begin_from(build(settings), {name: value.numpy() for name, value in weights.items()})
+    load_initial_weights(build(settings), {name: value.numpy() for name, value in weights.items()})
 
 
 def test_unknown_networks_are_refused():

@@ -24,7 +24,7 @@ from c2seg.recipes.models import HighDANModel
 BANDS = {"msi": 4, "sar": 2, "hsi": 12}
 K = 14
 SMALL = {"width": 6, "blocks": (1, 1, 1, 1), "bottleneck": 6, "max_bands": 5, "head": (16, 16, 8)}
-AT_ONCE = "training.method.begin=0"  # critics from the first step
+AT_ONCE = "training.method.begin=0"  # discriminators from the first step
 
 
 def build(bands=BANDS, **settings):
@@ -58,10 +58,10 @@ def test_the_generator_counts_16_56_million_parameters():
     with torch.device("meta"):
         model = build_model(HighDANModel(), bands, K)
         deep = build_model(HighDANModel(blocks=(4, 4, 4, 4)), bands, K)
-    count = sum(p.numel() for name, p in model.named_parameters() if not name.startswith("critic."))
+    count = sum(p.numel() for name, p in model.named_parameters() if not name.startswith("discriminator."))
     assert count == hand.highdan(bands, K) == 16_561_774
-    assert sum(p.numel() for p in model.critic.parameters()) == hand.feature_critic()
-    whole = sum(p.numel() for name, p in deep.named_parameters() if not name.startswith("critic."))
+    assert sum(p.numel() for p in model.discriminator.parameters()) == hand.feature_discriminator()
+    whole = sum(p.numel() for name, p in deep.named_parameters() if not name.startswith("discriminator."))
     assert whole == hand.highdan(bands, K, (4, 4, 4)) == 28_018_030
     assert model.feature_channels == 2160
 
@@ -74,7 +74,7 @@ def test_attention_is_on_the_target_path_alone():
         assert torch.equal(source["features"], target["features"])
         f = source["features"]
         torch.testing.assert_close(source["logits"], model.head(f))
-        torch.testing.assert_close(target["logits"], model.head(f + torch.tanh(model.critic(f)).abs() * f))
+        torch.testing.assert_close(target["logits"], model.head(f + torch.tanh(model.discriminator(f)).abs() * f))
         assert not torch.allclose(source["logits"], target["logits"])
         assert torch.equal(model(patch)["logits"], target["logits"])  # mapping takes the target's path
         plain = build(attention=False).eval()
@@ -107,7 +107,7 @@ def test_the_trunk_is_one_and_shared():
 
 
 def test_statistics_in_training_are_those_of_all_modalities_together():
-    """With one pass per modality, running statistics would be a mixture that no training step has seen."""
+    """With one pass per modality, running statistics would be a ensemble that no training step has seen."""
     model = build()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -132,47 +132,51 @@ def test_a_tenth_of_the_tiny_preset_forgets_the_random_start():
     assert (1 - recipe.model.bn_momentum) ** steps < 0.01
 
 
-def test_the_critic_learns_as_a_critic_and_the_network_does_not_move_it():
+def test_the_discriminator_learns_as_a_discriminator_and_the_network_does_not_move_it():
     model = build()
     own = learner(model)
-    assert own.critics[0] is model.critic
-    judges = {id(p) for p in own.critic_stepper.parameters}
-    network = {id(p) for p in own.stepper.parameters}
+    assert own.discriminators[0] is model.discriminator
+    judges = {id(p) for p in own.discriminator_optimizer_step.parameters}
+    network = {id(p) for p in own.optimizer_step.parameters}
     assert not judges & network
-    assert {id(p) for p in model.critic.parameters()} <= judges
+    assert {id(p) for p in model.discriminator.parameters()} <= judges
     assert {id(p) for p in model.parameters()} <= judges | network
-    before = {"model": snapshot(model), "features": snapshot(model.critic), "output": snapshot(own.critics[1])}
+    before = {
+        "model": snapshot(model),
+        "features": snapshot(model.discriminator),
+        "output": snapshot(own.discriminators[1]),
+    }
     losses = own.step(batch(True), batch(False, 1))
     assert all(value.isfinite() for value in losses.values())
-    assert not any(same(before["features"], model.critic))
-    assert not any(same(before["output"], own.critics[1]))
+    assert not any(same(before["features"], model.discriminator))
+    assert not any(same(before["output"], own.discriminators[1]))
     assert not any(same(before["model"], model))
 
 
 def test_the_losses_are_those_of_the_paper():
-    """0.01 of the squared distance of both critics to "source"; squared distances to the domains, not halved."""
+    """0.01 of the squared distance of both discriminators to "source"; squared distances to the domains, not halved."""
     own, twin = learner(), learner()
     twin.load_state_dict(deepcopy(own.state_dict()))
     source, target = batch(True), batch(False, 1)
     losses = own.step(source, target)
     with torch.no_grad():
         s, t = twin.model(source.patch, domain="source"), twin.model(target.patch, domain="target")
-        real = [twin.critics[0](s["features"]), twin.critics[1](s["logits"].softmax(1))]
-        fake = [twin.critics[0](t["features"]), twin.critics[1](t["logits"].softmax(1))]
+        real = [twin.discriminators[0](s["features"]), twin.discriminators[1](s["logits"].softmax(1))]
+        fake = [twin.discriminators[0](t["features"]), twin.discriminators[1](t["logits"].softmax(1))]
     deceive = 0.01 * sum(f.square().mean() for f in fake)
-    critics = sum(r.square().mean() for r in real) + sum((f - 1).square().mean() for f in fake)
+    discriminators = sum(r.square().mean() for r in real) + sum((f - 1).square().mean() for f in fake)
     assert losses["deceive"].item() == pytest.approx(deceive.item(), rel=1e-4)
-    assert losses["critics"].item() == pytest.approx(critics.item(), rel=1e-4)
+    assert losses["discriminators"].item() == pytest.approx(discriminators.item(), rel=1e-4)
 
 
-def test_attention_without_its_critic_is_refused():
-    only = "training.method.critics=[{sees: probability, weight: 0.01, widths: [8, 8]}]"
+def test_attention_without_its_discriminator_is_refused():
+    only = "training.method.discriminators=[{sees: probability, weight: 0.01, widths: [8, 8]}]"
     with pytest.raises(RecipeError, match="attention"):
         load_recipe("highdan", "tiny", [only])
     with pytest.raises(RecipeError, match="attention"):
         load_recipe("highdan", "tiny", ["training.method={name: supervised}"])
     training = load_recipe("highdan", "tiny", [only, "model.attention=false"]).training
-    with pytest.raises(InputError, match="critic that sees features"):
+    with pytest.raises(InputError, match="discriminator that sees features"):
         Adversarial(Context(build(), training, K, None, torch.device("cpu")))
 
 
@@ -240,7 +244,7 @@ def test_the_projection_takes_channels_that_are_components_already(make_city):
     normalizer = Normalizer.fit("per_city", statistics)
     scene = city.images.scenes[0]
     axes = principal_components([(scene, normalizer)], "hsi", 4).axes
-    mixed = replace(normalizer, mixing={"hsi": axes})
+    mixed = replace(normalizer, projection={"hsi": axes})
     again = principal_components([(scene, mixed)], "hsi", 3)
     assert again.axes.shape == (3, 4)
     np.testing.assert_allclose(np.abs(again.axes), np.eye(4)[:3], atol=1e-2)

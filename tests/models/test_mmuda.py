@@ -70,19 +70,22 @@ def test_a_target_modality_changes_the_outputs(name):
     assert all((whole[n] - other[n]).abs().max() > 1e-6 for n in whole)
 
 
-def test_outputs_lie_where_the_critics_look():
+def test_outputs_lie_where_the_discriminators_look():
     out = build()(batch(False).patch)
     assert out["logits"].shape == out["aux"].shape == (2, K, 64, 64)
     assert out["coarse"].shape == (2, K, 16, 16)
     assert out["features"].shape == (2, 16, 16, 16)
 
 
-def test_the_adversarial_step_reaches_every_trunk_and_both_critics():
+def test_the_adversarial_step_reaches_every_trunk_and_both_discriminators():
     learner = adversarial()
-    assert [critic.layers[0].in_channels for critic in learner.critics] == [K, K]  # the background's map too
+    assert [discriminator.layers[0].in_channels for discriminator in learner.discriminators] == [
+        K,
+        K,
+    ]  # the background's map too
     parts = {f"trunks.{n}": t for n, t in learner.model.trunks.items()}
     parts |= {n: getattr(learner.model, n) for n in ("decoder", "classifier", "aux_classifier")}
-    parts |= {f"critics.{i}": c for i, c in enumerate(learner.critics)}
+    parts |= {f"discriminators.{i}": c for i, c in enumerate(learner.discriminators)}
     before = {name: [p.detach().clone() for p in part.parameters()] for name, part in parts.items()}
     losses = learner.step(batch(True), batch(False, 1))
     assert all(value.isfinite() for value in losses.values())
@@ -101,12 +104,15 @@ def test_entropy_maps_stay_in_range():
     assert self_information(torch.tensor([1.0, *[-0.95] * 13]).reshape(1, K, 1, 1)).max() <= 0.1394
 
 
-def test_the_paper_critics_fit_their_maps():
+def test_the_paper_discriminators_fit_their_maps():
     """32 x 32 at a quarter of an AB tile, 128 x 128 for the auxiliary output; both have five convolutions."""
     learner = adversarial("paper-ab")
-    assert learner.critics[0](torch.zeros(1, K, 32, 32)).shape == (1, 1, 1, 1)
-    assert learner.critics[1](torch.zeros(1, K, 128, 128)).shape == (1, 1, 4, 4)
-    assert all(sum(isinstance(m, torch.nn.Conv2d) for m in critic.layers) == 5 for critic in learner.critics)
+    assert learner.discriminators[0](torch.zeros(1, K, 32, 32)).shape == (1, 1, 1, 1)
+    assert learner.discriminators[1](torch.zeros(1, K, 128, 128)).shape == (1, 1, 4, 4)
+    assert all(
+        sum(isinstance(m, torch.nn.Conv2d) for m in discriminator.layers) == 5
+        for discriminator in learner.discriminators
+    )
 
 
 def test_the_pyramid_is_a_sum_from_coarse_to_fine():

@@ -32,7 +32,7 @@ COUNTS = {
     "mmuda-ensemble efficientnet-b7": lambda bands: hand.deeplabv3plus(
         hand.efficientnet_b7(sum(bands.values())), 640, 48, K
     ),
-    "highdan": lambda bands: hand.highdan(bands, K) + hand.feature_critic(),
+    "highdan": lambda bands: hand.highdan(bands, K) + hand.feature_discriminator(),
 }
 CASES = [(case, preset) for case in COUNTS for preset in SIZES]
 
@@ -89,8 +89,8 @@ def test_a_forward_and_a_step_at_the_true_size(case, preset):
     losses = learner.step(batch(True), batch(False))
     assert all(value.isfinite() for value in losses.values())
     learnt = dict(model.named_parameters())
-    if case == "mmuda pretraining":  # the auxiliary classifier learns from its critic alone
+    if case == "mmuda pretraining":  # the auxiliary classifier learns from its discriminator alone
         learnt = {name: p for name, p in learnt.items() if not name.startswith("aux_classifier")}
-    learnt |= dict(getattr(learner, "critics", torch.nn.Module()).named_parameters(prefix="critics"))
+    learnt |= dict(getattr(learner, "discriminators", torch.nn.Module()).named_parameters(prefix="discriminators"))
     without = [name for name, p in learnt.items() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not without

@@ -16,7 +16,7 @@ from c2seg.artifacts import BandSpec
 from c2seg.cli import run
 from c2seg.errors import ModelFileError
 from c2seg.models import build_model, load_pretrained
-from c2seg.models.pretrained import band_mixing, fit_first_convolution
+from c2seg.models.pretrained import band_projection, fit_first_convolution
 from c2seg.predict.backends import BackendOptions
 from c2seg.predict.backends.torch import network_predictor
 from c2seg.recipes import Recipe
@@ -40,20 +40,20 @@ def rgb_state(encoder="resnet18", seed=3):
 
 
 def test_colors_come_from_roles_then_from_wavelengths():
-    mixing, note = band_mixing(MSI)
+    projection, note = band_projection(MSI)
     third = [1 / 3] * 3
-    torch.testing.assert_close(mixing, torch.tensor([[0, 0, 1], [0, 1, 0], [1, 0, 0], third], dtype=torch.float64))
+    torch.testing.assert_close(projection, torch.tensor([[0, 0, 1], [0, 1, 0], [1, 0, 0], third], dtype=torch.float64))
     assert note == "red + green + blue + 1 by the mean of RGB"
     spectrum = [BandSpec(wavelength_nm=nm) for nm in (430, 440, 500, 550, 600, 680, 700, 2000)]
-    mixing, note = band_mixing(spectrum)
-    assert mixing.argmax(dim=1)[1:6].tolist() == [2, 2, 1, 0, 0]
-    assert (mixing.max(dim=1).values == 1).tolist() == [False, True, True, True, True, True, False, False]
+    projection, note = band_projection(spectrum)
+    assert projection.argmax(dim=1)[1:6].tolist() == [2, 2, 1, 0, 0]
+    assert (projection.max(dim=1).values == 1).tolist() == [False, True, True, True, True, True, False, False]
     assert note == "2 red + green + 2 blue + 3 by the mean of RGB"
 
 
 def test_bands_of_which_nothing_is_known_take_the_mean_and_it_is_said():
-    mixing, note = band_mixing(UNKNOWN * 5)
-    assert torch.equal(mixing, torch.full((5, 3), 1 / 3, dtype=torch.float64))
+    projection, note = band_projection(UNKNOWN * 5)
+    assert torch.equal(projection, torch.full((5, 3), 1 / 3, dtype=torch.float64))
     assert note == "5 bands by the mean of RGB (roles unknown)"
 
 

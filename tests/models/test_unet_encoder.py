@@ -74,7 +74,7 @@ def test_the_encoder_may_have_a_rate_of_its_own():
     model = unet(RGB)
     training = Training(optimizer=Optimizer(lr=0.5, encoder_factor=0.1))
     learner = METHODS["supervised"](Context(model, training, 13, None, torch.device("cpu")))
-    slow = [group for group in learner.stepper.optimizer.param_groups if group["initial_lr"] == 0.05]
+    slow = [group for group in learner.optimizer_step.optimizer.param_groups if group["initial_lr"] == 0.05]
     assert [len(group["params"]) for group in slow] == [len(list(model.encoder.parameters()))]
 
 

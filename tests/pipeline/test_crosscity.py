@@ -65,12 +65,12 @@ def test_a_class_that_only_the_second_source_has_is_learnt(make_city, tmp_path):
         label = file.read(1)
         label[label == 10] = 0
         file.write(label, 1)
-    truth = read(target / "label.tif") == 10
+    reference = read(target / "label.tif") == 10
     found = {}
     for name, sources in {"one": [first], "two": [first, second]}.items():
         fit(crosscity(), sources, tmp_path / name, target=target)
         predict(tmp_path / name / "model.safetensors", target, MapOptions(tmp_path / f"{name}.tif"))
-        found[name] = (read(tmp_path / f"{name}.tif") == 10)[truth].mean()
+        found[name] = (read(tmp_path / f"{name}.tif") == 10)[reference].mean()
     assert found["one"] == 0
     assert found["two"] > 0.7
 

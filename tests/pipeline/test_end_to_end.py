@@ -41,10 +41,10 @@ def test_a_city_without_labels_is_mapped(make_city, tmp_path, recipe, ratio):
     target = make_city("target", seed=2, hsi_ratio=ratio, gain=1.7, valid=True, height=83, width=66)
     fit(recipe, [source], tmp_path / "run", target=target)
     predict(tmp_path / "run/model.safetensors", target, MapOptions(tmp_path / "map.tif"))
-    found, truth, valid = (read(p) for p in (tmp_path / "map.tif", target / "label.tif", target / "valid.tif"))
+    found, reference, valid = (read(p) for p in (tmp_path / "map.tif", target / "label.tif", target / "valid.tif"))
     assert (found[valid == 0] == 0).all()
     assert (found[valid != 0] != 0).all()
-    assert (found == truth)[valid != 0].mean() > 0.9
+    assert (found == reference)[valid != 0].mean() > 0.9
     with rasterio.open(tmp_path / "map.tif") as a, rasterio.open(target / "msi.tif") as b:
         assert a.transform == b.transform
         assert a.crs == b.crs

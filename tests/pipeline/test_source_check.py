@@ -1,4 +1,4 @@
-"""The gate: what harms on held-out blocks of the source is left out, the rest stays, and the run says so."""
+"""The source check: what harms on held-out blocks of the source is left out, the rest stays, and the run says so."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import yaml
 from scipy.special import softmax
 
 from c2seg.api import fit, predict
-from c2seg.pipeline import stages as network
 from c2seg.artifacts import load_model
 from c2seg.cli import run as run_cli
 from c2seg.errors import RecipeError
 from c2seg.legend import c2seg13
-from c2seg.pipeline.source_check import HeldOut, adapting_phases, judge
+from c2seg.pipeline import stages as network
+from c2seg.pipeline.source_check import HeldOutPixels, adapting_phases, decide
 from c2seg.predict import MapOptions
 from c2seg.predict.backends.export import export
 from c2seg.recipes import load_recipe
 
 TINY = {
-    "name": "gated",
+    "name": "checked",
     "model": {"name": "unet", "widths": [8, 16]},
     "training": {
         "iterations": 40,
@@ -33,7 +33,7 @@ TINY = {
     },
     "prediction": {"window_px": 64, "decision": "expected_iou"},
     "ensemble": "probabilities",
-    "gate": {"block_px": 16, "guard_px": 2, "margin": 0.05},
+    "source_check": {"block_px": 16, "guard_px": 2, "margin": 0.05},
 }
 PHASES = {
     "teachers": {"networks": 2, "maps": True},
@@ -52,7 +52,7 @@ def write(write_recipe):
 
 
 def record(run):
-    return json.loads((run / "record.json").read_text())["gate"]
+    return json.loads((run / "record.json").read_text())["source_check"]
 
 
 def header(run):
@@ -74,15 +74,15 @@ def drawn(harm, seed=0, pixels=20_000):
     return (label + 1).astype(np.uint8), softmax(logits, axis=0).astype(np.float16)
 
 
-def judged(recipe, networks, without=None, forest=None, truth=None):
-    truth = drawn(0)[0] if truth is None else truth
+def judged(recipe, networks, without=None, forest=None, reference=None):
+    reference = drawn(0)[0] if reference is None else reference
     chances = {"networks": networks, "without": without, "forest": forest}
-    held = HeldOut(truth, **{k: None if harm is None else drawn(harm)[1] for k, harm in chances.items()})
-    return judge(recipe, ("students",), held, [True] * 5 + [False] * 8, c2seg13())
+    held = HeldOutPixels(reference, **{k: None if harm is None else drawn(harm)[1] for k, harm in chances.items()})
+    return decide(recipe, ("students",), held, [True] * 5 + [False] * 8, c2seg13())
 
 
 def test_the_last_phases_that_look_at_the_target_can_be_left_out(write):
-    adversarial = {"training": {"method": {"name": "adversarial", "critics": [{"widths": [4]}]}}}
+    adversarial = {"training": {"method": {"name": "adversarial", "discriminators": [{"widths": [4]}]}}}
     for phases, found in (
         ({"a": {}, "b": adversarial}, ("b",)),
         ({"a": {}, "b": adversarial, "c": {}}, ()),  # what follows would be learnt otherwise
@@ -108,7 +108,7 @@ def test_adapting_phases_go_when_they_harm_by_more_than_the_margin(write, networ
 def test_the_forest_goes_stays_or_weighs_more(write, networks, forest, weight):
     # A forest that knows nothing spoils; one that knows more should weigh more.
     own, tried = (0.8, []) if weight is None else (0.25, [0.5])
-    recipe = write(forest=FOREST | {"weight": own}, gate=TINY["gate"] | {"weights": tried})
+    recipe = write(forest=FOREST | {"weight": own}, source_check=TINY["source_check"] | {"weights": tried})
     found = judged(recipe, networks, forest=forest)
     assert (found.recipe.forest.weight if found.recipe.forest else None) == weight
     assert set(found.record["forest"]["miou"]) == {"0", *(f"{w:g}" for w in (own, *tried))}
@@ -117,7 +117,7 @@ def test_the_forest_goes_stays_or_weighs_more(write, networks, forest, weight):
 
 def test_without_a_held_out_label_nothing_changes(write):
     recipe = write(phases=PHASES)
-    found = judged(recipe, 2.0, 0.0, truth=np.zeros(20_000, np.uint8))
+    found = judged(recipe, 2.0, 0.0, reference=np.zeros(20_000, np.uint8))
     assert found.recipe == recipe
     assert found.temperature is None
     assert "nothing was measured" in found.record["notes"][0]
@@ -129,7 +129,7 @@ def test_harmful_students_are_left_out_and_the_run_says_so(write, cities, tmp_pa
     fit(recipe, [source], tmp_path / "good", target=target)
     assert record(tmp_path / "good")["adaptation"]["kept"]
     assert list(header(tmp_path / "good").recipe.phases) == ["teachers", "students"]
-    assert not (tmp_path / "good/gate/phases/teachers/1").exists()  # one network a phase
+    assert not (tmp_path / "good/source_check/phases/teachers/1").exists()  # one network a phase
     true = network.pseudo_labels
 
     def wrong(*args, **keys):
@@ -164,18 +164,18 @@ def test_every_kind_of_recipe_passes_without_a_target(write, cities, tmp_path, k
     assert any("temperature of the confidence" in note for note in result.notes)
 
 
-def test_the_gate_leaves_the_networks_alone_that_it_keeps(write, cities, tmp_path):
-    fit(write(), [cities[0]], tmp_path / "gated")
-    fit(write(gate=None), [cities[0]], tmp_path / "plain")
-    gated, plain = (load_model(tmp_path / name / "model.safetensors").tensors for name in ("gated", "plain"))
+def test_the_source_check_leaves_the_networks_alone_that_it_keeps(write, cities, tmp_path):
+    fit(write(), [cities[0]], tmp_path / "checked")
+    fit(write(source_check=None), [cities[0]], tmp_path / "plain")
+    checked, plain = (load_model(tmp_path / name / "model.safetensors").tensors for name in ("checked", "plain"))
     for name, value in plain.items():
-        np.testing.assert_array_equal(gated[name], value)
-    assert "gate" not in json.loads((tmp_path / "plain/record.json").read_text())
+        np.testing.assert_array_equal(checked[name], value)
+    assert "source_check" not in json.loads((tmp_path / "plain/record.json").read_text())
 
 
-def test_a_gate_is_for_networks():
-    with pytest.raises(RecipeError, match="gate are for networks"):
-        load_recipe("forest", "tiny", ["gate={}"])
+def test_a_source_check_is_for_networks():
+    with pytest.raises(RecipeError, match="source check are for networks"):
+        load_recipe("forest", "tiny", ["source_check={}"])
 
 
 def test_poisoned_target_labels_change_nothing(write, cities, tmp_path):
@@ -192,13 +192,13 @@ def test_poisoned_target_labels_change_nothing(write, cities, tmp_path):
     assert found[0] == found[1]
 
 
-def test_a_stopped_run_goes_on_inside_the_gate_and_after_it(write, cities, tmp_path, monkeypatch):
+def test_a_stopped_run_goes_on_inside_the_source_check_and_after_it(write, cities, tmp_path, monkeypatch):
     source, target = cities
-    kept = TINY["gate"] | {"margin": 1.0}  # students stay, whatever they do in so few steps
-    recipe = write(phases=PHASES | {"teachers": {}}, training=TINY["training"] | {"iterations": 15}, gate=kept)
+    kept = TINY["source_check"] | {"margin": 1.0}  # students stay, whatever they do in so few steps
+    recipe = write(phases=PHASES | {"teachers": {}}, training=TINY["training"] | {"iterations": 15}, source_check=kept)
     fit(recipe, [source], tmp_path / "whole", target=target)
     train = network.train
-    for limit in (1, 4):  # in the gate's students; in the real training
+    for limit in (1, 4):  # in the source check's students; in the real training
         calls = []
 
         def counted(job, *, calls=calls, limit=limit, **options):
@@ -210,7 +210,7 @@ def test_a_stopped_run_goes_on_inside_the_gate_and_after_it(write, cities, tmp_p
         monkeypatch.setattr(network, "train", counted)
         with pytest.raises(KeyboardInterrupt):
             fit(recipe, [source], tmp_path / "run", target=target, resume=limit > 1)
-        assert ("gate" in calls[-1].parts) == (limit == 1)
+        assert ("source_check" in calls[-1].parts) == (limit == 1)
     monkeypatch.setattr(network, "train", train)
     fit(recipe, [source], tmp_path / "run", target=target, resume=True)
     assert (tmp_path / "run/model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
@@ -218,13 +218,13 @@ def test_a_stopped_run_goes_on_inside_the_gate_and_after_it(write, cities, tmp_p
 
 def test_the_temperature_reaches_the_layers_of_a_map_also_through_onnx(write, cities, tmp_path, capsys):
     source, target = cities
-    path = tmp_path / "gated.yaml"
+    path = tmp_path / "checked.yaml"
     write(forest=FOREST)
     quiet = ["fit", str(path), "--source", str(source), "--out", str(tmp_path / "run")]
     assert run_cli([*quiet, "--quiet"]) == 0
     assert capsys.readouterr().err == ""
     assert run_cli([*quiet, "--overwrite"]) == 0
-    assert "gate: temperature of the confidence" in capsys.readouterr().err
+    assert "source check: temperature of the confidence" in capsys.readouterr().err
     model = load_model(tmp_path / "run/model.safetensors")
     temperature = model.header.confidence_temperature
     assert temperature is not None

@@ -9,26 +9,27 @@ import rasterio
 from c2seg.api import fit, predict
 from c2seg.legend import c2seg13
 from c2seg.predict import MapOptions
-from c2seg.predict.decision import Decision, expected_iou, thinned
+from c2seg.predict.decision import Decision, expected_iou, subsampled
 from c2seg.predict.engine import Strip
 from c2seg.predict.layers import decide
 from c2seg.recipes import load_recipe
 
 
 def drawn(seed: int, classes: int = 5, pixels: int = 20_000):
-    """Return probabilities [K, N] and truth [N] drawn from them: calibrated by construction, class 0 common, the last rare."""
+    """Return probabilities [K, N] and reference [N] drawn from them: calibrated, class 0 common, the last rare."""
     rng = np.random.default_rng(seed)
     common = np.log(np.array([1.0, 0.3, 0.1, 0.03, 0.01]))[:classes]
     logits = common[:, None] + rng.standard_normal((classes, pixels))
     chance = np.exp(logits)
     chance /= chance.sum(axis=0)
-    truth = (chance.cumsum(axis=0) < rng.random(pixels)).sum(axis=0).clip(max=classes - 1)
-    return chance.astype(np.float32), truth
+    reference = (chance.cumsum(axis=0) < rng.random(pixels)).sum(axis=0).clip(max=classes - 1)
+    return chance.astype(np.float32), reference
 
 
-def mean_iou(decided, truth, classes):
+def mean_iou(decided, reference, classes):
     both = [
-        ((decided == k) & (truth == k)).sum() / max(1, ((decided == k) | (truth == k)).sum()) for k in range(classes)
+        ((decided == k) & (reference == k)).sum() / max(1, ((decided == k) | (reference == k)).sum())
+        for k in range(classes)
     ]
     return float(np.mean(both))
 
@@ -39,9 +40,9 @@ def by(decision: Decision, chance):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_calibrated_probabilities_give_a_better_mean_iou_than_the_largest(seed):
-    chance, truth = drawn(seed)
+    chance, reference = drawn(seed)
     decision = expected_iou(chance, prior=0.0)
-    gain = mean_iou(by(decision, chance), truth, 5) - mean_iou(chance.argmax(axis=0), truth, 5)
+    gain = mean_iou(by(decision, chance), reference, 5) - mean_iou(chance.argmax(axis=0), reference, 5)
     assert gain > 0.01
 
 
@@ -101,7 +102,7 @@ def test_confidence_stays_that_of_the_mapped_class():
 
 def test_thinning_takes_evenly_and_normalizes():
     part = np.tile(np.arange(1, 11, dtype=np.float32), (2, 100_000))
-    found = thinned([part, part], 2)
+    found = subsampled([part, part], 2)
     assert found.shape == (2, 400_000)
     np.testing.assert_allclose(found.sum(axis=0), 1)
 

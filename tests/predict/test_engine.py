@@ -119,7 +119,7 @@ def test_sums_have_the_bits_of_windows_added_one_after_the_other(
             np.testing.assert_array_equal(strip.col_weights, col_weights)
 
 
-def test_parts_of_a_strip_lie_side_by_side():
+def test_parts_of_a_strip_lie_train_in_parallel():
     reader = scene_of(np.ones((CLASSES, 30, 50), np.float32))
     plan = WindowPlan(30, 50, 16, 4)
     place = 0, 0

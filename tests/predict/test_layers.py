@@ -11,7 +11,7 @@ from c2seg.legend import LandClass, Legend
 from c2seg.predict.engine import Strip
 from c2seg.predict.layers import decide
 
-NAMES = ("confidence", "second", "probabilities")
+NAMES = ("confidence", "runner_up", "probabilities")
 
 
 def legend(classes):
@@ -32,11 +32,11 @@ def test_layers_are_those_of_the_sorted_scores(classes, rows, width, levels, see
     layers, counts = decide(Strip(0, 0, rows, sums, valid, *weights), legend(classes), NAMES)
     order = np.argsort(-sums, axis=0, kind="stable")  # the lowest class wins a tie
     np.testing.assert_array_equal(layers["ids"], np.where(valid, ids[order[0]], 0))
-    np.testing.assert_array_equal(layers["second"][:, 0], np.where(valid, ids[order[1]], 255))
+    np.testing.assert_array_equal(layers["runner_up"][:, 0], np.where(valid, ids[order[1]], 255))
     np.testing.assert_array_equal(counts, np.bincount(layers["ids"].ravel(), minlength=256))
-    first, second = (np.take_along_axis(scores, order[k : k + 1], axis=0)[0] for k in (0, 1))
+    first, runner_up = (np.take_along_axis(scores, order[k : k + 1], axis=0)[0] for k in (0, 1))
     for found, expected in (
-        (layers["confidence"], first), (layers["second"][:, 1], first - second),
+        (layers["confidence"], first), (layers["runner_up"][:, 1], first - runner_up),
         (layers["probabilities"].transpose(1, 0, 2), scores),
     ):  # fmt: skip
         assert (found[..., ~valid] == 255).all()
@@ -46,7 +46,7 @@ def test_layers_are_those_of_the_sorted_scores(classes, rows, width, levels, see
 def test_only_the_layers_that_are_asked_for_are_made():
     strip = Strip(0, 0, 2, np.ones((3, 2, 2), np.float32), np.ones((2, 2), bool))
     assert set(decide(strip, legend(3), ())[0]) == {"ids"}
-    assert set(decide(strip, legend(3), ("second",))[0]) == {"ids", "second"}
+    assert set(decide(strip, legend(3), ("runner_up",))[0]) == {"ids", "runner_up"}
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 1.0000001])

@@ -26,7 +26,7 @@ def forest(make_city, tmp_path):
 
 def test_all_outputs_and_the_record(forest, make_city, tmp_path, capsys):
     city = make_city("target", seed=2, valid=True)
-    files = {name: tmp_path / f"{name}.tif" for name in ("probabilities", "confidence", "second")}
+    files = {name: tmp_path / f"{name}.tif" for name in ("probabilities", "confidence", "runner_up")}
     options = [text for name, path in files.items() for text in (f"--{name}", str(path))]
     out, preview = tmp_path / "map.tif", tmp_path / "map.png"
     capsys.readouterr()
@@ -38,10 +38,10 @@ def test_all_outputs_and_the_record(forest, make_city, tmp_path, capsys):
     assert result["peak_memory_mib"] > 10
     assert all(path.exists() for path in files.values())
     assert imread(preview).shape == (70, 91, 4)
-    files["second"].unlink()
+    files["runner_up"].unlink()
     assert run(arguments) == 2  # each existing output is refused, before anything is computed
     assert "--overwrite" in capsys.readouterr().err
-    assert not files["second"].exists()
+    assert not files["runner_up"].exists()
     assert run([*arguments, "--overwrite", "--workers", "0"]) == 2
 
 

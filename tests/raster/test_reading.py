@@ -52,7 +52,7 @@ def test_boundless_reads_equal_a_padded_array(row: int, col: int, height: int, w
     assert np.array_equal(inside, (padded != -7).all(axis=0)[rows, cols])
 
 
-def test_threads_read_the_same_file_at_once(file: Path) -> None:
+def test_threads_read_the_same_file_max_parallel(file: Path) -> None:
     source = RasterFile(file)
     windows = [Window(r, c, 9, 9) for r in range(0, 32, 3) for c in range(0, 48, 3)]
     with ThreadPoolExecutor(8) as pool:

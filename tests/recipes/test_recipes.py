@@ -23,9 +23,9 @@ def test_every_shipped_variant_is_valid_and_another_recipe(name):
 
 def test_variants_for_noisy_labels_reach_every_phase_of_our_method():
     losses = [training.loss for training in load_recipe("crosscity@robust-loss").trainings]
-    assert [(loss.cross_entropy, loss.generalized, loss.generalized_q) for loss in losses] == [(0, 1, 0.7)] * 2
+    assert [(loss.cross_entropy, loss.gce, loss.gce_q) for loss in losses] == [(0, 1, 0.7)] * 2
     assert {t.sampling.ignore_edge_px for t in load_recipe("crosscity@ignore-edges").trainings} == {1}
-    assert {t.loss.generalized for t in load_recipe("crosscity").trainings} == {0}
+    assert {t.loss.gce for t in load_recipe("crosscity").trainings} == {0}
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -61,19 +61,19 @@ def test_naming_another_model_starts_from_its_defaults():
         ("unet", None, ["model.name=vit"], ["model", "forest", "unet"]),
         ("unet", None, ["training.iterations=-1"], ["training.iterations", "greater than or equal to 1"]),
         ("unet", None, ["training.loss.cross_entropy=0"], ["at least one of"]),
-        ("unet", None, ["training.loss={generalized: 1, generalized_q: 0}"], ["generalized_q", "greater than 0"]),
+        ("unet", None, ["training.loss={gce: 1, gce_q: 0}"], ["gce_q", "greater than 0"]),
         (
             "unet",
             None,
-            ["training.loss={generalized: 1, generalized_q: 2}"],
-            ["generalized_q", "less than or equal to 1"],
+            ["training.loss={gce: 1, gce_q: 2}"],
+            ["gce_q", "less than or equal to 1"],
         ),
         ("forest", None, ["model.mean_px=[4]"], ["must be odd"]),
         ("forest", None, ["validation.folds=1"], ["at least 2"]),
         ("forest", None, ["nonsense"], ["key.path=value"]),
         ("forest", None, ["a.b=[1"], ["not valid YAML"]),
-        ("unet", None, ["training.augment.fourier={beta: 0.6}"], ["fourier.beta", "less than or equal to 0.5"]),
-        ("unet", None, ["training.batch_statistics=both"], ["training.batch_statistics", "'source' or 'target'"]),
+        ("unet", None, ["training.augment.fda={beta: 0.6}"], ["fda.beta", "less than or equal to 0.5"]),
+        ("unet", None, ["training.adabn=both"], ["training.adabn", "boolean"]),
         ("missing.yaml", None, (), ["cannot read the recipe missing.yaml"]),
     ],
 )

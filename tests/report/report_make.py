@@ -100,15 +100,15 @@ def make_run(folder: Path, *, curves: bool = False, validation: bool = False, **
         text = "step,seconds,learning_rate,patches_per_second,loss,cross_entropy\n" + "\n".join(rows) + "\n400,4"
         (folder / "curves.csv").write_text(text)
     if validation:
-        truth = labels(grid())
-        counted = confusion_counts(truth, np.where(truth == 7, np.uint8(3), truth), c2seg13().ids)
+        reference = labels(grid())
+        counted = confusion_counts(reference, np.where(reference == 7, np.uint8(3), reference), c2seg13().ids)
         content = {"kind": "4 folds", "scores": scores(counted).as_dict(), **counted.as_dict()}
         (folder / "validation.json").write_text(json.dumps(content))
     return folder
 
 
 def wrong_in_one_stripe(place: Grid) -> np.ndarray:
-    """The truth of `labels`, mapped everywhere, but class 7 as 3."""
+    """The ground truth of `labels`, mapped everywhere, but class 7 as 3."""
     ids = labels(place)
     ids[0] = ids[1]
     ids[ids == 7] = 3

@@ -31,7 +31,7 @@ def page(tmp_path_factory) -> Path:
     runs = [make.make_run(folder / name, curves=name == "unet", validation=True) for name in ("forest", "unet")]
     make.make_map(runs[0] / "town.tif", make.labels(place), place, confidence=True, city_path=city)
     make.make_map(runs[1] / "town.tif", make.wrong_in_one_stripe(place), place, confidence=True, city_path=city)
-    make_report(runs, ReportOptions(folder / "page.html", truths=(city,)))
+    make_report(runs, ReportOptions(folder / "page.html", references=(city,)))
     return folder / "page.html"
 
 
@@ -75,7 +75,7 @@ def test_maps_have_the_colors_of_the_legend(browser, page):
     assert browser.errors() == []
 
 
-def test_side_by_side_shows_the_same_place_twice(browser, page):
+def test_train_in_parallel_shows_the_same_place_twice(browser, page):
     show(browser, page)
     choose(browser, "select.left", "Map: forest")
     browser.script("document.querySelector('input[value=beside]').click()")
@@ -122,7 +122,7 @@ def test_keys_move_the_map(browser, page):
     read = "return document.querySelector('.readout').textContent"
     browser.press("+", "+", "+")
     assert "Row 30, column 45" in browser.script(read)
-    assert "Truth: Arable land" in browser.script(read)
+    assert "Ground truth: Arable land" in browser.script(read)
     assert "unet: Urban fabric" in browser.script(read)
     for _ in range(12):
         browser.press(LEFT)
@@ -176,8 +176,8 @@ def test_text_from_files_is_not_executed(browser, tmp_path):
     run = make.make_run(tmp_path / "run", recipe=evil, command=evil, curves=True)
     classes = tuple(LandClass(c.id, evil + str(c.id), c.color) for c in c2seg13().classes)
     make.make_map(run / "town.tif", make.labels(place), place, city=evil, legend=Legend("evil", classes))
-    truth = make.write_raster(tmp_path / "label.tif", make.labels(place)[None], place)
-    make_report([run], ReportOptions(tmp_path / "page.html", truths=(truth,), title="Plain"))
+    reference = make.write_raster(tmp_path / "label.tif", make.labels(place)[None], place)
+    make_report([run], ReportOptions(tmp_path / "page.html", references=(reference,), title="Plain"))
     show(browser, tmp_path / "page.html")
     browser.script("document.querySelector('canvas').focus()")
     browser.press("+")

@@ -38,14 +38,14 @@ def test_layers_hold_what_the_files_hold(scored):
         "Map: good", "Confidence: good", "Map: bad", "Errors: good", "Errors: bad", "Difference: good / bad"
     ]  # fmt: skip
     layers = {layer["title"]: layer for layer in drawn.layers}
-    truth = make.labels(make.grid())
-    np.testing.assert_array_equal(unpack(layers["Truth"], drawn), truth)
+    reference = make.labels(make.grid())
+    np.testing.assert_array_equal(unpack(layers["Reference"], drawn), reference)
     np.testing.assert_array_equal(unpack(layers["Map: bad"], drawn), make.wrong_in_one_stripe(make.grid()))
     level = unpack(layers["Confidence: good"], drawn)
-    expected = np.arange(truth.size).reshape(truth.shape) % 201 / 4
+    expected = np.arange(reference.size).reshape(reference.shape) % 201 / 4
     assert (level[0] == 255).all()
     assert np.abs(level[1:] - expected[1:]).max() <= 0.5
-    assert layers["Errors: bad"]["of"] == [layers["Truth"]["key"], layers["Map: bad"]["key"]]
+    assert layers["Errors: bad"]["of"] == [layers["Reference"]["key"], layers["Map: bad"]["key"]]
     # 47 of 47 mapped rows, two of three stripes
     assert drawn.agreement == pytest.approx(2 / 3)
 
@@ -56,10 +56,10 @@ def test_layers_shrink_to_the_budget(scored):
     small = draw_views(views, runs, whole.size // 2)[0]
     assert small.size <= whole.size // 2
     assert 1 <= small.sampling.height < whole.sampling.height
-    truth = next(layer for layer in small.layers if layer.get("role") == "truth")
+    reference = next(layer for layer in small.layers if layer.get("role") == "reference")
     rows = ((np.arange(small.sampling.height) + 0.5) * small.sampling.step).astype(int)
     cols = ((np.arange(small.sampling.width) + 0.5) * 36 / small.sampling.width).astype(int)
-    np.testing.assert_array_equal(unpack(truth, small), make.labels(make.grid())[np.ix_(rows, cols)])
+    np.testing.assert_array_equal(unpack(reference, small), make.labels(make.grid())[np.ix_(rows, cols)])
 
 
 def test_reliability_is_counted_by_tenths(scored):
@@ -89,9 +89,9 @@ def test_intervals_need_enough_blocks(tmp_path):
     place = make.grid(400, 300, pixel_m=50.0)
     path = make.make_map(tmp_path / "a.tif", make.wrong_in_one_stripe(place), place)
     other = make.make_map(tmp_path / "b.tif", make.labels(place), place)
-    truth = make.write_raster(tmp_path / "label.tif", make.labels(place)[None], place)
+    reference = make.write_raster(tmp_path / "label.tif", make.labels(place)[None], place)
     runs = open_runs([path, other])
-    bad, good = assess_view(make_views(runs, [], [truth], None)[0])
+    bad, good = assess_view(make_views(runs, [], [reference], None)[0])
     assert bad.intervals["oa"].low < bad.scores.oa < bad.intervals["oa"].high
     assert good.against_best is None
     assert bad.against_best["miou"].difference.value == pytest.approx(good.scores.miou - bad.scores.miou)
@@ -112,7 +112,7 @@ def test_a_loss_of_one_term_is_drawn_once(tmp_path):
     assert [c.title for c in curve_charts(open_runs([run]))] == ["loss"]
 
 
-def test_a_long_curve_is_thinned(tmp_path):
+def test_a_long_curve_is_subsampled(tmp_path):
     run = make.make_run(tmp_path / "run")
     rows = "\n".join(f"{k},{1 / (k + 1)}" for k in range(20_000))
     (run / "curves.csv").write_text(f"step,loss\n{rows}\n")

@@ -61,7 +61,7 @@ def town(tmp_path):
 
 def test_everything_has_its_section(tmp_path, town):
     city, forest, unet = town
-    page = make_page(tmp_path / "page.html", [forest, unet], truths=(city,))
+    page = make_page(tmp_path / "page.html", [forest, unet], references=(city,))
     sections = {"runs", "map0", "scores0", "scores1", "curves", "published", "provenance", "figure"}
     assert sections <= set(page.ids())
     assert len(page.ids()) == len(set(page.ids()))
@@ -73,13 +73,13 @@ def test_everything_has_its_section(tmp_path, town):
     assert kinds.count("image") == 4  # msi true and false color, sar, hsi
     assert kinds.count("level") == 2
     assert page.data["views"][0]["left"] == next(
-        layer["key"] for layer in page.data["views"][0]["layers"] if layer.get("role") == "truth"
+        layer["key"] for layer in page.data["views"][0]["layers"] if layer.get("role") == "reference"
     )
 
 
 def test_nothing_is_loaded_from_elsewhere(tmp_path, town):
     city, forest, unet = town
-    page = make_page(tmp_path / "page.html", [forest, unet], truths=(city,))
+    page = make_page(tmp_path / "page.html", [forest, unet], references=(city,))
     for tag, attributes in page.tags:
         for name in ("src", "href", "data", "action", "srcset", "poster"):
             value = attributes.get(name)
@@ -100,9 +100,9 @@ def test_the_scripts_hash_is_the_scripts(tmp_path, town):
     assert f"'sha256-{digest}'" in page.source
 
 
-def test_without_truth(tmp_path, town):
+def test_without_reference(tmp_path, town):
     page = make_page(tmp_path / "page.html", [town[2]])
-    assert "No truth was given" in page.words
+    assert "No ground truth was given" in page.words
     assert not any(name.startswith("scores") for name in page.ids())
     assert "There is no score of this page to set beside these" in page.words
     assert page.data["views"][0]["left"] == "layer0"
@@ -125,31 +125,31 @@ def test_with_one_class_and_a_missing_modality(tmp_path):
     place = make.grid()
     legend = Legend("water", (LandClass(1, "Water", "#0000FF"),))
     city = make.make_city(tmp_path / "town", place, modalities=("sar",))
-    truth = make.write_raster(tmp_path / "label.tif", np.minimum(make.labels(place), 1)[None], place)
+    reference = make.write_raster(tmp_path / "label.tif", np.minimum(make.labels(place), 1)[None], place)
     path = make.make_map(tmp_path / "a.tif", np.ones((48, 36), np.uint8), place, legend=legend)
-    page = make_page(tmp_path / "page.html", [path], cities=(city,), truths=(truth,))
+    page = make_page(tmp_path / "page.html", [path], cities=(city,), references=(reference,))
     assert "published" not in page.ids()  # another legend: nothing to compare with
     assert "100% of the 1,692 labeled pixels are right." in page.words
     images = [layer["title"] for layer in page.data["views"][0]["layers"] if layer["kind"] == "image"]
     assert images == ["SAR (band 1 / band 2 / difference)"]
 
 
-def test_a_map_of_nothing_and_a_truth_of_nothing(tmp_path):
+def test_a_map_of_nothing_and_a_reference_of_nothing(tmp_path):
     place = make.grid()
     path = make.make_map(tmp_path / "a.tif", np.zeros((48, 36), np.uint8), place)
-    truth = make.write_raster(tmp_path / "label.tif", np.zeros((1, 48, 36), np.uint8), place)
-    page = make_page(tmp_path / "page.html", [path], truths=(truth,))
-    assert "The truth labels no pixel of this map." in page.words
+    reference = make.write_raster(tmp_path / "label.tif", np.zeros((1, 48, 36), np.uint8), place)
+    page = make_page(tmp_path / "page.html", [path], references=(reference,))
+    assert "The ground truth labels no pixel of this map." in page.words
 
 
-def test_scores_come_from_score_files_without_truth(tmp_path, town):
+def test_scores_come_from_score_files_without_reference(tmp_path, town):
     city, forest, _ = town
     assert (
         c2seg(["score", str(forest / "town.tif"), str(city / "label.tif"), "--out", str(forest / "s.json"), "-q"]) == 0
     )
     page = make_page(tmp_path / "page.html", [forest])
     assert "Scores on town" in page.words
-    assert "the truth itself was not given" in page.words
+    assert "the ground truth itself was not given" in page.words
     assert "mIoU 1.000" not in page.words  # no view shows its errors, so it is not in the lead
     assert not any("Errors" in layer["title"] for layer in page.data["views"][0]["layers"])
 
@@ -157,7 +157,7 @@ def test_scores_come_from_score_files_without_truth(tmp_path, town):
 def test_a_map_of_the_source_is_no_test(tmp_path, town):
     city, forest, _ = town
     make.make_run(forest, sources=[{"name": "town", "images": "f", "labels": "b"}])
-    page = make_page(tmp_path / "page.html", [forest], truths=(city,))
+    page = make_page(tmp_path / "page.html", [forest], references=(city,))
     assert "Not a test: forest learnt on this very city" in page.words
     assert "scored only on a city that was learnt on" in page.words
     assert "has the highest" not in page.words
@@ -174,8 +174,8 @@ def test_text_from_files_is_escaped(tmp_path):
     make.make_map(
         run / "town.tif", make.labels(place), place, city=EVIL, legend=Legend("evil", classes), confidence=True
     )
-    truth = make.write_raster(tmp_path / "<i>label.tif", make.labels(place)[None], place)
-    page = make_page(tmp_path / "page.html", [run], truths=(truth,), title=EVIL)
+    reference = make.write_raster(tmp_path / "<i>label.tif", make.labels(place)[None], place)
+    page = make_page(tmp_path / "page.html", [run], references=(reference,), title=EVIL)
     assert {tag for tag, _ in page.tags if tag in {"b", "i", "img"}} <= {"b", "i", "img"}
     assert not any(a.get("src") == "x" or "onerror" in a for _, a in page.tags)
     assert page.source.count("<script") == page.source.count("</script>") == 2
@@ -187,7 +187,9 @@ def test_text_from_files_is_escaped(tmp_path):
 def test_equal_inputs_give_equal_pages(tmp_path, town):
     city, forest, _ = town
     for name in ("a", "b"):
-        make_report([forest], ReportOptions(tmp_path / f"{name}.html", figure=tmp_path / f"{name}.svg", truths=(city,)))
+        make_report(
+            [forest], ReportOptions(tmp_path / f"{name}.html", figure=tmp_path / f"{name}.svg", references=(city,))
+        )
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
@@ -196,12 +198,12 @@ def test_equal_inputs_give_equal_pages(tmp_path, town):
 def test_figures_for_papers(tmp_path, town, suffix, start):
     city, forest, unet = town
     path = tmp_path / f"figure.{suffix}"
-    result = make_report([forest, unet], ReportOptions(None, figure=path, truths=(city,), palette="colorblind"))
+    result = make_report([forest, unet], ReportOptions(None, figure=path, references=(city,), palette="colorblind"))
     assert result.out is None
     assert path.read_bytes().startswith(start)
     if suffix == "svg":
         text = path.read_text()
-        for word in ("(a) MSI true color", "Truth", ") forest", ") unet", "Inland wetlands"):
+        for word in ("(a) MSI true color", "Reference", ") forest", ") unet", "Inland wetlands"):
             assert word in text
 
 
@@ -254,7 +256,7 @@ def test_many_scenes_are_scored_but_not_all_shown(tmp_path):
 def test_command(tmp_path, town, capsys):
     city, forest, unet = town
     out = tmp_path / "page.html"
-    arguments = ["report", str(forest), str(unet), "--out", str(out), "--truth", str(city), "--quiet"]
+    arguments = ["report", str(forest), str(unet), "--out", str(out), "--reference", str(city), "--quiet"]
     assert c2seg(arguments) == 0
     assert capsys.readouterr().out.strip() == str(out)
     assert c2seg(arguments) == 2

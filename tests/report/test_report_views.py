@@ -12,8 +12,8 @@ from c2seg.report.runs import open_runs
 from c2seg.report.views import class_colors, make_views, palettes
 
 
-def views_of(runs, cities=(), truths=(), numbering=None):
-    return make_views(open_runs(runs), cities, truths, numbering)
+def views_of(runs, cities=(), references=(), label_map=None):
+    return make_views(open_runs(runs), cities, references, label_map)
 
 
 def test_maps_of_one_city_are_one_view(tmp_path):
@@ -27,7 +27,7 @@ def test_maps_of_one_city_are_one_view(tmp_path):
 
 
 def test_cities_of_one_name_and_grid_are_kept_apart(tmp_path):
-    """As simulated cities of several seeds are: each has its own truth and images."""
+    """As simulated cities of several seeds are: each has its own ground truth and images."""
     place = make.grid()
     cities = [make.make_city(tmp_path / pair / "birch", place, label=True) for pair in ("p1", "p2")]
     runs = [make.make_run(tmp_path / name) for name in ("a", "b")]
@@ -43,18 +43,18 @@ def test_cities_of_one_name_and_grid_are_kept_apart(tmp_path):
         fingerprint=open_city(cities[1]).fingerprint(),
     )  # fmt: skip
     views = views_of(runs, cities, [city / "label.tif" for city in cities])
-    assert [(view.name, view.truth.path.parent, view.remark) for view in views] == [
+    assert [(view.name, view.reference.path.parent, view.remark) for view in views] == [
         ("p1/birch", cities[0], ""),
         ("p2/birch", cities[1], ""),
     ]
-    # A truth elsewhere could be that of either city.
-    truths = [make.write_raster(tmp_path / f"{k}.tif", make.labels(place)[None], place) for k in (1, 2)]
+    # A ground truth elsewhere could be that of either city.
+    references = [make.write_raster(tmp_path / f"{k}.tif", make.labels(place)[None], place) for k in (1, 2)]
     with pytest.raises(InputError, match="both fit the map of p1/birch"):
-        views_of(runs, truths=truths)
-    views = make_views(open_runs(runs), (), truths, None, dict(zip(truths, cities, strict=True)))
-    assert [view.truth.path for view in views] == truths
-    views = views_of(runs, truths=[truths[0], cities[1]])
-    assert [view.truth.path for view in views] == [truths[0], cities[1] / "label.tif"]
+        views_of(runs, references=references)
+    views = make_views(open_runs(runs), (), references, None, dict(zip(references, cities, strict=True)))
+    assert [view.reference.path for view in views] == references
+    views = views_of(runs, references=[references[0], cities[1]])
+    assert [view.reference.path for view in views] == [references[0], cities[1] / "label.tif"]
 
 
 def test_images_come_from_where_the_city_was(tmp_path):
@@ -83,27 +83,27 @@ def test_a_city_on_another_grid_is_refused(tmp_path):
         views_of([make.make_run(tmp_path / "bare")], [city])
 
 
-def test_truth_is_a_raster_or_a_labeled_city(tmp_path):
+def test_reference_is_a_raster_or_a_labeled_city(tmp_path):
     place = make.grid()
     city = make.make_city(tmp_path / "town", place, label=True)
     run = make.make_run(tmp_path / "run")
     make.make_map(run / "town.tif", make.labels(place), place)
     for path in (city, city / "label.tif"):
-        (view,) = views_of([run], truths=[path])
-        assert view.truth.path == city / "label.tif"
+        (view,) = views_of([run], references=[path])
+        assert view.reference.path == city / "label.tif"
 
 
-def test_a_truth_elsewhere_is_refused(tmp_path):
+def test_a_reference_elsewhere_is_refused(tmp_path):
     run = make.make_run(tmp_path / "run")
     make.make_map(run / "town.tif", make.labels(make.grid()), make.grid(crs=None))
     other = make.grid(20, 20, None)
     path = make.write_raster(tmp_path / "label.tif", make.labels(other)[None], other)
     with pytest.raises(InputError, match="fits no map: "):
-        views_of([run], truths=[path])
+        views_of([run], references=[path])
     with pytest.raises(DataError, match="does not exist"):
-        views_of([run], truths=[tmp_path / "none.tif"])
+        views_of([run], references=[tmp_path / "none.tif"])
     with pytest.raises(DataError, match="no label"):
-        views_of([run], truths=[make.make_city(tmp_path / "bare", other)])
+        views_of([run], references=[make.make_city(tmp_path / "bare", other)])
 
 
 def test_legend_is_read_from_the_map(tmp_path):

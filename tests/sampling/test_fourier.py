@@ -5,7 +5,7 @@ import pytest
 
 from c2seg.data import Normalizer, city_statistics
 from c2seg.data.layouts import open_labeled_city
-from c2seg.recipes.training import Augmentation, Fourier, Sampling
+from c2seg.recipes.training import FDA, Augmentation, Sampling
 from c2seg.sampling import BandUnits, PatchSampler, restyle, training_scenes
 from c2seg.train.loader import batches
 
@@ -72,15 +72,15 @@ def scenes(make_city):
     )
 
 
-def sampler_of(scenes, fourier, style=True, **augment):
+def sampler_of(scenes, fda, style=True, **augment):
     settings = Sampling(patch_px=16, batch_size=8)
-    changes = Augmentation(**({"flips": False, "rotations": False, "fourier": fourier} | augment))
+    changes = Augmentation(**({"flips": False, "rotations": False, "fda": fda} | augment))
     other = PatchSampler(scenes[1], settings, changes, 0, 13, stream=1)
     return PatchSampler(scenes[0], settings, changes, 0, 13, style=other if style else None)
 
 
 def test_the_stated_share_of_the_sources_patches_is_restyled(scenes):
-    plain, styled = sampler_of(scenes, None), sampler_of(scenes, Fourier(share=0.3, beta=0.1))
+    plain, styled = sampler_of(scenes, None), sampler_of(scenes, FDA(share=0.3, beta=0.1))
     changed = []
     for step in range(40):
         draws = plain.draw(step)
@@ -94,7 +94,7 @@ def test_the_stated_share_of_the_sources_patches_is_restyled(scenes):
 
 
 def test_a_restyled_patch_has_the_mean_of_a_window_of_the_target(scenes):
-    sampler = sampler_of(scenes, Fourier(share=1.0, beta=0.01))
+    sampler = sampler_of(scenes, FDA(share=1.0, beta=0.01))
     whole = scenes[1][0].reader(scenes[1][0].reader.scene.grid.window)[0]["sar"][0].astype(np.float64)
     sums = np.pad(whole, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     means = (sums[16:, 16:] - sums[:-16, 16:] - sums[16:, :-16] + sums[:-16, :-16]) / 256
@@ -108,9 +108,9 @@ def test_a_restyled_patch_has_the_mean_of_a_window_of_the_target(scenes):
 
 def test_a_restyled_step_is_a_function_of_seed_and_step(scenes):
     options = {"noise_std": 0.1, "flips": True, "rotations": True, "zoom": (0.5, 2.0)}
-    sampler = sampler_of(scenes, Fourier(), **options)
+    sampler = sampler_of(scenes, FDA(), **options)
     expected = list(batches(sampler, 3, 7, threads=0))
-    for found, sample in zip(batches(sampler_of(scenes, Fourier(), **options), 3, 7, threads=2), expected, strict=True):
+    for found, sample in zip(batches(sampler_of(scenes, FDA(), **options), 3, 7, threads=2), expected, strict=True):
         for name in NAMES:
             np.testing.assert_array_equal(found.patch[name], sample.patch[name])
     part = next(batches(sampler, 3, 4, rank=1, processes=2, threads=0))
@@ -118,7 +118,7 @@ def test_a_restyled_step_is_a_function_of_seed_and_step(scenes):
 
 
 def test_the_targets_own_patches_are_left_as_they_are(scenes):
-    fourier = sampler_of(scenes, Fourier(share=1.0)).style
+    fda = sampler_of(scenes, FDA(share=1.0)).style
     plain = sampler_of(scenes, None).style
-    a, b = (s.load(s.draw(2)).patch["msi"] for s in (fourier, plain))
+    a, b = (s.load(s.draw(2)).patch["msi"] for s in (fda, plain))
     np.testing.assert_array_equal(a, b)

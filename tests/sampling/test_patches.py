@@ -68,7 +68,7 @@ def test_balanced_draws_visit_classes_evenly_and_hold_them(make_city):
     # Make one class rare: 12 pixels.
     scenes[0].targets[scenes[0].targets == 9] = 255
     scenes[0].targets[40:43, 60:64] = 9
-    sampler = sampler_of(scenes, balanced=1.0)
+    sampler = sampler_of(scenes, class_balanced_fraction=1.0)
     hits = 0
     for step in range(100):
         sample = sampler.load(sampler.draw(step))
@@ -80,7 +80,7 @@ def test_the_balanced_share_is_exact(make_city):
     scenes = scenes_of(make_city(height=300, width=300))
     scenes[0].targets[:] = 255
     scenes[0].targets[5, 5] = 0
-    sampler = sampler_of(scenes, balanced=0.5, batch_size=4)
+    sampler = sampler_of(scenes, class_balanced_fraction=0.5, batch_size=4)
     for step in range(5):
         holding = [(t == 0).any() for t in sampler.load(sampler.draw(step)).targets]
         assert holding[:2] == [True, True]
@@ -160,21 +160,21 @@ def test_patches_of_one_class_are_drawn_again(make_city):
     scenes[0].targets[:, 70:80] = 5
 
     def largest(**sampling):
-        sampler = sampler_of(scenes, balanced=0.0, **sampling)
+        sampler = sampler_of(scenes, class_balanced_fraction=0.0, **sampling)
         patches = [target for step in range(30) for target in sampler.load(sampler.draw(step)).targets]
         return np.array([max((target == label).mean() for label in (3, 5)) for target in patches])
 
-    off, on = largest(), largest(max_share=0.75)
+    off, on = largest(), largest(cat_max_ratio=0.75)
     assert (off < 0.75).mean() < 0.25  # 5 to 11 columns of the strip: 17 of 135 places
     assert (on < 0.75).mean() > 0.65  # eleven tries: 0.77
     scenes[0].targets[:] = 3
-    assert (largest(max_share=0.75) == 1).all()  # nothing else exists: the last draw is taken
+    assert (largest(cat_max_ratio=0.75) == 1).all()  # nothing else exists: the last draw is taken
 
 
 def test_invalid_pixels_are_0_and_never_targets(make_city):
     scenes = scenes_of(make_city(valid=True))
     augment = Augmentation(gain_std=0.5, offset_std=0.5, noise_std=0.5)
-    sampler = sampler_of(scenes, augment=augment, balanced=0.0)
+    sampler = sampler_of(scenes, augment=augment, class_balanced_fraction=0.0)
     seen = 0
     for step in range(20):
         sample = sampler.load(sampler.draw(step))

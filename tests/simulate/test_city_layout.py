@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from c2seg.errors import InputError
-from c2seg.simulate import Knobs
+from c2seg.simulate import Parameters
 from c2seg.simulate.layout import classify, lay_out_city, measure_shares
 from c2seg.simulate.plan import valid_at
 from c2seg.simulate.render import Renderer
@@ -12,8 +12,8 @@ from c2seg.simulate.specs import city_spec
 from c2seg.types import Window
 
 
-def _spec(pair="ab", role="source", scale=0.2, seed=0, shift=0.5, **knobs):
-    return city_spec(pair, role, scale=scale, seed=seed, knobs=Knobs.from_shift(shift, knobs))
+def _spec(pair="ab", role="source", scale=0.2, seed=0, shift=0.5, **parameters):
+    return city_spec(pair, role, scale=scale, seed=seed, parameters=Parameters.from_shift(shift, parameters))
 
 
 def _land(plan):
@@ -71,27 +71,27 @@ def test_a_window_alone_equals_the_window_of_the_whole(pair: str) -> None:
     window = Window(33, 60, 48, 54)
     alone = renderer(window)
     rows, columns = window.slices
-    for name in ("msi", "sar", "truth", "label", "gap", "valid"):
+    for name in ("msi", "sar", "reference", "label", "gap", "valid"):
         np.testing.assert_array_equal(getattr(alone, name), getattr(whole, name)[..., rows, columns], err_msg=name)
     coarse = alone.hsi_window
     np.testing.assert_array_equal(alone.hsi, whole.hsi[(slice(None), *coarse.slices)])
 
 
-def test_label_is_the_truth_without_noise_and_less_with_it() -> None:
+def test_label_is_the_reference_without_noise_and_less_with_it() -> None:
     plain = Renderer(lay_out_city(_spec(shift=0)))(Window(0, 0, 120, 150))
     noisy = Renderer(lay_out_city(_spec(shift=0, label_noise=1.0)))(Window(0, 0, 120, 150))
     np.testing.assert_array_equal(plain.msi, noisy.msi)
     assert not plain.gap.any()
     assert 0.1 < noisy.gap.mean() < 0.6
-    assert (plain.label == plain.truth).mean() > 0.96
-    assert (noisy.label == noisy.truth).mean() < 0.93
+    assert (plain.label == plain.reference).mean() > 0.96
+    assert (noisy.label == noisy.reference).mean() < 0.93
 
 
 def test_changed_land_cover_shows_in_hsi_more_than_in_msi() -> None:
     spec = _spec(shift=0)
     before = Renderer(lay_out_city(spec))(spec.grid.window)
     after = Renderer(lay_out_city(_spec(shift=0, land_cover_change=1.0)))(spec.grid.window)
-    np.testing.assert_array_equal(before.truth, after.truth)
+    np.testing.assert_array_equal(before.reference, after.reference)
     hsi = (before.hsi != after.hsi).any(0).mean()
     msi = (before.msi != after.msi).any(0).mean()
     assert 0.02 < hsi < 0.35

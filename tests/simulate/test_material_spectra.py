@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from c2seg.errors import InputError, MissingExtraError
-from c2seg.simulate import FAMILIES, Knobs, family_of, spectra
+from c2seg.simulate import FAMILIES, Parameters, family_of, spectra
 from c2seg.simulate.sensors import OpticalSensor, band_axis, sun_elevation
 from c2seg.simulate.specs import city_spec, package_data
 from c2seg.simulate.spectra import VARIANTS, material_names, material_radar, material_reflectance
 from c2seg.types import Window
 
 
-def _spec(pair="ab", role="source", shift=0.0, seed=0, **knobs):
-    return city_spec(pair, role, scale=0.1, seed=seed, knobs=Knobs.from_shift(shift, knobs))
+def _spec(pair="ab", role="source", shift=0.0, seed=0, **parameters):
+    return city_spec(pair, role, scale=0.1, seed=seed, parameters=Parameters.from_shift(shift, parameters))
 
 
 def _of(table, name):
@@ -114,13 +114,13 @@ def test_families_follow_the_thousands_of_the_seed() -> None:
 
 
 def test_knobs_are_checked() -> None:
-    assert Knobs.from_shift(0.3, {"season": 1}).season == 1
+    assert Parameters.from_shift(0.3, {"season": 1}).season == 1
     with pytest.raises(InputError, match="Did you mean 'season'"):
-        Knobs.from_shift(0.3, {"saison": 1})
+        Parameters.from_shift(0.3, {"saison": 1})
     with pytest.raises(InputError, match=r"within 0\.\.1"):
-        Knobs.from_shift(1.5)
+        Parameters.from_shift(1.5)
     with pytest.raises(InputError, match="knob season"):
-        Knobs.from_shift(0.5, {"season": float("nan")})
+        Parameters.from_shift(0.5, {"season": float("nan")})
 
 
 def test_without_earthlib_one_line_names_the_extra(monkeypatch) -> None:

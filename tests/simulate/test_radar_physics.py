@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from c2seg.simulate.knobs import Knobs
+from c2seg.simulate.parameters import Parameters
 from c2seg.simulate.radar import RadarSensor, lee_filter, speckle
 from c2seg.simulate.specs import city_spec
 from c2seg.types import Window
@@ -40,7 +40,7 @@ def test_lee_filter_keeps_a_bright_point() -> None:
 
 
 def test_water_is_dark_and_corners_are_bright() -> None:
-    spec = city_spec("ab", "source", scale=0.1, seed=0, knobs=Knobs.from_shift(0))
+    spec = city_spec("ab", "source", scale=0.1, seed=0, parameters=Parameters.from_shift(0))
     radar = RadarSensor.make(spec)
     window = Window(0, 0, 40, 40)
     dark = radar.observe(np.full((2, 40, 40), 10**-2.0, np.float32), window)
@@ -51,7 +51,7 @@ def test_water_is_dark_and_corners_are_bright() -> None:
 
 def test_order_of_polarizations_is_swapped_between_the_pairs() -> None:
     tables = {
-        pair: RadarSensor.make(city_spec(pair, "source", scale=0.1, seed=0, knobs=Knobs.from_shift(0))).table
+        pair: RadarSensor.make(city_spec(pair, "source", scale=0.1, seed=0, parameters=Parameters.from_shift(0))).table
         for pair in ("ab", "bw")
     }
     assert tables["ab"][0].mean() < tables["ab"][1].mean()

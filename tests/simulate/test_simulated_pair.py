@@ -45,7 +45,7 @@ def test_same_seed_gives_the_same_bytes_and_another_seed_does_not(ab, tmp_path) 
 
 def test_shift_zero_and_one_share_the_source_layout(ab, tmp_path) -> None:
     far = simulate_pair(tmp_path / "far", "ab", SCALE, 5, 1.0)
-    with rasterio.open(ab.source.path / "truth.tif") as a, rasterio.open(far.source.path / "truth.tif") as b:
+    with rasterio.open(ab.source.path / "reference.tif") as a, rasterio.open(far.source.path / "reference.tif") as b:
         np.testing.assert_array_equal(a.read(), b.read())
     assert far.target.label_agreement < ab.target.label_agreement
 
@@ -104,16 +104,16 @@ def test_descriptions_name_roles_and_wavelengths(ab, bw) -> None:
     assert [b["role"] for b in content["modalities"]["sar"]["bands"]] == ["hh", "hv"]
     pair = yaml.safe_load((ab.out / "pair.yaml").read_text())
     assert (pair["source"], pair["target"], pair["seed"]) == (ab.source.name, ab.target.name, 5)
-    assert set(pair["knobs"].values()) == {0.5}
+    assert set(pair["parameters"].values()) == {0.5}
 
 
 def test_shares_and_agreement_are_those_of_the_files(ab) -> None:
-    with rasterio.open(ab.target.path / "truth.tif") as t, rasterio.open(ab.target.path / "label.tif") as file:
-        truth, label = t.read(1), file.read(1)
+    with rasterio.open(ab.target.path / "reference.tif") as t, rasterio.open(ab.target.path / "label.tif") as file:
+        reference, label = t.read(1), file.read(1)
         assert file.tags(1)["CLASS_1"]
-    counts = np.bincount(truth[truth > 0], minlength=14)[1:]
+    counts = np.bincount(reference[reference > 0], minlength=14)[1:]
     assert list(ab.target.shares.values()) == pytest.approx(list(counts / counts.sum()))
-    assert ab.target.label_agreement == pytest.approx((label == truth)[label > 0].mean())
+    assert ab.target.label_agreement == pytest.approx((label == reference)[label > 0].mean())
     assert label.max() <= 13
 
 
@@ -145,11 +145,11 @@ def test_progress_ends_at_the_total(tmp_path) -> None:
 
 
 def test_a_class_raster_can_be_the_layout(ab, tmp_path) -> None:
-    info = simulate_pair(tmp_path / "x", "ab", SCALE, 9, 0.0, layouts={"target": ab.source.path / "truth.tif"})
-    with rasterio.open(ab.source.path / "truth.tif") as a, rasterio.open(info.target.path / "truth.tif") as b:
-        layout, truth = a.read(1), b.read(1)
+    info = simulate_pair(tmp_path / "x", "ab", SCALE, 9, 0.0, layouts={"target": ab.source.path / "reference.tif"})
+    with rasterio.open(ab.source.path / "reference.tif") as a, rasterio.open(info.target.path / "reference.tif") as b:
+        layout, reference = a.read(1), b.read(1)
         assert (a.crs, a.transform) == (b.crs, b.transform)
-    assert (layout[: truth.shape[0], : truth.shape[1]] == truth).mean() > 0.999
+    assert (layout[: reference.shape[0], : reference.shape[1]] == reference).mean() > 0.999
     with pytest.raises(DataError, match=r"must hold class ids 0\.\.13"):
         simulate_pair(tmp_path / "y", "ab", SCALE, layouts={"target": ab.source.path / "msi.tif"})
 
@@ -162,7 +162,7 @@ def test_command_line(tmp_path, capsys) -> None:
     content = json.loads(captured.out)
     assert [city["role"] for city in content["cities"]] == ["source", "target"]
     assert captured.err == ""
-    assert yaml.safe_load((out / "pair.yaml").read_text())["knobs"]["season"] == 0
+    assert yaml.safe_load((out / "pair.yaml").read_text())["parameters"]["season"] == 0
     assert run(arguments) == 2
     assert "exists already" in capsys.readouterr().err
 
@@ -201,4 +201,4 @@ def test_an_output_that_is_a_file_is_refused(tmp_path, capsys) -> None:
 
 def test_unknown_role_of_a_layout_is_refused(ab, tmp_path) -> None:
     with pytest.raises(InputError, match="unknown role"):
-        simulate_pair(tmp_path / "x", "ab", SCALE, layouts={"targets": ab.source.path / "truth.tif"})
+        simulate_pair(tmp_path / "x", "ab", SCALE, layouts={"targets": ab.source.path / "reference.tif"})

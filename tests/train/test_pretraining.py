@@ -109,8 +109,8 @@ def test_a_pretrained_recipe_learns_and_maps(write, make_city, tmp_path):
     phases = {"first": MASKED, "teachers": {"share": 15.0}, "students": {"share": 15.0, **students}}
     fit(write(phases=phases, model={"name": "unet", "widths": [4, 8]}), [source], tmp_path / "run", target=target)
     predict(tmp_path / "run" / "model.safetensors", target, MapOptions(tmp_path / "map.tif"))
-    with rasterio.open(tmp_path / "map.tif") as mapped, rasterio.open(target / "label.tif") as truth:
-        assert (mapped.read(1) == truth.read(1)).mean() > 0.8
+    with rasterio.open(tmp_path / "map.tif") as mapped, rasterio.open(target / "label.tif") as reference:
+        assert (mapped.read(1) == reference.read(1)).mean() > 0.8
 
 
 def test_a_run_stopped_while_pretraining_goes_on_with_the_same_bits(write, cities, tmp_path):

@@ -52,7 +52,7 @@ def columns(path):
 
 
 def test_a_phase_starts_from_the_one_before_and_may_have_its_own_method(write, cities, tmp_path):
-    method = {"name": "adversarial", "critics": [{"widths": [4]}]}
+    method = {"name": "adversarial", "discriminators": [{"widths": [4]}]}
     adversarial = {"method": method, "optimizer": {"lr": 1e-9, "weight_decay": 0}}
     recipe = write(phases={"first": {}, "second": {"training": adversarial, "share": 0.5}})
     assert recipe.uses_target
@@ -64,8 +64,8 @@ def test_a_phase_starts_from_the_one_before_and_may_have_its_own_method(write, c
             np.testing.assert_allclose(staged[name], value, atol=1e-6, err_msg=name)
     rows = columns(tmp_path / "run" / "curves.csv")
     assert [int(row["step"]) for row in rows] == [10, 12, 18]
-    assert rows[0]["critics"] == ""
-    assert float(rows[-1]["critics"]) > 0
+    assert rows[0]["discriminators"] == ""
+    assert float(rows[-1]["discriminators"]) > 0
 
 
 def test_named_parts_of_earlier_phases_are_the_first_weights(write, cities, tmp_path):
@@ -171,8 +171,8 @@ def test_a_model_taught_with_modality_dropout_maps_a_city_that_lacks_one(write, 
     model = tmp_path / "robust" / "model.safetensors"
     [result] = predict(model, poor, MapOptions(tmp_path / "map.tif"))
     assert result.extra["run"]["absent"] == ["sar"]
-    with rasterio.open(tmp_path / "map.tif") as found, rasterio.open(poor / "label.tif") as truth:
-        assert (found.read(1) == truth.read(1)).mean() > 0.8
+    with rasterio.open(tmp_path / "map.tif") as found, rasterio.open(poor / "label.tif") as reference:
+        assert (found.read(1) == reference.read(1)).mean() > 0.8
 
 
 def test_networks_of_a_phase_teach_the_next_by_pseudo_labels(write, make_city, tmp_path):
@@ -190,8 +190,8 @@ def test_networks_of_a_phase_teach_the_next_by_pseudo_labels(write, make_city, t
     names = {key.split(".head")[0] for key in found if key.endswith("head.weight")}
     assert names == {f"members.{phase}.{k}" for phase in ("teachers", "students") for k in (0, 1)}
     predict(tmp_path / "run" / "model.safetensors", target, MapOptions(tmp_path / "map.tif"))
-    with rasterio.open(tmp_path / "map.tif") as mapped, rasterio.open(target / "label.tif") as truth:
-        assert (mapped.read(1) == truth.read(1)).mean() > 0.8
+    with rasterio.open(tmp_path / "map.tif") as mapped, rasterio.open(target / "label.tif") as reference:
+        assert (mapped.read(1) == reference.read(1)).mean() > 0.8
     fit(recipe, sources, tmp_path / "again", target=target)
     for name, value in found.items():
         np.testing.assert_array_equal(tensors(tmp_path / "again")[name], value, err_msg=name)
@@ -201,7 +201,7 @@ def test_the_forest_labels_the_target_with_the_teachers(write, make_city, tmp_pa
     """Teachers that see the radar alone and have learnt next to nothing: what is labeled right is the forest's doing."""
     source, target = make_city("source", seed=1), make_city("target", seed=2)
     with rasterio.open(target / "label.tif") as file:
-        truth = file.read(1)
+        reference = file.read(1)
     found = []
     spy = lambda *args, **options: found.append(pseudo_labels(*args, **options)) or found[-1]  # noqa: E731
     monkeypatch.setattr("c2seg.pipeline.stages.pseudo_labels", spy)
@@ -213,8 +213,8 @@ def test_the_forest_labels_the_target_with_the_teachers(write, make_city, tmp_pa
         }
         recipe = write(phases=phases, forest={"weight": 0.9, "model": {"trees": 10}})
         fit(recipe, [source], tmp_path / f"run{forest}", target=target)
-    known = (truth > 0) & (truth < 255)
-    without, mixed = ((labels[known] == truth[known] - 1).mean() for labels in found)
+    known = (reference > 0) & (reference < 255)
+    without, mixed = ((labels[known] == reference[known] - 1).mean() for labels in found)
     assert without < 0.5
     assert mixed > 0.7
 
@@ -312,5 +312,5 @@ def test_wide_modalities_become_components_of_unit_deviation(write, make_city, t
     np.testing.assert_allclose(patch["hsi"][:, valid].std(axis=1), 1, atol=0.01)
     np.testing.assert_allclose(np.corrcoef(patch["hsi"][:, valid]), np.eye(3), atol=0.02)
     predict(tmp_path / "run" / "model.safetensors", target, MapOptions(tmp_path / "map.tif"))
-    with rasterio.open(tmp_path / "map.tif") as mapped, rasterio.open(target / "label.tif") as truth:
-        assert (mapped.read(1) == truth.read(1)).mean() > 0.8
+    with rasterio.open(tmp_path / "map.tif") as mapped, rasterio.open(target / "label.tif") as reference:
+        assert (mapped.read(1) == reference.read(1)).mean() > 0.8

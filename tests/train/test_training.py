@@ -167,7 +167,7 @@ def test_bfloat16_and_every_loss_and_schedule_train(cities, tmp_path):
         [
             [
                 "training.precision=bf16",
-                "training.loss={generalized: 1}",
+                "training.loss={gce: 1}",
                 "training.schedule={name: cosine, warmup: 0.2}",
             ],
             ["training.loss={cross_entropy: 0, focal: 1, dice: 0.5}", "training.schedule.name=poly"],

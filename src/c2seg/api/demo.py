@@ -9,7 +9,7 @@ from typing import Any
 
 from c2seg.errors import OutputError
 from c2seg.legend import c2seg13
-from c2seg.metrics import TruthCode, count_maps, pair_maps, scores
+from c2seg.metrics import ReferenceCode, count_maps, pair_maps, scores
 from c2seg.outputs import write_json
 from c2seg.pipeline.fit import fit
 from c2seg.pipeline.prepare import Bars
@@ -76,12 +76,14 @@ def demo(
             MapOptions(maps[name], overwrite=overwrite),
             bars=named,
         )
-        pooled = count_maps(pair_maps(maps[name], target / "label.tif"), TruthCode(c2seg13()))
+        pooled = count_maps(pair_maps(maps[name], target / "label.tif"), ReferenceCode(c2seg13()))
         found[name] = scores(pooled[0] if len(pooled) == 1 else sum(pooled[1:], pooled[0])).as_dict()
         write_json(run / "demo_scores.json", found[name])
     make_report(
         [out / name for name in recipes],
-        ReportOptions(page, cities=(target,), truths=(target / "label.tif",), overwrite=overwrite, title="c2seg demo"),
+        ReportOptions(
+            page, cities=(target,), references=(target / "label.tif",), overwrite=overwrite, title="c2seg demo"
+        ),
         bars=bars,
     )
     return DemoResult(source, target, maps, page, found)

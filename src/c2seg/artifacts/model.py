@@ -70,20 +70,20 @@ class Header(BaseModel):
     learnt: tuple[int, ...] | None = None
     """Ids of the classes that had labeled pixels; None: not recorded."""
     confidence_temperature: float | None = None
-    """Of the mixture's probabilities where they are shown or summed, never where classes are decided; None: not measured."""
-    mixing: dict[str, tuple[tuple[float, ...], ...]] = {}
+    """Of the ensemble's probabilities where they are shown or summed, never where classes are decided; None: not measured."""
+    projection: dict[str, tuple[tuple[float, ...], ...]] = {}
     """What makes the channels of a modality from its normalized bands, where these are not the channels themselves."""
 
     @property
     def channels(self) -> dict[str, int]:
         """The channels of each modality as the model sees them."""
-        return {name: len(self.mixing.get(name, bands)) for name, bands in self.inputs.items()}
+        return {name: len(self.projection.get(name, bands)) for name, bands in self.inputs.items()}
 
     def normalizer(self, statistics: Mapping[str, BandStatistics]) -> Normalizer:
         """Return the model's normalization of a city with these statistics (used by kinds that follow the city)."""
         own = statistics if self.recipe.follows_city else self.band_statistics()
-        mixing = {name: np.array(rows, np.float32) for name, rows in self.mixing.items()}
-        return replace(Normalizer.fit(self.recipe.normalization, own), mixing=mixing)
+        projection = {name: np.array(rows, np.float32) for name, rows in self.projection.items()}
+        return replace(Normalizer.fit(self.recipe.normalization, own), projection=projection)
 
     def band_statistics(self) -> dict[str, BandStatistics]:
         """Return the sources' statistics as arrays."""

@@ -9,7 +9,7 @@ from typing import Any
 from c2seg.benchmark.runner import Run
 from c2seg.benchmark.tables import aligned
 from c2seg.legend import c2seg13
-from c2seg.metrics import Comparison, Confusion, TruthCode, compare_pooled, count_maps, pair_maps
+from c2seg.metrics import Comparison, Confusion, ReferenceCode, compare_pooled, count_maps, pair_maps
 from c2seg.progress import Progress, no_progress
 
 __all__ = ["PairedDifference", "compare_recipes", "comparison_text"]
@@ -31,38 +31,38 @@ class PairedDifference:
 
 
 def compare_recipes(
-    runs: Sequence[Run], reference: str, *, block_px: int = BLOCK_PX, progress: Progress = no_progress
+    runs: Sequence[Run], baseline: str, *, block_px: int = BLOCK_PX, progress: Progress = no_progress
 ) -> list[PairedDifference]:
-    """Compare the recipe (row) ``reference`` with every other one over the scored pairs and seeds that both have.
+    """Compare the recipe (row) ``baseline`` with every other one over the scored pairs and seeds that both have.
 
-    Needs the maps of finished runs. Empty if no pair has a truth, or the reference was not run.
+    Needs the maps of finished runs. Empty if no pair has a ground truth, or the baseline was not run.
     """
-    scored = [run for run in runs if run.pair.truth is not None and not run.pair.inside]
-    if all(run.label != reference for run in scored):
+    scored = [run for run in runs if run.pair.reference is not None and not run.pair.inside]
+    if all(run.label != baseline for run in scored):
         return []
     counts: dict[tuple[str, str, int], list[Confusion]] = {}
     for done, run in enumerate(scored):
-        assert run.pair.truth is not None
-        found = pair_maps(run.map, run.pair.truth, by_index=True)
-        counts[run.label, run.pair.name, run.seed] = count_maps(found, TruthCode(c2seg13()), block_px=block_px)
+        assert run.pair.reference is not None
+        found = pair_maps(run.map, run.pair.reference, by_index=True)
+        counts[run.label, run.pair.name, run.seed] = count_maps(found, ReferenceCode(c2seg13()), block_px=block_px)
         progress(done + 1, len(scored), run.label)
-    own = {key[1:] for key in counts if key[0] == reference}
+    own = {key[1:] for key in counts if key[0] == baseline}
     result = []
-    for other in dict.fromkeys(run.label for run in scored if run.label != reference):
+    for other in dict.fromkeys(run.label for run in scored if run.label != baseline):
         shared = sorted(own & {key[1:] for key in counts if key[0] == other})
         pairs = list(dict.fromkeys(pair for pair, _ in shared))
         if not pairs:
             continue
         first, second = (
             [[counts[name, pair, seed] for p, seed in shared if p == pair] for pair in pairs]
-            for name in (reference, other)
+            for name in (baseline, other)
         )
         comparison, by_pair = compare_pooled(first, second)
         result.append(PairedDifference(other, comparison, dict(zip(pairs, by_pair, strict=True))))
     return result
 
 
-def comparison_text(reference: str, found: Sequence[PairedDifference]) -> str:
+def comparison_text(baseline: str, found: Sequence[PairedDifference]) -> str:
     """Return one line per other recipe: difference with its 95 % interval, and the worst and best pair."""
     lines = [["mIoU minus that of", "difference", "95 %", "p", "pairs", "worst pair", "best pair"]]
     for item in found:
@@ -75,4 +75,4 @@ def comparison_text(reference: str, found: Sequence[PairedDifference]) -> str:
             [item.other, f"{difference.value:+.3f}", interval, f"{item.comparison.p_value:.3f}", str(len(known)),
              f"{low:+.3f} {worst}", f"{high:+.3f} {best}"]
         )  # fmt: skip
-    return f"{reference} against the others\n{aligned(lines)}"
+    return f"{baseline} against the others\n{aligned(lines)}"

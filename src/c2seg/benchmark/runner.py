@@ -24,7 +24,7 @@ from typing import Any
 
 from c2seg.data import open_city
 from c2seg.errors import C2SegError, InputError
-from c2seg.metrics import check_truth
+from c2seg.metrics import check_reference
 from c2seg.outputs import write_json
 from c2seg.progress import Progress, no_progress
 from c2seg.recipes import load_recipe
@@ -41,7 +41,7 @@ _NO_FOLDS = ("validation.folds=0", "validation.final=true")
 
 @dataclass(frozen=True)
 class Pair:
-    """A labeled source, an unlabeled target, and the target's truth (None: the target cannot be scored).
+    """A labeled source, an unlabeled target, and the target's ground truth (None: the target cannot be scored).
 
     The target may be the source itself: then guarded block folds inside the city are scored, pooled, and methods that learn
     from a target's images see those of the city, of the held-out blocks too.
@@ -49,7 +49,7 @@ class Pair:
 
     source: Path
     target: Path
-    truth: Path | None
+    reference: Path | None
     number: int = 1
     """Among pairs of cities with the same names."""
 
@@ -124,7 +124,7 @@ def parse_pairs(texts: Sequence[str]) -> tuple[Pair, ...]:
 
 def parse_pair(text: str) -> Pair:
     """Read ``SOURCE:TARGET[:TRUTH]``, or ``CITY`` for folds inside one city. Without TRUTH the target's own label is the
-    truth, if it has one."""
+    ground truth, if it has one."""
     parts = text.split(":")
     if len(parts) not in {1, 2, 3} or not all(parts):
         raise InputError(f"--pair {text!r} is not of the form SOURCE:TARGET[:TRUTH], nor a city")
@@ -140,12 +140,12 @@ def parse_pair(text: str) -> Pair:
 
 
 def plan(benchmark: Benchmark) -> list[Run]:
-    """Return every run, pairs first, then recipes, then seeds; checks recipes, cities and truths before any work."""
+    """Return every run, pairs first, then recipes, then seeds; checks recipes, cities and ground truths before any work."""
     runs = []
     for pair in benchmark.pairs:
         cities = open_city(pair.source), open_city(pair.target)
-        if pair.truth is not None and len(cities[1].scenes) == 1:
-            check_truth(cities[1].scenes[0].grid, f"the map of {pair.target}", pair.truth, by_index=True)
+        if pair.reference is not None and len(cities[1].scenes) == 1:
+            check_reference(cities[1].scenes[0].grid, f"the map of {pair.target}", pair.reference, by_index=True)
         shared = [name for name in cities[0].modality_names if name in cities[1].modality_names]
         for recipe in benchmark.recipes:
             choices = ["default", *shared] if benchmark.single_modalities and len(shared) > 1 else ["default"]
@@ -191,7 +191,7 @@ def _training_seconds(benchmark: Benchmark, run: Run) -> float:
     steps = recipe.model.trees if recipe.model.name == "forest" else recipe.training.iterations
     if benchmark.equal_seconds and recipe.model.name != "forest":
         steps = _equal_steps(benchmark.equal_seconds, each)
-    folds = 0 if run.pair.truth is not None else recipe.validation.folds
+    folds = 0 if run.pair.reference is not None else recipe.validation.folds
     return (each.step_seconds * steps + each.forest_seconds) * (folds + recipe.validation.final)
 
 
@@ -301,7 +301,7 @@ def _one(benchmark: Benchmark, run: Run, stop: threading.Event) -> dict[str, Any
 
 
 def _map_and_score(benchmark: Benchmark, run: Run, stop: threading.Event) -> tuple[float, dict[str, Any] | None]:
-    """Map the target; return the seconds, and the scores if there is a truth."""
+    """Map the target; return the seconds, and the scores if there is a ground truth."""
     out = run.map
     model = str(run.folder / "model.safetensors")
     mapped = _child(
@@ -310,9 +310,9 @@ def _map_and_score(benchmark: Benchmark, run: Run, stop: threading.Event) -> tup
         stop,
     )
     scored = None
-    if run.pair.truth is not None:
+    if run.pair.reference is not None:
         options = ["--out", str(run.folder / f"scores-{out.stem}.json"), "--overwrite"]
-        scored = _child(benchmark, ["score", str(out), str(run.pair.truth), "--by-index", *options], stop)
+        scored = _child(benchmark, ["score", str(out), str(run.pair.reference), "--by-index", *options], stop)
     return sum(m["seconds"] for m in mapped["maps"]), scored
 
 
@@ -336,7 +336,7 @@ def _fit(
     benchmark: Benchmark, run: Run, folder: Path, overrides: Sequence[str], stop: threading.Event | None = None
 ) -> dict[str, Any]:
     sets = [part for text in (*run.overrides, *overrides) for part in ("--set", text)]
-    if run.pair.truth is not None and not any("validation" in text for text in overrides):
+    if run.pair.reference is not None and not any("validation" in text for text in overrides):
         sets += ["--set", "validation.folds=0"]
     arguments = [
         "fit", run.recipe, "--source", str(run.pair.source), "--target", str(run.pair.target), "--out", str(folder),
@@ -397,7 +397,7 @@ def _key(benchmark: Benchmark, run: Run) -> dict[str, Any]:
         "offline": benchmark.offline,
         "device": benchmark.device,
         "cities": [open_city(path).fingerprint() for path in (run.pair.source, run.pair.target)],
-        "truth": str(run.pair.truth) if run.pair.truth else None,
+        "reference": str(run.pair.reference) if run.pair.reference else None,
     }
 
 
@@ -421,7 +421,7 @@ def _equal(benchmark: Benchmark, run: Run) -> tuple[str, ...]:
 
 
 def common_classes(result: dict[str, Any]) -> Iterator[int]:
-    """Yield the positions of the classes with at least 1000 truth pixels."""
+    """Yield the positions of the classes with at least 1000 ground truth pixels."""
     for index, pixels in enumerate(result["scores"]["support"]):
         if pixels >= RARE_PX:
             yield index

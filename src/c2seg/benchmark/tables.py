@@ -17,16 +17,16 @@ _SCORES = ("oa", "kappa", "mf1", "miou")
 _MOST_COLUMNS = 6
 
 
-def rows(results: Sequence[dict[str, Any]], reference: str = "forest") -> list[dict[str, Any]]:
+def rows(results: Sequence[dict[str, Any]], baseline: str = "forest") -> list[dict[str, Any]]:
     """Return one row per pair and recipe: mean and standard deviation of each score over the seeds.
 
-    ``difference`` is the mIoU minus that of ``reference`` with the same pair and seed (mean and deviation over seeds).
+    ``difference`` is the mIoU minus that of ``baseline`` with the same pair and seed (mean and deviation over seeds).
     Rows named ``mean`` average the pairs, each seed first: the challenge's score is the plain mean over its datasets.
     """
     table = []
     pairs = list(dict.fromkeys(r["pair"] for r in results))
     labels = list(dict.fromkeys(r["label"] for r in results))
-    base = {(r["pair"], r["seed"]): _score(r, "miou") for r in results if r["label"] == reference}
+    base = {(r["pair"], r["seed"]): _score(r, "miou") for r in results if r["label"] == baseline}
     for pair in pairs:
         for label in labels:
             found = [r for r in results if r["pair"] == pair and r["label"] == label]
@@ -39,7 +39,7 @@ def rows(results: Sequence[dict[str, Any]], reference: str = "forest") -> list[d
     return table
 
 
-def as_text(table: Sequence[dict[str, Any]], reference: str = "forest") -> str:
+def as_text(table: Sequence[dict[str, Any]], baseline: str = "forest") -> str:
     """Return the table for a terminal; ``*`` marks training on target images, ``+`` statistics of target images."""
     head = [
         "pair",
@@ -50,7 +50,7 @@ def as_text(table: Sequence[dict[str, Any]], reference: str = "forest") -> str:
         "mF1",
         "mIoU",
         ">=1000px",
-        f"vs {reference}",
+        f"vs {baseline}",
         "fit s",
         "MiB",
         "Mpar",

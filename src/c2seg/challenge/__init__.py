@@ -1,8 +1,8 @@
-"""Challenges: pack and check submissions, keep a leaderboard whose truth stays hidden."""
+"""Challenges: pack and check submissions, keep a leaderboard whose ground truth stays hidden."""
 
 from __future__ import annotations
 
-from c2seg.challenge.board import METRICS, Board, Row, TruthSource, create_board
+from c2seg.challenge.board import METRICS, Board, ReferenceSource, Row, create_board
 from c2seg.challenge.publish import write_board_csv, write_board_html
 from c2seg.challenge.rules import Limits, SubmissionError, TileSet, tile_windows
 from c2seg.challenge.submission import CheckedSubmission, Decoder, check_submission, pack_submission
@@ -13,10 +13,10 @@ __all__ = [
     "CheckedSubmission",
     "Decoder",
     "Limits",
+    "ReferenceSource",
     "Row",
     "SubmissionError",
     "TileSet",
-    "TruthSource",
     "check_submission",
     "create_board",
     "pack_submission",

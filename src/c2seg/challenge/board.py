@@ -1,6 +1,6 @@
-"""A leaderboard: data sets with hidden truth, entries scored on all of them, ranked by mean IoU. One SQLite file.
+"""A leaderboard: data sets with hidden ground truth, entries scored on all of them, ranked by mean IoU. One SQLite file.
 
-The file holds the truth: it is readable by its owner only and never leaves the organizer. What the public sees is made
+The file holds the ground truth: it is readable by its owner only and never leaves the organizer. What the public sees is made
 from ``Board.rows``: scores of whole data sets and nothing finer.
 """
 
@@ -26,13 +26,13 @@ from c2seg.data.published import DATASETS, city_of_tiles
 from c2seg.data.tiling import Order
 from c2seg.errors import DataError, InputError, OutputError, unknown_name
 from c2seg.legend import BACKGROUND, IGNORE, Legend
-from c2seg.metrics import Confusion, Scores, TruthCode, confusion_counts, scores
-from c2seg.metrics.maps import truth_ids
+from c2seg.metrics import Confusion, ReferenceCode, Scores, confusion_counts, scores
+from c2seg.metrics.maps import reference_ids
 from c2seg.outputs import atomic_file
 from c2seg.raster import RasterFile
 from c2seg.types import Window
 
-__all__ = ["METRICS", "Board", "Row", "TruthSource", "create_board"]
+__all__ = ["METRICS", "Board", "ReferenceSource", "Row", "create_board"]
 
 METRICS = ("oa", "kappa", "mf1", "miou")
 PROTOCOL = "challenge"
@@ -57,13 +57,13 @@ CREATE TABLE score (
 
 
 @dataclass(frozen=True, slots=True)
-class TruthSource:
-    """Where the truth of a data set is: a folder of numbered tiles, or a raster to cut by the window rule."""
+class ReferenceSource:
+    """Where the ground truth of a data set is: a folder of numbered tiles, or a raster to cut by the window rule."""
 
     path: Path
     tile_px: int = 128
     order: Order = "columns"
-    numbering: str = "challenge"
+    label_map: str = "challenge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +90,20 @@ class Row:
 
 
 def create_board(
-    path: Path, truths: Mapping[str, TruthSource], legend: Legend, *, opening: bool = True, overwrite: bool = False
+    path: Path,
+    references: Mapping[str, ReferenceSource],
+    legend: Legend,
+    *,
+    opening: bool = True,
+    overwrite: bool = False,
 ) -> Board:
-    """Make a leaderboard file with the truths inside, and Table I of the challenge paper as its opening rows.
+    """Make a leaderboard file with the ground truths inside, and Table I of the challenge paper as its opening rows.
 
-    Raises DataError when a truth has values outside the legend, no label at all, or tiles that are not numbered.
+    Raises DataError when a ground truth has values outside the legend, no label at all, or tiles that are not numbered.
     """
-    if not truths:
-        raise InputError("a leaderboard needs at least one data set with its truth (NAME=PATH)")
-    for name in truths:
+    if not references:
+        raise InputError("a leaderboard needs at least one data set with its ground truth (NAME=PATH)")
+    for name in references:
         _check_label("data set", name)
     with atomic_file(path, overwrite=overwrite) as temporary:
         temporary.touch(mode=0o600)
@@ -106,9 +111,9 @@ def create_board(
             database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             database.executescript(_SCHEMA)
             database.execute("INSERT INTO setting VALUES ('legend', ?)", (json.dumps(legend.as_dict()),))
-            for position, (name, source) in enumerate(truths.items()):
+            for position, (name, source) in enumerate(references.items()):
                 database.execute("INSERT INTO dataset VALUES (?, ?)", (name, position))
-                _store_truth(database, name, source, legend)
+                _store_reference(database, name, source, legend)
             if opening:
                 _store_opening(database)
     return Board(path)
@@ -136,13 +141,13 @@ class Board:
         return TileSet({number: (height, width) for number, height, width in rows}, self.legend.ids)
 
     def score(self, dataset: str, archive: Path, decoder: Decoder) -> Confusion:
-        """Count a submission against the hidden truth over all tiles. Raises SubmissionError when it breaks a rule."""
+        """Count a submission against the hidden ground truth over all tiles. Raises SubmissionError when it breaks a rule."""
         tile_set, total = self.tile_set(dataset), Confusion.empty(self.legend.ids)
         with self._connect() as database:  # closed again before the long work, so that nobody has to wait
             labels = dict(database.execute("SELECT number, labels FROM truth WHERE dataset = ?", (dataset,)).fetchall())
         for number, pixels in decoder.tiles(archive, tile_set):
-            truth = np.frombuffer(zlib.decompress(labels[number]), np.uint8).reshape(pixels.shape)
-            total += confusion_counts(truth, pixels, self.legend.ids)
+            reference = np.frombuffer(zlib.decompress(labels[number]), np.uint8).reshape(pixels.shape)
+            total += confusion_counts(reference, pixels, self.legend.ids)
         return total
 
     def add(
@@ -242,10 +247,10 @@ class Board:
             raise DataError(f"{self._path} is not a leaderboard, or is damaged: {error}") from error
 
 
-def _store_truth(database: sqlite3.Connection, name: str, source: TruthSource, legend: Legend) -> None:
+def _store_reference(database: sqlite3.Connection, name: str, source: ReferenceSource, legend: Legend) -> None:
     labeled = 0
-    for number, raster, window in _truth_tiles(source):
-        labels = truth_ids(raster, window, TruthCode(legend, source.numbering))
+    for number, raster, window in _reference_tiles(source):
+        labels = reference_ids(raster, window, ReferenceCode(legend, source.label_map))
         known = np.isin(labels, [BACKGROUND, IGNORE, *legend.ids])
         if not known.all():
             raise DataError(f"{raster.path} holds the value {labels[~known][0]}, which is no id of the legend")
@@ -254,10 +259,10 @@ def _store_truth(database: sqlite3.Connection, name: str, source: TruthSource, l
             "INSERT INTO truth VALUES (?, ?, ?, ?, ?)", (name, number, *labels.shape, zlib.compress(labels.tobytes()))
         )
     if not labeled:
-        raise DataError(f"the truth {source.path} of data set {name} has no labeled pixel")
+        raise DataError(f"the ground truth {source.path} of data set {name} has no labeled pixel")
 
 
-def _truth_tiles(source: TruthSource) -> Iterator[tuple[int, RasterFile, Window]]:
+def _reference_tiles(source: ReferenceSource) -> Iterator[tuple[int, RasterFile, Window]]:
     path = source.path / "label.tif" if (source.path / "label.tif").is_file() else source.path
     tile_set = TileSet.from_path(path, (1,), source.tile_px, source.order)  # checks number and sizes of the tiles
     if path.is_dir():

@@ -1,6 +1,6 @@
 """``python -m c2seg.challenge.decoder FD``: decodes untrusted submissions, one short-lived process for each.
 
-This process holds no secrets: it sees the archive and the list of expected tiles, never a truth. It waits on the socket
+This process holds no secrets: it sees the archive and the list of expected tiles, never a ground truth. It waits on the socket
 FD for jobs (JSON, with the archive and a pipe as passed descriptors), forks for each, and the child gives up memory,
 time, files and processes before it touches a byte: with no file descriptor left to open, a reference to another file or
 to the network cannot be followed whatever the decoder does. Pixels go back through the pipe as plain frames.

@@ -24,7 +24,7 @@ __all__ = ["COMMANDS", "main", "run"]
 # One line of help by command. Listed here so that `c2seg --help` imports none of the modules.
 COMMANDS = {
     "demo": "See everything in minutes, without data.",
-    "simulate": "Make two cities with a known truth.",
+    "simulate": "Make two cities with a known ground truth.",
     "inspect": "Show what a city holds and what is wrong.",
     "label": "Make reference labels from OpenStreetMap.",
     "recipes": "List the recipes, or print one.",
@@ -32,11 +32,11 @@ COMMANDS = {
     "predict": "Map a whole city.",
     "fuse": "Fuse maps of one city, also class by class.",
     "export": "Write a model as ONNX.",
-    "score": "Score a map against the truth.",
+    "score": "Score a map against the ground truth.",
     "report": "Make a self-contained HTML page of runs.",
     "benchmark": "Compare recipes on pairs of cities.",
     "submit": "Pack or check a challenge submission.",
-    "challenge": "Run a leaderboard with hidden truth.",
+    "challenge": "Run a leaderboard with hidden ground truth.",
 }
 
 

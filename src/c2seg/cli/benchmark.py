@@ -48,9 +48,9 @@ def command(
         "--table",
         help="I: across cities. II: with the published offline protocol beside. III: MRSN and its reductions.",
     ),
-    reference: str = typer.Option(
+    baseline: str = typer.Option(
         None,
-        "--reference",
+        "--baseline",
         help="Recipe with which the others are compared (default: forest if it is run, else the first).",
     ),
     set_: list[str] = typer.Option([], "--set", help="key.path=value for every recipe; may be repeated."),
@@ -80,15 +80,15 @@ def command(
         jobs=jobs,
     )
     runs = plan(benchmark)
-    reference = _reference(reference, runs)
+    baseline = _baseline(baseline, runs)
     make_folder(out)
     silent = quiet or json
     results, failed = _run(benchmark, runs, silent)
     runs = [run for run in runs if run.name not in failed]
     if not runs:
         raise C2SegError(next(iter(failed.values())))
-    summary = rows(results, reference)
-    paired = _compare(runs, reference, silent)
+    summary = rows(results, baseline)
+    paired = _compare(runs, baseline, silent)
     against = [item.as_dict() for item in paired]
     write_json(out / "benchmark.json", {"rows": summary, "against": against, "results": results, "failed": failed})
     write_text(out / "benchmark.csv", as_csv(summary))
@@ -97,7 +97,7 @@ def command(
     if json:
         print_json({"rows": summary, "against": against, "page": str(page) if page else None, "failed": failed})
     else:
-        _print(summary, reference, paired, results, table if benchmark.offline else None)
+        _print(summary, baseline, paired, results, table if benchmark.offline else None)
         typer.echo(page or out / "benchmark.json")
     if failed:
         name, why = next(iter(failed.items()))
@@ -107,12 +107,12 @@ def command(
         )
 
 
-def _reference(name: str | None, runs: Sequence[Run]) -> str:
+def _baseline(name: str | None, runs: Sequence[Run]) -> str:
     """Return the row with which the others are compared."""
     labels = list(dict.fromkeys(run.label for run in runs))
     name = name or ("forest" if "forest" in labels else labels[0])
     if name not in labels:
-        raise InputError(unknown_name("reference", name, labels))
+        raise InputError(unknown_name("baseline", name, labels))
     return name
 
 
@@ -128,13 +128,13 @@ def _run(benchmark: Benchmark, runs: Sequence[Run], silent: bool) -> tuple[list[
         return run_all(benchmark, runs, progress)
 
 
-def _compare(runs: Sequence[Run], reference: str, silent: bool) -> list[PairedDifference]:
-    """Return the differences to the reference; none, and a note, where the runs do not allow any."""
+def _compare(runs: Sequence[Run], baseline: str, silent: bool) -> list[PairedDifference]:
+    """Return the differences to the baseline; none, and a note, where the runs do not allow any."""
     from c2seg.benchmark.comparison import compare_recipes
 
     try:
         with progress_bar("comparing", quiet=silent) as progress:
-            return compare_recipes(runs, reference, progress=progress)
+            return compare_recipes(runs, baseline, progress=progress)
     except InputError as error:
         note(f"no intervals: {error}", quiet=silent)
         return []
@@ -142,7 +142,7 @@ def _compare(runs: Sequence[Run], reference: str, silent: bool) -> list[PairedDi
 
 def _print(
     summary: list[dict[str, Any]],
-    reference: str,
+    baseline: str,
     paired: list[PairedDifference],
     results: list[dict[str, Any]],
     offline: str | None,
@@ -151,13 +151,13 @@ def _print(
     from c2seg.benchmark.comparison import comparison_text
     from c2seg.benchmark.tables import as_text, modality_text, offline_text
 
-    typer.echo(as_text(summary, reference))
+    typer.echo(as_text(summary, baseline))
     typer.echo(
         "target: * trained on target images, + standardized by their statistics; spread: standard deviation over seeds"
     )
     if paired:
         typer.echo("")
-        typer.echo(comparison_text(reference, paired))
+        typer.echo(comparison_text(baseline, paired))
     if offline:
         typer.echo("")
         typer.echo(offline_text(summary, offline))
@@ -177,7 +177,7 @@ def _names(recipes: str, ablations: bool) -> tuple[str, ...]:
 
 def _report(benchmark: Benchmark, runs: Sequence[Run], silent: bool) -> Path:
     """Write the page of the first seed's runs and its figure: with --modalities that of the challenge paper (figure 6),
-    images, truth, a map from each modality alone, from all of them, and adapted ones. Return where the page is.
+    images, ground truth, a map from each modality alone, from all of them, and adapted ones. Return where the page is.
     """
     from c2seg.report import ReportOptions, make_report
 
@@ -186,8 +186,8 @@ def _report(benchmark: Benchmark, runs: Sequence[Run], silent: bool) -> Path:
         page,
         figure=benchmark.out / "benchmark.png",
         cities=tuple(dict.fromkeys(pair.target for pair in benchmark.pairs if not pair.inside)),
-        truths=tuple(dict.fromkeys(pair.truth for pair in benchmark.pairs if pair.truth)),
-        truth_cities={pair.truth: pair.target for pair in benchmark.pairs if pair.truth},
+        references=tuple(dict.fromkeys(pair.reference for pair in benchmark.pairs if pair.reference)),
+        reference_cities={pair.reference: pair.target for pair in benchmark.pairs if pair.reference},
         overwrite=True,
     )
     with ExitStack() as stack:

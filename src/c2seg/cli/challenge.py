@@ -1,4 +1,4 @@
-"""``c2seg challenge``: a leaderboard with hidden truth in one file."""
+"""``c2seg challenge``: a leaderboard with hidden ground truth in one file."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from c2seg.challenge import (
     METRICS,
     Board,
     Decoder,
+    ReferenceSource,
     Row,
-    TruthSource,
     create_board,
     write_board_csv,
     write_board_html,
@@ -34,20 +34,20 @@ BOARD = typer.Argument(..., metavar="BOARD", help="The leaderboard's file (SQLit
 @app.command()
 def init(
     board: Path = BOARD,
-    truth: list[str] = typer.Option(..., "--truth", metavar="NAME=PATH", help="Data set and its hidden truth; repeat."),
-    tile_px: list[str] = typer.Option(["128"], "--tile-px", metavar="[NAME=]N", help="Tile side of truths given as rasters."),
+    reference: list[str] = typer.Option(..., "--reference", metavar="NAME=PATH", help="Data set and its withheld reference."),
+    tile_px: list[str] = typer.Option(["128"], "--tile-px", metavar="[NAME=]N", help="Tile side of reference rasters."),
     order: Literal["columns", "rows"] = typer.Option("columns", "--tile-order", help="How tiles of a raster are numbered."),
-    numbering: str = typer.Option("challenge", "--numbering", metavar="NAME", help="Numbering of the truth's values."),
+    label_map: str = typer.Option("challenge", "--label-map", metavar="NAME", help="Label mapping of the reference's values."),
     legend: Path | None = typer.Option(None, "--legend", metavar="FILE", help="Legend (YAML); default C2Seg-13."),
     opening: bool = typer.Option(True, "--opening/--empty", help="Begin with the challenge paper's Table I, or empty."),
     as_json: bool = JSON,
     overwrite: bool = OVERWRITE,
     quiet: bool = QUIET,
 ) -> None:  # fmt: skip
-    """Make a leaderboard; truths (folders of tiles, rasters, cities) are copied into it and stay there."""
-    paths = {name: Path(path) for name, path in _named("--truth", truth).items()}
+    """Make a leaderboard; ground truths (folders of tiles, rasters, cities) are copied into it and stay there."""
+    paths = {name: Path(path) for name, path in _named("--reference", reference).items()}
     sides = _sides(tile_px, list(paths))
-    sources = {name: TruthSource(path, sides[name], order, numbering) for name, path in paths.items()}
+    sources = {name: ReferenceSource(path, sides[name], order, label_map) for name, path in paths.items()}
     made = create_board(
         board, sources, load_legend(legend) if legend else c2seg13(), opening=opening, overwrite=overwrite
     )

@@ -18,8 +18,8 @@ def command(
     path: Path = typer.Argument(
         ..., metavar="PATH", help="A city: a folder of rasters, a split of tiles, a .mat file."
     ),
-    numbering: str = typer.Option(
-        None, "--numbering", metavar="NAME", help="Numbering of the label, or a mapping file."
+    label_map: str = typer.Option(
+        None, "--label-map", metavar="NAME", help="Label mapping of the label, or a mapping file."
     ),
     against: Path = typer.Option(None, "--against", metavar="CITY", help="Compare the HSI bands with another city's."),
     headers_only: bool = typer.Option(False, "--headers-only", help="Read no pixels: no counts, no statistics."),
@@ -30,7 +30,7 @@ def command(
     from c2seg.data.inspection import inspect_city
 
     with progress_bar("inspect", quiet=quiet or json) as progress:
-        report = inspect_city(path, numbering=numbering, against=against, headers_only=headers_only, progress=progress)
+        report = inspect_city(path, label_map=label_map, against=against, headers_only=headers_only, progress=progress)
     if json:
         print_json(report)
     else:
@@ -118,7 +118,7 @@ def _statistics_lines(stack: dict[str, Any]) -> list[str]:
 
 
 def _label_lines(label: dict[str, Any]) -> list[str]:
-    lines = [f"  label: {label['origin']}, {label['dtype']}, numbering {label['numbering']}"]
+    lines = [f"  label: {label['origin']}, {label['dtype']}, label mapping {label['label_map']}"]
     if "classes" not in label:
         return lines
     widest = max(len(item["name"]) for item in label["classes"])

@@ -21,7 +21,7 @@ def command(
     out: Path = typer.Option(..., "--out", help="The map, a GeoTIFF (a folder for a city of several scenes)."),
     probabilities: Path = typer.Option(None, "--probabilities", help="Also write all class probabilities here."),
     confidence: Path = typer.Option(None, "--confidence", help="Also write the probability of the mapped class here."),
-    second: Path = typer.Option(None, "--second", help="Also write the second class and the margin to it here."),
+    runner_up: Path = typer.Option(None, "--runner_up", help="Also write the second class and the margin to it here."),
     preview: Path = typer.Option(None, "--preview", help="Also write a PNG of the map here."),
     tta: bool = typer.Option(None, "--tta/--no-tta", help="Average 8 flips and rotations (default: as in the recipe)."),
     backend: str = typer.Option(
@@ -57,7 +57,7 @@ def command(
     from c2seg.predict import MapOptions
 
     options = MapOptions(
-        out, probabilities, confidence, second, preview, workers=workers, overwrite=overwrite, palette=palette,
+        out, probabilities, confidence, runner_up, preview, workers=workers, overwrite=overwrite, palette=palette,
         min_area_px=min_area_px, min_area_keep=() if min_area_keep == ["none"] else tuple(min_area_keep) or None,
     )  # fmt: skip
     with ExitStack() as stack:

@@ -16,8 +16,12 @@ def command(
     runs: list[Path] = typer.Argument(..., metavar="RUN...", help="Run folders (or single maps) to show side by side."),
     out: Path | None = typer.Option(None, "--out", metavar="PAGE.html", help="The page to write."),
     city: list[Path] = typer.Option([], "--city", help="Mapped city, for its images (default: where it was mapped)."),
-    truth: list[Path] = typer.Option([], "--truth", help="Label raster or labeled city: the maps are scored with it."),
-    numbering: str | None = typer.Option(None, "--numbering", metavar="NAME", help="Numbering of the truth's values."),
+    reference: list[Path] = typer.Option(
+        [], "--reference", help="Label raster or labeled city: the maps are scored with it."
+    ),
+    label_map: str | None = typer.Option(
+        None, "--label-map", metavar="NAME", help="Label mapping of the ground truth's values."
+    ),
     figure: Path | None = typer.Option(None, "--figure", metavar="F.pdf", help="Also a figure: .png, .svg or .pdf."),
     palette: str = typer.Option("default", "--palette", help="Colors at first, such as colorblind."),
     title: str | None = typer.Option(None, "--title", help="Heading of the page."),
@@ -25,14 +29,14 @@ def command(
     json: bool = JSON,
     quiet: bool = QUIET,
 ) -> None:
-    """Make a self-contained HTML page of runs: maps, truth, scores, curves, provenance.
+    """Make a self-contained HTML page of runs: maps, ground truth, scores, curves, provenance.
 
     Maps are found in the run folders (RUN/*.tif and RUN/*/*.tif that c2seg predict wrote).
     """
     from c2seg.report import ReportOptions, make_report
 
     options = ReportOptions(
-        out, figure, tuple(city), tuple(truth), numbering, palette=palette, title=title, overwrite=overwrite
+        out, figure, tuple(city), tuple(reference), label_map, palette=palette, title=title, overwrite=overwrite
     )
     with ExitStack() as stack:
         result = make_report(

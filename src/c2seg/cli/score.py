@@ -1,4 +1,4 @@
-"""``c2seg score``: a map, or a folder of tiles, against the truth."""
+"""``c2seg score``: a map, or a folder of tiles, against the ground truth."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from c2seg.metrics import (
     Confusion,
     Interval,
     MapPair,
+    ReferenceCode,
     Scores,
-    TruthCode,
     bootstrap_scores,
     compare_maps,
     count_boundaries,
@@ -34,14 +34,14 @@ HEADLINE = {"oa": "OA", "kappa": "Kappa", "mf1": "mF1", "miou": "mIoU"}
 
 def command(
     prediction: Path = typer.Argument(..., metavar="PRED", help="Map of class ids, or folder of tiles N_prediction.tif."),
-    truth: Path = typer.Argument(..., metavar="TRUTH", help="Label raster, city folder, or folder of tiles."),
+    reference: Path = typer.Argument(..., metavar="TRUTH", help="Label raster, city folder, or folder of tiles."),
     protocol: str = typer.Option("challenge", "--protocol", metavar="NAME", help=f"Convention: {', '.join(PROTOCOLS)}."),
     legend: Path | None = typer.Option(None, "--legend", metavar="FILE", help="Legend (YAML); default C2Seg-13."),
-    numbering: str = typer.Option("challenge", "--numbering", metavar="NAME", help="Numbering of the truth's values."),
+    label_map: str = typer.Option("challenge", "--label-map", metavar="NAME", help="Label mapping of the reference's values."),
     valid: Path | None = typer.Option(None, "--valid", metavar="FILE", help="Score only where this is non-zero."),
     intervals: bool = typer.Option(False, "--intervals", help="Block-bootstrap 95 % intervals."),
     against: Path | None = typer.Option(None, "--against", metavar="PRED", help="Second map: paired comparison."),
-    block_px: int = typer.Option(100, "--block-px", min=1, help="Side of the bootstrap's blocks, pixels of the truth."),
+    block_px: int = typer.Option(100, "--block-px", min=1, help="Side of the bootstrap's blocks, pixels of the ground truth."),
     replicates: int = typer.Option(1000, "--replicates", min=20, help="Replicates of the bootstrap."),
     boundary_px: int | None = typer.Option(None, "--boundary-px", min=0, max=64, help="Also boundary F1 within N pixels."),
     by_index: bool = typer.Option(False, "--by-index", help="Match rows and columns without georeference."),
@@ -52,17 +52,17 @@ def command(
     overwrite: bool = OVERWRITE,
     quiet: bool = QUIET,
 ) -> None:  # fmt: skip
-    """Score a map against the truth: OA, Kappa, mF1, mIoU, per class.
+    """Score a map against the ground truth: OA, Kappa, mF1, mIoU, per class.
 
-    Truth 0 and 255 are ignored; a labeled pixel without a prediction is an error. Classes absent from the truth are
+    Reference 0 and 255 are ignored; a labeled pixel without a prediction is an error. Classes absent from the reference are
     left out of the means, whatever the map says there.
     """
     if out is not None:
         check_output(out, overwrite=overwrite)
     if protocol not in PROTOCOLS:
         raise InputError(unknown_name("protocol", protocol, PROTOCOLS))
-    code = _truth_code(legend, numbering)
-    pairs = pair_maps(prediction, truth, by_index=by_index, valid=valid)
+    code = _reference_code(legend, label_map)
+    pairs = pair_maps(prediction, reference, by_index=by_index, valid=valid)
     if any(pair.by_index for pair in pairs):
         note("no georeference: rows and columns are compared as they are", quiet=quiet)
     sampling = block_px if intervals or against else None
@@ -78,7 +78,7 @@ def command(
             **drawing, "block_px": block_px, "level": 0.95, **{name: _plain(value) for name, value in drawn.items()}
         }  # fmt: skip
     if against is not None:
-        others = pair_maps(against, truth, by_index=by_index, valid=valid)
+        others = pair_maps(against, reference, by_index=by_index, valid=valid)
         second = count_maps(others, code, protocol=protocol, block_px=sampling, workers=workers)
         compared = compare_maps(blocks, second, protocol, **drawing)
         content["comparison"] = {
@@ -98,15 +98,15 @@ def command(
         _print(result, code.legend, content)
 
 
-def _truth_code(legend: Path | None, numbering: str) -> TruthCode:
-    code = TruthCode(load_legend(legend) if legend else c2seg13(), numbering)
-    if numbering not in (valid := ["challenge", *code.legend.numberings]):
-        raise InputError(unknown_name("numbering", numbering, valid))
+def _reference_code(legend: Path | None, label_map: str) -> ReferenceCode:
+    code = ReferenceCode(load_legend(legend) if legend else c2seg13(), label_map)
+    if label_map not in (valid := ["challenge", *code.legend.label_maps]):
+        raise InputError(unknown_name("label mapping", label_map, valid))
     return code
 
 
 def _content(
-    result: Scores, confusion: Confusion, code: TruthCode, prediction: Path, pairs: Sequence[MapPair]
+    result: Scores, confusion: Confusion, code: ReferenceCode, prediction: Path, pairs: Sequence[MapPair]
 ) -> dict[str, Any]:
     return {
         **result.as_dict(),

@@ -18,7 +18,7 @@ def command(
     pair: str = typer.Option("ab", "--pair", help="Sensors and sizes: ab (10 m HSI) or bw (30 m HSI)."),
     scale: float = typer.Option(0.25, "--scale", help="Sides in pixels relative to the real scenes, up to 1."),
     seed: int = SEED,
-    shift: float = typer.Option(0.5, "--shift", help="How far apart the cities are, 0..1: all knobs at once."),
+    shift: float = typer.Option(0.5, "--shift", help="How far apart the cities are, 0..1: all parameters at once."),
     knob: list[str] = typer.Option(
         [],
         "--knob",
@@ -34,9 +34,9 @@ def command(
     json: bool = JSON,
     quiet: bool = QUIET,
 ) -> None:
-    """Make two cities with a known truth and a known difference, from measured spectra.
+    """Make two cities with a known ground truth and a known difference, from measured spectra.
 
-    Each city is a folder with msi.tif, hsi.tif, sar.tif, label.tif, valid.tif, truth.tif and city.yaml. The thousands
+    Each city is a folder with msi.tif, hsi.tif, sar.tif, label.tif, valid.tif, reference.tif and city.yaml. The thousands
     of the seed choose one of four families of layouts and shifts.
     """
     from c2seg.simulate import simulate_pair
@@ -64,7 +64,7 @@ def command(
         return
     for city in cities:
         typer.echo(
-            f"{city['role']}: {city['path']}  {city['height']} x {city['width']} px, label agrees with the truth on "
+            f"{city['role']}: {city['path']}  {city['height']} x {city['width']} px, label agrees with the ground truth on "
             f"{100 * city['label_agreement']:.1f} %"
         )
 

@@ -22,7 +22,7 @@ __all__ = ["Band", "City", "Label", "LabeledCity", "Layer", "Modality", "Scene",
 
 ROLES = ("blue", "green", "red", "nir", "vv", "vh", "hh", "hv")
 
-_UNKNOWN = -1  # a label value that its numbering does not have
+_UNKNOWN = -1  # a label value that its label mapping does not have
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,13 @@ class Layer:
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Return values [C, H, W] on the fine grid (nearest) and inside bool [H, W]; the window may leave it."""
         values, inside = self.read_cells(window)
-        return self.spread(values, window), self.spread(inside, window)
+        return self.upsample_nearest(values, window), self.upsample_nearest(inside, window)
 
     def read_cells(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Return values [C, h, w] and inside bool [h, w] of the cells, on the raster's own grid, that cover a window."""
         return read_boundless(self.source, self.relation.to_coarse(window))
 
-    def spread(self, cells: np.ndarray, window: Window) -> np.ndarray:
+    def upsample_nearest(self, cells: np.ndarray, window: Window) -> np.ndarray:
         """Return [..., H, W]: the cells [..., h, w] that cover a window on the fine grid, by nearest neighbor."""
         relation = self.relation
         if relation.ratio == 1:
@@ -107,9 +107,9 @@ class Modality(Layer):
 
 @dataclass(frozen=True)
 class Label(Layer):
-    """Reference ids of a scene; ``numbering`` names the meaning of the stored values."""
+    """Reference ids of a scene; ``label_map`` names the meaning of the stored values."""
 
-    numbering: str = "challenge"
+    label_map: str = "challenge"
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Scene:
         stack = self.modality(modality)
         stored, usable = stack.read_cells(window)
         usable &= stack.usable(stored, masked=self.valid is not None)
-        values, valid = stack.spread(stack.physical(stored), window), stack.spread(usable, window)
+        values, valid = stack.upsample_nearest(stack.physical(stored), window), stack.upsample_nearest(usable, window)
         if window.intersect(self.grid.window) != window:
             valid &= self._inside(window)
         if self.valid is not None:
@@ -238,7 +238,7 @@ class LabeledCity:
         stored, inside = label.read(window)
         values = stored[0]
         if values.dtype == np.uint8:
-            ids = self._id_tables[label.numbering][values]
+            ids = self._id_tables[label.label_map][values]
             if not (ids == _UNKNOWN).any():
                 return np.where(inside, ids, 0).astype(np.uint8)
         if values.dtype.kind == "f" and not np.array_equal(values, np.round(values)):
@@ -246,7 +246,7 @@ class LabeledCity:
                 f"{label.origin}: labels must be whole numbers, found {values[values != np.round(values)][0]}"
             )
         try:
-            ids = self.images.legend.renumber(values, label.numbering)
+            ids = self.images.legend.renumber(values, label.label_map)
         except DataError as error:
             raise DataError(f"{label.origin}: {error}") from error
         ids[~inside] = 0
@@ -254,17 +254,17 @@ class LabeledCity:
 
     @cached_property
     def _id_tables(self) -> dict[str, np.ndarray]:
-        """int16 [256] from stored value to id by numbering; values that a numbering does not have are ``_UNKNOWN``."""
+        """int16 [256] from stored value to id by label mapping; values that a label mapping does not have are ``_UNKNOWN``."""
         legend = self.images.legend
         tables = {}
-        for name in {label.numbering for label in self.labels}:
+        for name in {label.label_map for label in self.labels}:
             codes = {IGNORE: IGNORE, **legend.codes(name)}
             tables[name] = np.array([codes.get(value, _UNKNOWN) for value in range(256)], np.int16)
         return tables
 
     def label_fingerprint(self) -> str:
         """Return 16 hex digits over sizes and sampled blocks of the labels."""
-        parts = "".join(label.source.fingerprint() + label.numbering for label in self.labels)
+        parts = "".join(label.source.fingerprint() + label.label_map for label in self.labels)
         return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
     def class_counts(self) -> np.ndarray:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from c2seg.data.city import City, LabeledCity, Layer, Modality, Scene, blocks
+from c2seg.data.label_map import detect_label_map, settle_label_maps
 from c2seg.data.layouts import layout_of
-from c2seg.data.numbering import detect_numbering, settle_numberings
 from c2seg.data.published import CITIES, PublishedCity, published_means
 from c2seg.data.spectra import compare_landmarks, find_landmarks, wavelength_notes
 from c2seg.data.splits import leak_report, published_split
@@ -31,23 +31,23 @@ _FAR = 0.02  # of the published deviation: rounding and one NaN stay far below
 def inspect_city(
     path: Path,
     *,
-    numbering: str | None = None,
+    label_map: str | None = None,
     against: Path | None = None,
     headers_only: bool = False,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Return what a city holds: layout, grids, modalities, pixel counts, statistics, class histogram, notes, problems.
 
-    ``numbering`` is for the label (see ``open_labeled_city``); ``against`` is another city whose HSI bands are compared;
+    ``label_map`` is for the label (see ``open_labeled_city``); ``against`` is another city whose HSI bands are compared;
     ``headers_only`` reads no pixels beyond what opening needs. Problems are collected file by file; DataError is raised
     only when nothing is recognized at ``path``. All values are JSON types.
     """
     layout = layout_of(path)
     city: City = layout.images(path)
     report = _Report(list(city.notes), list(city.problems))
-    labels = _open_labels(layout, path, city, numbering, report)
+    labels = _open_labels(layout, path, city, label_map, report)
     if hasattr(layout, "check") and not headers_only:
-        codes = {IGNORE, *labels.images.legend.codes(labels.labels[0].numbering)} if labels else None
+        codes = {IGNORE, *labels.images.legend.codes(labels.labels[0].label_map)} if labels else None
         report.problems += layout.check(path, city, codes, _share(progress, 0.0, 0.2))
     scenes = []
     for index, scene in enumerate(city.scenes):
@@ -103,13 +103,13 @@ def _published(city: City) -> PublishedCity | None:
 
 
 def _open_labels(
-    layout: ModuleType, path: Path, city: City, numbering: str | None, report: _Report
+    layout: ModuleType, path: Path, city: City, label_map: str | None, report: _Report
 ) -> LabeledCity | None:
     if not city.scenes:
         return None
     try:
-        labels = layout.labels(path, city, numbering)
-        return None if labels is None else settle_numberings(city, labels)
+        labels = layout.labels(path, city, label_map)
+        return None if labels is None else settle_label_maps(city, labels)
     except C2SegError as error:
         report.problems.append(str(error))
         return None
@@ -235,16 +235,16 @@ def _label_entry(
     label = labels.labels[index]
     legend = labels.images.legend
     entry: dict[str, Any] = {
-        "origin": label.origin, "numbering": label.numbering, "dtype": str(label.source.dtype)
+        "origin": label.origin, "label_map": label.label_map, "dtype": str(label.source.dtype)
     }  # fmt: skip
     try:
-        detected = detect_numbering(labels.images, index, label)
-        if detected != label.numbering:
+        detected = detect_label_map(labels.images, index, label)
+        if detected != label.label_map:
             report.notes.append(
                 f"{label.origin}: by its values and the images the label looks numbered as {detected!r}, not "
-                f"{label.numbering!r}; if so, say --numbering {detected}"
+                f"{label.label_map!r}; if so, say --label-map {detected}"
             )
-    except C2SegError:  # undecided; values outside the numbering show below
+    except C2SegError:  # undecided; values outside the label mapping show below
         pass
     if headers_only:
         return entry

@@ -33,13 +33,13 @@ NORMALIZATIONS: tuple[Normalization, ...] = ("source", "per_city", "quantile", "
 class Normalizer:
     """Per-band shift and factor of each modality: ``(value - shift) * factor``, float32 [C].
 
-    ``mixing``, float32 [M, C] by modality, makes M channels of the C normalized bands where it is given. ``knots``, float64
+    ``projection``, float32 [M, C] by modality, makes M channels of the C normalized bands where it is given. ``knots``, float64
     [2, C, Q] by modality, map bands to a standard normal in place of shift and factor, which then only standardize.
     """
 
     shift: Mapping[str, np.ndarray]
     factor: Mapping[str, np.ndarray]
-    mixing: Mapping[str, np.ndarray] = field(default_factory=dict)
+    projection: Mapping[str, np.ndarray] = field(default_factory=dict)
     knots: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
@@ -67,12 +67,12 @@ class Normalizer:
             values = to_normal(values, self.knots[modality])
             shift, factor = np.zeros_like(shift), np.ones_like(factor)
         out: np.ndarray
-        if modality in self.mixing:
+        if modality in self.projection:
             # One product for both: a pass over hundreds of bands costs more than a step of a small network.
-            mixing = self.mixing[modality] * factor
+            projection = self.projection[modality] * factor
             with np.errstate(invalid="ignore"):  # where not valid
-                out = (mixing @ values.reshape(len(values), -1)).reshape(len(mixing), *values.shape[1:])
-            out -= (mixing @ shift)[:, None, None]
+                out = (projection @ values.reshape(len(values), -1)).reshape(len(projection), *values.shape[1:])
+            out -= (projection @ shift)[:, None, None]
         else:
             out = values - shift[:, None, None]
             out *= factor[:, None, None]

@@ -39,7 +39,9 @@ def principal_components(
     pixel. Raises DataError without any.
     """
     scene, normalizer = scenes[0]
-    bands = len(normalizer.mixing[modality]) if modality in normalizer.mixing else scene.modality(modality).count
+    bands = (
+        len(normalizer.projection[modality]) if modality in normalizer.projection else scene.modality(modality).count
+    )
     moment, total, count = np.zeros((bands, bands)), np.zeros(bands), 0
     for done, (scene, normalizer) in enumerate(scenes):
         source = scene.modality(modality).source

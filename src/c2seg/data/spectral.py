@@ -13,7 +13,7 @@ from c2seg.data.derived import Derived
 from c2seg.raster import RasterSource
 from c2seg.types import Window
 
-__all__ = ["COLORS_NM", "BandLike", "MixedBands", "band_weights", "fit_bands"]
+__all__ = ["COLORS_NM", "BandLike", "ProjectedBands", "band_weights", "match_bands"]
 
 COLORS_NM = {"blue": (440.0, 510.0), "green": (510.0, 590.0), "red": (590.0, 690.0), "nir": (770.0, 900.0)}
 """The wavelengths by which a band without a role is taken for a color: from the first up to the second."""
@@ -31,7 +31,7 @@ class BandLike(Protocol):
 
 
 @dataclass(frozen=True)
-class MixedBands(Derived):
+class ProjectedBands(Derived):
     """A raster whose bands are weighted means of another's: ``weights`` float32 [wanted, own], rows of sum 1.
 
     Values are float32. NaN where a band that is needed holds the other raster's nodata value.
@@ -93,7 +93,7 @@ def band_weights(wanted: Sequence[BandLike], own: Sequence[BandLike]) -> tuple[n
     return weights, "by wavelength"
 
 
-def fit_bands(city: City, wanted: Mapping[str, Sequence[BandLike]]) -> tuple[City, tuple[str, ...]]:
+def match_bands(city: City, wanted: Mapping[str, Sequence[BandLike]]) -> tuple[City, tuple[str, ...]]:
     """Return the city with the wanted bands of each modality where number or order of its own differ, and what was done.
 
     Modalities that the city lacks, or whose bands are not known well enough to be told apart, are left as they are.
@@ -119,5 +119,5 @@ def fit_bands(city: City, wanted: Mapping[str, Sequence[BandLike]]) -> tuple[Cit
 
 def _mixed(scene: Scene, name: str, weights: np.ndarray, bands: tuple[Band, ...]) -> Scene:
     modality: Modality = scene.modality(name)
-    mixed = replace(modality, source=MixedBands(modality.source, weights), bands=bands)
+    mixed = replace(modality, source=ProjectedBands(modality.source, weights), bands=bands)
     return replace(scene, modalities={**scene.modalities, name: mixed})

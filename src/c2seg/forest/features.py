@@ -11,7 +11,7 @@ from c2seg.data import City, Normalizer
 from c2seg.data.pca import principal_components
 from c2seg.recipes.models import ForestModel
 
-__all__ = ["FeatureSpec", "features", "fit_projections", "halo_px", "radiometric_copies"]
+__all__ = ["FeatureSpec", "augment_radiometry", "features", "fit_projections", "halo_px"]
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,13 @@ def features(patch: Mapping[str, np.ndarray], valid: np.ndarray, spec: FeatureSp
     return np.concatenate(stacks).astype(np.float32)
 
 
-def radiometric_copies(
-    samples: np.ndarray, spec: FeatureSpec, copies: int, gain_std: float, offset_std: float, seed: int
+def augment_radiometry(
+    samples: np.ndarray,
+    spec: FeatureSpec,
+    copies: int,
+    gain_std: float,
+    offset_std: float,
+    seed: int,
 ) -> np.ndarray:
     """Return float32 [N (1 + copies), F]: the samples [N, F], then copies as if their bands had other gains and offsets.
 
@@ -91,7 +96,7 @@ def fit_projections(
     return {
         name: principal_components(scenes, name, model.max_bands).axes
         for name in names
-        if cities[0][0].scenes[0].modality(name).count > model.max_bands and name not in cities[0][1].mixing
+        if cities[0][0].scenes[0].modality(name).count > model.max_bands and name not in cities[0][1].projection
     }
 
 

@@ -11,7 +11,7 @@ from c2seg.data import BlockFolds, LabeledCity, Normalizer, SceneReader
 from c2seg.data.city import blocks
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import TrainingError
-from c2seg.forest.features import FeatureSpec, features, fit_projections, halo_px, radiometric_copies
+from c2seg.forest.features import FeatureSpec, augment_radiometry, features, fit_projections, halo_px
 from c2seg.forest.trees import Forest
 from c2seg.metrics import Confusion, confusion_counts
 from c2seg.progress import Progress, no_progress
@@ -82,8 +82,9 @@ def fit_forest(
         random_state=seed,
         n_jobs=-1,  # trees are grown independently from their own seeds: the number of threads changes nothing
     )
-    learnt = radiometric_copies(np.concatenate(samples), spec, model.copies, model.gain_std, model.offset_std, seed)
-    estimator.fit(learnt, np.tile(np.concatenate(targets), 1 + model.copies))
+    count = model.radiometric_augmentations
+    training = augment_radiometry(np.concatenate(samples), spec, count, model.gain_std, model.offset_std, seed)
+    estimator.fit(training, np.tile(np.concatenate(targets), 1 + count))
     return Forest.of(estimator)
 
 
@@ -105,14 +106,14 @@ def validate_forest(
     for fold in range(count):
         forest = fit_forest(sources, names, model, spec, seed, held_out=fold)
         for source, scene, window in _blocks(sources):
-            truth = source.city.read_label(scene, window)
-            truth[source.folds[scene].fold(window) != fold] = 0
-            if not truth.any():
+            reference = source.city.read_label(scene, window)
+            reference[source.folds[scene].fold(window) != fold] = 0
+            if not reference.any():
                 continue
             values, valid = _features(source, scene, window, names, spec)
-            tested = valid & (truth != 0) & (truth != 255)
+            tested = valid & (reference != 0) & (reference != 255)
             scores = forest.predict(values[:, tested].T, legend.num_classes)
-            pooled += confusion_counts(truth[tested], to_id[scores.argmax(axis=1)], legend.ids)
+            pooled += confusion_counts(reference[tested], to_id[scores.argmax(axis=1)], legend.ids)
         progress(fold + 1, count, "folds")
     return pooled
 

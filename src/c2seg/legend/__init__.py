@@ -1,4 +1,4 @@
-"""A legend is data: the ids, names and colors of the classes of a map, and the numberings in which labels circulate.
+"""A legend is data: the ids, names and colors of the classes of a map, and the label mappings in which labels circulate.
 
 Ids are 1..254. 0 is background (unknown on labels, nodata on maps), 255 means ignore. Both are never classes.
 """
@@ -36,14 +36,14 @@ class LandClass:
 class Legend:
     """The classes of a map in the order of a model's outputs.
 
-    ``palettes`` holds other colors by name, one per class; ``numberings`` maps values found in files to ids (0 for
+    ``palettes`` holds other colors by name, one per class; ``label_maps`` maps values found in files to ids (0 for
     background) and must be one to one, so that nothing is lost either way.
     """
 
     name: str
     classes: tuple[LandClass, ...]
     palettes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    numberings: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    label_maps: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         ids = self.ids
@@ -58,12 +58,12 @@ class Legend:
                 )
             for color in colors:
                 _rgb(color)
-        for numbering, codes in self.numberings.items():
+        for label_map, codes in self.label_maps.items():
             if len(set(codes.values())) != len(codes):
-                raise InputError(f"legend {self.name!r}: numbering {numbering!r} maps two values to one id")
+                raise InputError(f"legend {self.name!r}: label mapping {label_map!r} maps two values to one id")
             unknown = sorted(set(codes.values()) - set(ids) - {BACKGROUND})
             if unknown:
-                raise InputError(f"legend {self.name!r}: numbering {numbering!r} maps to unknown ids {unknown}")
+                raise InputError(f"legend {self.name!r}: label mapping {label_map!r} maps to unknown ids {unknown}")
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -102,18 +102,18 @@ class Legend:
         """Return uint8[num_classes] from output index to id."""
         return np.array(self.ids, np.uint8)
 
-    def renumber(self, values: np.ndarray, numbering: str) -> np.ndarray:
-        """Map label values of a named numbering (``challenge``: ids as they are) to ids, uint8.
+    def renumber(self, values: np.ndarray, label_map: str) -> np.ndarray:
+        """Map label values of a named label mapping (``challenge``: ids as they are) to ids, uint8.
 
-        255 stays 255 (ignore) unless the numbering uses it. Raises DataError for a value the numbering does not have.
+        255 stays 255 (ignore) unless the label mapping uses it. Raises DataError for a value the label mapping does not have.
         """
-        codes = {IGNORE: IGNORE, **self.codes(numbering)}
+        codes = {IGNORE: IGNORE, **self.codes(label_map)}
         found = np.unique(values)
         unknown = [_plain(v) for v in found if _plain(v) not in codes]
         if unknown:
             raise DataError(
-                f"label values {unknown[:8]} are not in numbering {numbering!r} of legend {self.name!r} "
-                f"(valid: {sorted(codes)}); name another numbering"
+                f"label values {unknown[:8]} are not in label mapping {label_map!r} of legend {self.name!r} "
+                f"(valid: {sorted(codes)}); name another label mapping"
             )
         out = np.zeros(values.shape, np.uint8)
         for value in found:
@@ -122,12 +122,12 @@ class Legend:
         return out
 
     def codes(self, name: str) -> Mapping[int, int]:
-        """Return the ids (0 background) by value in files of a named numbering; ``challenge`` is the ids themselves."""
+        """Return the ids (0 background) by value in files of a named label mapping; ``challenge`` is the ids themselves."""
         if name == "challenge":
             return {i: i for i in (BACKGROUND, *self.ids)}
-        if name not in self.numberings:
-            raise InputError(unknown_name("numbering", name, ["challenge", *self.numberings]))
-        return self.numberings[name]
+        if name not in self.label_maps:
+            raise InputError(unknown_name("label mapping", name, ["challenge", *self.label_maps]))
+        return self.label_maps[name]
 
     def as_dict(self) -> dict[str, Any]:
         """Return a plain structure for JSON or YAML; ``from_dict`` reads it back."""
@@ -135,7 +135,7 @@ class Legend:
             "name": self.name,
             "classes": [{"id": c.id, "name": c.name, "color": c.color} for c in self.classes],
             "palettes": {name: list(colors) for name, colors in self.palettes.items()},
-            "numberings": {name: {str(k): v for k, v in codes.items()} for name, codes in self.numberings.items()},
+            "label_maps": {name: {str(k): v for k, v in codes.items()} for name, codes in self.label_maps.items()},
         }
 
     @classmethod
@@ -146,8 +146,8 @@ class Legend:
                 name=str(content["name"]),
                 classes=tuple(LandClass(int(c["id"]), str(c["name"]), str(c["color"])) for c in content["classes"]),
                 palettes={str(k): tuple(map(str, v)) for k, v in (content.get("palettes") or {}).items()},
-                numberings={
-                    str(k): {int(a): int(b) for a, b in v.items()} for k, v in (content.get("numberings") or {}).items()
+                label_maps={
+                    str(k): {int(a): int(b) for a, b in v.items()} for k, v in (content.get("label_maps") or {}).items()
                 },
             )
         except InputError as error:

@@ -28,15 +28,15 @@ def dice_loss(logits: Tensor, targets: Tensor, kind: DiceKind = "present", class
     """
     labeled = (targets != IGNORE_INDEX)[:, None]
     probability = logits.float().softmax(dim=1)
-    truth = F.one_hot(targets.where(labeled[:, 0], 0), logits.shape[1]).movedim(-1, 1) * labeled
+    reference = F.one_hot(targets.where(labeled[:, 0], 0), logits.shape[1]).movedim(-1, 1) * labeled
     if kind == "per_patch":
-        p, t = probability[:, :classes], truth[:, :classes]
+        p, t = probability[:, :classes], reference[:, :classes]
         both = (p * t).sum((2, 3)) + _EPS
         dice = 2 * both / (p.sum((2, 3)) + t.sum((2, 3)) + _EPS)
         return (1 - dice).sum(dim=1).mean()
     axes = (0, 2, 3)
     probability = probability * labeled
-    size = truth.sum(axes)
-    dice = 2 * (probability * truth).sum(axes) / (probability.sum(axes) + size + _EPS)
+    size = reference.sum(axes)
+    dice = 2 * (probability * reference).sum(axes) / (probability.sum(axes) + size + _EPS)
     counted = size > 0 if kind == "present" else torch.ones_like(size, dtype=torch.bool)
     return torch.where(counted, 1 - dice, 0.0).sum() / counted.sum().clamp_min(1)

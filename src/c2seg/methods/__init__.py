@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from c2seg.methods.adversarial import Adversarial
-from c2seg.methods.base import Batch, Context, Learner, Stepper, supervised_loss
+from c2seg.methods.base import Batch, MethodContext, OptimizerStep, TrainingMethod, supervised_loss
 from c2seg.methods.masked import Masked
 from c2seg.methods.pseudo import PseudoLabeled
 from c2seg.methods.supervised import Supervised
@@ -14,17 +14,17 @@ __all__ = [
     "METHODS",
     "Adversarial",
     "Batch",
-    "Context",
-    "Learner",
     "Masked",
+    "MethodContext",
+    "OptimizerStep",
     "PseudoLabeled",
-    "Stepper",
     "Supervised",
+    "TrainingMethod",
     "supervised_loss",
 ]
 
 # Method by recipe name -> builder(context).
-METHODS: dict[str, Callable[[Context], Learner]] = {
+METHODS: dict[str, Callable[[MethodContext], TrainingMethod]] = {
     "adversarial": Adversarial,
     "masked": Masked,
     "pseudo_labels": PseudoLabeled,

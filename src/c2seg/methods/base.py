@@ -14,7 +14,7 @@ from c2seg.errors import InputError
 from c2seg.losses import cross_entropy, dice_loss, focal_loss, generalized_cross_entropy
 from c2seg.recipes.training import Loss, Optimizer, Schedule, Training
 
-__all__ = ["Batch", "Context", "Learner", "Stepper", "supervised_loss"]
+__all__ = ["Batch", "MethodContext", "OptimizerStep", "TrainingMethod", "supervised_loss"]
 
 PixelwiseLoss = Callable[[Tensor, Tensor, Tensor | None, float], tuple[Tensor, Tensor]]
 
@@ -29,7 +29,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Context:
+class MethodContext:
     """What a method is built from. ``total`` sums a scalar over processes; ``processes`` is their number."""
 
     model: nn.Module
@@ -52,7 +52,7 @@ class Context:
         return value
 
 
-class Learner(Protocol):
+class TrainingMethod(Protocol):
     """A method of learning. It owns its optimizers; the loop gives it batches and keeps its state."""
 
     model: nn.Module
@@ -71,14 +71,14 @@ class Learner(Protocol):
         """Return the rate of the next step."""
 
 
-class Stepper:
+class OptimizerStep:
     """An optimizer with its schedule: backward, gradients summed over processes, clipping, step.
 
     Gradients are summed once per step over the processes, not averaged: losses are divided by totals over all of them.
     """
 
     def __init__(
-        self, parameters: Iterable[nn.Parameter], optimizer: Optimizer, schedule: Schedule, context: Context
+        self, parameters: Iterable[nn.Parameter], optimizer: Optimizer, schedule: Schedule, context: MethodContext
     ) -> None:
         self.parameters = [p for p in parameters if p.requires_grad]
         self.clip = optimizer.gradient_clip
@@ -127,7 +127,7 @@ class Stepper:
 
 
 def supervised_loss(
-    outputs: Mapping[str, Tensor], targets: Tensor, settings: Loss, context: Context
+    outputs: Mapping[str, Tensor], targets: Tensor, settings: Loss, context: MethodContext
 ) -> dict[str, Tensor]:
     """Return the weighted terms of the supervised loss of a network's outputs, ``aux`` included if it has weight.
 
@@ -143,7 +143,7 @@ def supervised_loss(
     return terms
 
 
-def _terms(logits: Tensor, targets: Tensor, settings: Loss, context: Context) -> dict[str, Tensor]:
+def _terms(logits: Tensor, targets: Tensor, settings: Loss, context: MethodContext) -> dict[str, Tensor]:
     """Return the terms on one output.
 
     Pixel-wise terms are divided by the number (weight) of labeled pixels over all processes. Dice is not a sum over
@@ -153,7 +153,7 @@ def _terms(logits: Tensor, targets: Tensor, settings: Loss, context: Context) ->
     pixelwise: dict[str, tuple[float, PixelwiseLoss, float]] = {
         "cross_entropy": (settings.cross_entropy, cross_entropy, settings.label_smoothing),
         "focal": (settings.focal, focal_loss, settings.focal_gamma),
-        "generalized": (settings.generalized, generalized_cross_entropy, settings.generalized_q),
+        "gce": (settings.gce, generalized_cross_entropy, settings.gce_q),
     }
     for name, (share, loss, parameter) in pixelwise.items():
         if share:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from c2seg.losses.pixelwise import IGNORE_INDEX
-from c2seg.methods.base import Batch, Context
+from c2seg.methods.base import Batch, MethodContext
 from c2seg.methods.supervised import Supervised
 from c2seg.recipes.training import MaskedMethod
 
@@ -22,7 +22,7 @@ class Masked(Supervised):
     in the order of the modalities. Targets only say which pixels may be learnt from (255: not).
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: MethodContext) -> None:
         super().__init__(context)
         assert isinstance(context.settings.method, MaskedMethod)
         self.method = context.settings.method
@@ -39,7 +39,7 @@ class Masked(Supervised):
             restored = self.model(seen)["logits"]
         value, count = restoration_loss(restored, torch.cat(list(patch.values()), dim=1), hidden & known)
         loss = value / self.context.total(count).clamp_min(1)
-        self.stepper.apply(loss)
+        self.optimizer_step.apply(loss)
         return {"loss": loss.detach()}
 
     def _hidden(self, city: Batch, key: tuple[int, int]) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from c2seg.methods.base import Batch, Context, Stepper, supervised_loss
+from c2seg.methods.base import Batch, MethodContext, OptimizerStep, supervised_loss
 
 __all__ = ["Supervised"]
 
@@ -16,11 +16,11 @@ __all__ = ["Supervised"]
 class Supervised:
     """One step down the supervised loss. The target is not looked at."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: MethodContext) -> None:
         settings = context.settings
         self.context = context
         self.model = context.model
-        self.stepper = Stepper(self.model.parameters(), settings.optimizer, settings.schedule, context)
+        self.optimizer_step = OptimizerStep(self.model.parameters(), settings.optimizer, settings.schedule, context)
 
     def step(self, source: Batch, target: Batch | None) -> dict[str, Tensor]:
         """Take one step; returns ``loss`` and its terms."""
@@ -29,18 +29,18 @@ class Supervised:
             outputs = self.model(source.patch)
         terms = supervised_loss(outputs, source.targets, self.context.settings.loss, self.context)
         loss = torch.stack(list(terms.values())).sum()
-        self.stepper.apply(loss)
+        self.optimizer_step.apply(loss)
         return {"loss": loss.detach(), **{name: value.detach() for name, value in terms.items()}}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the model's and the optimizer's state."""
-        return {"model": self.model.state_dict(), "stepper": self.stepper.state_dict()}
+        return {"model": self.model.state_dict(), "optimizer_step": self.optimizer_step.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
         self.model.load_state_dict(state["model"])
-        self.stepper.load_state_dict(state["stepper"])
+        self.optimizer_step.load_state_dict(state["optimizer_step"])
 
     def learning_rate(self) -> float:
         """Return the rate of the next step."""
-        return self.stepper.rate()
+        return self.optimizer_step.rate()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from c2seg.metrics.boundary import BoundaryCounts, boundary_counts, count_boundaries
 from c2seg.metrics.confusion import Confusion, confusion_counts, fold_histogram, joint_histogram
-from c2seg.metrics.maps import MapPair, TruthCode, check_truth, count_maps, find_tiles, pair_maps
+from c2seg.metrics.maps import MapPair, ReferenceCode, check_reference, count_maps, find_tiles, pair_maps
 from c2seg.metrics.protocols import PROTOCOLS, Protocol, Scores, protocol_ids, scores
 from c2seg.metrics.resample import Comparison, Interval, bootstrap_scores, compare_maps, compare_pooled
 
@@ -16,11 +16,11 @@ __all__ = [
     "Interval",
     "MapPair",
     "Protocol",
+    "ReferenceCode",
     "Scores",
-    "TruthCode",
     "bootstrap_scores",
     "boundary_counts",
-    "check_truth",
+    "check_reference",
     "compare_maps",
     "compare_pooled",
     "confusion_counts",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from c2seg.errors import InputError
-from c2seg.metrics.maps import MapPair, TruthCode, read_pair, run_strips, strips
+from c2seg.metrics.maps import MapPair, ReferenceCode, read_pair, run_strips, strips
 from c2seg.progress import Progress, no_progress
 from c2seg.types import Window
 
@@ -24,11 +24,11 @@ _NO_CLASS = 255
 
 @dataclass(frozen=True, eq=False)
 class BoundaryCounts:
-    """Boundary pixels by class, int64 [K] each: all and those matched, of the truth and of the prediction; they add."""
+    """Boundary pixels by class, int64 [K] each: all and those matched, of the ground truth and of the prediction; they add."""
 
     ids: tuple[int, ...]
-    truth: np.ndarray
-    truth_matched: np.ndarray
+    reference: np.ndarray
+    reference_matched: np.ndarray
     prediction: np.ndarray
     prediction_matched: np.ndarray
 
@@ -38,42 +38,42 @@ class BoundaryCounts:
         return BoundaryCounts(self.ids, *(a + b for a, b in zip(self._arrays(), other._arrays(), strict=True)))
 
     def f1(self) -> tuple[float | None, ...]:
-        """Return 2PR / (P + R) by class; 0 where nothing matches, None for classes without a boundary in the truth."""
+        """Return 2PR / (P + R) by class; 0 where nothing matches, None for classes without a boundary in the ground truth."""
         rows = zip(*(a.tolist() for a in self._arrays()), strict=True)
         return tuple(_f1(*row) if row[0] else None for row in rows)
 
     def mean_f1(self) -> float | None:
-        """Return the mean over the classes with a boundary in the truth; None if there is none."""
+        """Return the mean over the classes with a boundary in the ground truth; None if there is none."""
         defined = [v for v in self.f1() if v is not None]
         return sum(defined) / len(defined) if defined else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the mean, the scores by class and the counts for JSON."""
-        names = ("truth", "truth_matched", "prediction", "prediction_matched")
+        names = ("reference", "reference_matched", "prediction", "prediction_matched")
         counts = dict(zip(names, (a.tolist() for a in self._arrays()), strict=True))
         return {"mean_f1": self.mean_f1(), "f1": list(self.f1()), "counts": counts}
 
     def _arrays(self) -> tuple[np.ndarray, ...]:
-        return self.truth, self.truth_matched, self.prediction, self.prediction_matched
+        return self.reference, self.reference_matched, self.prediction, self.prediction_matched
 
 
 def boundary_counts(
-    truth: np.ndarray, prediction: np.ndarray, ids: tuple[int, ...], tolerance_px: int, margin_px: int = 0
+    reference: np.ndarray, prediction: np.ndarray, ids: tuple[int, ...], tolerance_px: int, margin_px: int = 0
 ) -> BoundaryCounts:
     """Count boundary pixels of two uint8 [H, W] of class ids, and those with a partner within ``tolerance_px``.
 
     A boundary pixel of a class touches (4 neighbors) a pixel of another class. Only labeled pixels take part, as
-    pixels and as neighbors: next to truth 0 or 255 nothing is known. A pixel of one map is matched when the other has
+    pixels and as neighbors: next to ground truth 0 or 255 nothing is known. A pixel of one map is matched when the other has
     a boundary pixel of the same class at a Euclidean distance of at most ``tolerance_px`` pixels. ``margin_px`` rows
     and columns on each side are context and not counted.
     """
     table = np.full(256, _NO_CLASS, np.uint8)
     table[list(ids)] = np.arange(len(ids), dtype=np.uint8)
-    true = table[truth]
+    true = table[reference]
     # Outside the legend is a class of its own here: its edges belong to the classes on the other side.
     predicted = np.where(true == _NO_CLASS, _NO_CLASS, np.minimum(table[prediction], len(ids))).astype(np.uint8)
     true_edge, predicted_edge = _edges(true), _edges(predicted)
-    height, width = truth.shape
+    height, width = reference.shape
     core = (slice(margin_px, height - margin_px), slice(margin_px, width - margin_px))
     counted = [np.zeros(len(ids), np.int64) for _ in range(4)]
     for first in range(0, len(ids), _BITS):
@@ -89,7 +89,7 @@ def boundary_counts(
 
 def count_boundaries(
     pairs: Sequence[MapPair],
-    code: TruthCode,
+    code: ReferenceCode,
     tolerance_px: int,
     *,
     workers: int = 1,
@@ -99,8 +99,8 @@ def count_boundaries(
     margin, ids = tolerance_px + 1, code.legend.ids
 
     def count(pair: MapPair, window: Window) -> BoundaryCounts:
-        truth, prediction = read_pair(pair, window.expand(margin), code)
-        return boundary_counts(truth, prediction, ids, tolerance_px, margin)
+        reference, prediction = read_pair(pair, window.expand(margin), code)
+        return boundary_counts(reference, prediction, ids, tolerance_px, margin)
 
     total = BoundaryCounts(ids, *(np.zeros(len(ids), np.int64) for _ in range(4)))
     for part in run_strips(count, strips(pairs), workers, progress):
@@ -145,8 +145,8 @@ def _by_class(values: np.ndarray, classes: int) -> np.ndarray:
     return np.bincount(values, minlength=classes)[:classes]
 
 
-def _f1(truth: int, truth_matched: int, prediction: int, prediction_matched: int) -> float:
-    if not truth_matched or not prediction_matched:
+def _f1(reference: int, reference_matched: int, prediction: int, prediction_matched: int) -> float:
+    if not reference_matched or not prediction_matched:
         return 0.0
-    recall, precision = truth_matched / truth, prediction_matched / prediction
+    recall, precision = reference_matched / reference, prediction_matched / prediction
     return 2 * precision * recall / (precision + recall)

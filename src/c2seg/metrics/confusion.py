@@ -1,6 +1,6 @@
 """Confusion counts: the one pass over the pixels from which every score follows.
 
-T truth value, P predicted value (both 0..255), K class of the legend.
+T ground truth value, P predicted value (both 0..255), K class of the legend.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _CHUNK = 1 << 19  # pixels; its temporaries (3 MB) stay in the processor's cache
 
 @dataclass(frozen=True, eq=False)
 class Confusion:
-    """Pixel counts by truth class and predicted class.
+    """Pixel counts by ground truth class and predicted class.
 
-    ``counts`` is int64 [K, K+1]: rows are the truth's classes in the order of ``ids``, columns the predicted classes
+    ``counts`` is int64 [K, K+1]: rows are the ground truth's classes in the order of ``ids``, columns the predicted classes
     in the same order, and a last column holds every prediction outside them (0, 255, unknown ids): on a labeled
     pixel they are errors. Counts of tiles, blocks or cities add: ``a + b``, ``sum(parts, Confusion.empty(ids))``.
     ``ids`` begins with 0 when background counts as a class (protocol ``mrsn``).
@@ -84,29 +84,31 @@ class Confusion:
         )
 
 
-def confusion_counts(truth: np.ndarray, prediction: np.ndarray, ids: tuple[int, ...]) -> Confusion:
-    """Count truth against predicted ids, both uint8 of one shape (any number of axes, also none at all).
+def confusion_counts(reference: np.ndarray, prediction: np.ndarray, ids: tuple[int, ...]) -> Confusion:
+    """Count ground truth against predicted ids, both uint8 of one shape (any number of axes, also none at all).
 
-    Truth 255 is ignored, and so is truth 0 unless ``ids`` contains it. Raises DataError when the shapes differ or the
-    truth holds another value outside ``ids``: the class set is fixed by the legend, and no pixel vanishes unnoticed.
+    Reference 255 is ignored, and so is reference 0 unless ``ids`` contains it. Raises DataError when the shapes differ or the
+    ground truth holds another value outside ``ids``: the class set is fixed by the legend, and no pixel vanishes unnoticed.
     """
-    return fold_histogram(joint_histogram(truth, prediction), ids)
+    return fold_histogram(joint_histogram(reference, prediction), ids)
 
 
-def joint_histogram(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+def joint_histogram(reference: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     """Count every pair of values of two uint8 arrays of one shape: int64 [256 T, 256 P].
 
     Extra memory is a few MB at any size (arrays that are not contiguous are copied by slabs of their first axis).
     """
-    if truth.shape != prediction.shape:
-        raise DataError(f"the prediction has shape {prediction.shape}, the truth {truth.shape}; they must be equal")
-    for name, array in (("truth", truth), ("prediction", prediction)):
+    if reference.shape != prediction.shape:
+        raise DataError(
+            f"the prediction has shape {prediction.shape}, the ground truth {reference.shape}; they must be equal"
+        )
+    for name, array in (("reference", reference), ("prediction", prediction)):
         if array.dtype != np.uint8:
             raise DataError(f"the {name} is {array.dtype}; scores need uint8 class ids")
     counts = np.zeros((256, 256), np.int64)
-    for flat_truth, flat_prediction in _flat(truth, prediction):
-        for start in range(0, flat_truth.size, _CHUNK):
-            _count(counts, flat_truth[start : start + _CHUNK], flat_prediction[start : start + _CHUNK])
+    for flat_reference, flat_prediction in _flat(reference, prediction):
+        for start in range(0, flat_reference.size, _CHUNK):
+            _count(counts, flat_reference[start : start + _CHUNK], flat_prediction[start : start + _CHUNK])
     return counts
 
 
@@ -118,8 +120,8 @@ def fold_histogram(histogram: np.ndarray, ids: tuple[int, ...]) -> Confusion:
     unknown = np.flatnonzero(histogram.sum(1) * ~known)
     if unknown.size:
         raise DataError(
-            f"the truth holds values {unknown[:8].tolist()} outside the legend's ids {rows} (0 and 255 are ignored); "
-            "name the numbering or the legend of the truth"
+            f"the ground truth holds values {unknown[:8].tolist()} outside the legend's ids {rows} (0 and 255 are ignored); "
+            "name the label mapping or the legend of the ground truth"
         )
     labeled = histogram[rows]
     counts = np.empty((len(rows), len(rows) + 1), np.int64)
@@ -128,13 +130,13 @@ def fold_histogram(histogram: np.ndarray, ids: tuple[int, ...]) -> Confusion:
     return Confusion(tuple(ids), counts)
 
 
-def block_counts(truth: np.ndarray, prediction: np.ndarray, ids: tuple[int, ...], block_px: int) -> np.ndarray:
+def block_counts(reference: np.ndarray, prediction: np.ndarray, ids: tuple[int, ...], block_px: int) -> np.ndarray:
     """Count each square block of two uint8 [H, W] by itself: int64 [blocks, K, K+1], blocks in row-major order.
 
-    Blocks at the right and lower edge may be smaller. Unlike ``confusion_counts`` it takes the truth as it is: values
+    Blocks at the right and lower edge may be smaller. Unlike ``confusion_counts`` it takes the ground truth as it is: values
     outside ``ids`` are ignored.
     """
-    height, width = truth.shape
+    height, width = reference.shape
     classes = len(ids)
     cells = (classes + 1) ** 2
     row_start, column = np.full(256, classes * (classes + 1)), np.full(256, classes)
@@ -146,30 +148,32 @@ def block_counts(truth: np.ndarray, prediction: np.ndarray, ids: tuple[int, ...]
     for index, top in enumerate(range(0, height, block_px)):
         for first in range(top, min(top + block_px, height), step):
             rows = slice(first, min(first + step, top + block_px))
-            code = row_start[truth[rows]]
+            code = row_start[reference[rows]]
             code += column[prediction[rows]]
             code += block_start
             counts[index] += np.bincount(code.ravel(), minlength=blocks * cells)
     return np.ascontiguousarray(counts.reshape(-1, classes + 1, classes + 1)[:, :classes])
 
 
-def _flat(truth: np.ndarray, prediction: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    if truth.ndim < 2 or (truth.flags.c_contiguous and prediction.flags.c_contiguous):
-        yield truth.reshape(-1), prediction.reshape(-1)
+def _flat(reference: np.ndarray, prediction: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    if reference.ndim < 2 or (reference.flags.c_contiguous and prediction.flags.c_contiguous):
+        yield reference.reshape(-1), prediction.reshape(-1)
         return
-    slab = max(1, _CHUNK * len(truth) // max(1, truth.size))
-    for start in range(0, len(truth), slab):
-        yield truth[start : start + slab].reshape(-1), prediction[start : start + slab].reshape(-1)
+    slab = max(1, _CHUNK * len(reference) // max(1, reference.size))
+    for start in range(0, len(reference), slab):
+        yield reference[start : start + slab].reshape(-1), prediction[start : start + slab].reshape(-1)
 
 
-def _count(counts: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> None:
-    shifted = truth + np.uint8(1)  # 255 wraps to 0: with at most 15 classes every truth value now fits four bits
+def _count(counts: np.ndarray, reference: np.ndarray, prediction: np.ndarray) -> None:
+    shifted = reference + np.uint8(
+        1
+    )  # 255 wraps to 0: with at most 15 classes every ground truth value now fits four bits
     if shifted.size % 2 or shifted.max() > 15 or prediction.max() > 15:
-        pairs = np.left_shift(truth, 8, dtype=np.uint16)
+        pairs = np.left_shift(reference, 8, dtype=np.uint16)
         pairs |= prediction
         counts += np.bincount(pairs, minlength=65536).reshape(256, 256)
         return
-    # Four bits of truth and four of prediction make a byte, two neighbors make a 16-bit bin: half the increments.
+    # Four bits of ground truth and four of prediction make a byte, two neighbors make a 16-bit bin: half the increments.
     shifted <<= np.uint8(4)
     shifted |= prediction
     neighbors = np.bincount(shifted.view(np.uint16), minlength=65536).reshape(256, 256)

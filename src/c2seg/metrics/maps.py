@@ -1,6 +1,6 @@
 """Counts from map files: single rasters and folders of tiles, aligned by their grids, streamed by blocks.
 
-A truth file names the pixels that count; the prediction is read under it. Truth pixels that the prediction does not
+A reference file names the pixels that count; the prediction is read under it. Reference pixels that the prediction does not
 reach are errors like any other prediction outside the legend.
 """
 
@@ -26,17 +26,17 @@ from c2seg.types import Grid, Window
 
 __all__ = [
     "MapPair",
-    "TruthCode",
+    "ReferenceCode",
     "count_maps",
     "find_tiles",
     "pair_maps",
     "read_pair",
+    "reference_ids",
     "run_strips",
     "strips",
-    "truth_ids",
 ]
 
-_STRIP_PX = 2_000_000  # pixels of truth read at once by a worker
+_STRIP_PX = 2_000_000  # pixels of ground truth read at once by a worker
 _TILE_SUFFIXES = (".tif", ".tiff", ".png")
 _TILE_STEM = re.compile(r"(?P<key>.+?)(_prediction)?")
 
@@ -44,23 +44,23 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class TruthCode:
-    """How truth values are to be understood: the legend, and the numbering of the files (``challenge``: plain ids)."""
+class ReferenceCode:
+    """How reference values are to be understood: the legend, and the label mapping of the files (``challenge``: plain ids)."""
 
     legend: Legend
-    numbering: str = "challenge"
+    label_map: str = "challenge"
 
 
 @dataclass(frozen=True, slots=True)
 class MapPair:
-    """A prediction and its truth. ``relation`` says how the prediction lies under the truth's grid.
+    """A prediction and its ground truth. ``relation`` says how the prediction lies under the ground truth's grid.
 
     ``by_index`` is True where a side has no georeference at all and pixels are matched by row and column.
-    ``valid``, if given, is a raster on the truth's grid; truth counts only where it is non-zero.
+    ``valid``, if given, is a raster on the ground truth's grid; ground truth counts only where it is non-zero.
     """
 
     prediction: RasterFile
-    truth: RasterFile
+    reference: RasterFile
     relation: GridRelation
     by_index: bool
     valid: RasterFile | None = None
@@ -68,39 +68,39 @@ class MapPair:
 
 
 def pair_maps(
-    prediction: Path, truth: Path, *, by_index: bool = False, valid: Path | None = None
+    prediction: Path, reference: Path, *, by_index: bool = False, valid: Path | None = None
 ) -> tuple[MapPair, ...]:
-    """Match a prediction with its truth: two files, two folders of tiles, or a file and a city folder (``label.tif``).
+    """Match a prediction with its ground truth: two files, two folders of tiles, or a file and a city folder (``label.tif``).
 
     Tiles are matched by number (``7.tif``, ``7.tiff``, ``7.png``, ``7_prediction.tif``), other names by their stem;
     both folders must hold the same. Two georeferenced files are related by their grids and refused if they do not fit.
     Where one side of a numbered tile has no georeference the number says where it lies and the sizes must be equal;
     single files need ``by_index`` for that. Raises DataError, GridError or InputError.
     """
-    if prediction.is_dir() and truth.is_dir():
+    if prediction.is_dir() and reference.is_dir():
         if valid is not None:
             raise InputError("a raster of valid pixels goes with a single map, not with folders of tiles")
-        predicted, true = find_tiles(prediction), find_tiles(truth)
-        _same_tiles(predicted, prediction, true, truth)
+        predicted, true = find_tiles(prediction), find_tiles(reference)
+        _same_tiles(predicted, prediction, true, reference)
         return tuple(_pair(predicted[key], true[key], by_index=by_index, numbered=True) for key in true)
     if prediction.is_dir():
         raise DataError(
-            f"{prediction} is a folder of tiles but the truth {truth} is not; give two folders or two files"
+            f"{prediction} is a folder of tiles but the ground truth {reference} is not; give two folders or two files"
         )
-    pair = _pair(prediction, _label_file(truth), by_index=by_index, numbered=False)
+    pair = _pair(prediction, _label_file(reference), by_index=by_index, numbered=False)
     if valid is None:
         return (pair,)
     mask = RasterFile(valid, (0,))
-    relation = relate_grids(pair.truth.grid, mask.grid, truth.name, valid.name)
-    return (MapPair(pair.prediction, pair.truth, pair.relation, pair.by_index, mask, relation),)
+    relation = relate_grids(pair.reference.grid, mask.grid, reference.name, valid.name)
+    return (MapPair(pair.prediction, pair.reference, pair.relation, pair.by_index, mask, relation),)
 
 
-def check_truth(grid: Grid, name: str, truth: Path, *, by_index: bool = False) -> None:
-    """Raise DataError or GridError unless a map ``name`` on this grid could be scored with the truth.
+def check_reference(grid: Grid, name: str, reference: Path, *, by_index: bool = False) -> None:
+    """Raise DataError or GridError unless a map ``name`` on this grid could be scored with the ground truth.
 
-    The truth is a label raster, or a city folder (``label.tif``).
+    The ground truth is a label raster, or a city folder (``label.tif``).
     """
-    _relate(grid, name, _class_raster(_label_file(truth)), by_index=by_index, numbered=False)
+    _relate(grid, name, _class_raster(_label_file(reference)), by_index=by_index, numbered=False)
 
 
 def find_tiles(folder: Path) -> dict[str, Path]:
@@ -127,7 +127,7 @@ def find_tiles(folder: Path) -> dict[str, Path]:
 
 def count_maps(
     pairs: Sequence[MapPair],
-    code: TruthCode,
+    code: ReferenceCode,
     *,
     protocol: str = "challenge",
     block_px: int | None = None,
@@ -138,16 +138,16 @@ def count_maps(
 
     ``block_px`` cuts every map into squares of that side (one Confusion each, in a fixed order: what the block
     bootstrap resamples); None gives larger strips. Memory depends on the strip and ``workers`` (threads), not on the
-    size of the maps. Raises DataError for truth values outside the legend and, under a protocol that says so
+    size of the maps. Raises DataError for ground truth values outside the legend and, under a protocol that says so
     (``challenge``), for predicted values outside it.
     """
     ids = protocol_ids(code.legend.ids, protocol)
     refuse = PROTOCOLS[protocol].refuses_outside
 
     def count(pair: MapPair, window: Window) -> np.ndarray:
-        truth, prediction = read_pair(pair, window, code)
-        whole = _count(truth, prediction, ids, refuse, pair).counts
-        return whole[None] if block_px is None else block_counts(truth, prediction, ids, block_px)
+        reference, prediction = read_pair(pair, window, code)
+        whole = _count(reference, prediction, ids, refuse, pair).counts
+        return whole[None] if block_px is None else block_counts(reference, prediction, ids, block_px)
 
     jobs = strips(pairs, block_px)
     blocks = [1 if block_px is None else -(-w.height // block_px) * -(-w.width // block_px) for _, w in jobs]
@@ -161,10 +161,10 @@ def count_maps(
 
 
 def strips(pairs: Iterable[MapPair], unit_px: int | None = None) -> list[tuple[MapPair, Window]]:
-    """Cut every truth into full-width strips of some 2 million pixels whose height is a multiple of ``unit_px``."""
+    """Cut every ground truth into full-width strips of some 2 million pixels whose height is a multiple of ``unit_px``."""
     jobs = []
     for pair in pairs:
-        height, width = pair.truth.height, pair.truth.width
+        height, width = pair.reference.height, pair.reference.width
         unit = unit_px or 256
         rows = unit * max(1, _STRIP_PX // (unit * width))
         jobs += [(pair, Window(r, 0, min(rows, height - r), width)) for r in range(0, height, rows)]
@@ -183,7 +183,7 @@ def run_strips(
         try:
             return function(pair, window)
         finally:  # thousands of tiles must not stay open
-            for raster in (pair.prediction, pair.truth, pair.valid):
+            for raster in (pair.prediction, pair.reference, pair.valid):
                 if raster is not None:
                     raster.close()
 
@@ -200,15 +200,15 @@ def run_strips(
             progress(done, total)
 
 
-def read_pair(pair: MapPair, window: Window, code: TruthCode) -> tuple[np.ndarray, np.ndarray]:
-    """Read truth and prediction of a window on the truth's grid: two uint8 [H, W] of class ids.
+def read_pair(pair: MapPair, window: Window, code: ReferenceCode) -> tuple[np.ndarray, np.ndarray]:
+    """Read ground truth and prediction of a window on the ground truth's grid: two uint8 [H, W] of class ids.
 
-    The window may reach past the truth: it is 0 there. Predicted values that are no ids 0..255 become 255; a declared
-    nodata value that is no class becomes 0 on either side, and so does truth where the ``valid`` raster is 0.
+    The window may reach past the ground truth: it is 0 there. Predicted values that are no ids 0..255 become 255; a declared
+    nodata value that is no class becomes 0 on either side, and so does ground truth where the ``valid`` raster is 0.
     """
-    truth = truth_ids(pair.truth, window, code)
+    reference = reference_ids(pair.reference, window, code)
     if pair.valid is not None and pair.valid_relation is not None:
-        truth = np.where(_read_under(pair.valid, pair.valid_relation, window) != 0, truth, np.uint8(BACKGROUND))
+        reference = np.where(_read_under(pair.valid, pair.valid_relation, window) != 0, reference, np.uint8(BACKGROUND))
     raw = _read_under(pair.prediction, pair.relation, window)
     nodata = pair.prediction.nodata
     if nodata is not None and nodata not in code.legend.ids and nodata != BACKGROUND:
@@ -216,24 +216,24 @@ def read_pair(pair: MapPair, window: Window, code: TruthCode) -> tuple[np.ndarra
     if raw.dtype != np.uint8:
         usable = (raw >= 0) & (raw <= IGNORE) & (raw == np.trunc(raw))
         raw = np.where(usable, raw, IGNORE).astype(np.uint8)
-    return truth, raw
+    return reference, raw
 
 
-def _pair(prediction: Path, truth: Path, *, by_index: bool, numbered: bool) -> MapPair:
-    predicted, true = _class_raster(prediction), _class_raster(truth)
+def _pair(prediction: Path, reference: Path, *, by_index: bool, numbered: bool) -> MapPair:
+    predicted, true = _class_raster(prediction), _class_raster(reference)
     relation, index = _relate(predicted.grid, str(prediction), true, by_index=by_index, numbered=numbered)
     return MapPair(predicted, true, relation, index)
 
 
-def _label_file(truth: Path) -> Path:
-    """Return the label raster of a truth that may be a city folder."""
-    if not truth.is_dir():
-        return truth
-    if not (truth / "label.tif").is_file():
+def _label_file(reference: Path) -> Path:
+    """Return the label raster of a ground truth that may be a city folder."""
+    if not reference.is_dir():
+        return reference
+    if not (reference / "label.tif").is_file():
         raise DataError(
-            f"the truth {truth} is a folder without label.tif; give the label file, or folders of tiles for both"
+            f"the ground truth {reference} is a folder without label.tif; give the label file, or folders of tiles for both"
         )
-    return truth / "label.tif"
+    return reference / "label.tif"
 
 
 def _class_raster(path: Path) -> RasterFile:
@@ -244,12 +244,12 @@ def _class_raster(path: Path) -> RasterFile:
 
 
 def _relate(grid: Grid, name: str, true: RasterFile, *, by_index: bool, numbered: bool) -> tuple[GridRelation, bool]:
-    """Return how the truth lies on the grid of the map ``name``, and whether that is by rows and columns alone."""
+    """Return how the ground truth lies on the grid of the map ``name``, and whether that is by rows and columns alone."""
     unplaced = _no_georeference(grid) or _no_georeference(true.grid)
     if unplaced and (numbered or by_index or _no_georeference(grid) == _no_georeference(true.grid)):
         if (grid.height, grid.width) != (true.height, true.width):
             raise GridError(
-                f"{name} is {grid.height} x {grid.width} pixels, its truth {true.path} {true.height} x {true.width}; "
+                f"{name} is {grid.height} x {grid.width} pixels, its ground truth {true.path} {true.height} x {true.width}; "
                 "without georeference on both sides the sizes must be equal"
             )
         return GridRelation(), True
@@ -265,10 +265,10 @@ def _no_georeference(grid: Grid) -> bool:
     return grid.crs is None and grid.transform.is_identity
 
 
-def _same_tiles(predicted: dict[str, Path], prediction: Path, true: dict[str, Path], truth: Path) -> None:
+def _same_tiles(predicted: dict[str, Path], prediction: Path, true: dict[str, Path], reference: Path) -> None:
     for kind, folder, names in (
         ("predictions", prediction, [k for k in true if k not in predicted]),
-        ("truths", truth, [k for k in predicted if k not in true]),
+        ("references", reference, [k for k in predicted if k not in true]),
     ):
         if names:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
@@ -278,9 +278,9 @@ def _same_tiles(predicted: dict[str, Path], prediction: Path, true: dict[str, Pa
 
 
 def _count(
-    truth: np.ndarray, prediction: np.ndarray, ids: tuple[int, ...], refuse: bool, pair: MapPair
+    reference: np.ndarray, prediction: np.ndarray, ids: tuple[int, ...], refuse: bool, pair: MapPair
 ) -> Confusion:  # fmt: skip
-    histogram = joint_histogram(truth, prediction)
+    histogram = joint_histogram(reference, prediction)
     if refuse:
         predicted = histogram.sum(0)
         predicted[[BACKGROUND, *ids]] = 0
@@ -293,28 +293,28 @@ def _count(
     try:
         return fold_histogram(histogram, ids)
     except DataError as error:
-        raise DataError(f"{pair.truth.path}: {error}") from error
+        raise DataError(f"{pair.reference.path}: {error}") from error
 
 
-def truth_ids(source: RasterFile, window: Window, code: TruthCode) -> np.ndarray:
-    """Read class ids (uint8 [H, W]) of a window of a truth raster: numbering undone, nodata and outside 0."""
+def reference_ids(source: RasterFile, window: Window, code: ReferenceCode) -> np.ndarray:
+    """Read class ids (uint8 [H, W]) of a window of a ground truth raster: label mapping undone, nodata and outside 0."""
     values = read_boundless(source, window)[0][0]
-    codes = code.legend.numberings.get(code.numbering) or {i: i for i in code.legend.ids}
+    codes = code.legend.label_maps.get(code.label_map) or {i: i for i in code.legend.ids}
     nodata = source.nodata
     missing = None if nodata is None or codes.get(nodata) else _equals(values, nodata)  # type: ignore[call-overload]
-    if values.dtype == np.uint8 and code.numbering == "challenge":
+    if values.dtype == np.uint8 and code.label_map == "challenge":
         return values if missing is None else np.where(missing, np.uint8(BACKGROUND), values)
     known = slice(None) if missing is None else ~missing
     ids = np.zeros(values.shape, np.uint8)
     try:
-        ids[known] = code.legend.renumber(values[known], code.numbering)
+        ids[known] = code.legend.renumber(values[known], code.label_map)
     except C2SegError as error:
         raise type(error)(f"{source.path}: {error}") from error
     return ids
 
 
 def _read_under(source: RasterFile, relation: GridRelation, window: Window) -> np.ndarray:
-    """Read [H, W] of a window of the truth's grid from a raster that may be coarser; 0 outside it."""
+    """Read [H, W] of a window of the ground truth's grid from a raster that may be coarser; 0 outside it."""
     coarse = relation.to_coarse(window)
     values: np.ndarray = read_boundless(source, coarse)[0][0]
     if relation.ratio == 1:

@@ -1,7 +1,7 @@
 """Scores as pure functions of confusion counts, under named conventions.
 
 Published numbers differ in which classes enter a mean and in what an undefined value counts. A protocol names one such
-convention, so that a number can be recomputed the way it was made. C class, M[i, j] pixels of truth i predicted j.
+convention, so that a number can be recomputed the way it was made. C class, M[i, j] pixels of ground truth i predicted j.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ PerClass = tuple[float | None, ...]
 class Protocol:
     """One convention.
 
-    ``classes``: which enter the means: those in the ``truth``, in the ``union`` of truth and prediction, or ``all``.
-    ``background``: truth 0 is a class like the others. ``f1_dropped``: F1 is undefined, and left out of the mean, where
+    ``classes``: which enter the means: those in the ``reference``, in the ``union`` of ground truth and prediction, or ``all``.
+    ``background``: ground truth 0 is a class like the others. ``f1_dropped``: F1 is undefined, and left out of the mean, where
     no pixel of the class is right. ``outside_counts``: OA divides by all labeled pixels, not only by those predicted
     as one of the classes. ``outside_is_class``: predictions outside the classes make one more class that scores 0.
     ``refuses_outside``: files with predicted values that are neither a class nor 0 are refused instead of counted.
@@ -33,7 +33,7 @@ class Protocol:
 
     name: str
     summary: str
-    classes: Literal["truth", "union", "all"]
+    classes: Literal["reference", "union", "all"]
     background: bool = False
     f1_dropped: bool = False
     outside_counts: bool = True
@@ -44,11 +44,11 @@ class Protocol:
 PROTOCOLS: dict[str, Protocol] = {
     p.name: p
     for p in (
-        Protocol("challenge", "means over the classes of the truth; the default", "truth", refuses_outside=True),
+        Protocol("challenge", "means over the classes of the ground truth; the default", "reference", refuses_outside=True),
         Protocol("all13", "means over every class of the legend, absent ones count 0 (the dataset paper)", "all"),
-        Protocol("highdan", "means over classes in truth or prediction (scikit-learn's default)", "union",
+        Protocol("highdan", "means over classes in ground truth or prediction (scikit-learn's default)", "union",
                  outside_is_class=True),
-        Protocol("mmseg", "means over classes in truth or prediction; F1 dropped where nothing is right", "union",
+        Protocol("mmseg", "means over classes in ground truth or prediction; F1 dropped where nothing is right", "union",
                  f1_dropped=True),
         Protocol("mrsn", "background is a class like the others; absent classes count 0", "all",
                  background=True, outside_counts=False),
@@ -62,7 +62,7 @@ class Scores:
 
     ``oa`` overall accuracy, ``kappa`` Cohen's kappa, ``mf1`` and ``miou`` class means, ``quantity_disagreement`` and
     ``allocation_disagreement`` (Pontius and Millones, 2011; their sum is 1 - OA over the counted pixels). ``iou``,
-    ``f1``, ``precision``, ``recall`` and ``support`` (truth pixels) follow ``ids``; the first two are None for classes
+    ``f1``, ``precision``, ``recall`` and ``support`` (ground truth pixels) follow ``ids``; the first two are None for classes
     that the protocol leaves out of its means. ``pixels`` is the number of labeled pixels.
     """
 
@@ -112,7 +112,7 @@ def scores(confusion: Confusion, protocol: str = "challenge") -> Scores:
     f1 = _ratio(2 * right, rows + columns)
     if rules.f1_dropped:
         f1[right == 0] = np.nan
-    used = {"truth": rows > 0, "union": rows + columns > 0, "all": np.ones(len(rows), bool)}[rules.classes]
+    used = {"reference": rows > 0, "union": rows + columns > 0, "all": np.ones(len(rows), bool)}[rules.classes]
     if rules.classes == "all":
         iou, f1 = np.nan_to_num(iou, nan=0.0), np.nan_to_num(f1, nan=0.0)
     iou[~used], f1[~used] = np.nan, np.nan
@@ -139,7 +139,7 @@ def scores(confusion: Confusion, protocol: str = "challenge") -> Scores:
 def _agreement(
     right: np.ndarray, rows: np.ndarray, columns: np.ndarray, outside: float, rules: Protocol
 ) -> tuple[float | None, float | None, float | None, float | None]:
-    """OA, kappa, quantity and allocation disagreement. Predictions outside form a category without truth pixels."""
+    """OA, kappa, quantity and allocation disagreement. Predictions outside form a category without ground truth pixels."""
     total = rows.sum()
     if not total:
         return None, None, None, None

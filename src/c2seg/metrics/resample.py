@@ -89,14 +89,16 @@ def compare_maps(
     level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Comparison]:
-    """Compare two maps of one truth by drawing the same blocks for both; keys OA, kappa, mF1, mIoU as in ``Scores``.
+    """Compare two maps of one ground truth by drawing the same blocks for both; keys OA, kappa, mF1, mIoU as in ``Scores``.
 
-    The blocks of both must be the same ones in the same order. Raises InputError when their truth differs.
+    The blocks of both must be the same ones in the same order. Raises InputError when their ground truth differs.
     """
     if len(first) != len(second) or any(
         not np.array_equal(a.counts.sum(1), b.counts.sum(1)) for a, b in zip(first, second, strict=True)
     ):
-        raise InputError("the two maps were not counted over the same truth in the same blocks; they cannot be paired")
+        raise InputError(
+            "the two maps were not counted over the same ground truth in the same blocks; they cannot be paired"
+        )
     pairs = list(zip(*_replicates([first, second], protocol, replicates, seed), strict=True))
     totals = [scores(sum(blocks[1:], blocks[0]), protocol) for blocks in (first, second)]
     result = {}
@@ -183,9 +185,7 @@ def _replicates(
     """Scores of every replicate of every map; one draw of blocks serves all maps."""
     used = [i for i, block in enumerate(maps[0]) if block.counts.any()]
     if len(used) < 2:
-        raise InputError(
-            f"intervals need at least 2 blocks with labeled pixels, found {len(used)}; use smaller blocks"
-        )
+        raise InputError(f"intervals need at least 2 blocks with labeled pixels, found {len(used)}; use smaller blocks")
     ids = maps[0][0].ids
     # Whole numbers below 2^53 stay exact in float64, whose matrix product is far faster than that of integers.
     stacks = [np.stack([blocks[i].counts.ravel() for i in used]).astype(float) for blocks in maps]

@@ -29,8 +29,8 @@ _STEM = 64
 class HighDAN(nn.Module):
     """Stems by modality to 1/2, bottlenecks by modality, one shared trunk at 1/2 to 1/16, attention, convolutional head.
 
-    With ``attention`` the network carries the ``critic`` that tells source from target by the features; on the target (and
-    whatever is mapped) features f become f + |tanh(critic(f))| f. Learning is to train the critic as a critic.
+    With ``attention`` the network carries the ``discriminator`` that tells source from target by the features; on the target
+    (and in prediction) features f become f + |tanh(discriminator(f))| f. Training is to train it as a discriminator.
 
     The modalities pass the trunk as one batch, so that batch normalization has the same statistics in training and in
     mapping. Departure: convolutions before batch normalization have no bias, which would have no effect.
@@ -63,7 +63,7 @@ class HighDAN(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             elif isinstance(module, nn.BatchNorm2d):
                 module.momentum = settings.bn_momentum
-        self.critic = FeatureDiscriminator(self.feature_channels) if settings.attention else None
+        self.discriminator = FeatureDiscriminator(self.feature_channels) if settings.attention else None
 
     @classmethod
     def build(cls, settings: HighDANModel, bands: Mapping[str, int], num_classes: int) -> HighDAN:
@@ -94,8 +94,8 @@ class HighDAN(nn.Module):
         maps = concatenated(pyramid)  # of all modalities, one behind the other in the batch
         features = maps.reshape(len(stems), -1, *maps.shape[1:]).transpose(0, 1).flatten(1, 2)
         seen = features
-        if self.critic is not None and domain == "target":
-            seen = features + torch.tanh(self.critic(features)).abs() * features
+        if self.discriminator is not None and domain == "target":
+            seen = features + torch.tanh(self.discriminator(features)).abs() * features
         return {"logits": self.head(seen), "features": features}
 
 

@@ -85,7 +85,7 @@ def concatenated(pyramid: Sequence[Tensor]) -> Tensor:
 class SegHRNet(nn.Module):
     """Trunk on the stacked modalities; branches concatenated at a quarter, mixed by 1 x 1, normalized, and classified.
 
-    Departure: the mixing convolution has no bias, which would have no effect before batch normalization.
+    Departure: the projection convolution has no bias, which would have no effect before batch normalization.
     """
 
     stride_px = 32

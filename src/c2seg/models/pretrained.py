@@ -22,7 +22,7 @@ from c2seg.artifacts import BandSpec
 from c2seg.data.spectral import COLORS_NM
 from c2seg.errors import ModelFileError
 
-__all__ = ["EncoderPart", "PretrainedReport", "band_mixing", "fit_first_convolution", "load_pretrained"]
+__all__ = ["EncoderPart", "PretrainedReport", "band_projection", "fit_first_convolution", "load_pretrained"]
 
 Inputs = Mapping[str, Sequence[BandSpec]]
 
@@ -143,7 +143,7 @@ def _joined(reports: Mapping[str, PretrainedReport]) -> PretrainedReport:
 def fit_first_convolution(weight: Tensor, inputs: Inputs) -> tuple[Tensor, str]:
     """Return weights [O, N, h, w] for the N bands of ``inputs`` from weights [O, 3, h, w] of red, green, blue, and how.
 
-    Red, green and blue bands take their color's weights, every other band the mean of the three (band_mixing). Each
+    Red, green and blue bands take their color's weights, every other band the mean of the three (band_projection). Each
     modality gets an equal share, each of its bands an equal part of that: where all bands show the same picture, the
     outputs are those of the original weights on that picture in gray. Weights for N other than 3 bands are kept.
     """
@@ -152,30 +152,30 @@ def fit_first_convolution(weight: Tensor, inputs: Inputs) -> tuple[Tensor, str]:
         return weight, f"{count} bands as in the file"
     parts, notes = [], []
     for name, bands in inputs.items():
-        mixing, note = band_mixing(bands)
+        projection, note = band_projection(bands)
         share = len(_COLORS) / (len(inputs) * len(bands))
-        parts.append(share * torch.einsum("nc,ochw->onhw", mixing.to(weight), weight))
+        parts.append(share * torch.einsum("nc,ochw->onhw", projection.to(weight), weight))
         notes.append(f"{name} {note}")
     return torch.cat(parts, dim=1), ", ".join(notes)
 
 
-def band_mixing(bands: Sequence[BandSpec]) -> tuple[Tensor, str]:
+def band_projection(bands: Sequence[BandSpec]) -> tuple[Tensor, str]:
     """Return float64 [N, 3]: the share of red, green and blue in each band, rows summing to 1, and a note on it.
 
     A band's color is its role, else that of its wavelength (blue 440-510, green 510-590, red 590-690 nm). All other
     bands, near infrared too, and bands of which nothing is known take the mean of the three.
     """
     colors = [_color(band) for band in bands]
-    mixing = torch.full((len(bands), 3), 1 / 3, dtype=torch.float64)
-    for row, color in zip(mixing, colors, strict=True):
+    projection = torch.full((len(bands), 3), 1 / 3, dtype=torch.float64)
+    for row, color in zip(projection, colors, strict=True):
         if color is not None:
             row.copy_(torch.tensor([float(color == c) for c in _COLORS]))
     named = {c: colors.count(c) for c in _COLORS if c in colors}
     others = colors.count(None)
     if not any(band.role or band.wavelength_nm for band in bands):
-        return mixing, f"{len(bands)} bands by the mean of RGB (roles unknown)"
+        return projection, f"{len(bands)} bands by the mean of RGB (roles unknown)"
     parts = [f"{number if number > 1 else ''} {color}".strip() for color, number in named.items()]
-    return mixing, " + ".join([*parts, *([f"{others} by the mean of RGB"] if others else [])])
+    return projection, " + ".join([*parts, *([f"{others} by the mean of RGB"] if others else [])])
 
 
 def _color(band: BandSpec) -> str | None:

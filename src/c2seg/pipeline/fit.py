@@ -56,20 +56,20 @@ def fit(
     device: str = "auto",
     overwrite: bool = False,
     resume: bool = False,
-    numbering: str | None = None,
+    label_map: str | None = None,
     storage: Storage = Storage(),  # noqa: B008 (frozen)
     bars: Bars = silent_bars,
     command: Sequence[str] = (),
 ) -> FitResult:
     """Learn ``recipe`` from the source cities and write the run folder ``out``.
 
-    ``numbering`` names that of the sources' labels where the layout does not say it (a name, a mapping file, ``auto``).
+    ``label_map`` names that of the sources' labels where the layout does not say it (a name, a mapping file, ``auto``).
     Only images of ``target`` are opened. Raises C2SegError subclasses for wrong input; nothing is left half written.
     """
     started = time.perf_counter()
     check_run_folder(out, overwrite=overwrite, resume=resume)
     recipe, alone = (recipe, ()) if target else _alone(recipe)
-    prepared = prepare(recipe, sources, target, numbering, bars("statistics"))
+    prepared = prepare(recipe, sources, target, label_map, bars("statistics"))
     recipe, remarks = with_colors(recipe, prepared.inputs)
     record = provenance(seed=seed, device=device, command=command) | {
         "recipe": recipe.name,
@@ -90,26 +90,28 @@ def fit(
         legend=prepared.sources[0].images.legend.as_dict(),
         provenance=record,
         learnt=prepared.learnt,
-        mixing={name: tuple(map(tuple, rows.tolist())) for name, rows in prepared.normalizers[0].mixing.items()},
+        projection={
+            name: tuple(map(tuple, rows.tolist())) for name, rows in prepared.normalizers[0].projection.items()
+        },
     )
     job = FitJob(recipe, prepared, out, seed, device, resume, bars if _PRIMARY else silent_bars, storage)
     if isinstance(recipe.model, ForestModel):
         tensors, pooled = fit_forest_model(job, recipe.model)
         facts: dict[str, Any] = {}
-        gated = None
+        checked = None
     else:
         with needs_extra("learning a network", "train"):
             from c2seg.pipeline.stages import fit_network
-        tensors, pooled, facts, gated = fit_network(job)
-    if gated:
-        header = header.model_copy(update={"recipe": gated.recipe, "confidence_temperature": gated.temperature})
+        tensors, pooled, facts, checked = fit_network(job)
+    if checked:
+        header = header.model_copy(update={"recipe": checked.recipe, "confidence_temperature": checked.temperature})
     notes = (
         *alone,
         *prepared.notes,
         *_notes(prepared),
         *remarks,
         *([str(facts["pretrained"]["line"])] if "pretrained" in facts else []),
-        *(gated.record["notes"] if gated else ()),
+        *(checked.record["notes"] if checked else ()),
     )
     validation = None if pooled is None else _validation(recipe, prepared, pooled)
     seconds = time.perf_counter() - started

@@ -9,7 +9,7 @@ import numpy as np
 from c2seg.data import SceneReader
 from c2seg.pipeline.prepare import FitJob, Prepared, scene_folds
 from c2seg.predict import Predictor, map_rows
-from c2seg.predict.backends.mixture import Mixture
+from c2seg.predict.backends.ensemble import WeightedEnsemble
 from c2seg.predict.plan import window_plan
 from c2seg.types import Window
 
@@ -26,7 +26,7 @@ def held_out_pixels(
     settings = job.recipe.prediction
     for city, normalizer in zip(prepared.sources, prepared.normalizers, strict=True):
         for index, (scene, held) in enumerate(zip(city.images.scenes, scene_folds(job.recipe, city), strict=True)):
-            plan = window_plan(scene, settings, Mixture.even(predictors))
+            plan = window_plan(scene, settings, WeightedEnsemble.even(predictors))
             reader = SceneReader(scene, names, normalizer)
             each = [map_rows(reader, one, plan, batch_size=settings.batch_size) for one in predictors]
             for strips in zip(*each, strict=True):

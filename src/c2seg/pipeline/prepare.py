@@ -12,7 +12,7 @@ from c2seg.artifacts import BandSpec, input_bands
 from c2seg.data import BandStatistics, BlockFolds, City, LabeledCity, Normalizer, city_statistics, open_city
 from c2seg.data.layouts import open_labeled_city
 from c2seg.data.pca import principal_components
-from c2seg.data.spectral import fit_bands
+from c2seg.data.spectral import match_bands
 from c2seg.data.tile_folds import TileFolds
 from c2seg.data.tiling import TileGrid
 from c2seg.errors import DataError, InputError
@@ -45,8 +45,8 @@ class Prepared:
     @property
     def channels(self) -> dict[str, int]:
         """The channels of each modality as networks see them."""
-        mixing = self.normalizers[0].mixing
-        return {name: len(mixing.get(name, bands)) for name, bands in self.inputs.items()}
+        projection = self.normalizers[0].projection
+        return {name: len(projection.get(name, bands)) for name, bands in self.inputs.items()}
 
     @property
     def present(self) -> list[bool]:
@@ -77,12 +77,12 @@ class FitJob:
 
 
 def prepare(
-    recipe: Recipe, sources: Sequence[Path], target: Path | None, numbering: str | None, progress: Progress
+    recipe: Recipe, sources: Sequence[Path], target: Path | None, label_map: str | None, progress: Progress
 ) -> Prepared:
     """Open the cities, check that they agree, and fit the normalization."""
     if not sources:
         raise InputError("no source city; give at least one --source")
-    cities = tuple(open_labeled_city(path, numbering) for path in sources)
+    cities = tuple(open_labeled_city(path, label_map) for path in sources)
     for city in cities:
         city.check_classes()
         if city.images.legend.ids != cities[0].images.legend.ids:
@@ -97,11 +97,11 @@ def prepare(
         inputs = {n: b for n, b in inputs.items() if all(n in other.modality_names for other in others)}
         if not inputs:
             raise DataError("the cities have no modality in common; see c2seg inspect")
-    fitted = [fit_bands(city.images, inputs) for city in cities[1:]]
+    fitted = [match_bands(city.images, inputs) for city in cities[1:]]
     cities = (cities[0], *(LabeledCity(i, c.labels) for (i, _), c in zip(fitted, cities[1:], strict=True)))
     notes = [text for _, texts in fitted for text in texts]
     if goal:
-        goal, more = fit_bands(goal, inputs)
+        goal, more = match_bands(goal, inputs)
         notes += more
     for other in [c.images for c in cities] + ([goal] if goal else []):
         counts = other.band_counts(tuple(inputs))
@@ -121,11 +121,11 @@ def prepare(
     own = recipe.follows_city
     kind = recipe.normalization
     normalizers = tuple(Normalizer.fit(kind, statistics if own else pooled) for statistics in each)
-    mixing = _mixing(recipe, cities, normalizers, progress)
-    normalizers = tuple(replace(normalizer, mixing=mixing) for normalizer in normalizers)
+    projection = _projection(recipe, cities, normalizers, progress)
+    normalizers = tuple(replace(normalizer, projection=projection) for normalizer in normalizers)
     goal_normalizer = Normalizer.fit(kind, goal_statistics if own else pooled) if goal_statistics else None
     if goal_normalizer:
-        goal_normalizer = replace(goal_normalizer, mixing=mixing)
+        goal_normalizer = replace(goal_normalizer, projection=projection)
     counts = np.sum([city.class_counts() for city in cities], axis=0)
     learnt = tuple(id for id in cities[0].images.legend.ids if counts[id])
     return Prepared(
@@ -133,7 +133,7 @@ def prepare(
     )
 
 
-def _mixing(
+def _projection(
     recipe: Recipe, cities: Sequence[LabeledCity], normalizers: Sequence[Normalizer], progress: Progress
 ) -> dict[str, np.ndarray]:
     """Return principal components float32 [M, C], of unit deviation, of the modalities with more bands than wanted."""

@@ -15,29 +15,29 @@ import numpy as np
 from c2seg.artifacts import FOREST, BandSpec
 from c2seg.data import SceneReader, cached, cached_labels
 from c2seg.data.memory import city_bytes
-from c2seg.data.mixed import mixed
+from c2seg.data.projected import mixed
 from c2seg.errors import InputError
 from c2seg.metrics import Confusion, confusion_counts
 from c2seg.models import last_layers
-from c2seg.models.mapper import member_prefix, output_count
+from c2seg.models.ensemble import member_prefix, output_count
 from c2seg.pipeline.costs import FOREST_COSTS, STEP_COSTS, Stopwatch
 from c2seg.pipeline.forest import forest_tensors
 from c2seg.pipeline.held_out import held_out_pixels
 from c2seg.pipeline.prepare import FitJob, Prepared, scene_folds
-from c2seg.pipeline.source_check import Gated, pass_gate
+from c2seg.pipeline.source_check import CheckedRecipe, run_source_check
 from c2seg.predict import Predictor
 from c2seg.predict.backends import BackendOptions
+from c2seg.predict.backends.ensemble import WeightedEnsemble, with_forest
 from c2seg.predict.backends.forest import forest_predictor
-from c2seg.predict.backends.mixture import Mixture, with_forest
 from c2seg.predict.backends.torch import network_predictor
-from c2seg.predict.decision import expected_iou, sample_probabilities, thinned
+from c2seg.predict.decision import expected_iou, sample_probabilities, subsampled
 from c2seg.predict.plan import window_plan
 from c2seg.predict.pseudo_labels import pseudo_labels
 from c2seg.recipes import Recipe
 from c2seg.recipes.schema import Phase
 from c2seg.recipes.training import MaskedMethod, PseudoLabelMethod
 from c2seg.sampling import BandUnits, TrainingScene, training_scenes
-from c2seg.train import StopSignal, TrainingJob, at_once, side_by_side, train
+from c2seg.train import StopSignal, TrainingJob, max_parallel, train, train_in_parallel
 from c2seg.train.curves import join_curves
 
 __all__ = ["fit_network"]
@@ -48,14 +48,14 @@ MEMBER_SEED = 1_000_000
 """Between the seeds of the members of an ensemble, so that runs with neighboring seeds share none."""
 
 
-def fit_network(job: FitJob) -> tuple[dict[str, np.ndarray], Confusion | None, dict[str, Any], Gated | None]:
+def fit_network(job: FitJob) -> tuple[dict[str, np.ndarray], Confusion | None, dict[str, Any], CheckedRecipe | None]:
     """Return the weights (none without a final training), the pooled confusion over the folds (None without validation),
-    facts for the record, and what the gate, if the recipe has one, left of the recipe.
+    facts for the record, and what the source check, if the recipe has one, left of the recipe.
     """
     prepared = _close_at_hand(job)
-    gated = pass_gate(job, prepared, _learn) if job.recipe.gate else None
-    if gated:
-        job = replace(job, recipe=gated.recipe)
+    checked = run_source_check(job, prepared, _learn) if job.recipe.source_check else None
+    if checked:
+        job = replace(job, recipe=checked.recipe)
     folds = job.recipe.validation.count
     pooled = None
     if folds:
@@ -67,12 +67,12 @@ def fit_network(job: FitJob) -> tuple[dict[str, np.ndarray], Confusion | None, d
         weights, notes = _learn(job, prepared, job.out, None)
     else:
         weights = {}
-    if gated:
+    if checked:
         for cost in (*STEP_COSTS, *FOREST_COSTS):
-            if cost in gated.record:
-                notes[cost] = round(notes.get(cost, 0.0) + gated.record[cost], 6)
-        notes["gate"] = gated.record
-    return weights, pooled, {"iterations": job.recipe.training.iterations, **notes}, gated
+            if cost in checked.record:
+                notes[cost] = round(notes.get(cost, 0.0) + checked.record[cost], 6)
+        notes["source_check"] = checked.record
+    return weights, pooled, {"iterations": job.recipe.training.iterations, **notes}, checked
 
 
 def _learn(
@@ -153,8 +153,8 @@ def _phases(
             seed = job.seed + index * MEMBER_SEED
             training = _Training(varied, inputs, seed, folder / "phases" / part, part, held_out, start, labels, name)
             trainings.append(training)
-        done[name] = side_by_side([partial(one.run, job, prepared) for one in trainings], job.device)
-        count = at_once(len(trainings), job.device)
+        done[name] = train_in_parallel([partial(one.run, job, prepared) for one in trainings], job.device)
+        count = max_parallel(len(trainings), job.device)
         for training in trainings:  # costs are read off clocks that trainings side by side share
             training.notes.update({cost: training.notes[cost] / count for cost in STEP_COSTS if cost in training.notes})
         each += trainings
@@ -206,7 +206,7 @@ def _teach(
     recipe, inputs = teachers[0].recipe, teachers[0].inputs
     settings = recipe.prediction
     bands = {name: prepared.channels[name] for name in inputs}
-    options = BackendOptions(job.device, tta=settings.tta, views=settings.views)
+    options = BackendOptions(job.device, tta=settings.tta, tta_transforms=settings.tta_transforms)
     predictors: list[Predictor] = [
         network_predictor(recipe, bands, target.legend.num_classes, own, options) for own in weights
     ]
@@ -215,14 +215,14 @@ def _teach(
         inputs = tuple(prepared.inputs)  # the forest looks at all of them, the networks of a phase may not
         predictors.append(forest_predictor(recipe.forest.model, prepared.channels, target.legend.num_classes, forest))
         shares = [share * (1 - recipe.forest.weight) for share in shares] + [recipe.forest.weight]
-    mixture = Mixture(predictors, shares)
+    ensemble = WeightedEnsemble(predictors, shares)
     labels = []
     for scene in target.scenes:
-        plan = window_plan(scene, settings, mixture)
+        plan = window_plan(scene, settings, ensemble)
         reader = SceneReader(scene, inputs, normalizer)
         decision = None
         if method.decision == "expected_iou":
-            decision = expected_iou(sample_probabilities(reader, mixture, plan), prepared.present)
+            decision = expected_iou(sample_probabilities(reader, ensemble, plan), prepared.present)
         found = pseudo_labels(
             reader,
             predictors,
@@ -295,7 +295,7 @@ class _Training:
             target = [
                 replace(scene, targets=found) for scene, found in zip(target, self.labels, strict=False)
             ] or target
-        mixed = prepared.normalizers[0].mixing
+        mixed = prepared.normalizers[0].projection
         bands = {
             name: (BandSpec(),) * len(mixed[name]) if name in mixed else prepared.inputs[name] for name in self.inputs
         }
@@ -325,20 +325,20 @@ def _test(job: FitJob, prepared: Prepared, weights: dict[str, np.ndarray], fold:
     legend = prepared.sources[0].images.legend
     settings = job.recipe.prediction
     bands = prepared.channels
-    options = BackendOptions(job.device, tta=settings.tta, views=settings.views)
+    options = BackendOptions(job.device, tta=settings.tta, tta_transforms=settings.tta_transforms)
     networks = network_predictor(job.recipe, bands, legend.num_classes, weights, options)
     predictor = with_forest(networks, job.recipe, bands, weights)
     total = Confusion.empty(legend.ids)
     kept: list[tuple[np.ndarray, np.ndarray]] = []
-    for truth, (chance,) in held_out_pixels(job, prepared, [predictor], fold):
+    for reference, (chance,) in held_out_pixels(job, prepared, [predictor], fold):
         if settings.decision == "argmax":
-            total += confusion_counts(truth, legend.id_table()[chance.argmax(axis=0)], legend.ids)
+            total += confusion_counts(reference, legend.id_table()[chance.argmax(axis=0)], legend.ids)
         else:  # decided when all are known
-            kept.append((truth, chance.astype(np.float16)))
+            kept.append((reference, chance.astype(np.float16)))
     if kept:
-        decision = expected_iou(thinned([chance for _, chance in kept], legend.num_classes), prepared.present)
-        for truth, chance in kept:
-            total += confusion_counts(truth, legend.id_table()[decision.classes(chance)], legend.ids)
+        decision = expected_iou(subsampled([chance for _, chance in kept], legend.num_classes), prepared.present)
+        for reference, chance in kept:
+            total += confusion_counts(reference, legend.id_table()[decision.classes(chance)], legend.ids)
     return total
 
 

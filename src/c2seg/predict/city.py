@@ -13,7 +13,7 @@ import numpy as np
 from c2seg.artifacts import Header, ModelFile, check_city, load_model
 from c2seg.artifacts.provenance import provenance
 from c2seg.data import City, Normalizer, Patch, Scene, SceneReader, city_statistics, open_city
-from c2seg.data.spectral import fit_bands
+from c2seg.data.spectral import match_bands
 from c2seg.errors import InputError
 from c2seg.outputs import check_output
 from c2seg.predict import (
@@ -78,7 +78,7 @@ def predict(
     """
     loaded = load_model(model)
     header = loaded.header
-    images, fitted = fit_bands(open_city(city), header.inputs)
+    images, fitted = match_bands(open_city(city), header.inputs)
     absent = check_city(header, images)
     loaded = _without_forest(loaded) if absent else loaded
     header = loaded.header
@@ -91,7 +91,7 @@ def predict(
             check_output(path, overwrite=options.overwrite)
     settings = header.recipe.prediction
     averaged = settings.tta if tta is None else tta
-    running = BackendOptions(device, precision, averaged, threads, compile, settings.views)
+    running = BackendOptions(device, precision, averaged, threads, compile, settings.tta_transforms)
     name = backend or default_backend(loaded)
     predictor = None if name == "auto" else load_predictor(loaded, name, running)  # wrong options show at once
     job = _Job(loaded, images, _normalizer(header, images, absent, bars("statistics")), name, running, absent)
@@ -222,7 +222,7 @@ def _build(
     """Return reader and predictor in a worker process."""
     loaded = load_model(model)
     loaded = _without_forest(loaded) if absent else loaded
-    images, _ = fit_bands(open_city(city), loaded.header.inputs)
+    images, _ = match_bands(open_city(city), loaded.header.inputs)
     reader = SceneReader(images.scenes[scene], tuple(loaded.header.inputs), normalizer, absent)
     return reader, load_predictor(loaded, backend, options)
 

@@ -15,7 +15,7 @@ from c2seg.predict.agreement import sample_windows
 from c2seg.predict.engine import Predictor, Reader
 from c2seg.predict.plan import WindowPlan
 
-__all__ = ["Decision", "expected_iou", "sample_probabilities", "thinned"]
+__all__ = ["Decision", "expected_iou", "sample_probabilities", "subsampled"]
 
 _PIXELS = 400_000
 _SAMPLED_PX = 4 * 2**20
@@ -101,10 +101,10 @@ def sample_probabilities(reader: Reader, predictor: Predictor, plan: WindowPlan)
         inner = valid[0, halo : valid.shape[1] - halo, halo : valid.shape[2] - halo]
         scores = np.asarray(predictor.predict(patch, valid))[0]
         parts.append(scores[:, inner])
-    return thinned(parts, predictor.num_classes)
+    return subsampled(parts, predictor.num_classes)
 
 
-def thinned(parts: Iterable[np.ndarray], classes: int) -> np.ndarray:
+def subsampled(parts: Iterable[np.ndarray], classes: int) -> np.ndarray:
     """Return at most 400,000 evenly taken columns of arrays [K, N] side by side, each column of sum 1."""
     whole = np.concatenate([np.zeros((classes, 0), np.float32), *parts], axis=1)
     whole = whole[:, :: max(1, -(-whole.shape[1] // _PIXELS))]

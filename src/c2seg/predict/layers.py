@@ -27,7 +27,7 @@ def layer_shapes(names: Collection[str], width: int, num_classes: int) -> dict[s
     shapes: dict[str, tuple[tuple[int, ...], Any]] = {
         "ids": ((width,), np.uint8),
         "confidence": ((width,), np.uint8),
-        "second": ((2, width), np.uint8),
+        "runner_up": ((2, width), np.uint8),
         "probabilities": ((num_classes, width), np.uint8),
     }
     return {name: shape for name, shape in shapes.items() if name == "ids" or name in names}
@@ -42,7 +42,7 @@ def decide(
 ) -> tuple[dict[str, np.ndarray], list[int]]:
     """Return the layers of a strip, uint8 [H, ...] by name, and the pixel counts by id.
 
-    ``ids`` are those of the largest score, or by ``decision``, 0 where not valid; the lowest class wins a tie. ``second``
+    ``ids`` are those of the largest score, or by ``decision``, 0 where not valid; the lowest class wins a tie. ``runner_up``
     holds the id of the second class and the margin of the first over it, 0 where a decision put the less likely first.
     A ``temperature`` changes the probabilities in the layers (``calibrated``), never the ids.
     """
@@ -65,11 +65,11 @@ def decide(
             best = np.take_along_axis(sums, index[None].astype(np.intp), axis=0)[0]
         if "confidence" in layers:
             layers["confidence"][part] = scaled(best, weights, invalid)
-        if "second" in layers:
-            other = _second(scores, index)
+        if "runner_up" in layers:
+            other = _runner_up(scores, index)
             runner_up = np.take_along_axis(sums, other[None].astype(np.intp), axis=0)[0]
-            layers["second"][part, 0] = np.where(invalid, LAYER_NODATA, table[other])
-            layers["second"][part, 1] = scaled(best - runner_up, weights, invalid)
+            layers["runner_up"][part, 0] = np.where(invalid, LAYER_NODATA, table[other])
+            layers["runner_up"][part, 1] = scaled(best - runner_up, weights, invalid)
         if "probabilities" in layers:
             layers["probabilities"][part] = scaled(sums, weights, invalid).transpose(1, 0, 2)
     return layers, np.bincount(layers["ids"].ravel(), minlength=256).tolist()
@@ -108,7 +108,7 @@ def largest(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return best, index
 
 
-def _second(scores: np.ndarray, first: np.ndarray) -> np.ndarray:
+def _runner_up(scores: np.ndarray, first: np.ndarray) -> np.ndarray:
     """Return the index of the largest of the other classes."""
     if len(scores) == 1:
         return first

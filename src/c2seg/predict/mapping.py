@@ -40,7 +40,7 @@ class MapOptions:
     """All class probabilities, one band per class."""
     confidence: Path | None = None
     """The probability of the mapped class."""
-    second: Path | None = None
+    runner_up: Path | None = None
     """The second class, and the margin of the first over it."""
     preview: Path | None = None
     """A PNG of the map in the legend's colors."""
@@ -66,7 +66,7 @@ class MapOptions:
     def places(self) -> dict[str, Path]:
         """All files by what they hold; the map itself, ``ids``, last."""
         named = {
-            "probabilities": self.probabilities, "confidence": self.confidence, "second": self.second,
+            "probabilities": self.probabilities, "confidence": self.confidence, "runner_up": self.runner_up,
             "preview": self.preview, "ids": self.out,
         }  # fmt: skip
         return {name: path for name, path in named.items() if path is not None}

@@ -59,12 +59,12 @@ class ForestModel(Strict):
     """A modality with more bands is projected on this many principal components of the source."""
     pixels_per_class: int = Field(default=5000, ge=1)
     """At most about this many training pixels of each class, drawn evenly over the city."""
-    copies: int = Field(default=0, ge=0, le=10)
+    radiometric_augmentations: int = Field(default=0, ge=0, le=10)
     """Copies of the training pixels that are learnt as well, each pixel as it were if its bands had other gains and offsets."""
     gain_std: float = Field(default=0.15, ge=0)
-    """Deviation of the gains in copies, around 1; of a band about its mean."""
+    """Deviation of the gains in augmented copies, around 1; of a band about its mean."""
     offset_std: float = Field(default=0.25, ge=0)
-    """Deviation of the offsets in copies, in deviations of the band."""
+    """Deviation of the offsets in augmented copies, in deviations of the band."""
 
     @model_validator(mode="after")
     def _odd(self) -> ForestModel:
@@ -267,7 +267,7 @@ class MMUDAModel(HRNetTrunk):
 
 
 class HighDANModel(HRNetTrunk):
-    """HighDAN (Hong et al. 2023): a stem for each modality, one high-resolution trunk for all, attention by a critic."""
+    """HighDAN (Hong et al. 2023): a stem for each modality, one high-resolution trunk for all, attention by a discriminator."""
 
     name: Literal["highdan"] = "highdan"
     blocks: tuple[int, int, int, int] = (4, 4, 3, 1)
@@ -280,7 +280,7 @@ class HighDANModel(HRNetTrunk):
     head: tuple[int, int, int] = (256, 128, 64)
     """Channels of the head's convolutions."""
     attention: bool = True
-    """Weigh the target's features by what the critic on features says of them; part of feature-level adaptation."""
+    """Weigh the target's features by what the discriminator on features says of them; part of feature-level adaptation."""
     bn_momentum: float = Field(default=0.01, gt=0, le=1)
     """Share of a batch in the running statistics that map; short trainings need more than the released code's 0.01."""
     pretrained: str | None = None

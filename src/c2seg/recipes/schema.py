@@ -17,7 +17,17 @@ from c2seg.errors import unknown_name
 from c2seg.recipes.models import ForestModel, Model, Strict
 from c2seg.recipes.training import AdversarialMethod, MaskedMethod, Method, Training
 
-__all__ = ["ForestShare", "Gate", "Member", "Phase", "Prediction", "Recipe", "Validation", "Variation", "overlay"]
+__all__ = [
+    "ForestShare",
+    "Member",
+    "Phase",
+    "Prediction",
+    "Recipe",
+    "SourceCheck",
+    "Validation",
+    "Variation",
+    "overlay",
+]
 
 Inputs = tuple[str, ...] | Literal["all"]
 
@@ -60,7 +70,7 @@ class Prediction(Strict):
     batch_size: int = Field(default=4, ge=1)
     tta: bool = False
     """Average over flips and rotations."""
-    views: Literal[6, 8] = 8
+    tta_transforms: Literal[6, 8] = 8
     """How many: all 8, or the 6 of the challenge's second place (four rotations, two flips)."""
     temperature: float = Field(default=1.0, gt=0)
     """The networks' logits are divided by it before the softmax: below 1 for networks that are too unsure (smoothed labels
@@ -133,7 +143,7 @@ class ForestShare(Strict):
     model: ForestModel = ForestModel()
 
 
-class Gate(Strict):
+class SourceCheck(Strict):
     """A trial before the real training: the recipe, reduced, learnt without some blocks of the sources and measured there.
 
     Phases that adapt to the target, and the forest's weight, are left out or changed if that is better there; a temperature
@@ -158,7 +168,7 @@ class Recipe(Strict):
 
     name: str
     description: str = ""
-    reference: str = ""
+    citation: str = ""
     """The paper, or where the settings come from."""
     inputs: Inputs = "all"
     """Modalities in the order in which they are stacked; ``all``: those that every city has."""
@@ -179,7 +189,7 @@ class Recipe(Strict):
     """What is averaged over the members, or over the networks of the last phase."""
     forest: ForestShare | None = None
     """A forest beside the networks; null: none."""
-    gate: Gate | None = None
+    source_check: SourceCheck | None = None
     """What is tried on held-out blocks of the sources before the real training; null: nothing."""
     validation: Validation = Validation()
     prediction: Prediction = Prediction()
@@ -198,12 +208,12 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _variations(self) -> Recipe:
-        kept = self.phases or self.members or self.forest or self.gate or self.background != "none"
+        kept = self.phases or self.members or self.forest or self.source_check or self.background != "none"
         if self.model.name == "forest" and kept:
-            raise ValueError("phases, members, background, forest and gate are for networks, not for a forest")
+            raise ValueError("phases, members, background, forest and source check are for networks, not for a forest")
         if self.model.name == "forest" and self.training.aligns:
             raise ValueError(
-                "training.augment.fourier and training.batch_statistics are for networks: a forest draws no patches and has "
+                "training.augment.fda and training.adabn are for networks: a forest draws no patches and has "
                 "no batch normalization"
             )
         if self.phases and self.members:
@@ -238,12 +248,16 @@ class Recipe(Strict):
     @model_validator(mode="after")
     def _attention(self) -> Recipe:
         for part in (*self.phases.values(), *self.members.values()) or (self,):
-            critics = part.training.method.critics if isinstance(part.training.method, AdversarialMethod) else ()
+            discriminators = (
+                part.training.method.discriminators if isinstance(part.training.method, AdversarialMethod) else ()
+            )
             if isinstance(part.training.method, MaskedMethod):
                 continue
-            if getattr(part.model, "attention", False) and all(critic.sees != "features" for critic in critics):
+            if getattr(part.model, "attention", False) and all(
+                discriminator.sees != "features" for discriminator in discriminators
+            ):
                 raise ValueError(
-                    "model.attention weighs features by a critic that sees them: add one to training.method.critics, or set "
+                    "model.attention weighs features by a discriminator that sees them: add it to method.discriminators or set "
                     "model.attention=false"
                 )
         return self

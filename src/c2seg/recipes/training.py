@@ -9,11 +9,11 @@ from pydantic import Field, field_validator, model_validator
 from c2seg.recipes.models import Strict
 
 __all__ = [
+    "FDA",
     "AdversarialMethod",
     "Augmentation",
-    "Critic",
     "DiceKind",
-    "Fourier",
+    "DiscriminatorSettings",
     "Loss",
     "MaskedMethod",
     "Method",
@@ -35,8 +35,8 @@ class Loss(Strict):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     focal: float = Field(default=0.0, ge=0)
     focal_gamma: float = Field(default=2.0, ge=0)
-    generalized: float = Field(default=0.0, ge=0)
-    generalized_q: float = Field(default=0.7, gt=0, le=1)
+    gce: float = Field(default=0.0, ge=0)
+    gce_q: float = Field(default=0.7, gt=0, le=1)
     """Generalized cross-entropy (1 - p^q) / q, for wrong labels: near 0 cross-entropy, at 1 half the mean absolute error."""
     dice: float = Field(default=0.0, ge=0)
     dice_kind: DiceKind = "present"
@@ -49,8 +49,8 @@ class Loss(Strict):
 
     @model_validator(mode="after")
     def _some(self) -> Loss:
-        if not (self.cross_entropy or self.focal or self.generalized or self.dice):
-            raise ValueError("at least one of cross_entropy, focal, generalized and dice must be above 0")
+        if not (self.cross_entropy or self.focal or self.gce or self.dice):
+            raise ValueError("at least one of cross_entropy, focal, gce and dice must be above 0")
         return self
 
 
@@ -87,15 +87,15 @@ class Sampling(Strict):
 
     patch_px: int = Field(default=128, ge=8)
     batch_size: int = Field(default=8, ge=1)
-    balanced: float = Field(default=0.5, ge=0, le=1)
+    class_balanced_fraction: float = Field(default=0.5, ge=0, le=1)
     """Share of patches centered near a pixel of a class drawn evenly; the rest are drawn evenly over the city."""
     ignore_edge_px: int = Field(default=0, ge=0, le=32)
     """Labels this close to another class teach nothing: the edges of map labels are the least reliable."""
-    max_share: float | None = Field(default=None, gt=0, le=1)
+    cat_max_ratio: float | None = Field(default=None, gt=0, le=1)
     """A patch where one class covers this share of the labeled pixels, or more, is drawn again, up to ten times."""
 
 
-class Fourier(Strict):
+class FDA(Strict):
     """Patches of the source in the target's style: amplitudes of low frequencies (Yang and Soatto, CVPR 2020)."""
 
     share: float = Field(default=0.5, gt=0, le=1)
@@ -120,7 +120,7 @@ class Augmentation(Strict):
     cutmix: float = Field(default=0.0, ge=0, le=1)
     """Share of patches in which a rectangle, sides of a quarter to three quarters of the patch, comes from another patch of the
     step, labels and all (CutMix, Yun et al., ICCV 2019; for segmentation French et al., BMVC 2020)."""
-    fourier: Fourier | None = None
+    fda: FDA | None = None
     """The target's style for patches of the source, before the other changes of radiometry; null: never."""
 
     @model_validator(mode="after")
@@ -138,7 +138,7 @@ class SupervisedMethod(Strict):
     needs_target: ClassVar[bool] = False
 
 
-class Critic(Strict):
+class DiscriminatorSettings(Strict):
     """A discriminator that tells source from target, and how much the network is to deceive it."""
 
     sees: Literal["entropy", "probability", "features"] = "entropy"
@@ -153,25 +153,25 @@ class Critic(Strict):
 
 
 class AdversarialMethod(Strict):
-    """Learn from the sources while one or more critics cannot tell the target's outputs from the source's."""
+    """Learn from the sources while one or more discriminators cannot tell the target's outputs from the source's."""
 
     name: Literal["adversarial"] = "adversarial"
     uses_target: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True
-    critics: tuple[Critic, ...] = (Critic(),)
-    objective: Literal["bce", "lsgan"] = "bce"
+    discriminators: tuple[DiscriminatorSettings, ...] = (DiscriminatorSettings(),)
+    gan_mode: Literal["bce", "lsgan"] = "bce"
     """Binary cross-entropy, or least squares (Mao et al., ICCV 2017); source is 0, target is 1."""
-    critic_scale: float = Field(default=0.5, gt=0)
-    """Factor of each half of a critic's own loss: 0.5 in ADVENT, 1 in HighDAN."""
+    discriminator_scale: float = Field(default=0.5, gt=0)
+    """Factor of each half of a discriminator's own loss: 0.5 in ADVENT, 1 in HighDAN."""
     begin: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the iterations that are learnt from the sources alone, before the critics join."""
+    """Share of the iterations that are learnt from the sources alone, before the discriminators join."""
     optimizer: Optimizer = Optimizer(name="adam", lr=1e-4, weight_decay=0, gradient_clip=None)
-    """Of the critics."""
+    """Of the discriminators."""
 
     @model_validator(mode="after")
     def _some(self) -> AdversarialMethod:
-        if not self.critics:
-            raise ValueError("adversarial learning needs at least one critic")
+        if not self.discriminators:
+            raise ValueError("adversarial learning needs at least one discriminator")
         return self
 
 
@@ -232,9 +232,9 @@ class Training(Strict):
     """Decay of the averaged weights that are kept as the model, lower in the first steps; null keeps the last weights."""
     precision: Literal["32", "bf16", "16", "auto"] = "32"
     """``auto``: bf16 where the processor computes in it, else 32. ``bf16`` elsewhere is emulated, and slow."""
-    batch_statistics: Literal["source", "target"] = "source"
-    """Means and variances of batch normalization: as learnt, or computed anew on the target's images after the training
-    (AdaBN, Li et al. 2018)."""
+    adabn: bool = False
+    """Compute the means and variances of batch normalization anew on the target's images after the training (AdaBN, Li et
+    al. 2018)."""
     checkpoint_every: int = Field(default=200, ge=1)
     """Iterations between states from which ``--resume`` can go on."""
 
@@ -246,7 +246,7 @@ class Training(Strict):
     @property
     def aligns(self) -> bool:
         """True if images of the target are needed, whatever the method, to bring the cities closer."""
-        return self.augment.fourier is not None or self.batch_statistics == "target"
+        return self.augment.fda is not None or self.adabn
 
     @model_validator(mode="after")
     def _both(self) -> Training:

@@ -20,7 +20,7 @@ from c2seg.metrics import (
 from c2seg.progress import Progress, no_progress
 from c2seg.report.views import View
 
-__all__ = ["Assessed", "Panel", "assess_view", "findings"]
+__all__ = ["ScorePanel", "ScoredMap", "assess_view", "findings"]
 
 _BLOCK_M = 1000.0  # side of the bootstrap's blocks: errors further apart are nearly independent
 _LEAST_BLOCKS = 20  # with fewer an interval says little
@@ -28,7 +28,7 @@ _LEAST_PIXELS = 30  # of a class, for a statement about it
 
 
 @dataclass(frozen=True)
-class Assessed:
+class ScoredMap:
     """The scores of one run's map; ``intervals`` by score (95 %), None where there are too few blocks."""
 
     run: int
@@ -39,14 +39,14 @@ class Assessed:
     """Best run minus this one by score; None for the best itself."""
 
     @classmethod
-    def of(cls, run: int, confusion: Confusion) -> Assessed:
+    def of(cls, run: int, confusion: Confusion) -> ScoredMap:
         """Return the scores of counts under the challenge's protocol."""
         return cls(run, confusion, scores(confusion))
 
 
 @dataclass(frozen=True)
-class Panel:
-    """Scores of several runs over one truth.
+class ScorePanel:
+    """Scores of several runs over one ground truth.
 
     ``view`` is the index of the view that shows the maps, if any. ``memorized`` names the runs that learnt on the very
     city that they are scored on.
@@ -55,31 +55,31 @@ class Panel:
     title: str
     note: str
     names: Mapping[int, str]
-    entries: tuple[Assessed, ...]
+    entries: tuple[ScoredMap, ...]
     view: int | None = None
     memorized: tuple[str, ...] = ()
 
     @property
-    def best(self) -> Assessed:
+    def best(self) -> ScoredMap:
         """The entry of the highest mIoU."""
         return max(self.entries, key=lambda e: -1.0 if e.scores.miou is None else e.scores.miou)
 
 
-def assess_view(view: View, progress: Progress = no_progress) -> tuple[Assessed, ...]:
-    """Count every map of a view against its truth, with a block bootstrap where there are enough blocks."""
+def assess_view(view: View, progress: Progress = no_progress) -> tuple[ScoredMap, ...]:
+    """Count every map of a view against its ground truth, with a block bootstrap where there are enough blocks."""
     pixel_m = view.grid.pixel_area_m2() ** 0.5
     block_px = int(np.clip(round(_BLOCK_M / pixel_m), 8, 1024))
     counted: list[tuple[int, list[Confusion]]] = []
     for index, entry in view.maps:
         blocks = count_maps([view.pair(entry)], view.code, block_px=block_px, progress=progress)
         counted.append((index, blocks))
-    result = [Assessed.of(index, sum(blocks[1:], blocks[0])) for index, blocks in counted]
+    result = [ScoredMap.of(index, sum(blocks[1:], blocks[0])) for index, blocks in counted]
     if sum(block.pixels > 0 for block in counted[0][1]) < _LEAST_BLOCKS:
         return tuple(result)
     ranks = [-1.0 if a.scores.miou is None else a.scores.miou for a in result]
     best = int(np.argmax(ranks))
     return tuple(
-        Assessed(
+        ScoredMap(
             entry.run, entry.confusion, entry.scores, _headline(bootstrap_scores(blocks)),
             compare_maps(counted[best][1], blocks) if k != best else None,
         )
@@ -91,11 +91,11 @@ def _headline(intervals: Mapping[str, Interval | list[Interval]]) -> dict[str, I
     return {name: value for name, value in intervals.items() if isinstance(value, Interval)}
 
 
-def findings(entry: Assessed, names: Mapping[int, str]) -> list[str]:
+def findings(entry: ScoredMap, names: Mapping[int, str]) -> list[str]:
     """Say in words what a map gets right, what it misses, and what it takes for what."""
     result = entry.scores
     if not result.pixels or result.oa is None:
-        return ["The truth labels no pixel of this map."]
+        return ["The ground truth labels no pixel of this map."]
     said = [f"{result.oa:.0%} of the {result.pixels:,} labeled pixels are right."]
     known = [
         (f1, names[i])

@@ -9,7 +9,7 @@ from pathlib import Path
 from c2seg.errors import InputError
 from c2seg.outputs import check_output, write_text
 from c2seg.progress import Progress, silent_bars
-from c2seg.report.assess import Assessed, Panel, assess_view
+from c2seg.report.assess import ScoredMap, ScorePanel, assess_view
 from c2seg.report.figure import check_figure, figure_uri, write_figure
 from c2seg.report.layers import MAX_VIEWS, draw_views
 from c2seg.report.page import PageContent, render_page
@@ -28,19 +28,19 @@ class ReportOptions:
     """What to write and where to look.
 
     ``out`` is the page and ``figure`` the figure for a paper (PNG, SVG, PDF); at least one. ``cities`` give images,
-    ``truths`` labels (rasters or labeled city folders; values in ``numbering``), ``truth_cities`` the mapped city of a label
+    ``references`` labels (rasters or labeled city folders; values in ``label_map``), ``reference_cities`` the city of a label
     raster where it lies elsewhere and several cities may have its grid.
     """
 
     out: Path | None
     figure: Path | None = None
     cities: tuple[Path, ...] = ()
-    truths: tuple[Path, ...] = ()
-    numbering: str | None = None
+    references: tuple[Path, ...] = ()
+    label_map: str | None = None
     palette: str = "default"
     title: str | None = None
     overwrite: bool = False
-    truth_cities: Mapping[Path, Path] = field(default_factory=dict)
+    reference_cities: Mapping[Path, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class ReportResult:
     size_bytes: int
     views: int
     hidden_views: int
-    panels: tuple[Panel, ...]
+    panels: tuple[ScorePanel, ...]
 
 
 def make_report(
@@ -60,7 +60,7 @@ def make_report(
 ) -> ReportResult:
     """Make the self-contained page (at most 15 MB) and the figure of runs.
 
-    ``runs`` are run folders, or single maps. Scores come from ``options.truths``, else from the JSON files of ``c2seg
+    ``runs`` are run folders, or single maps. Scores come from ``options.references``, else from the JSON files of ``c2seg
     score`` in the run folders. Raises C2SegError subclasses for what the user can mend; nothing is left half written.
     """
     for path in (options.out, options.figure):
@@ -71,12 +71,12 @@ def make_report(
     if options.figure is not None:
         check_figure(options.figure)
     opened = open_runs(runs)
-    views = make_views(opened, options.cities, options.truths, options.numbering, options.truth_cities)
+    views = make_views(opened, options.cities, options.references, options.label_map, options.reference_cities)
     for view in views:
         class_colors(view.legend, options.palette)  # an unknown palette is told before the work
     shown = sorted(views, key=lambda v: -v.grid.height * v.grid.width)[:MAX_VIEWS]
     shown = [view for view in views if view in shown]
-    panels: tuple[Panel, ...] = ()
+    panels: tuple[ScorePanel, ...] = ()
     size = 0
     if options.out is not None:
         panels = _panels(opened, views, shown, bars)
@@ -103,18 +103,20 @@ def _figure_bytes(shown: Sequence[View]) -> int:
 
 def _panels(
     runs: Sequence[Run], views: Sequence[View], shown: Sequence[View], bars: Callable[[str], Progress]
-) -> tuple[Panel, ...]:
-    panels: list[Panel] = []
+) -> tuple[ScorePanel, ...]:
+    panels: list[ScorePanel] = []
     for view in views:
         place = shown.index(view) if view in shown else None
         names = {c.id: c.name for c in view.legend.classes}
-        if view.truth is not None:
-            note = f"Scored against {view.truth.path.name}."
+        if view.reference is not None:
+            note = f"Scored against {view.reference.path.name}."
             entries = assess_view(view, bars(f"scoring {view.name}"))
-            panels.append(Panel(f"Scores on {view.name}", note, names, entries, place, _learnt_here(view, runs)))
+            panels.append(ScorePanel(f"Scores on {view.name}", note, names, entries, place, _learnt_here(view, runs)))
         else:
-            note = "Scored by c2seg score; the truth itself was not given, so errors cannot be shown on the map."
-            panels += [Panel(f"Scores on {view.name}", note, names, entries) for entries in _from_files(view, runs)]
+            note = "Scored by c2seg score; the ground truth itself was not given, so errors cannot be shown on the map."
+            panels += [
+                ScorePanel(f"Scores on {view.name}", note, names, entries) for entries in _from_files(view, runs)
+            ]
     shown_maps = {entry.path.name for view in views for _, entry in view.maps}
     panels += _other_scores(runs, shown_maps)
     return (*panels, *_validation(runs))
@@ -131,46 +133,46 @@ def _learnt_here(view: View, runs: Sequence[Run]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _from_files(view: View, runs: Sequence[Run]) -> list[tuple[Assessed, ...]]:
-    """Return the scores that score files in the run folders hold for this view's maps, grouped by truth.
+def _from_files(view: View, runs: Sequence[Run]) -> list[tuple[ScoredMap, ...]]:
+    """Return the scores that score files in the run folders hold for this view's maps, grouped by ground truth.
 
-    Files do not name their truth; the same number of labeled pixels in every class means the same truth.
+    Files do not name their ground truth; the same number of labeled pixels in every class means the same ground truth.
     """
-    found: dict[tuple[int, ...], list[Assessed]] = {}
+    found: dict[tuple[int, ...], list[ScoredMap]] = {}
     for index, entry in view.maps:
         for scored in runs[index].scores:
             confusion = scored.confusion.without_background()
             if scored.prediction == entry.path.name and confusion.ids == view.legend.ids:
-                found.setdefault(tuple(confusion.counts.sum(1).tolist()), []).append(Assessed.of(index, confusion))
+                found.setdefault(tuple(confusion.counts.sum(1).tolist()), []).append(ScoredMap.of(index, confusion))
     return [tuple(entries) for entries in found.values()]
 
 
-def _other_scores(runs: Sequence[Run], shown: set[str]) -> list[Panel]:
+def _other_scores(runs: Sequence[Run], shown: set[str]) -> list[ScorePanel]:
     """Return scores of predictions that are not among the maps, such as folders of tiles."""
-    found: dict[tuple[str, tuple[int, ...]], list[Assessed]] = {}
+    found: dict[tuple[str, tuple[int, ...]], list[ScoredMap]] = {}
     names: dict[tuple[str, tuple[int, ...]], dict[int, str]] = {}
     for index, run in enumerate(runs):
         for entry in run.scores:
             if entry.prediction not in shown:
                 confusion = entry.confusion.without_background()
                 key = (entry.prediction, confusion.ids)
-                found.setdefault(key, []).append(Assessed.of(index, confusion))
+                found.setdefault(key, []).append(ScoredMap.of(index, confusion))
                 names[key] = {i: entry.names.get(i, f"class {i}") for i in confusion.ids}
     return [
-        Panel(f"Scores of {key[0]}", "Scored by c2seg score.", names[key], tuple(entries))
+        ScorePanel(f"Scores of {key[0]}", "Scored by c2seg score.", names[key], tuple(entries))
         for key, entries in found.items()
     ]
 
 
-def _validation(runs: Sequence[Run]) -> list[Panel]:
+def _validation(runs: Sequence[Run]) -> list[ScorePanel]:
     """Return the validation on the sources, one panel per class set and kind of validation."""
-    found: dict[tuple[str, tuple[int, ...]], list[Assessed]] = {}
+    found: dict[tuple[str, tuple[int, ...]], list[ScoredMap]] = {}
     for index, run in enumerate(runs):
         if run.validation:
             key = (run.validation["kind"], run.validation["confusion"].ids)
-            found.setdefault(key, []).append(Assessed.of(index, run.validation["confusion"]))
+            found.setdefault(key, []).append(ScoredMap.of(index, run.validation["confusion"]))
     return [
-        Panel(
+        ScorePanel(
             "Validation on the source", f"{kind[:1].upper()}{kind[1:]}. This is the city learnt on, not the mapped one: "
             "it says whether something was learnt, not whether it carries over.",
             class_names(ids), tuple(entries),

@@ -8,7 +8,7 @@ from typing import Any
 from c2seg.legend import c2seg13
 from c2seg.metrics import scores
 from c2seg.metrics.published import PublishedSource, published_class_f1, published_scores, published_sources
-from c2seg.report.assess import Panel
+from c2seg.report.assess import ScorePanel
 from c2seg.report.runs import Run
 from c2seg.report.views import View
 
@@ -18,7 +18,9 @@ __all__ = ["published_context"]
 SCENES = {"berlin": ("AB", {(2465, 811), (2456, 811)}), "wuhan": ("BW", {(6225, 8670)})}
 
 
-def published_context(panels: Sequence[Panel], views: Sequence[View], runs: Sequence[Run]) -> dict[str, Any] | None:
+def published_context(
+    panels: Sequence[ScorePanel], views: Sequence[View], runs: Sequence[Run]
+) -> dict[str, Any] | None:
     """Return the published tables with the runs' own rows in front; None where the legend is not C2Seg-13."""
     legends = {view.legend.ids for view in views} | {tuple(panel.names) for panel in panels}
     if legends and c2seg13().ids not in legends:
@@ -40,7 +42,7 @@ def published_context(panels: Sequence[Panel], views: Sequence[View], runs: Sequ
 
 
 def _own_rows(
-    panel: Panel, views: Sequence[View], runs: Sequence[Run], source: PublishedSource
+    panel: ScorePanel, views: Sequence[View], runs: Sequence[Run], source: PublishedSource
 ) -> list[dict[str, Any]]:
     if source.protocol is None:
         return []
@@ -57,7 +59,7 @@ def _own_rows(
     return rows
 
 
-def _notes(own: Sequence[Panel], views: Sequence[View]) -> list[str]:
+def _notes(own: Sequence[ScorePanel], views: Sequence[View]) -> list[str]:
     if not own:
         return [
             "There is no score of this page to set beside these: a score on the source's folds, or on another city, is "
@@ -72,7 +74,7 @@ def _notes(own: Sequence[Panel], views: Sequence[View]) -> list[str]:
     ]
 
 
-def _comparable(view: View, panel: Panel) -> str:
+def _comparable(view: View, panel: ScorePanel) -> str:
     side_m = view.grid.pixel_area_m2() ** 0.5
     pixels = panel.entries[0].scores.pixels
     for name, (_, sizes) in SCENES.items():
@@ -88,7 +90,7 @@ def _comparable(view: View, panel: Panel) -> str:
     )
 
 
-def _class_f1(own: Sequence[Panel], runs: Sequence[Run]) -> dict[str, Any]:
+def _class_f1(own: Sequence[ScorePanel], runs: Sequence[Run]) -> dict[str, Any]:
     published = published_class_f1()
     mine = [(entry, runs[entry.run].name) for panel in own for entry in panel.entries]
     columns = [name for _, name in mine] + [f"{dataset} {method}" for dataset, method in published]

@@ -1,4 +1,4 @@
-"""The figure for a paper: images, truth and the maps of all runs side by side, with the legend below."""
+"""The figure for a paper: images, ground truth and the maps of all runs side by side, with the legend below."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from c2seg.errors import InputError
 from c2seg.legend import Legend
 from c2seg.outputs import atomic_file
 from c2seg.report.imagery import Sampling, composites, picture, sample_ids
-from c2seg.report.layers import truth_ids
+from c2seg.report.layers import reference_ids
 from c2seg.report.runs import Run
 from c2seg.report.views import View, class_colors
 
@@ -150,8 +150,8 @@ def _panels(view: View, runs: Sequence[Run], palette: str, sampling: Sampling) -
             rgba[..., :3][rgba[..., 3] == 0] = 1.0
             panels.append((item.title.split(" (")[0], rgba[..., :3]))
     colors = class_colors(view.legend, palette)
-    if view.truth is not None:
-        panels.append(("Truth", _colored(truth_ids(view, sampling), colors)))
+    if view.reference is not None:
+        panels.append(("Reference", _colored(reference_ids(view, sampling), colors)))
     for index, entry in view.maps:
         panels.append((runs[index].name, _colored(sample_ids(entry.raster, sampling), colors)))
     return panels

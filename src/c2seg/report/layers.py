@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from c2seg.metrics import TruthCode
+from c2seg.metrics import ReferenceCode
 from c2seg.progress import Progress, no_progress
 from c2seg.raster import RasterFile
 from c2seg.report.imagery import Sampling, composites, encode_picture, picture, sample, sample_ids
 from c2seg.report.runs import MapFile, Run
 from c2seg.report.views import View
 
-__all__ = ["Drawn", "Reliability", "draw_views", "truth_ids"]
+__all__ = ["Reliability", "RenderedView", "draw_views", "reference_ids"]
 
 MAX_VIEWS = 12
 _FIRST_PIXELS = 1_200_000  # of one view, if the budget allows
@@ -31,7 +31,7 @@ _NODATA = 255
 
 @dataclass(frozen=True)
 class Reliability:
-    """Shown pixels by confidence of the map in tenths: how many, and (with truth) labeled and right ones."""
+    """Shown pixels by confidence of the map in tenths: how many, and (with ground truth) labeled and right ones."""
 
     pixels: tuple[int, ...]
     labeled: tuple[int, ...]
@@ -41,7 +41,7 @@ class Reliability:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class RenderedView:
     """A view as shown: its sampling, its layers (plain structures for JSON), and what was seen on the way."""
 
     sampling: Sampling
@@ -59,7 +59,7 @@ class Drawn:
 
 def draw_views(
     views: Sequence[View], runs: Sequence[Run], budget: int, progress: Progress = no_progress
-) -> list[Drawn]:
+) -> list[RenderedView]:
     """Draw the views, coarser until their layers take at most ``budget`` bytes together."""
     largest = max((view.grid.height * view.grid.width for view in views), default=0)
     pixels = min(_FIRST_PIXELS, 4 * _FIRST_PIXELS // max(1, len(views)), largest)
@@ -75,7 +75,7 @@ def draw_views(
         pixels = int(pixels * min(0.7, 0.9 * budget / size))
 
 
-def _draw(view: View, runs: Sequence[Run], sampling: Sampling) -> Drawn:
+def _draw(view: View, runs: Sequence[Run], sampling: Sampling) -> RenderedView:
     layers: list[dict[str, Any]] = []
     if view.images is not None:
         layers += [
@@ -83,9 +83,9 @@ def _draw(view: View, runs: Sequence[Run], sampling: Sampling) -> Drawn:
             for modality in view.images.modalities.values()
             for item in composites(modality)
         ]
-    truth = truth_ids(view, sampling) if view.truth else None
-    if truth is not None:
-        layers.append({"kind": "ids", "role": "truth", "title": "Truth", "data": _pack(truth)})
+    reference = reference_ids(view, sampling) if view.reference else None
+    if reference is not None:
+        layers.append({"kind": "ids", "role": "reference", "title": "Reference", "data": _pack(reference)})
     maps, reliability = [], {}
     for index, entry in view.maps:
         ids = sample_ids(entry.raster, sampling)
@@ -95,14 +95,14 @@ def _draw(view: View, runs: Sequence[Run], sampling: Sampling) -> Drawn:
         if entry.confidence is not None:
             level = _confidence(entry.confidence, sampling)
             layers.append({"kind": "level", "run": index, "title": f"Confidence: {title}", "data": _pack(level)})
-            reliability[index] = _reliability(level, ids, truth)
+            reliability[index] = _reliability(level, ids, reference)
     layers += _differences(layers)
     for number, layer in enumerate(layers):
         layer["key"] = f"layer{number}"
     mapped = np.logical_and.reduce([ids != 0 for ids in maps])
     same = np.logical_and.reduce([ids == maps[0] for ids in maps])[mapped]
     agreement = float(same.mean()) if len(maps) > 1 and same.size else None
-    return Drawn(sampling, tuple(layers), reliability, agreement)
+    return RenderedView(sampling, tuple(layers), reliability, agreement)
 
 
 def _title(view: View, runs: Sequence[Run], index: int, entry: MapFile) -> str:
@@ -114,12 +114,12 @@ def _differences(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Layers that the page computes from two others: errors of each map, and where maps differ from the first."""
     places = {layer["title"]: number for number, layer in enumerate(layers)}
     maps = [layer for layer in layers if layer.get("role") == "map"]
-    truth = places.get("Truth") if any(layer.get("role") == "truth" for layer in layers) else None
+    reference = places.get("Reference") if any(layer.get("role") == "reference" for layer in layers) else None
     found = []
     for number, layer in enumerate(maps):
         name = layer["title"].removeprefix("Map: ")
-        if truth is not None:
-            found.append(("errors", f"Errors: {name}", truth, places[layer["title"]], layer["run"]))
+        if reference is not None:
+            found.append(("errors", f"Errors: {name}", reference, places[layer["title"]], layer["run"]))
         if number:
             first = maps[0]["title"]
             title = f"Difference: {first.removeprefix('Map: ')} / {name}"
@@ -130,23 +130,23 @@ def _differences(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def truth_ids(view: View, sampling: Sampling) -> np.ndarray:
-    """Return the truth of a view that has one, as shown: uint8 ids [h, w], 0 unknown, 255 ignore."""
-    assert view.truth is not None
-    source = RasterFile(view.truth.path)
+def reference_ids(view: View, sampling: Sampling) -> np.ndarray:
+    """Return the ground truth of a view that has one, as shown: uint8 ids [h, w], 0 unknown, 255 ignore."""
+    assert view.reference is not None
+    source = RasterFile(view.reference.path)
     if source.grid.transform.is_identity or view.grid.transform.is_identity:
         sampling = Sampling(source.grid, sampling.height, sampling.width)  # matched by rows and columns
     values, inside = sample(source, sampling.axes(source.grid), (0,))
     return _renumber(np.where(inside, values[0], values.dtype.type(0)), source, view.code)
 
 
-def _renumber(values: np.ndarray, source: RasterFile, code: TruthCode) -> np.ndarray:
+def _renumber(values: np.ndarray, source: RasterFile, code: ReferenceCode) -> np.ndarray:
     nodata = source.nodata
     missing = np.zeros(values.shape, bool)
-    if nodata is not None and nodata not in (code.legend.numberings.get(code.numbering) or code.legend.ids):
+    if nodata is not None and nodata not in (code.legend.label_maps.get(code.label_map) or code.legend.ids):
         missing = values == nodata
     ids = np.zeros(values.shape, np.uint8)
-    ids[~missing] = code.legend.renumber(values[~missing], code.numbering)
+    ids[~missing] = code.legend.renumber(values[~missing], code.label_map)
     return ids
 
 
@@ -156,16 +156,16 @@ def _confidence(path: Path, sampling: Sampling) -> np.ndarray:
     return np.where(values == _NODATA, _NODATA, np.minimum(scaled, _CONFIDENCE_STEPS)).astype(np.uint8)
 
 
-def _reliability(level: np.ndarray, ids: np.ndarray, truth: np.ndarray | None) -> Reliability:
+def _reliability(level: np.ndarray, ids: np.ndarray, reference: np.ndarray | None) -> Reliability:
     known = level != _NODATA
     tenth = np.minimum(level.astype(int) * 10 // _CONFIDENCE_STEPS, 9)
-    labeled = known & (truth != 0) & (truth != 255) if truth is not None else np.zeros(level.shape, bool)
-    right = labeled & (ids == truth) if truth is not None else labeled
+    labeled = known & (reference != 0) & (reference != 255) if reference is not None else np.zeros(level.shape, bool)
+    right = labeled & (ids == reference) if reference is not None else labeled
     counts = [np.bincount(tenth[mask], minlength=10) for mask in (known, labeled, right)]
     summed = np.bincount(tenth[labeled], weights=level[labeled] / _CONFIDENCE_STEPS, minlength=10)
     means = summed / np.maximum(counts[1], 1)
-    pixels, of_truth, correct = (tuple(int(n) for n in count) for count in counts)
-    return Reliability(pixels, of_truth, correct, tuple(float(m) for m in means))
+    pixels, of_reference, correct = (tuple(int(n) for n in count) for count in counts)
+    return Reliability(pixels, of_reference, correct, tuple(float(m) for m in means))
 
 
 def _pack(ids: np.ndarray) -> str:

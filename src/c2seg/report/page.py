@@ -10,10 +10,10 @@ from importlib import resources
 from typing import Any
 
 from c2seg._version import __version__
-from c2seg.report.assess import Panel
+from c2seg.report.assess import ScorePanel
 from c2seg.report.charts import curve_charts, reliability_chart
 from c2seg.report.comparison import published_context
-from c2seg.report.layers import Drawn
+from c2seg.report.layers import RenderedView
 from c2seg.report.panels import panel_context
 from c2seg.report.runs import MapFile, Run
 from c2seg.report.views import View, palettes
@@ -35,8 +35,8 @@ class PageContent:
 
     runs: Sequence[Run]
     views: tuple[View, ...]
-    drawn: tuple[Drawn, ...]
-    panels: tuple[Panel, ...]
+    drawn: tuple[RenderedView, ...]
+    panels: tuple[ScorePanel, ...]
     hidden_views: int
     palette: str
     title: str | None
@@ -105,13 +105,13 @@ def _lead(content: PageContent) -> str:
     elif shown:
         said.append("It is scored only on a city that was learnt on, which is no test.")
     elif content.views:
-        said.append("No truth was given, so the map is shown but not scored.")
+        said.append("No ground truth was given, so the map is shown but not scored.")
     if content.hidden_views:
         said.append(f"{content.hidden_views} more mapped scenes are scored but not shown.")
     return " ".join(said)
 
 
-def _best(panel: Panel, content: PageContent) -> str:
+def _best(panel: ScorePanel, content: PageContent) -> str:
     """Name the best run of a panel, and those that the bootstrap cannot tell from it."""
     best, place = panel.best, content.views[panel.view or 0].name
     if len(panel.entries) == 1:
@@ -215,12 +215,12 @@ def _view_context(index: int, content: PageContent) -> dict[str, Any]:
             for c, cells in zip(view.legend.classes, rows, strict=True)
         ],
         "area_columns": columns,
-        "area_note": "Truth: of the labeled pixels only." if panel else "",
+        "area_note": "Ground truth: of the labeled pixels only." if panel else "",
         "reliability": reliability_chart(drawn.reliability, [run.name for run in content.runs]),
     }
 
 
-def _facts(view: View, drawn: Drawn) -> str:
+def _facts(view: View, drawn: RenderedView) -> str:
     height, width = view.grid.height, view.grid.width
     side = view.grid.pixel_area_m2() ** 0.5
     parts = [f"{height:,} rows x {width:,} columns, pixels of {side:.4g} m on the ground"]
@@ -232,7 +232,7 @@ def _facts(view: View, drawn: Drawn) -> str:
 
 
 def _areas(
-    view: View, runs: Sequence[Run], panel: Panel | None
+    view: View, runs: Sequence[Run], panel: ScorePanel | None
 ) -> tuple[list[dict[str, Any]], list[list[dict[str, str]]]]:
     """Return columns (title, run, total) and, by class, the cells (km2, share) of each column."""
     pixel_km2 = view.grid.pixel_area_m2() / 1e6
@@ -241,7 +241,7 @@ def _areas(
         series.append((runs[index].name, index, _map_areas(entry, view, pixel_km2)))
     if panel is not None:
         support = panel.entries[0].scores.support
-        series.append(("Truth", None, [n * _truth_pixel_km2(view) for n in support]))
+        series.append(("Reference", None, [n * _reference_pixel_km2(view) for n in support]))
     columns = [{"title": title, "run": run, "total": f"{sum(values):,.1f}"} for title, run, values in series]
     rows = [
         [
@@ -262,11 +262,11 @@ def _map_areas(entry: MapFile, view: View, pixel_km2: float) -> list[float]:
     return [float(counts[c.id]) * pixel_km2 for c in view.legend.classes]
 
 
-def _truth_pixel_km2(view: View) -> float:
+def _reference_pixel_km2(view: View) -> float:
     from c2seg.raster import RasterFile
 
-    assert view.truth is not None
-    return RasterFile(view.truth.path).grid.pixel_area_m2() / 1e6
+    assert view.reference is not None
+    return RasterFile(view.reference.path).grid.pixel_area_m2() / 1e6
 
 
 def _km2(value: float) -> str:
@@ -288,7 +288,7 @@ def _view_data(index: int, content: PageContent) -> dict[str, Any]:
     first_map = next(layer["key"] for layer in drawn.layers if layer.get("role") == "map")
     images = [layer["key"] for layer in drawn.layers if layer["kind"] == "image"]
     others = [layer["key"] for layer in drawn.layers if layer["key"] != first_map]
-    left = keys.get("Truth") if view.truth else (images or others or [first_map])[0]
+    left = keys.get("Reference") if view.reference else (images or others or [first_map])[0]
     return {
         "width": sampling.width,
         "height": sampling.height,

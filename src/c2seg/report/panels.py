@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from c2seg.legend import c2seg13
-from c2seg.report.assess import Assessed, Panel, findings
+from c2seg.report.assess import ScoredMap, ScorePanel, findings
 from c2seg.report.runs import Run
 from c2seg.report.views import View
 
@@ -18,7 +18,7 @@ HEADLINE = ("oa", "kappa", "mf1", "miou")
 GRAY = "#808080"
 
 
-def panel_context(panel: Panel, runs: Sequence[Run], views: Sequence[View]) -> dict[str, Any]:
+def panel_context(panel: ScorePanel, runs: Sequence[Run], views: Sequence[View]) -> dict[str, Any]:
     """Return what the template shows of a panel."""
     legend = views[panel.view].legend if panel.view is not None else c2seg13()
     colors = {c.id: c.color for c in legend.classes}
@@ -36,7 +36,7 @@ def panel_context(panel: Panel, runs: Sequence[Run], views: Sequence[View]) -> d
         "warning": f"Not a test: {known} learnt on this very city; such scores show what was memorized."
         if known
         else "",
-        "note": f"{panel.note} {first.pixels:,} labeled pixels; means over the classes that the truth has.",
+        "note": f"{panel.note} {first.pixels:,} labeled pixels; means over the classes that the ground truth has.",
         "view": panel.view,
         "compared": any(entry.against_best for entry in panel.entries),
         "interval_note": note,
@@ -49,7 +49,7 @@ def panel_context(panel: Panel, runs: Sequence[Run], views: Sequence[View]) -> d
     }
 
 
-def _entry(panel: Panel, entry: Assessed, runs: Sequence[Run], colors: dict[int, str]) -> dict[str, Any]:
+def _entry(panel: ScorePanel, entry: ScoredMap, runs: Sequence[Run], colors: dict[int, str]) -> dict[str, Any]:
     intervals = entry.intervals or {}
     return {
         "run": entry.run,
@@ -69,7 +69,7 @@ def _entry(panel: Panel, entry: Assessed, runs: Sequence[Run], colors: dict[int,
     }
 
 
-def _below(entry: Assessed) -> str:
+def _below(entry: ScoredMap) -> str:
     if entry.against_best is None:
         return ""
     compared = entry.against_best["miou"]
@@ -79,7 +79,7 @@ def _below(entry: Assessed) -> str:
     return f"{difference.value:.3f} ({difference.low:+.3f} to {difference.high:+.3f}; p {compared.p_value:.2g})"
 
 
-def _classes(panel: Panel, colors: dict[int, str]) -> list[dict[str, Any]]:
+def _classes(panel: ScorePanel, colors: dict[int, str]) -> list[dict[str, Any]]:
     first = panel.entries[0].scores
     rows = []
     for k, i in enumerate(first.ids):
@@ -91,15 +91,13 @@ def _classes(panel: Panel, colors: dict[int, str]) -> list[dict[str, Any]]:
             ]
             for name in ("iou", "f1", "precision", "recall")
         }
-        rows.append(
-            {"name": panel.names[i], "color": colors.get(i, GRAY), "support": first.support[k], "cells": cells}
-        )
+        rows.append({"name": panel.names[i], "color": colors.get(i, GRAY), "support": first.support[k], "cells": cells})
     return rows
 
 
-def _matrix(panel: Panel, entry: Assessed, colors: dict[int, str]) -> list[dict[str, Any]]:
+def _matrix(panel: ScorePanel, entry: ScoredMap, colors: dict[int, str]) -> list[dict[str, Any]]:
     ids, counts = entry.confusion.ids, entry.confusion.counts
-    of_truth = _percent(counts, counts.sum(1, keepdims=True))
+    of_reference = _percent(counts, counts.sum(1, keepdims=True))
     of_map = _percent(counts, counts.sum(0, keepdims=True))
     columns = [*ids, "other"]
     names = [*(panel.names[i] for i in ids), "no class of the legend"]
@@ -112,12 +110,12 @@ def _matrix(panel: Panel, entry: Assessed, colors: dict[int, str]) -> list[dict[
                 {
                     "id": columns[j],
                     "n": int(counts[k, j]),
-                    "of_truth": f"{of_truth[k, j]:.2f}",
+                    "of_reference": f"{of_reference[k, j]:.2f}",
                     "of_map": f"{of_map[k, j]:.2f}",
                     "right": j == k,
-                    "title": f"{panel.names[i]} mapped as {names[j]}: {counts[k, j]:,} pixels, {of_truth[k, j]:.1f} % of "
-                    f"the truth's, {of_map[k, j]:.1f} % of the map's",
-                    "text": f"{of_truth[k, j]:.0f}" if counts[k, j] else "",
+                    "title": f"{panel.names[i]} mapped as {names[j]}: {counts[k, j]:,} pixels, {of_reference[k, j]:.1f} % of "
+                    f"the ground truth's, {of_map[k, j]:.1f} % of the map's",
+                    "text": f"{of_reference[k, j]:.0f}" if counts[k, j] else "",
                 }
                 for j in range(len(columns))
             ],

@@ -1,4 +1,4 @@
-"""What a page shows as one picture: a mapped scene with its maps of several runs, its images, and its truth."""
+"""What a page shows as one picture: a mapped scene with its maps of several runs, its images, and its ground truth."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import NamedTuple
 from c2seg.data import City, Scene, open_city, open_labeled_city
 from c2seg.errors import C2SegError, DataError, GridError, InputError
 from c2seg.legend import LandClass, Legend, c2seg13
-from c2seg.metrics import MapPair, TruthCode, pair_maps
+from c2seg.metrics import MapPair, ReferenceCode, pair_maps
 from c2seg.raster import RasterFile
 from c2seg.raster.reading import open_raster
 from c2seg.report.runs import MapFile, Run, distinct_names
 from c2seg.types import Grid
 
-__all__ = ["Truth", "View", "class_colors", "make_views", "palettes"]
+__all__ = ["Reference", "View", "class_colors", "make_views", "palettes"]
 
 
 @dataclass(frozen=True)
-class Truth:
+class Reference:
     """A label raster and how its values are numbered; ``city`` and ``scene`` are those it belongs to, where known."""
 
     path: Path
-    numbering: str
+    label_map: str
     scene: str | None = None
     city: Path | None = None
 
@@ -38,18 +38,18 @@ class View:
     legend: Legend
     maps: tuple[tuple[int, MapFile], ...]
     images: Scene | None = None
-    truth: Truth | None = None
+    reference: Reference | None = None
     remark: str = ""
 
     @property
-    def code(self) -> TruthCode:
-        """How the truth's values are to be read."""
-        return TruthCode(self.legend, self.truth.numbering if self.truth else "challenge")
+    def code(self) -> ReferenceCode:
+        """How the ground truth's values are to be read."""
+        return ReferenceCode(self.legend, self.reference.label_map if self.reference else "challenge")
 
     def pair(self, entry: MapFile) -> MapPair:
-        """Match a map of this view with the truth; only for a view that has one."""
-        assert self.truth is not None
-        return pair_maps(entry.path, self.truth.path)[0]
+        """Match a map of this view with the ground truth; only for a view that has one."""
+        assert self.reference is not None
+        return pair_maps(entry.path, self.reference.path)[0]
 
 
 class _Images(NamedTuple):
@@ -63,16 +63,16 @@ class _Images(NamedTuple):
 def make_views(
     runs: Sequence[Run],
     cities: Sequence[Path],
-    truths: Sequence[Path],
-    numbering: str | None,
-    truth_cities: Mapping[Path, Path] | None = None,
+    references: Sequence[Path],
+    label_map: str | None,
+    reference_cities: Mapping[Path, Path] | None = None,
 ) -> list[View]:
-    """Group the maps of all runs by what they show, and find images and truth.
+    """Group the maps of all runs by what they show, and find images and ground truth.
 
-    ``cities`` are opened for their images (elsewhere the city is looked for where it was when it was mapped); ``truths``
-    are label rasters or labeled city folders. Other cities may lie on the same grid: a truth belongs to the mapped city of
-    ``truth_cities``, else to the one in whose folder it lies, else to all whose grid it fits. Raises InputError for a city or
-    a truth that fits no map, and for several truths of one map.
+    ``cities`` are opened for their images (elsewhere the city is looked for where it was when it was mapped); ``references``
+    are label rasters or labeled city folders. Other cities may lie on the same grid: a reference belongs to the mapped city of
+    ``reference_cities``, else to the one in whose folder it lies, else to all whose grid it fits. InputError for a city or
+    a ground truth that fits no map, and for several ground truths of one map.
     """
     views: list[View] = []
     for index, run in enumerate(runs):
@@ -85,7 +85,7 @@ def make_views(
                 views[place] = replace(views[place], maps=(*views[place].maps, (index, entry)))
     views = [replace(view, name=name) for view, name in zip(views, _view_names(views), strict=True)]
     views = _with_images(views, [open_city(path) for path in cities])
-    return _with_truths(views, truths, numbering, truth_cities or {})
+    return _with_references(views, references, label_map, reference_cities or {})
 
 
 def palettes(legend: Legend) -> dict[str, tuple[str, ...]]:
@@ -202,59 +202,63 @@ def _recorded_images(view: View) -> View:
     return _imaged(view, _Images(city, scene, city.fingerprint()))
 
 
-def _with_truths(
-    views: list[View], truths: Sequence[Path], numbering: str | None, cities: Mapping[Path, Path]
+def _with_references(
+    views: list[View], references: Sequence[Path], label_map: str | None, cities: Mapping[Path, Path]
 ) -> list[View]:
-    opened = [(path, truth) for path in truths for truth in _open_truth(path, numbering, cities.get(path))]
-    owned = [{k for k, view in enumerate(views) if _owns(view, truth)} for _, truth in opened]
+    opened = [
+        (path, reference) for path in references for reference in _open_reference(path, label_map, cities.get(path))
+    ]
+    owned = [{k for k, view in enumerate(views) if _owns(view, reference)} for _, reference in opened]
     taken = set().union(*owned)
     result = list(views)
     problems: dict[Path, GridError] = {}
     found: set[Path] = set()
-    for (path, truth), owners in zip(opened, owned, strict=True):
+    for (path, reference), owners in zip(opened, owned, strict=True):
         for k in sorted(owners or set(range(len(views))) - taken):
             scene = views[k].maps[0][1].scene
-            if truth.scene is not None and scene is not None and truth.scene != scene:
+            if reference.scene is not None and scene is not None and reference.scene != scene:
                 continue
             try:
-                pair_maps(views[k].maps[0][1].path, truth.path)
+                pair_maps(views[k].maps[0][1].path, reference.path)
             except GridError as error:
                 problems[path] = error
                 continue
-            other = result[k].truth
-            if other is not None and other.path != truth.path:
+            other = result[k].reference
+            if other is not None and other.path != reference.path:
                 raise InputError(
-                    f"the truths {other.path} and {truth.path} both fit the map of {views[k].name}; give one of them, or "
+                    f"the references {other.path} and {reference.path} both fit the map of {views[k].name}; give one, or "
                     "each in the folder of its city"
                 )
-            result[k] = replace(views[k], truth=truth)
+            result[k] = replace(views[k], reference=reference)
             found.add(path)
-    for path in truths:
+    for path in references:
         if path not in found:
             reason = problems.get(path) or "there is no map of that scene"
-            raise InputError(f"the truth {path} fits no map: {reason}")
+            raise InputError(f"the ground truth {path} fits no map: {reason}")
     return result
 
 
-def _owns(view: View, truth: Truth) -> bool:
-    """True if the truth belongs to the city of one of the maps, by what is known of it or because it lies in its folder."""
+def _owns(view: View, reference: Reference) -> bool:
+    """True if the reference belongs to the city of one of the maps, by what is known of it or because it lies in its folder."""
     mapped = {entry.city_path for _, entry in view.maps} - {None}
     return (
-        truth.city in mapped if truth.city else any(truth.path.resolve().is_relative_to(str(place)) for place in mapped)
+        reference.city in mapped
+        if reference.city
+        else any(reference.path.resolve().is_relative_to(str(place)) for place in mapped)
     )
 
 
-def _open_truth(path: Path, numbering: str | None, of: Path | None) -> list[Truth]:
+def _open_reference(path: Path, label_map: str | None, of: Path | None) -> list[Reference]:
     if not path.is_dir():
-        return [Truth(path, numbering or "challenge", city=of.resolve() if of else None)]
+        return [Reference(path, label_map or "challenge", city=of.resolve() if of else None)]
     of = of or path
-    city = open_labeled_city(path, numbering)
+    city = open_labeled_city(path, label_map)
     several = len(city.labels) > 1
     found = []
     for scene, label in zip(city.images.scenes, city.labels, strict=True):
         if not isinstance(label.source, RasterFile):
-            raise DataError(f"{path} holds its labels in no raster file; give the truth as a label raster")
-        found.append(Truth(label.source.path, label.numbering, scene.name if several else None, of.resolve()))
+            raise DataError(f"{path} holds its labels in no raster file; give the ground truth as a label raster")
+        found.append(Reference(label.source.path, label.label_map, scene.name if several else None, of.resolve()))
     return found
 
 

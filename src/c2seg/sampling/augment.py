@@ -33,8 +33,8 @@ class BandUnits:
         """
         center, spread = {}, {}
         for name, found in statistics.items():
-            if name in normalizer.mixing:
-                channels = len(normalizer.mixing[name])
+            if name in normalizer.projection:
+                channels = len(normalizer.projection[name])
                 center[name], spread[name] = np.zeros(channels, np.float32), np.ones(channels, np.float32)
                 continue
             factor = normalizer.factor[name]

@@ -124,7 +124,7 @@ class PatchSampler:
     stream: int = 0
     """Tells samplers of one run apart (source, target)."""
     style: PatchSampler | None = None
-    """Of the city whose style patches take, where ``augment.fourier`` asks for it."""
+    """Of the city whose style patches take, where ``augment.fda`` asks for it."""
     _cumulative: np.ndarray = field(init=False, repr=False)
     """int64 [K, cells]: running sums, over the cells of all scenes, of the labeled pixels of each class."""
 
@@ -166,14 +166,14 @@ class PatchSampler:
         key = (self.seed, self.stream, step, slot)
         rng = np.random.default_rng(key)
         # The first slots of a batch are balanced, so that every step holds the stated share.
-        balanced = self.labeled and slot < round(self.settings.balanced * self.settings.batch_size)
+        balanced = self.labeled and slot < round(self.settings.class_balanced_fraction * self.settings.batch_size)
         size = self.settings.patch_px
         if self.augment.zoom is not None:
             size = max(1, round(size / rng.uniform(*self.augment.zoom)))
         scene, window = self._balanced(rng, size) if balanced else self._uniform(rng, size)
-        if self.settings.max_share is not None:
+        if self.settings.cat_max_ratio is not None:
             for _ in range(_TRIES):
-                if self._largest_share(scene, window) < self.settings.max_share:
+                if self._largest_share(scene, window) < self.settings.cat_max_ratio:
                     break
                 scene, window = self._balanced(rng, size) if balanced else self._uniform(rng, size)
         turns = int(rng.integers(4)) if self.augment.rotations else 0
@@ -272,14 +272,14 @@ class PatchSampler:
 
     def _styled(self, patch: Patch, valid: np.ndarray, draw: Draw) -> Patch:
         """Return the patch, or one in the style of the other city at the same scale."""
-        fourier, style = self.augment.fourier, self.style
-        if fourier is None or style is None:
+        fda, style = self.augment.fda, self.style
+        if fda is None or style is None:
             return patch
         rng = np.random.default_rng((*draw.key, 3))
-        if rng.random() >= fourier.share:
+        if rng.random() >= fda.share:
             return patch
         scene, window = style._uniform(rng, draw.window.height)
-        return restyle(patch, valid, *self._read(style.scenes[scene], window), fourier.beta)
+        return restyle(patch, valid, *self._read(style.scenes[scene], window), fda.beta)
 
 
 def _pasted(array: np.ndarray, other: np.ndarray, box: tuple[slice, slice]) -> np.ndarray:

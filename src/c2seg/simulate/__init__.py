@@ -1,9 +1,9 @@
-"""Two physically plausible cities with a controlled domain shift, rendered from measured spectra, and their truth."""
+"""Two physically plausible cities with a controlled domain shift, rendered from measured spectra, and their ground truth."""
 
 from __future__ import annotations
 
 from c2seg.simulate.city import CityInfo
-from c2seg.simulate.knobs import FAMILIES, Knobs, family_of
 from c2seg.simulate.pair import DEFAULT_SHIFT, PairInfo, simulate_pair
+from c2seg.simulate.parameters import FAMILIES, Parameters, family_of
 
-__all__ = ["DEFAULT_SHIFT", "FAMILIES", "CityInfo", "Knobs", "PairInfo", "family_of", "simulate_pair"]
+__all__ = ["DEFAULT_SHIFT", "FAMILIES", "CityInfo", "PairInfo", "Parameters", "family_of", "simulate_pair"]

@@ -32,7 +32,7 @@ from c2seg.types import Grid, Window
 
 __all__ = ["FILES", "CityInfo", "check_city_output", "simulate_city"]
 
-FILES = ("msi.tif", "hsi.tif", "sar.tif", "valid.tif", "truth.tif", "label.tif", "city.yaml")
+FILES = ("msi.tif", "hsi.tif", "sar.tif", "valid.tif", "reference.tif", "label.tif", "city.yaml")
 BLOCK_ROWS, BLOCK_COLUMNS = 192, 384  # pixels rendered at once: multiples of the HSI ratio and of the files' tiles
 _TRAINING_PIXELS = 20_000
 _UNMAPPED_BIT = 128
@@ -40,7 +40,7 @@ _UNMAPPED_BIT = 128
 
 @dataclass(frozen=True)
 class CityInfo:
-    """A city that was written: its folder, role in the pair, size, and share of each class of the truth (0..1)."""
+    """A city that was written: its folder, role in the pair, size, and share of each class of the ground truth (0..1)."""
 
     path: Path
     name: str
@@ -49,12 +49,12 @@ class CityInfo:
     width: int
     shares: Mapping[int, float]
     label_agreement: float
-    """Share of the labeled pixels on which label and truth agree."""
+    """Share of the labeled pixels on which label and ground truth agree."""
 
 
 @dataclass
 class _Tally:
-    truth: npt.NDArray[np.int64]
+    reference: npt.NDArray[np.int64]
     labeled: int = 0
     agreeing: int = 0
 
@@ -88,7 +88,7 @@ def simulate_city(
     finally:
         scratch.unlink(missing_ok=True)
     write_text(folder / "city.yaml", yaml.safe_dump(_describe(spec), sort_keys=False, width=1000))
-    counts = tally.truth[1:14]
+    counts = tally.reference[1:14]
     return CityInfo(
         path=folder, name=spec.name, role=spec.role, height=spec.height, width=spec.width,
         shares={i + 1: float(c / max(1, counts.sum())) for i, c in enumerate(counts)},
@@ -109,7 +109,7 @@ def _render_images(
                 window = Window(row, column, BLOCK_ROWS, BLOCK_COLUMNS).intersect(spec.grid.window)
                 chunk = renderer(window)
                 write(chunk, window)
-                tally.truth += np.bincount(chunk.truth[chunk.valid], minlength=256)
+                tally.reference += np.bincount(chunk.reference[chunk.valid], minlength=256)
                 raw = np.where(chunk.gap, chunk.label | _UNMAPPED_BIT, chunk.label)
                 label[window.slices] = np.where(chunk.valid, raw, 0)
                 done += window.height * window.width
@@ -135,7 +135,7 @@ def _open_files(stack: ExitStack, folder: Path, spec: CitySpec, renderer: Render
     hsi = opened("hsi.tif", hsi_grid, hsi_tile, renderer.hsi.dtype, 0, [f"{nm:.1f} nm" for nm in hsi_nm])
     sar = opened("sar.tif", grid, tile, "float32", float("nan"), [b["name"] for b in sar_names])
     valid = opened("valid.tif", grid, tile, "uint8", None, ["valid"])
-    truth = opened("truth.tif", grid, tile, "uint8", 0, ["true land cover"])
+    reference = opened("reference.tif", grid, tile, "uint8", 0, ["true land cover"])
 
     def write(chunk: Chunk, window: Window) -> None:
         cubes = chunk.hsi
@@ -146,7 +146,7 @@ def _open_files(stack: ExitStack, folder: Path, spec: CitySpec, renderer: Render
         _put(msi, np.where(chunk.valid, chunk.msi, 0).astype(chunk.msi.dtype), window)
         _put(sar, np.where(chunk.valid, chunk.sar, np.float32(np.nan)), window)
         _put(valid, chunk.valid.astype(np.uint8)[None], window)
-        _put(truth, np.where(chunk.valid, chunk.truth, 0).astype(np.uint8)[None], window)
+        _put(reference, np.where(chunk.valid, chunk.reference, 0).astype(np.uint8)[None], window)
 
     return write
 
@@ -184,7 +184,7 @@ def _hsi_grid(spec: CitySpec) -> Grid:
 def _write_label(folder: Path, spec: CitySpec, scratch: Path, tally: _Tally, progress: Progress, total: float) -> None:
     """Fill unmapped parcels by a classifier that knows nothing but the MSI, and write the label."""
     raw = np.memmap(scratch, np.uint8, "r", shape=(spec.height, spec.width))
-    msi, truth = RasterFile(folder / "msi.tif"), RasterFile(folder / "truth.tif")
+    msi, reference = RasterFile(folder / "msi.tif"), RasterFile(folder / "reference.tif")
     forest = _train_filler(spec, raw, msi)
 
     def rows(first: int, last: int) -> npt.NDArray[np.uint8]:
@@ -195,7 +195,7 @@ def _write_label(folder: Path, spec: CitySpec, scratch: Path, tally: _Tally, pro
             if forest is not None and gap.any():
                 features = _features(msi, Window(top, 0, len(part), spec.width))
                 part[gap] = forest.predict(features[:, gap].T)
-        real = truth.read(Window(first, 0, last - first, spec.width))[0]
+        real = reference.read(Window(first, 0, last - first, spec.width))[0]
         tally.labeled += int((label > 0).sum())
         tally.agreeing += int(((label == real) & (label > 0)).sum())
         progress(total / 2 + last * spec.width, total, f"{spec.name}: label")

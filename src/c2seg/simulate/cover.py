@@ -50,7 +50,7 @@ class Coverer:
         self.plan = plan
         spec = plan.spec
         mixtures = package_data("mixtures.yaml")
-        lean = spec.knobs.material_mix if spec.is_target else 0.0
+        lean = spec.parameters.material_mix if spec.is_target else 0.0
         self.roofs = {kind: _blend(mixes, lean) for kind, mixes in mixtures["roofs"].items()}
         self.crops = _blend(mixtures["crops"], lean)
         self.trees = _blend(mixtures["trees"], lean)

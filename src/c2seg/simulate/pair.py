@@ -16,7 +16,7 @@ from c2seg.outputs import check_output, write_text
 from c2seg.progress import Progress, no_progress
 from c2seg.raster import RasterFile
 from c2seg.simulate.city import CityInfo, check_city_output, simulate_city
-from c2seg.simulate.knobs import Knobs, family_of
+from c2seg.simulate.parameters import Parameters, family_of
 from c2seg.simulate.specs import CitySpec, city_spec
 from c2seg.simulate.spectra import open_library
 from c2seg.types import Window
@@ -35,7 +35,7 @@ class PairInfo:
     scale: float
     seed: int
     family: int
-    knobs: Knobs
+    parameters: Parameters
     source: CityInfo
     target: CityInfo
 
@@ -46,7 +46,7 @@ def simulate_pair(
     scale: float = 0.25,
     seed: int = 0,
     shift: float = DEFAULT_SHIFT,
-    knobs: Mapping[str, float] | None = None,
+    parameters: Mapping[str, float] | None = None,
     progress: Progress = no_progress,
     overwrite: bool = False,
     *,
@@ -55,20 +55,20 @@ def simulate_pair(
     """Write two cities to ``out/<city name>/`` and ``out/pair.yaml``.
 
     ``pair`` is ``ab`` (EnMAP, Sentinel-2, Sentinel-1; HSI on the 10 m grid) or ``bw`` (Gaofen-5, -6, -3; HSI at 30 m).
-    ``scale`` multiplies the sides in pixels (1: the real sizes). ``shift`` 0..1 sets all knobs of the difference,
-    ``knobs`` single ones. The seed's thousands choose the family of layouts and shifts. ``layouts`` gives a class
+    ``scale`` multiplies the sides in pixels (1: the real sizes). ``shift`` 0..1 sets all parameters of the difference,
+    ``parameters`` single ones. The seed's thousands choose the family of layouts and shifts. ``layouts`` gives a class
     raster (such as ``c2seg label`` makes) for ``source`` or ``target`` instead of an invented layout; the city is
     then its upper left part of the size that pair and scale ask for, or all of it if it is smaller, and keeps its
     georeference if that is a 10 m grid.
 
     The same arguments give the same bytes, for one set of versions and machine. Each city folder also holds
-    ``truth.tif``, the land cover without the label's faults.
+    ``reference.tif``, the land cover without the label's faults.
 
     Raises InputError for arguments out of range, OutputError if files exist, MissingExtraError without earthlib.
     """
     out = Path(out)
-    strengths = Knobs.from_shift(shift, knobs)
-    specs = {role: city_spec(pair, role, scale=scale, seed=seed, knobs=strengths) for role in ("source", "target")}
+    strengths = Parameters.from_shift(shift, parameters)
+    specs = {role: city_spec(pair, role, scale=scale, seed=seed, parameters=strengths) for role in ("source", "target")}
     if out.exists() and not out.is_dir():
         raise OutputError(f"cannot write to {out}: it is not a folder")
     check_output(out / "pair.yaml", overwrite=overwrite)
@@ -122,7 +122,7 @@ def _read_layout(path: Path, spec: CitySpec) -> tuple[npt.NDArray[np.uint8], Cit
 
 
 def _describe(
-    pair: str, scale: float, seed: int, shift: float, knobs: Knobs, specs: Mapping[str, CitySpec]
+    pair: str, scale: float, seed: int, shift: float, parameters: Parameters, specs: Mapping[str, CitySpec]
 ) -> dict[str, Any]:
     return {
         "pair": pair,
@@ -132,7 +132,7 @@ def _describe(
         "seed": seed,
         "family": family_of(seed),
         "shift": shift,
-        "knobs": asdict(knobs),
+        "parameters": asdict(parameters),
         "days_of_year": {spec.name: dict(spec.days) for spec in specs.values()},
         "intended_shares_percent": {
             spec.name: {k: round(v, 4) for k, v in spec.shares.items()} for spec in specs.values()

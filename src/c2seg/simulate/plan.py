@@ -149,7 +149,7 @@ def _channel(rng: np.random.Generator, spec: CitySpec, half_width_m: float, mean
 
 def _roads(rng: np.random.Generator, spec: CitySpec, side_m: float, relative: float) -> Roads:
     height_m, width_m = spec.size_m
-    pattern = spec.knobs.street_pattern if spec.is_target else 0.0
+    pattern = spec.parameters.street_pattern if spec.is_target else 0.0
     rays = round(9 * min(1.0, relative**0.25) * (1 - 0.8 * pattern))
     angles = (np.arange(rays) + rng.uniform(-0.25, 0.25, rays)) * (2 * np.pi / max(rays, 1)) + rng.uniform(0, 1)
     rings = side_m * np.array([0.06, 0.17]) * rng.uniform(0.85, 1.15, 2) * (1 if pattern < 0.75 else 0)
@@ -168,7 +168,7 @@ def _quarters(rng: np.random.Generator, seed: int, spec: CitySpec, district_m: f
     height_m, width_m = spec.size_m
     cells = Cells.make(seed, "quarters", max(300.0, 2.3 * district_m), width_m, height_m)
     count = len(cells.x)
-    pattern = spec.knobs.street_pattern if spec.is_target else 0.0
+    pattern = spec.parameters.street_pattern if spec.is_target else 0.0
     cy, cx = spec.center_yx
     from_x, from_y = cells.x - cx * width_m, cells.y - cy * height_m
     radial = np.arctan2(from_y, from_x) + rng.normal(0, 0.12, count)

@@ -38,7 +38,7 @@ class RadarSensor:
         order = (0, 1) if co_first else (1, 0)
         table = material_radar(spec, spec.days["sar"])[list(order)]
         corner = (1.0, _CROSS_CORNER)
-        amount = spec.knobs.sensor_gain * spec.family["gain_slope"] if spec.is_target else 0.0
+        amount = spec.parameters.sensor_gain * spec.family["gain_slope"] if spec.is_target else 0.0
         offset = (content["offset_db"] + 1.2 * amount, content["offset_db"] - 0.8 * amount)
         return cls(
             key=derive_key(spec.seed, spec.role, "speckle"), table=table.astype(np.float32),

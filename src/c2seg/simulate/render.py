@@ -1,4 +1,4 @@
-"""One window of a city: all modalities, truth and raw label. A window alone equals the same window of the whole."""
+"""One window of a city: all modalities, ground truth and raw label. A window alone equals the same window of the whole."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Chunk:
     hsi: npt.NDArray[Any]
     hsi_window: Window
     sar: F32
-    truth: npt.NDArray[np.uint8]
+    reference: npt.NDArray[np.uint8]
     label: npt.NDArray[np.uint8]
     gap: npt.NDArray[np.bool_]
     valid: npt.NDArray[np.bool_]
@@ -54,7 +54,7 @@ class Renderer:
         seed = derive_key(spec.seed, spec.role)
         self.outline = (SmoothNoise.make(seed, "outline x", 90.0), SmoothNoise.make(seed, "outline y", 90.0))
         rng = np.random.Generator(np.random.Philox(derive_key(seed, "displacement")))
-        amount = spec.knobs.coregistration
+        amount = spec.parameters.coregistration
         self.displacement_m = {
             name: tuple(float(v) for v in amount * limit * _unit(rng))
             for name, limit in (("msi", 3.0), ("hsi", 15.0), ("sar", 6.0))
@@ -65,7 +65,7 @@ class Renderer:
         wide = window.expand(_HALO_PX)
         x, y = self._sample_places(wide)
         now = classify(self.plan, x, y)
-        truth = self._majority(now.land, wide)
+        reference = self._majority(now.land, wide)
         image, index, older = self._past(now)
         cover = self.coverer(image)
         hsi, hsi_window = self._render_hsi(self._recover(cover, index, older), window, wide)
@@ -77,7 +77,7 @@ class Renderer:
         shape = window.height, window.width
         return Chunk(
             msi=self.msi.digitize(_inner(msi, wide, window), window), hsi=hsi, hsi_window=hsi_window,
-            sar=_inner(sar, sar_wide, window), truth=_inner(truth, wide, window), label=label, gap=gap,
+            sar=_inner(sar, sar_wide, window), reference=_inner(reference, wide, window), label=label, gap=gap,
             valid=valid_at(self.spec, px, py).reshape(shape),
         )  # fmt: skip
 
@@ -107,7 +107,7 @@ class Renderer:
 
         Main roads, rivers and railways stay.
         """
-        amount = self.spec.knobs.land_cover_change
+        amount = self.spec.parameters.land_cover_change
         chance = hash_uniform(self.plan.key("change"), now.parcel)
         local = (now.land != 2) | np.isin(now.block, (3, 4))
         movable = local & ~now.rail & ~now.river
@@ -196,7 +196,7 @@ class Renderer:
     def _label(self, window: Window) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
         """Return the class a mapper would have drawn at each pixel's center, and where nobody mapped."""
         x, y = self._centers(window)
-        shape, amount = (window.height, window.width), self.spec.knobs.label_noise
+        shape, amount = (window.height, window.width), self.spec.parameters.label_noise
         if amount <= 0:
             places = classify(self.plan, x, y)
             return places.land.reshape(shape), np.zeros(shape, bool)

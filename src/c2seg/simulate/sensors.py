@@ -94,7 +94,7 @@ def band_axis(sensor: str) -> tuple[F64, F64, tuple[dict[str, str], ...]]:
 
 def _gains(spec: CitySpec, centers: F64, rng: np.random.Generator) -> tuple[F64, F64]:
     """Return gain per band (a slope over the spectrum and ripples) and shift of the centers in nm."""
-    amount = spec.knobs.sensor_gain if spec.is_target else 0.0
+    amount = spec.parameters.sensor_gain if spec.is_target else 0.0
     position = (centers - 400) / 2050 if np.ptp(centers) > 600 else (centers - 650) / 400
     slope = 0.09 * spec.family["gain_slope"] * position
     ripple = 0.025 * rng.standard_normal(len(centers))
@@ -103,7 +103,7 @@ def _gains(spec: CitySpec, centers: F64, rng: np.random.Generator) -> tuple[F64,
 
 def _atmosphere(spec: CitySpec, modality: str, centers: F64) -> tuple[float, F64, F64]:
     """Return brightness, path reflectance and residual absorption at 940 and 1135 nm (and oxygen at 762 nm)."""
-    amount = spec.knobs.illumination if spec.is_target else 0.0
+    amount = spec.parameters.illumination if spec.is_target else 0.0
     common = spec.atmosphere[modality]
     brightness = common["brightness"] * (1 + 0.14 * amount * spec.family["brightness"])
     haze = max(0.0, common["haze"] + 0.02 * amount * spec.family["haze"])

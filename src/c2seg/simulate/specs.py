@@ -13,7 +13,7 @@ import yaml
 from affine import Affine
 
 from c2seg.errors import InputError, unknown_name
-from c2seg.simulate.knobs import Knobs, family_of
+from c2seg.simulate.parameters import Parameters, family_of
 from c2seg.types import Grid
 
 __all__ = ["CitySpec", "city_spec", "package_data", "pair_names"]
@@ -30,7 +30,7 @@ class CitySpec:
     role: str
     name: str
     seed: int
-    knobs: Knobs
+    parameters: Parameters
     scale: float
     height: int
     width: int
@@ -80,7 +80,7 @@ def pair_names() -> tuple[str, ...]:
     return tuple(name for name in package_data("pairs.yaml") if name != "families")
 
 
-def city_spec(pair: str, role: str, *, scale: float, seed: int, knobs: Knobs) -> CitySpec:
+def city_spec(pair: str, role: str, *, scale: float, seed: int, parameters: Parameters) -> CitySpec:
     """Return the specification of the source or target city of a pair.
 
     ``scale`` multiplies the sides in pixels. The 10 m grid stays; districts and rivers shrink less than the scene.
@@ -99,10 +99,10 @@ def city_spec(pair: str, role: str, *, scale: float, seed: int, knobs: Knobs) ->
     days = {m: float(city["day"][m]) for m in MODALITIES}
     shares = {int(k): float(v) for k, v in content["cities"]["source"]["shares"].items()}
     if role == "target":
-        days = {m: days[m] + knobs.season * family["days"][m] for m in MODALITIES}
-        shares = _blend_shares(shares, {int(k): float(v) for k, v in city["shares"].items()}, knobs.class_shares)
+        days = {m: days[m] + parameters.season * family["days"][m] for m in MODALITIES}
+        shares = _blend_shares(shares, {int(k): float(v) for k, v in city["shares"].items()}, parameters.class_shares)
     return CitySpec(
-        pair=pair, role=role, name=city["name"], seed=seed, knobs=knobs, scale=scale, height=height, width=width,
+        pair=pair, role=role, name=city["name"], seed=seed, parameters=parameters, scale=scale, height=height, width=width,
         crs=city["crs"], origin_xy=tuple(city["origin"]), latitude=city["latitude"], strip=city["strip"],
         center_yx=tuple(city["center"]), subsamples=content["subsamples"],
         hsi_on_fine_grid=content["hsi_on_fine_grid"],

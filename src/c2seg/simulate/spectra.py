@@ -126,7 +126,7 @@ def _draw(
     """
     brightness = pool.mean(axis=1)
     order = np.argsort(brightness, kind="stable")
-    overlap = 1 - 0.45 * spec.knobs.material_mix
+    overlap = 1 - 0.45 * spec.parameters.material_mix
     upper = spec.is_target == (spec.family["mix"] > 0)
     start = int((1 - overlap) * len(pool)) if upper else 0
     part = order[start : start + max(1, int(np.ceil(overlap * len(pool))))]

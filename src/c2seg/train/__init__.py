@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from c2seg.train.loop import TrainingJob, train
-from c2seg.train.side_by_side import at_once, side_by_side
+from c2seg.train.parallel import max_parallel, train_in_parallel
 from c2seg.train.signals import StopSignal
 
-__all__ = ["StopSignal", "TrainingJob", "at_once", "side_by_side", "train"]
+__all__ = ["StopSignal", "TrainingJob", "max_parallel", "train", "train_in_parallel"]

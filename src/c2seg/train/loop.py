@@ -28,7 +28,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from c2seg.artifacts import BandSpec
 from c2seg.errors import InputError, TrainingError
 from c2seg.losses import class_weights
-from c2seg.methods import METHODS, Context, Learner
+from c2seg.methods import METHODS, MethodContext, TrainingMethod
 from c2seg.models import build_model, choose_device, choose_precision, load_pretrained, place
 from c2seg.models.cost import model_cost
 from c2seg.progress import Progress, no_progress
@@ -134,7 +134,7 @@ def train(
     if fabric.world_size > 1:
         fabric.barrier()
     model = learner.model if averaged is None else averaged.module
-    if settings.batch_statistics == "target":
+    if settings.adabn:
         patches = target_patches(job.target, settings.sampling, job.seed, fabric.device)
         renew_statistics(model, patches, _autocast(fabric))
     return {name: value.cpu().numpy() for name, value in model.state_dict().items()}
@@ -193,7 +193,7 @@ def _samplers(job: TrainingJob) -> tuple[PatchSampler, PatchSampler | None]:
     return source, target if training.method.uses_target else None
 
 
-def _build(job: TrainingJob, fabric: Fabric, sampler: PatchSampler) -> tuple[Learner, AveragedModel | None]:
+def _build(job: TrainingJob, fabric: Fabric, sampler: PatchSampler) -> tuple[TrainingMethod, AveragedModel | None]:
     training = job.recipe.training
     torch.manual_seed(job.seed)
     model = build_model(job.recipe.model, job.bands, job.num_classes)
@@ -202,11 +202,11 @@ def _build(job: TrainingJob, fabric: Fabric, sampler: PatchSampler) -> tuple[Lea
         report := load_pretrained(model, getattr(job.recipe.model, "pretrained", None), inputs)
     ):
         job.notes["pretrained"] = report.as_dict()
-    if training.batch_statistics == "target":
+    if training.adabn:
         check_batch_norm(model)
     if fit_inputs := getattr(model, "fit_inputs", None):
         fit_inputs([scene.reader for scene in job.source])
-    begin_from(model, job.start)
+    load_initial_weights(model, job.start)
     parameters, gflops = model_cost(model, job.bands)
     job.notes.update(parameters=parameters, gflops_128=round(gflops, 4))
     stride = int(getattr(model, "stride_px", 1))
@@ -217,7 +217,7 @@ def _build(job: TrainingJob, fabric: Fabric, sampler: PatchSampler) -> tuple[Lea
         )
     model = place(model, fabric.device)
     weights = class_weights(training.loss.class_weights, sampler.class_counts())
-    context = Context(
+    context = MethodContext(
         model=model,
         settings=training,
         num_classes=job.num_classes,
@@ -249,7 +249,7 @@ def _warm_average(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], 
     return update
 
 
-def begin_from(model: nn.Module, start: Mapping[str, np.ndarray]) -> None:
+def load_initial_weights(model: nn.Module, start: Mapping[str, np.ndarray]) -> None:
     """Load first weights by tensor name; InputError for one that the network lacks or has in another shape."""
     own = model.state_dict()
     for name, value in start.items():
@@ -262,7 +262,7 @@ def begin_from(model: nn.Module, start: Mapping[str, np.ndarray]) -> None:
 def _steps(
     job: TrainingJob,
     fabric: Fabric,
-    learner: Learner,
+    learner: TrainingMethod,
     averaged: AveragedModel | None,
     samplers: tuple[PatchSampler, PatchSampler | None],
     start: int,

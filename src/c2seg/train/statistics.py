@@ -24,7 +24,7 @@ def check_batch_norm(model: nn.Module) -> None:
     """Raise InputError for a network without batch normalization."""
     if not _layers(model):
         raise InputError(
-            f"training.batch_statistics: the model {type(model).__name__} has no batch normalization; set it to source"
+            f"training.adabn: the model {type(model).__name__} has no batch normalization; set it to false"
         )
 
 

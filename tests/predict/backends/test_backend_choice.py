@@ -18,7 +18,7 @@ from c2seg.cli import run
 from c2seg.errors import InputError
 from c2seg.predict import MapOptions
 from c2seg.predict.backends import BackendOptions, candidates, choose, load_predictor
-from c2seg.predict.backends.views import AveragedViews
+from c2seg.predict.backends.tta import AveragedTransforms
 
 predicting = import_module("c2seg.predict.city")  # c2seg.api has a function of that name
 
@@ -163,7 +163,7 @@ def test_a_compiled_network_gives_the_same_map(model, make_city, tmp_path):
 
 
 def test_six_views_are_the_rotations_and_the_two_flips():
-    """The mean over views of a predictor that marks one corner: each view undone, six or all eight of the square's corners."""
+    """The mean over transforms of a predictor that marks one corner: each undone, six or all eight corners."""
 
     @dataclass(frozen=True)
     class Corner:
@@ -176,10 +176,10 @@ def test_six_views_are_the_rotations_and_the_two_flips():
             return scores
 
     patch, valid = {"msi": np.zeros((1, 1, 4, 4), np.float32)}, np.ones((1, 4, 4), bool)
-    eight = 8 * AveragedViews(Corner(), 8).predict(patch, valid)[0, 0]
+    eight = 8 * AveragedTransforms(Corner(), 8).predict(patch, valid)[0, 0]
     rim = [(0, 1), (0, 2), (1, 0), (1, 3), (2, 0), (2, 3), (3, 1), (3, 2)]
     assert all(eight[place] == 1 for place in rim)
-    six = 6 * AveragedViews(Corner(), 6).predict(patch, valid)[0, 0]
+    six = 6 * AveragedTransforms(Corner(), 6).predict(patch, valid)[0, 0]
     turned = {(0, 1), (2, 0), (3, 2), (1, 3)}
     mirrored = {(0, 2), (3, 1)}
     assert {place for place in rim if six[place] > 0.99} == turned | mirrored

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import ModuleType
 
 from c2seg.data.city import City, Label, LabeledCity
+from c2seg.data.label_map import settle_label_maps
 from c2seg.data.layouts import folder, mat, tiles
-from c2seg.data.numbering import settle_numberings
 from c2seg.errors import DataError
 
 __all__ = ["layout_of", "open_city", "open_labeled_city"]
@@ -42,16 +42,16 @@ def open_city(path: Path) -> City:
     return city
 
 
-def open_labeled_city(path: Path, numbering: str | None = None) -> LabeledCity:
+def open_labeled_city(path: Path, label_map: str | None = None) -> LabeledCity:
     """Open a city with its labels; DataError if it has none.
 
-    ``numbering`` overrides the one that the layout states: a name of the legend, a mapping file, or ``auto``.
+    ``label_map`` overrides the one that the layout states: a name of the legend, a mapping file, or ``auto``.
     """
     city = open_city(path)
-    labels: tuple[Label, ...] | None = layout_of(path).labels(path, city, numbering)
+    labels: tuple[Label, ...] | None = layout_of(path).labels(path, city, label_map)
     if labels is None:
         raise DataError(f"{path} has no label (label.tif, or `label:` in city.yaml); a source city needs one")
-    return settle_numberings(city, labels)
+    return settle_label_maps(city, labels)
 
 
 def _cities_inside(path: Path) -> list[str]:

@@ -7,7 +7,7 @@ A ``city.yaml`` may name other files and other modalities, and say what is known
     modalities:
       msi: {file: s2.tif, bands: [{name: B2, role: blue, wavelength_nm: 492}, ...], scale: 0.0001}
       hsi: {file: enmap.tif, wavelengths_nm: [418.2, 424.0, ...], keep: "1-130, 137-224"}
-    label: {file: label.tif, numbering: challenge}   # or the file name alone; numbering may be a mapping file, or auto
+    label: {file: label.tif, label mapping: challenge}   # or the file name alone; label mapping may be a mapping file, or auto
     valid: valid.tif
     scenes: [north, south]       # instead of modalities: sub-folders, each a scene
 
@@ -64,7 +64,7 @@ class LabelEntry(_Strict):
     """The label in city.yaml."""
 
     file: str
-    numbering: str = "challenge"
+    label_map: str = "challenge"
 
 
 def _label_entry(value: Any) -> Any:
@@ -102,7 +102,7 @@ def images(path: Path) -> City:
     return City(settings.name or path.resolve().name, _legend(path, settings), tuple(scenes), tuple(problems))
 
 
-def labels(path: Path, city: City, numbering: str | None) -> tuple[Label, ...] | None:
+def labels(path: Path, city: City, label_map: str | None) -> tuple[Label, ...] | None:
     """Open the labels of the city's scenes; None if a scene has none."""
     settings = _settings(path)
     folders = {(path / name).resolve().name: path / name for name in settings.scenes or (".",)}
@@ -119,10 +119,10 @@ def labels(path: Path, city: City, numbering: str | None) -> tuple[Label, ...] |
         relation = relate_grids(scene.grid, source.grid, f"the images of {scene.name}", file.name)
         if relation.ratio != 1:
             raise DataError(f"{file} is {relation.ratio} times coarser than the images; resample it to their grid")
-        stated = entry.numbering if entry else "challenge"
+        stated = entry.label_map if entry else "challenge"
         if stated.endswith((".yaml", ".yml")):
             stated = str(folder / stated)
-        found.append(Label(source, relation, str(file), numbering=numbering or stated))
+        found.append(Label(source, relation, str(file), label_map=label_map or stated))
     return tuple(found)
 
 

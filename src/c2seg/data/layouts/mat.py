@@ -167,7 +167,7 @@ def images(path: Path) -> City:
     return City(name, c2seg13(), scenes, tuple(problems), tuple(notes))
 
 
-def labels(path: Path, city: City, numbering: str | None) -> tuple[Label, ...] | None:
+def labels(path: Path, city: City, label_map: str | None) -> tuple[Label, ...] | None:
     """Open the label in the file itself or in ``NAME_label.mat`` beside it; None if there is none."""
     stem = re.sub(r"_multimodal$", "", path.stem, flags=re.IGNORECASE)
     for file in (path, path.with_name(f"{stem}_label.mat")):
@@ -181,8 +181,8 @@ def labels(path: Path, city: City, numbering: str | None) -> tuple[Label, ...] |
             raise DataError(
                 f"{file}: label has {array.height} x {array.width} pixels, the images {grid.height} x {grid.width}"
             )
-        # Two numberings circulate for this release with the same values: never assume one.
-        return (Label(array, GridRelation(), str(file), numbering=numbering or "auto"),)
+        # Two label mappings circulate for this release with the same values: never assume one.
+        return (Label(array, GridRelation(), str(file), label_map=label_map or "auto"),)
     return None
 
 

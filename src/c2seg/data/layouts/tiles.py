@@ -52,7 +52,7 @@ class TilesFile(BaseModel):
     tile_px: int = Field(ge=1)
     step_px: int = Field(ge=1)
     order: Order = "columns"
-    numbering: str = "challenge"
+    label_map: str = "challenge"
 
 
 def recognize(path: Path) -> bool:
@@ -83,7 +83,7 @@ def images(path: Path) -> City:
     return City(name, c2seg13(), scenes, tuple(problems), tuple(notes))
 
 
-def labels(path: Path, city: City, numbering: str | None) -> tuple[Label, ...] | None:
+def labels(path: Path, city: City, label_map: str | None) -> tuple[Label, ...] | None:
     """Open the labels of the split; None if there are none. Raises DataError when tiles are missing."""
     files = _numbered(path, "label")
     if not files:
@@ -97,8 +97,8 @@ def labels(path: Path, city: City, numbering: str | None) -> tuple[Label, ...] |
     if mosaic.count != 1:
         raise DataError(f"{files[0]} has {mosaic.count} bands; a label has one")
     stated = _stated(path)
-    name = numbering or (stated.numbering if stated else "challenge")
-    return (Label(mosaic, GridRelation(), str(files[0].parent), numbering=name),)
+    name = label_map or (stated.label_map if stated else "challenge")
+    return (Label(mosaic, GridRelation(), str(files[0].parent), label_map=name),)
 
 
 def check(path: Path, city: City, codes: Collection[int] | None, progress: Progress = no_progress) -> list[str]:
@@ -277,7 +277,7 @@ def _label_problem(values: np.ndarray, file: Path, codes: Collection[int]) -> st
         return f"{file}: {int(broken.sum())} labels are not whole numbers, such as {values[broken][0]}"
     foreign = sorted(set(np.unique(values).astype(int).tolist()) - set(codes))
     if foreign:
-        return f"{file}: label values {foreign[:8]} are not in the numbering; name the right one (--numbering)"
+        return f"{file}: label values {foreign[:8]} are not in the label mapping; name the right one (--label-map)"
     return None
 
 

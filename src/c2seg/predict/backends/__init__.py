@@ -34,10 +34,10 @@ _EXTRAS = {"torch": "train"}
 
 @dataclass(frozen=True)
 class BackendOptions:
-    """How a predictor runs: device ``auto | cpu | cuda``, precision ``32 | bf16``, test-time views, threads (None: all).
+    """How a predictor runs: device ``auto | cpu | cuda``, precision ``32 | bf16``, test-time transforms, threads (None: all).
 
     ``compile``: torch.compile, for backend torch; it takes up to a minute before the first window and needs a C++ compiler.
-    ``views``: how many test-time views, 6 or 8.
+    ``tta_transforms``: how many test-time transforms, 6 or 8.
     """
 
     device: str = "auto"
@@ -45,7 +45,7 @@ class BackendOptions:
     tta: bool = False
     threads: int | None = None
     compile: bool = False
-    views: int = 8
+    tta_transforms: int = 8
 
 
 def default_backend(model: ModelFile) -> str:
@@ -91,7 +91,7 @@ def load_predictor(model: ModelFile, name: str, options: BackendOptions) -> Pred
     header = model.header
     if name == "forest" or header.recipe.forest is None:
         return predictor
-    from c2seg.predict.backends.mixture import with_forest
+    from c2seg.predict.backends.ensemble import with_forest
 
     return with_forest(predictor, header.recipe, header.channels, model.tensors, options.threads)
 

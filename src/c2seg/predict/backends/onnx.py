@@ -13,7 +13,7 @@ from c2seg.data import Patch
 from c2seg.errors import InputError, ModelFileError
 from c2seg.predict import Predictor
 from c2seg.predict.backends import BackendOptions, graph_of, processors
-from c2seg.predict.backends.views import AveragedViews
+from c2seg.predict.backends.tta import AveragedTransforms
 
 __all__ = ["OnnxPredictor", "load"]
 
@@ -49,4 +49,4 @@ def load(model: ModelFile, options: BackendOptions) -> Predictor:
     except Exception as error:  # the runtime's classes are private; whatever it says is about the file
         raise ModelFileError(f"ONNX Runtime cannot load the model: {' '.join(str(error).split())[:200]}") from error
     predictor = OnnxPredictor(session, model.header.land_legend().num_classes, graph.stride_px)
-    return AveragedViews(predictor, options.views) if options.tta else predictor
+    return AveragedTransforms(predictor, options.tta_transforms) if options.tta else predictor

@@ -16,7 +16,7 @@ from c2seg.errors import InputError, ModelFileError, unknown_name
 from c2seg.predict import Predictor
 from c2seg.predict.backends import BackendOptions, graph_of, processors
 from c2seg.predict.backends.threads import WindowThreads
-from c2seg.predict.backends.views import AveragedViews
+from c2seg.predict.backends.tta import AveragedTransforms
 
 __all__ = ["OpenVinoPredictor", "load"]
 
@@ -88,4 +88,4 @@ def load(model: ModelFile, options: BackendOptions) -> Predictor:
     config = {"INFERENCE_PRECISION_HINT": _HINTS[options.precision]}
     classes, threads = model.header.land_legend().num_classes, WindowThreads(options.threads or processors())
     predictor = OpenVinoPredictor(core, network, config, classes, graph.stride_px, threads)
-    return AveragedViews(predictor, options.views) if options.tta else predictor
+    return AveragedTransforms(predictor, options.tta_transforms) if options.tta else predictor

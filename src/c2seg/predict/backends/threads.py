@@ -16,7 +16,7 @@ from c2seg.predict.memory import keep_freed_memory
 __all__ = ["WindowThreads"]
 
 _HELD = [np.empty(0)]
-_UNUSED = sys.getrefcount(_HELD[0])  # of an array that a list holds and nothing else, no view either
+_UNUSED = sys.getrefcount(_HELD[0])  # of an array that a list holds and nothing else, no transform either
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Networks as predictors through PyTorch: channels last, optional bfloat16, test-time views."""
+"""Networks as predictors through PyTorch: channels last, optional bfloat16, test-time transforms."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from c2seg.artifacts import ModelFile
 from c2seg.data import Patch
 from c2seg.errors import InputError, unknown_name
 from c2seg.models import choose_device, limit_threads, place
-from c2seg.models.mapper import Mapper
+from c2seg.models.ensemble import EnsembleModel
 from c2seg.predict.backends import BackendOptions
 from c2seg.predict.backends.threads import WindowThreads
-from c2seg.predict.backends.views import views
+from c2seg.predict.backends.tta import tta_transforms
 from c2seg.recipes import Recipe
 
 __all__ = ["TorchPredictor", "load", "network_predictor"]
@@ -25,7 +25,7 @@ __all__ = ["TorchPredictor", "load", "network_predictor"]
 
 @dataclass(frozen=True)
 class TorchPredictor:
-    """A network in evaluation mode; scores are softmax probabilities, averaged over the views."""
+    """A network in evaluation mode; scores are softmax probabilities, averaged over the transforms."""
 
     model: nn.Module
     num_classes: int
@@ -33,7 +33,7 @@ class TorchPredictor:
     precision: str = "32"
     tta: bool = False
     compiled: bool = False
-    views: int = 8
+    tta_transforms: int = 8
     halo_px: int = 0
     _threads: WindowThreads = field(
         default_factory=lambda: WindowThreads(torch.get_num_threads(), limit_threads), repr=False
@@ -71,15 +71,17 @@ class TorchPredictor:
         reduced = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
         with reduced:
             if self.tta:
-                total = sum(self._view(inputs, turns, flip) for turns, flip in views(self.views))
+                total = sum(
+                    self._transformed(inputs, turns, flip) for turns, flip in tta_transforms(self.tta_transforms)
+                )
                 assert isinstance(total, Tensor)
-                found.copy_(total / self.views)
+                found.copy_(total / self.tta_transforms)
             elif self.device.type == "cpu":
                 torch.softmax(self._logits(inputs), dim=1, out=found)  # without a copy of so many megabytes
             else:
                 found.copy_(self._logits(inputs).softmax(dim=1))
 
-    def _view(self, inputs: dict[str, Tensor], turns: int, flip: bool) -> Tensor:
+    def _transformed(self, inputs: dict[str, Tensor], turns: int, flip: bool) -> Tensor:
         seen = {name: _turn(values, turns, flip) for name, values in inputs.items()}
         probability = self._logits(seen).softmax(dim=1)
         if flip:
@@ -108,7 +110,7 @@ def network_predictor(
     """Return the predictor of a recipe's network, or ensemble, with these weights, named as in a model file."""
     if options.precision not in {"32", "bf16"}:
         raise InputError(unknown_name("precision", options.precision, ["32", "bf16"]))
-    network = Mapper(recipe, bands, num_classes)
+    network = EnsembleModel(recipe, bands, num_classes)
     network.load({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
     device = choose_device(options.device)
     network = place(network.eval(), device)
@@ -116,7 +118,9 @@ def network_predictor(
         network.compile()
     if options.threads:
         torch.set_num_threads(options.threads)
-    return TorchPredictor(network, num_classes, device, options.precision, options.tta, options.compile, options.views)
+    return TorchPredictor(
+        network, num_classes, device, options.precision, options.tta, options.compile, options.tta_transforms
+    )
 
 
 def _turn(values: Tensor, turns: int, flip: bool) -> Tensor:

@@ -276,9 +276,9 @@
       }
     }
 
-    isChosen(truth, predicted) {
+    isChosen(reference, predicted) {
       const [t, p] = this.chosen;
-      return truth === t && (p === "other" ? !(predicted in this.view.palettes.default) : predicted === p);
+      return reference === t && (p === "other" ? !(predicted in this.view.palettes.default) : predicted === p);
     }
 
     draw() {
@@ -370,10 +370,10 @@
     }
 
     // Show the pixels of one cell of a confusion matrix.
-    choose(run, truth, predicted) {
+    choose(run, reference, predicted) {
       const layer = this.view.layers.find((l) => l.kind === "difference" && l.role === "errors" && l.run === run);
       if (!layer) return false;
-      this.chosen = predicted === null ? null : [truth, predicted];
+      this.chosen = predicted === null ? null : [reference, predicted];
       this.selects.right.value = layer.key;
       this.recolor();
       return true;
@@ -397,11 +397,11 @@
         table.addEventListener("keydown", (e) => this.key(table, e));
         if (this.viewer) table.addEventListener("click", (e) => { const cell = e.target.closest("td"); if (cell) this.choose(table, cell); });
       });
-      this.show("truth");
+      this.show("reference");
     }
 
     show(unit) {
-      const text = { truth: (c) => share(c.dataset.t), map: (c) => share(c.dataset.p), count: (c) => short(Number(c.dataset.n)) }[unit];
+      const text = { reference: (c) => share(c.dataset.t), map: (c) => share(c.dataset.p), count: (c) => short(Number(c.dataset.n)) }[unit];
       this.panel.querySelectorAll(".confusion td").forEach((cell) => {
         const part = Number(unit === "map" ? cell.dataset.p : cell.dataset.t);
         cell.textContent = text(cell);
@@ -428,8 +428,8 @@
     choose(table, cell) {
       const again = cell.classList.contains("chosen");
       document.querySelectorAll("td.chosen").forEach((e) => e.classList.remove("chosen"));
-      const [truth, predicted] = cell.dataset.ij.split(",");
-      const shown = this.viewer.choose(Number(table.dataset.run), Number(truth), again ? null : predicted === "other" ? "other" : Number(predicted));
+      const [reference, predicted] = cell.dataset.ij.split(",");
+      const shown = this.viewer.choose(Number(table.dataset.run), Number(reference), again ? null : predicted === "other" ? "other" : Number(predicted));
       if (!shown || again) return;
       cell.classList.add("chosen");
       this.viewer.root.scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });

@@ -13,10 +13,10 @@ from c2seg.errors import ModelFileError
 from c2seg.models import build_model
 from c2seg.recipes.schema import Recipe
 
-__all__ = ["Mapper", "member_prefix", "output_count"]
+__all__ = ["EnsembleModel", "member_prefix", "output_count"]
 
 
-class Mapper(nn.Module):
+class EnsembleModel(nn.Module):
     """The networks of a recipe. The background's output, the last, is dropped.
 
     Several networks are averaged as the recipe says, logits or probabilities; the result is divided by

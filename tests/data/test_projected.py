@@ -8,7 +8,7 @@ import pytest
 
 from c2seg.data import LabeledCity, Normalizer, SceneReader, cached, city_statistics, open_city, write_folder
 from c2seg.data.memory import city_bytes
-from c2seg.data.mixed import mixed
+from c2seg.data.projected import mixed
 from c2seg.raster import ArrayRaster
 from c2seg.types import Window
 
@@ -20,11 +20,11 @@ def normalizer(toy: LabeledCity, request: pytest.FixtureRequest) -> Normalizer:
     names = toy.images.modality_names
     statistics = city_statistics(toy.images, names, quantiles=request.param == "quantile")
     axes = np.random.default_rng(3).normal(size=(2, len(statistics["hsi"].mean))).astype(np.float32)
-    return replace(Normalizer.fit(request.param, statistics), mixing={"hsi": axes})
+    return replace(Normalizer.fit(request.param, statistics), projection={"hsi": axes})
 
 
 @pytest.mark.parametrize("storage", ["files", "memory", "cache"])
-def test_patches_are_those_of_mixing_each(
+def test_patches_are_those_of_projection_each(
     toy: LabeledCity, normalizer: Normalizer, storage: str, tmp_path: Path
 ) -> None:
     write_folder(toy, tmp_path / "city")
@@ -61,16 +61,16 @@ def test_pixels_without_data_stay_so(toy: LabeledCity, normalizer: Normalizer) -
     assert not after(WINDOWS[2])[1].all()
 
 
-def test_what_is_kept_belongs_to_bands_and_mixing(toy: LabeledCity, normalizer: Normalizer) -> None:
+def test_what_is_kept_belongs_to_bands_and_projection(toy: LabeledCity, normalizer: Normalizer) -> None:
     image, _ = mixed(toy.images, normalizer)
-    other, _ = mixed(toy.images, replace(normalizer, mixing={"hsi": 2 * normalizer.mixing["hsi"]}))
+    other, _ = mixed(toy.images, replace(normalizer, projection={"hsi": 2 * normalizer.projection["hsi"]}))
     again, _ = mixed(toy.images, normalizer)
     assert image.fingerprint() == again.fingerprint()
     assert len({toy.images.fingerprint(), image.fingerprint(), other.fingerprint()}) == 3
 
 
 def test_nothing_to_mix_changes_nothing(toy: LabeledCity, normalizer: Normalizer) -> None:
-    plain = replace(normalizer, mixing={})
+    plain = replace(normalizer, projection={})
     image, left = mixed(toy.images, plain)
     assert image is toy.images
     assert left is plain

@@ -14,7 +14,7 @@ from c2seg.api import fit
 from c2seg.errors import TrainingError
 from c2seg.models import limit_threads
 from c2seg.recipes import load_recipe
-from c2seg.train import at_once, side_by_side
+from c2seg.train import max_parallel, train_in_parallel
 from train.test_training import assert_same
 
 SMALL = [
@@ -37,7 +37,7 @@ def crosscity(*more):
 
 
 @pytest.mark.parametrize("more", [(), ("model.dropout=0.3",)], ids=["no random layers", "dropout"])
-def test_networks_at_once_have_the_bits_of_networks_in_turn(cities, tmp_path, threads, more):
+def test_networks_max_parallel_have_the_bits_of_networks_in_turn(cities, tmp_path, threads, more):
     for count in (1, 2):
         threads(count)
         fit(crosscity(*more), [cities[0]], tmp_path / str(count), target=cities[1])
@@ -48,7 +48,7 @@ def test_networks_at_once_have_the_bits_of_networks_in_turn(cities, tmp_path, th
     assert record["step_seconds"] > 0
 
 
-def test_two_do_run_at_once(threads):
+def test_two_do_run_max_parallel(threads):
     threads(2)
     both = threading.Barrier(2)
 
@@ -56,9 +56,9 @@ def test_two_do_run_at_once(threads):
         both.wait(30)
         return torch.get_num_threads()
 
-    assert side_by_side([training, training], "cpu") == [1, 1]
+    assert train_in_parallel([training, training], "cpu") == [1, 1]
     assert torch.get_num_threads() == 2
-    assert at_once(5, "cpu") == 2
+    assert max_parallel(5, "cpu") == 2
 
 
 def test_a_stop_reaches_all_and_a_resumed_run_ends_with_the_same_bits(cities, tmp_path, threads):
@@ -97,5 +97,5 @@ def test_an_error_stops_the_others_and_is_what_is_told(threads):
         raise KeyboardInterrupt(stop.requested)
 
     with pytest.raises(TrainingError, match="not finite"):
-        side_by_side([other, failing], "cpu")
+        train_in_parallel([other, failing], "cpu")
     assert torch.get_num_threads() == 2

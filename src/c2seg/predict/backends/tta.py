@@ -1,4 +1,4 @@
-"""Test-time views: a square seen from its sides."""
+"""Test-time transforms: a square seen from its sides."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from c2seg.data import Patch
 from c2seg.predict import Predictor
 
-__all__ = ["AveragedViews", "views"]
+__all__ = ["AveragedTransforms", "tta_transforms"]
 
 
-def views(count: int = 8) -> tuple[tuple[int, bool], ...]:
-    """Return views of the square as (quarter turns, mirrored left to right).
+def tta_transforms(count: int = 8) -> tuple[tuple[int, bool], ...]:
+    """Return transforms of the square as (quarter turns, mirrored left to right).
 
     8: the turns, each also mirrored; 6: the turns and both mirrorings along an axis, as the challenge's second place did.
     """
@@ -22,8 +22,8 @@ def views(count: int = 8) -> tuple[tuple[int, bool], ...]:
 
 
 @dataclass(frozen=True)
-class AveragedViews:
-    """A predictor without halo, averaged over 6 or 8 views."""
+class AveragedTransforms:
+    """A predictor without halo, averaged over 6 or 8 transforms."""
 
     predictor: Predictor
     count: int = 8
@@ -42,7 +42,7 @@ class AveragedViews:
     def predict(self, patch: Patch, valid: np.ndarray) -> np.ndarray:
         """Return probabilities float32 [B, K, H, W]."""
         total: np.ndarray | None = None
-        for turns, flip in views(self.count):
+        for turns, flip in tta_transforms(self.count):
             seen = {name: np.ascontiguousarray(_turn(values, turns, flip)) for name, values in patch.items()}
             scores = self.predictor.predict(seen, _turn(valid, turns, flip))
             scores = np.rot90(scores[..., ::-1] if flip else scores, -turns, axes=(-2, -1))

@@ -15,24 +15,24 @@ import torch
 from c2seg.models import choose_device, limit_threads
 from c2seg.train.signals import StopSignal
 
-__all__ = ["at_once", "side_by_side"]
+__all__ = ["max_parallel", "train_in_parallel"]
 
 T = TypeVar("T")
 
 
-def at_once(trainings: int, device: str) -> int:
+def max_parallel(trainings: int, device: str) -> int:
     """Return how many of so many trainings run at once: on a processor, one for each thread; else one."""
     alone = choose_device(device).type != "cpu" or environ.get("WORLD_SIZE", "1") != "1"
     return 1 if alone else max(1, min(trainings, torch.get_num_threads()))
 
 
-def side_by_side(trainings: Sequence[Callable[[StopSignal | None], T]], device: str) -> list[T]:
-    """Return what the trainings return, in order; ``at_once`` of them run together, each with its share of the threads.
+def train_in_parallel(trainings: Sequence[Callable[[StopSignal | None], T]], device: str) -> list[T]:
+    """Return what the trainings return, in order; ``max_parallel`` of them run together, each with its share of the threads.
 
     Their bits are those of a training with so many threads. They are given the signal to stop at; SIGINT and SIGTERM, and an
     error in one of them, stop all between two steps.
     """
-    count = at_once(len(trainings), device)
+    count = max_parallel(len(trainings), device)
     if count == 1:
         return [training(None) for training in trainings]
     threads = torch.get_num_threads()

@@ -1,6 +1,6 @@
-"""Which numbering a label follows: by the values it holds, else by where water must be.
+"""Which label mapping a label follows: by the values it holds, else by where water must be.
 
-Two numberings of C2Seg use the same values 0..13 (``challenge`` and ``mat``), so that values alone cannot tell them
+Two label mappings of C2Seg use the same values 0..13 (``challenge`` and ``mat``), so that values alone cannot tell them
 apart. Water can: it is the darkest class in the near infrared, id 1 in one and 13 in the other.
 """
 
@@ -18,15 +18,15 @@ from c2seg.errors import DataError, InputError
 from c2seg.legend import BACKGROUND, IGNORE, Legend
 from c2seg.types import Window
 
-__all__ = ["detect_numbering", "load_numbering", "settle_numberings"]
+__all__ = ["detect_label_map", "load_label_map", "settle_label_maps"]
 
 _SAMPLES = 8  # by axis: windows that are looked at
 _SAMPLE_PX = 256
 _LEAST_PX = 20  # of a class, to know its near infrared
-_DARKER = 0.8  # water's near infrared against what another numbering calls water
+_DARKER = 0.8  # water's near infrared against what another label mapping calls water
 
 
-def load_numbering(path: Path, legend: Legend) -> Mapping[int, int]:
+def load_label_map(path: Path, legend: Legend) -> Mapping[int, int]:
     """Read a mapping file (YAML, ``value in the file: id``; 0 = background) and check it against a legend.
 
     Raises InputError if it cannot be read, is not one to one, or names ids the legend does not have.
@@ -35,47 +35,49 @@ def load_numbering(path: Path, legend: Legend) -> Mapping[int, int]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         codes = {int(value): int(id_) for value, id_ in content.items()}
     except OSError as error:
-        raise InputError(f"cannot read the numbering {path}: {error.strerror}") from error
+        raise InputError(f"cannot read the label mapping {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not a numbering (lines `value: id`): {' '.join(str(error).split())}") from error
-    replace(legend, numberings={path.stem: codes})  # checks it
+        raise InputError(
+            f"{path} is not a label mapping (lines `value: id`): {' '.join(str(error).split())}"
+        ) from error
+    replace(legend, label_maps={path.stem: codes})  # checks it
     return codes
 
 
-def settle_numberings(city: City, labels: Sequence[Label]) -> LabeledCity:
-    """Return the labeled city with every label's numbering named in the city's legend.
+def settle_label_maps(city: City, labels: Sequence[Label]) -> LabeledCity:
+    """Return the labeled city with every label's label mapping named in the city's legend.
 
-    A label's numbering may be a name, the path of a mapping file (``.yaml``), or ``auto``: detected.
+    A label's label mapping may be a name, the path of a mapping file (``.yaml``), or ``auto``: detected.
     """
     settled = []
     for index, label in enumerate(labels):
-        name = label.numbering
+        name = label.label_map
         if name.endswith((".yaml", ".yml")):
             file = Path(name)
-            codes = load_numbering(file, city.legend)
+            codes = load_label_map(file, city.legend)
             name = file.stem
-            city = replace(city, legend=replace(city.legend, numberings={**city.legend.numberings, name: codes}))
+            city = replace(city, legend=replace(city.legend, label_maps={**city.legend.label_maps, name: codes}))
         elif name == "auto":
-            name = detect_numbering(city, index, label)
+            name = detect_label_map(city, index, label)
         city.legend.codes(name)
-        settled.append(replace(label, numbering=name))
+        settled.append(replace(label, label_map=name))
     return LabeledCity(city, tuple(settled))
 
 
-def detect_numbering(city: City, scene: int, label: Label) -> str:
-    """Return the numbering of a scene's label from up to 64 windows of it.
+def detect_label_map(city: City, scene: int, label: Label) -> str:
+    """Return the label mapping of a scene's label from up to 64 windows of it.
 
     Raises DataError when the values fit none, or several and the near infrared of the classes does not decide.
     """
     legend = city.legend
     infrared = _infrared_by_value(city, scene, label)
     values = set(infrared) - {IGNORE}
-    names = ["challenge", *legend.numberings]
+    names = ["challenge", *legend.label_maps]
     fitting = [name for name in names if values <= set(legend.codes(name))]
     if not fitting:
         raise DataError(
-            f"{label.origin}: values {sorted(values)[:20]} fit no numbering of legend {legend.name!r} "
-            f"({', '.join(names)}); give a mapping file (lines `value: id`) as the numbering"
+            f"{label.origin}: values {sorted(values)[:20]} fit no label mapping of legend {legend.name!r} "
+            f"({', '.join(names)}); give a mapping file (lines `value: id`) as the label mapping"
         )
     if len(fitting) == 1 or values <= {BACKGROUND}:
         return fitting[0]
@@ -83,15 +85,15 @@ def detect_numbering(city: City, scene: int, label: Label) -> str:
     if by_water is not None:
         return by_water
     raise DataError(
-        f"{label.origin}: values {sorted(values)} fit the numberings {', '.join(fitting)} and the images do not decide "
-        "(water should be dark in the near infrared); name one of them as the numbering"
+        f"{label.origin}: values {sorted(values)} fit the label mappings {', '.join(fitting)} and the images do not decide "
+        "(water should be dark in the near infrared); name one of them as the label mapping"
     )
 
 
 def _darkest_water(
     legend: Legend, names: Sequence[str], infrared: Mapping[int, tuple[float | None, int]]
 ) -> str | None:
-    """Return the numbering whose water is clearly darker in the near infrared than what the others call water."""
+    """Return the label mapping whose water is clearly darker in the near infrared than what the others call water."""
     water = next((c.id for c in legend.classes if "surface water" in c.name.lower()), None)
     known = {v: nir for v, (nir, pixels) in infrared.items() if nir is not None and pixels >= _LEAST_PX}
     values = {name: next((v for v, id_ in legend.codes(name).items() if id_ == water), IGNORE) for name in names}

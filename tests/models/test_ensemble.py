@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from c2seg.errors import ModelFileError
-from c2seg.models.mapper import Mapper
+from c2seg.models.ensemble import EnsembleModel
 from c2seg.recipes import load_recipe
 
 BANDS = {"msi": 4}
@@ -14,10 +14,12 @@ BANDS = {"msi": 4}
 
 def test_weights_that_do_not_fit_are_told_in_one_line() -> None:
     recipe = load_recipe("unet", "demo", ["inputs=[msi]"])
-    tensors = {name: torch.clone(value) for name, value in Mapper(recipe, BANDS, 13).networks[0].state_dict().items()}
+    tensors = {
+        name: torch.clone(value) for name, value in EnsembleModel(recipe, BANDS, 13).networks[0].state_dict().items()
+    }
     # As model files hold a single number.
     tensors["encoder.0.1.num_batches_tracked"] = torch.zeros(1, dtype=torch.int64)
-    Mapper(recipe, BANDS, 13).load(tensors)
+    EnsembleModel(recipe, BANDS, 13).load(tensors)
     del tensors["head.bias"]
     tensors |= {"head.weight": tensors["head.weight"][:5], "tail.weight": torch.zeros(1), "tail.bias": torch.zeros(1)}
     told = (
@@ -25,4 +27,4 @@ def test_weights_that_do_not_fit_are_told_in_one_line() -> None:
         "as tail.weight), tensors of another shape: 1 (such as head.weight)"
     )
     with pytest.raises(ModelFileError, match=f"^{re.escape(told)}$"):
-        Mapper(recipe, BANDS, 13).load(tensors)
+        EnsembleModel(recipe, BANDS, 13).load(tensors)

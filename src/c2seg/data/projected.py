@@ -13,13 +13,13 @@ from c2seg.data.normalize import Normalizer
 from c2seg.raster import RasterSource
 from c2seg.types import Window
 
-__all__ = ["MixedChannels", "mixed"]
+__all__ = ["ProjectedChannels", "mixed"]
 
 _PIXELS = 2**14
 
 
 @dataclass(frozen=True)
-class MixedChannels(Derived):
+class ProjectedChannels(Derived):
     """The normalized and mixed channels of a modality as a source of float32 on its own grid; NaN where it is not usable.
 
     ``masked``: as in ``Modality.usable``.
@@ -38,7 +38,7 @@ class MixedChannels(Derived):
     @property
     def count(self) -> int:
         """Number of channels."""
-        return len(self.normalizer.mixing[self.name])
+        return len(self.normalizer.projection[self.name])
 
     def read(self, window: Window) -> np.ndarray:
         """Return channels float32 [M, H, W]."""
@@ -56,7 +56,7 @@ class MixedChannels(Derived):
         """Return a text that changes with the bands and with what is made of them."""
         own = self.normalizer
         digest = hashlib.sha256(repr((self.stack.source.fingerprint(), self.stack.scale, self.stack.blank)).encode())
-        for values in (own.shift, own.factor, own.mixing, own.knots):
+        for values in (own.shift, own.factor, own.projection, own.knots):
             digest.update(np.ascontiguousarray(values.get(self.name, ())).tobytes())
         return digest.hexdigest()[:16]
 
@@ -67,25 +67,27 @@ def mixed(city: City, normalizer: Normalizer) -> tuple[City, Normalizer]:
     Patches read with both are those of the city and normalizer given, up to rounding. The bands are mixed as they are read:
     keep the city in memory or in a cache (``cached``), where it is smaller than the bands, too.
     """
-    names = [name for name in normalizer.mixing if any(name in scene.modalities for scene in city.scenes)]
+    names = [name for name in normalizer.projection if any(name in scene.modalities for scene in city.scenes)]
     if not names:
         return city, normalizer
 
     def scene(one: Scene) -> Scene:
         masked = one.valid is not None
         stacks = {
-            name: replace(stack, source=MixedChannels(name, stack, normalizer, masked), bands=(), scale=1.0, blank=None)
+            name: replace(
+                stack, source=ProjectedChannels(name, stack, normalizer, masked), bands=(), scale=1.0, blank=None
+            )
             for name, stack in one.modalities.items()
             if name in names
         }
         return replace(one, modalities={**one.modalities, **stacks})
 
-    each = {name: len(normalizer.mixing[name]) for name in names}
+    each = {name: len(normalizer.projection[name]) for name in names}
     left = replace(
         normalizer,
         shift={**normalizer.shift, **{name: np.zeros(count, np.float32) for name, count in each.items()}},
         factor={**normalizer.factor, **{name: np.ones(count, np.float32) for name, count in each.items()}},
-        mixing={**normalizer.mixing, **{name: np.eye(count, dtype=np.float32) for name, count in each.items()}},
+        projection={**normalizer.projection, **{name: np.eye(count, dtype=np.float32) for name, count in each.items()}},
         knots={name: knots for name, knots in normalizer.knots.items() if name not in each},
     )
     return replace(city, scenes=tuple(map(scene, city.scenes))), left

@@ -1,4 +1,4 @@
-"""The knobs of the domain shift between the two cities of a pair, and the families of shifts."""
+"""The parameters of the domain shift between the two cities of a pair, and the families of shifts."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass, fields
 
 from c2seg.errors import InputError, unknown_name
 
-__all__ = ["FAMILIES", "Knobs", "family_of"]
+__all__ = ["FAMILIES", "Parameters", "family_of"]
 
 FAMILIES = 4
 _SEEDS_PER_FAMILY = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Knobs:
+class Parameters:
     """Strength of each difference between source and target, 0 (none) to 1 (as far apart as real pairs get).
 
     Each defaults to the overall shift. The last three are no differences between the cities but faults within both
@@ -46,7 +46,7 @@ class Knobs:
                 raise InputError(f"knob {name} must be within 0..1, found {value}")
 
     @classmethod
-    def from_shift(cls, shift: float, overrides: Mapping[str, float] | None = None) -> Knobs:
+    def from_shift(cls, shift: float, overrides: Mapping[str, float] | None = None) -> Parameters:
         """Set every knob to ``shift``, except those named in ``overrides``. Raises InputError for unknown names."""
         if not 0 <= shift <= 1:
             raise InputError(f"shift must be within 0..1, found {shift}")
@@ -59,7 +59,7 @@ class Knobs:
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Names of the knobs."""
+        """Names of the parameters."""
         return tuple(item.name for item in fields(cls))
 
 

@@ -14,18 +14,18 @@ from c2seg.predict import Predictor
 from c2seg.predict.backends.forest import forest_predictor
 from c2seg.recipes import Recipe
 
-__all__ = ["Mixture", "with_forest"]
+__all__ = ["WeightedEnsemble", "with_forest"]
 
 
 @dataclass(frozen=True)
-class Mixture:
+class WeightedEnsemble:
     """The weighted mean of the probabilities of several predictors; the weights' sum is 1."""
 
     predictors: Sequence[Predictor]
     weights: Sequence[float]
 
     @classmethod
-    def even(cls, predictors: Sequence[Predictor]) -> Mixture:
+    def even(cls, predictors: Sequence[Predictor]) -> WeightedEnsemble:
         """Return the plain mean."""
         return cls(predictors, [1 / len(predictors)] * len(predictors))
 
@@ -69,4 +69,4 @@ def with_forest(
         return predictor
     own = {name.removeprefix(FOREST): value for name, value in tensors.items() if name.startswith(FOREST)}
     forest = forest_predictor(recipe.forest.model, bands, predictor.num_classes, own, threads)
-    return Mixture((predictor, forest), (1 - recipe.forest.weight, recipe.forest.weight))
+    return WeightedEnsemble((predictor, forest), (1 - recipe.forest.weight, recipe.forest.weight))
