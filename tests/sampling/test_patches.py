@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import rasterio
 
-from c2seg.data import BlockFolds, Normalizer, city_statistics, open_city
+from c2seg.data import BlockFolds, LabeledCity, Normalizer, PreparedCity, city_statistics, open_city
 from c2seg.data.layouts import open_labeled_city
 from c2seg.errors import TrainingError
 from c2seg.recipes.training import Augmentation, Sampling
@@ -17,11 +19,10 @@ PLAIN = Augmentation(flips=False, rotations=False)
 
 
 def scenes_of(path, **options):
-    labeled = open_labeled_city(path)
+    labeled = path if isinstance(path, LabeledCity) else open_labeled_city(path)
     statistics = city_statistics(labeled.images, NAMES)
     normalizer = Normalizer.fit("per_city", statistics)
-    units = BandUnits.of(normalizer, statistics)
-    return training_scenes(labeled.images, NAMES, normalizer, units, labeled, **options)
+    return training_scenes(PreparedCity(labeled, statistics, normalizer), NAMES, **options)
 
 
 def sampler_of(scenes, *, seed=0, augment=PLAIN, **sampling):
@@ -195,7 +196,8 @@ def test_a_patch_larger_than_the_city_is_padded_as_invalid(make_city):
 def test_held_out_blocks_teach_nothing(make_city):
     path = make_city()
     folds = (BlockFolds(4, 16, 3),)
-    (scene,) = scenes_of(path, folds=folds, held_out=2)
+    labeled = replace(open_labeled_city(path), folds=folds).holding_out(2)
+    (scene,) = scenes_of(labeled)
     window = scene.reader.scene.grid.window
     assert (scene.targets[folds[0].fold(window) == 2] == 255).all()
     assert (scene.targets != 255).any()

@@ -26,7 +26,7 @@ SMALL = [
     "training.sampling={patch_px: 16, batch_size: 4}", "prediction.window_px=64", "training.augment.noise_std=0.1",
 ]  # fmt: skip
 TARGET = "training.adabn=true"
-FOURIER = "training.augment.fda={share: 0.5, beta: 0.1}"
+FOURIER = "training.augment.fda={fraction: 0.5, beta: 0.1}"
 
 
 def recipe(*more):

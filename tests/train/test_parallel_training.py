@@ -20,7 +20,7 @@ from train.test_training import assert_same
 SMALL = [
     "model.widths=[4, 8]", "training.iterations=30", "training.sampling={patch_px: 16, batch_size: 4}",
     "training.checkpoint_every=5", "forest.model.trees=5", "prediction.window_px=64", "training.precision=bf16",
-    "phases.teachers.networks=3", "phases.students.networks=2",
+    "stages.teachers.networks=3", "stages.students.networks=2",
 ]  # fmt: skip
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from c2seg.data.cache import cached, cached_labels
 from c2seg.data.city import Band, City, Label, LabeledCity, Modality, Scene
-from c2seg.data.folds import BlockFolds
+from c2seg.data.folds import BlockFolds, Folds
 from c2seg.data.layouts import open_city, open_labeled_city
 from c2seg.data.memory import in_memory
+from c2seg.data.missing import fill_missing
 from c2seg.data.normalize import Normalizer, Patch, SceneReader
 from c2seg.data.pca import Components, principal_components
+from c2seg.data.prepared import PreparedCity
 from c2seg.data.statistics import BandStatistics, city_statistics
 from c2seg.data.tiling import TileGrid
 from c2seg.data.writers import write_folder, write_mat, write_tiles
@@ -19,17 +21,20 @@ __all__ = [
     "BlockFolds",
     "City",
     "Components",
+    "Folds",
     "Label",
     "LabeledCity",
     "Modality",
     "Normalizer",
     "Patch",
+    "PreparedCity",
     "Scene",
     "SceneReader",
     "TileGrid",
     "cached",
     "cached_labels",
     "city_statistics",
+    "fill_missing",
     "in_memory",
     "open_city",
     "open_labeled_city",

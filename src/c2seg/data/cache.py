@@ -57,7 +57,7 @@ def cached_labels(
     labels = city.labels
     if sum(source_bytes(label.source) for label in labels) <= room:
         labels = tuple(replace(label, source=layer_in_memory(label.source)) for label in labels)
-    return LabeledCity(images, labels)
+    return replace(city, images=images, labels=labels)
 
 
 class _locked:

@@ -70,7 +70,7 @@ class Adversarial:
         terms = supervised_loss(found, source.targets, settings.loss, self.context)
         loss = torch.stack(list(terms.values())).sum()
         self.steps += 1
-        if self.steps <= self.method.begin * settings.iterations:
+        if self.steps <= self.method.start_after * settings.iterations:
             self.optimizer_step.apply(loss)
             zero = torch.zeros(())
             return {"loss": loss.detach(), "deceive": zero, "discriminators": zero}

@@ -17,15 +17,17 @@ import yaml
 
 from c2seg.artifacts import Header, save_model
 from c2seg.artifacts.provenance import provenance
+from c2seg.data import City
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import OutputError, needs_extra
 from c2seg.metrics import Confusion, scores
 from c2seg.outputs import make_folder, write_json, write_text
 from c2seg.pipeline.colors import with_colors
+from c2seg.pipeline.costs import Costs
 from c2seg.pipeline.forest import fit_forest_model
-from c2seg.pipeline.prepare import Bars, FitJob, Prepared, Storage, prepare, scene_folds
+from c2seg.pipeline.prepare import FitJob, Prepared, Storage, prepare
 from c2seg.predict.workers import peak_memory_mib
-from c2seg.progress import silent_bars
+from c2seg.progress import Bars, silent_bars
 from c2seg.recipes import Recipe
 from c2seg.recipes.models import ForestModel
 
@@ -74,10 +76,14 @@ def fit(
     record = provenance(seed=seed, device=device, command=command) | {
         "recipe": recipe.name,
         "sources": [
-            {"name": c.images.name, "images": c.images.fingerprint(), "labels": c.label_fingerprint()}
-            for c in prepared.sources
+            {
+                "name": source.images.name,
+                "images": source.images.fingerprint(),
+                "labels": source.city.label_fingerprint(),
+            }
+            for source in prepared.sources
         ],
-        "target": {"name": prepared.target.name, "images": prepared.target.fingerprint()} if prepared.target else None,
+        "target": _identity(prepared.target.city) if prepared.target else None,
         "uses_target_images": {
             "normalization": recipe.follows_city,
             "training": recipe.uses_target and prepared.target is not None,
@@ -87,22 +93,24 @@ def fit(
         recipe=recipe,
         inputs=prepared.inputs,
         statistics={name: s.as_dict() for name, s in prepared.statistics.items()},
-        legend=prepared.sources[0].images.legend.as_dict(),
+        legend=prepared.legend.as_dict(),
         provenance=record,
-        learnt=prepared.learnt,
-        projection={
-            name: tuple(map(tuple, rows.tolist())) for name, rows in prepared.normalizers[0].projection.items()
-        },
+        learnt=prepared.trained_classes,
+        projection={name: tuple(map(tuple, rows.tolist())) for name, rows in prepared.projection.items()},
     )
     job = FitJob(recipe, prepared, out, seed, device, resume, bars if _PRIMARY else silent_bars, storage)
     if isinstance(recipe.model, ForestModel):
         tensors, pooled = fit_forest_model(job, recipe.model)
         facts: dict[str, Any] = {}
         checked = None
+        pretrained = None
     else:
-        with needs_extra("learning a network", "train"):
-            from c2seg.pipeline.stages import fit_network
-        tensors, pooled, facts, checked = fit_network(job)
+        with needs_extra("training a network", "train"):
+            from c2seg.pipeline.network import fit_networks
+        fitted = fit_networks(job)
+        tensors, pooled, checked = fitted.tensors, fitted.validation, fitted.checked
+        pretrained = fitted.costs.pretrained
+        facts = _facts(fitted.costs) | ({"source_check": checked.record} if checked else {})
     if checked:
         header = header.model_copy(update={"recipe": checked.recipe, "confidence_temperature": checked.temperature})
     notes = (
@@ -110,7 +118,7 @@ def fit(
         *prepared.notes,
         *_notes(prepared),
         *remarks,
-        *([str(facts["pretrained"]["line"])] if "pretrained" in facts else []),
+        *((pretrained.line,) if pretrained else ()),
         *(checked.record["notes"] if checked else ()),
     )
     validation = None if pooled is None else _validation(recipe, prepared, pooled)
@@ -129,10 +137,20 @@ def fit(
     return FitResult(model, validation, seconds, notes)
 
 
+def _identity(city: City) -> dict[str, str]:
+    return {"name": city.name, "images": city.fingerprint()}
+
+
+def _facts(costs: Costs) -> dict[str, Any]:
+    """Return what the record tells of costs; what was not measured is left out."""
+    facts = {**vars(costs), "pretrained": costs.pretrained.as_dict() if costs.pretrained else None}
+    return {name: value for name, value in facts.items() if value is not None}
+
+
 def _alone(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
     """Return what of a recipe can be learnt without a target, and what is to be said of that."""
     rest = recipe.without_target()
-    left_out = [name for name in recipe.phases if name not in rest.phases]
+    left_out = [name for name in recipe.stages if name not in rest.stages]
     if not left_out:
         return recipe, ()
     return rest, (f"no --target: {', '.join(left_out)} left out, nothing is learnt from the city to be mapped",)
@@ -140,17 +158,17 @@ def _alone(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
 
 def _notes(prepared: Prepared) -> tuple[str, ...]:
     """Say what the sources cannot teach."""
-    legend, learnt = prepared.sources[0].images.legend, prepared.learnt
-    absent = [f"{item.id} {item.name}" for item in legend.classes if item.id not in learnt]
-    if not absent:
+    unknown = [f"{item.id} {item.name}" for item in prepared.legend.classes if item.id not in prepared.trained_classes]
+    if not unknown:
         return ()
-    return (f"no labeled pixel of {'; '.join(absent)} in the sources: the model will never map them",)
+    return (f"no labeled pixel of {'; '.join(unknown)} in the sources: the model will never map them",)
 
 
 def _validation(recipe: Recipe, prepared: Prepared, pooled: Confusion) -> dict[str, Any]:
     kind = f"{recipe.validation.folds} interleaved guarded block folds over the sources, pooled"
     if recipe.validation.kind == "random_tiles":
-        leaks = [f.leak.text for c in prepared.sources for f in scene_folds(recipe, c) if isinstance(f, TileFolds)]
+        sources = prepared.with_folds(recipe.validation).sources
+        leaks = [f.leak.text for source in sources for f in source.city.folds if isinstance(f, TileFolds)]
         kind = f"random split of half-overlapping tiles, which leaks: {'; '.join(leaks)}"
     return {
         "kind": kind,

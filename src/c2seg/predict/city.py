@@ -12,7 +12,17 @@ import numpy as np
 
 from c2seg.artifacts import Header, ModelFile, check_city, load_model
 from c2seg.artifacts.provenance import provenance
-from c2seg.data import City, Normalizer, Patch, Scene, SceneReader, city_statistics, open_city
+from c2seg.data import (
+    BandStatistics,
+    City,
+    Patch,
+    PreparedCity,
+    Scene,
+    SceneReader,
+    city_statistics,
+    fill_missing,
+    open_city,
+)
 from c2seg.data.spectral import match_bands
 from c2seg.errors import InputError
 from c2seg.outputs import check_output
@@ -43,13 +53,13 @@ class _Job:
 
     model: ModelFile
     city: City
-    normalizer: Normalizer
+    seen: PreparedCity[City]
+    """The city with layers of zeros for the modalities that it lacks."""
     backend: str
     options: BackendOptions
-    absent: Mapping[str, int]
 
-    def reader(self, scene: Scene) -> SceneReader:
-        return SceneReader(scene, tuple(self.model.header.inputs), self.normalizer, self.absent)
+    def reader(self, scene: int) -> SceneReader:
+        return self.seen.readers(tuple(self.model.header.inputs))[scene]
 
     def plan(self, scene: Scene, predictor: Predictor) -> WindowPlan:
         return window_plan(scene, self.model.header.recipe.prediction, predictor)
@@ -94,7 +104,9 @@ def predict(
     running = BackendOptions(device, precision, averaged, threads, compile, settings.tta_transforms)
     name = backend or default_backend(loaded)
     predictor = None if name == "auto" else load_predictor(loaded, name, running)  # wrong options show at once
-    job = _Job(loaded, images, _normalizer(header, images, absent, bars("statistics")), name, running, absent)
+    statistics = _statistics(header, images, absent, bars("statistics"))
+    seen = _seen(header, images, statistics, absent)
+    job = _Job(loaded, images, seen, name, running)
     key = _key(job) | ({"cleanup": cleanup.as_dict()} if cleanup else {})
     found: dict[str, Any] = {}
     if predictor is None:
@@ -114,14 +126,14 @@ def predict(
     }
     results = []
     for index, (scene, scene_options) in enumerate(scenes):
-        decision = _decision(job, scene, predictor)
+        decision = _decision(job, index, predictor)
         scene_key = {**key, "scene": scene.name, "backend": name}
         if decision:
             scene_key["decision"] = decision.as_dict()
-        build = partial(_build, model, city, index, job.normalizer, absent, name, replace(running, threads=share))
+        build = partial(_build, model, city, index, statistics, absent, name, replace(running, threads=share))
         results.append(
             map_scene(
-                job.reader(scene),
+                job.reader(index),
                 predictor,
                 job.plan(scene, predictor),
                 header.land_legend(),
@@ -157,7 +169,7 @@ def _check_precision(job: _Job, predictor: Predictor) -> dict[str, Any]:
         return {}
     scene = job.city.scenes[0]
     exact = load_predictor(job.model, job.backend, replace(job.options, precision="32"))
-    agreement = measure_agreement(exact, predictor, job.reader(scene), job.plan(scene, predictor))
+    agreement = measure_agreement(exact, predictor, job.reader(0), job.plan(scene, predictor))
     if not agreement.accepted:
         raise InputError(f"--precision {job.options.precision} changes too much: {agreement}; use --precision 32")
     return {"precision_check": {**agreement.as_dict(), "text": str(agreement)}}
@@ -171,11 +183,12 @@ def _without_forest(model: ModelFile) -> ModelFile:
     )
 
 
-def _decision(job: _Job, scene: Scene, predictor: Predictor) -> Decision | None:
+def _decision(job: _Job, scene: int, predictor: Predictor) -> Decision | None:
     """Return the decision that a scene's own probabilities ask for, if the recipe wants one."""
     if job.model.header.recipe.prediction.decision == "argmax":
         return None
-    chance = sample_probabilities(job.reader(scene), predictor, job.plan(scene, predictor))
+    plan = job.plan(job.city.scenes[scene], predictor)
+    chance = sample_probabilities(job.reader(scene), predictor, plan)
     header = job.model.header
     present = None if header.learnt is None else header.land_legend().among(header.learnt)
     return expected_iou(chance, present) if chance.shape[1] else None
@@ -203,7 +216,7 @@ def _sample_batch(job: _Job, predictor: Predictor) -> tuple[Patch, np.ndarray]:
     size = _batch_size(job.model.header)
     window = plan.windows(0)[0].expand(predictor.halo_px)
     patch, valid = next(
-        sample_windows(job.reader(scene), plan, predictor.halo_px, 1),
+        sample_windows(job.reader(0), plan, predictor.halo_px, 1),
         ({name: np.zeros((1, count, window.height, window.width), np.float32)
           for name, count in job.model.header.channels.items()}, np.ones((1, window.height, window.width), bool)),
     )  # fmt: skip
@@ -214,7 +227,7 @@ def _build(
     model: Path,
     city: Path,
     scene: int,
-    normalizer: Normalizer,
+    statistics: Mapping[str, BandStatistics],
     absent: Mapping[str, int],
     backend: str,
     options: BackendOptions,
@@ -223,7 +236,7 @@ def _build(
     loaded = load_model(model)
     loaded = _without_forest(loaded) if absent else loaded
     images, _ = match_bands(open_city(city), loaded.header.inputs)
-    reader = SceneReader(images.scenes[scene], tuple(loaded.header.inputs), normalizer, absent)
+    reader = _seen(loaded.header, images, statistics, absent).readers(tuple(loaded.header.inputs))[scene]
     return reader, load_predictor(loaded, backend, options)
 
 
@@ -242,13 +255,20 @@ def _scene_options(city: City, options: MapOptions) -> list[MapOptions]:
     return [replace(options, out=options.out / f"{scene.name}.tif") for scene in city.scenes]
 
 
-def _normalizer(header: Header, city: City, absent: Mapping[str, int], progress: Progress) -> Normalizer:
-    statistics = {}
-    if header.recipe.follows_city:
-        names = tuple(name for name in header.inputs if name not in absent)
-        ranked = header.recipe.normalization == "quantile"
-        statistics = city_statistics(city, names, progress, quantiles=ranked)
-    return header.normalizer(statistics)
+def _statistics(header: Header, city: City, absent: Mapping[str, int], progress: Progress) -> dict[str, BandStatistics]:
+    """Return the city's own statistics where the model's normalization follows the city."""
+    if not header.recipe.follows_city:
+        return {}
+    names = tuple(name for name in header.inputs if name not in absent)
+    return city_statistics(city, names, progress, quantiles=header.recipe.normalization == "quantile")
+
+
+def _seen(
+    header: Header, city: City, statistics: Mapping[str, BandStatistics], absent: Mapping[str, int]
+) -> PreparedCity[City]:
+    """Return the city as the model sees it: normalized, with layers of zeros for the modalities that it lacks."""
+    filled, normalizer = fill_missing(city, header.normalizer(statistics), absent)
+    return PreparedCity(filled, statistics, normalizer)
 
 
 def _run_notes(model: ModelFile, device: str, command: Sequence[str]) -> dict[str, object]:

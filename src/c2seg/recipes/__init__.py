@@ -5,6 +5,7 @@ Presets (sizes and schedules) and variants (ablations) are overlays in the same 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -15,8 +16,12 @@ from pydantic import ValidationError
 
 from c2seg.errors import RecipeError, unknown_name
 from c2seg.recipes.schema import Recipe, overlay
+from c2seg.recipes.upgrade import upgrade_recipe
 
 __all__ = ["Recipe", "load_recipe", "presets", "recipe_names", "recipe_text", "variants"]
+
+
+_log = logging.getLogger(__name__)
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -73,8 +78,8 @@ def load_recipe(name: str, preset: str | None = None, overrides: Sequence[str] =
 
 
 def recipe_from_dict(content: Mapping[str, Any], where: str) -> Recipe:
-    """Read a recipe that was stored with ``model_dump``."""
-    return _validate(where, dict(content))
+    """Read a recipe that was stored with ``model_dump``, also by 0.1.0."""
+    return _validate(where, upgrade_recipe(content)[0])
 
 
 def _parse(name: str) -> dict[str, Any]:
@@ -84,6 +89,7 @@ def _parse(name: str) -> dict[str, Any]:
         raise RecipeError(f"recipe {name} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise RecipeError(f"recipe {name} must be a mapping of keys to values")
+    content = _renamed(f"recipe {name}", content)
     if base := content.pop("base", None):
         if base == name:
             raise RecipeError(f"recipe {name} names itself as its base")
@@ -95,14 +101,22 @@ def _override(text: str) -> dict[str, Any]:
     path, separator, value = text.partition("=")
     keys = path.strip().split(".")
     if not separator or not all(keys):
-        raise RecipeError(f"--set {text!r} is not of the form key.path=value, such as model.trees=100")
+        raise RecipeError(f"override {text!r} is not of the form key.path=value, such as model.trees=100")
     try:
         content: Any = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise RecipeError(f"--set {text!r}: the value is not valid YAML: {error}") from error
+        raise RecipeError(f"override {text!r}: the value is not valid YAML: {error}") from error
     for key in reversed(keys):
         content = {key: content}
-    return dict(content)
+    return _renamed(f"override {text!r}", content)
+
+
+def _renamed(where: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a user wrote in today's keys, with a warning for those of 0.1.0."""
+    upgraded, renamed = upgrade_recipe(content)
+    if renamed:
+        _log.warning("%s: keys were renamed and the old ones go with the next release: %s", where, ", ".join(renamed))
+    return upgraded
 
 
 def _validate(name: str, content: dict[str, Any]) -> Recipe:

@@ -98,7 +98,7 @@ class Sampling(Strict):
 class FDA(Strict):
     """Patches of the source in the target's style: amplitudes of low frequencies (Yang and Soatto, CVPR 2020)."""
 
-    share: float = Field(default=0.5, gt=0, le=1)
+    fraction: float = Field(default=0.5, gt=0, le=1)
     """Share of the patches that take the amplitudes of a random patch of the target."""
     beta: float = Field(default=0.05, gt=0, le=0.5)
     """Frequencies of up to this share of the patch's side, in whole cycles a patch, rounded down: 0 is the mean alone."""
@@ -163,7 +163,7 @@ class AdversarialMethod(Strict):
     """Binary cross-entropy, or least squares (Mao et al., ICCV 2017); source is 0, target is 1."""
     discriminator_scale: float = Field(default=0.5, gt=0)
     """Factor of each half of a discriminator's own loss: 0.5 in ADVENT, 1 in HighDAN."""
-    begin: float = Field(default=0.0, ge=0, lt=1)
+    start_after: float = Field(default=0.0, ge=0, lt=1)
     """Share of the iterations that are learnt from the sources alone, before the discriminators join."""
     optimizer: Optimizer = Optimizer(name="adam", lr=1e-4, weight_decay=0, gradient_clip=None)
     """Of the discriminators."""
@@ -185,15 +185,15 @@ class PseudoLabelMethod(Strict):
     name: Literal["pseudo_labels"] = "pseudo_labels"
     uses_target: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True
-    keep: float = Field(default=0.5, gt=0, le=1)
+    keep_fraction: float = Field(default=0.5, gt=0, le=1)
     """Share of the pixels mapped to each class that are kept, the surest first."""
-    agree: bool = True
+    require_agreement: bool = True
     """Keep only pixels on whose class all networks of the phase before agree."""
     forest: bool = False
     """The recipe's forest, if it has one, labels with the networks, by its weight."""
     decision: Literal["argmax", "expected_iou"] = "argmax"
     """How a pixel's class follows from the networks' mean probabilities, as in ``prediction``."""
-    target_share: float = Field(default=0.5, gt=0, lt=1)
+    target_fraction: float = Field(default=0.5, gt=0, lt=1)
     """Share of each batch's patches that come from the target."""
 
 
@@ -211,7 +211,7 @@ class MaskedMethod(Strict):
     """Share of a patch's blocks that is hidden."""
     block_px: int = Field(default=8, ge=1)
     """Side of a block; all modalities are hidden together."""
-    target_share: float = Field(default=0.5, gt=0, lt=1)
+    target_fraction: float = Field(default=0.5, gt=0, lt=1)
     """Share of each batch's patches that come from the target, if there is one."""
 
 
@@ -250,6 +250,6 @@ class Training(Strict):
 
     @model_validator(mode="after")
     def _both(self) -> Training:
-        if hasattr(self.method, "target_share") and self.sampling.batch_size < 2:
+        if hasattr(self.method, "target_fraction") and self.sampling.batch_size < 2:
             raise ValueError("both cities make up one batch: sampling.batch_size must be at least 2")
         return self
