@@ -128,7 +128,7 @@ def test_missing_arrays_are_named(fitted):
         Forest.from_tensors(tensors, 5, 4)
 
 
-def source_of(path) -> Source:
+def source_of(path) -> PreparedCity:
     city = open_labeled_city(path)
     names = city.images.modality_names
     statistics = city_statistics(city.images, names)
