@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from c2seg.errors import OutputError
 
-__all__ = ["atomic_file", "check_output", "fsync_path", "make_folder", "remove_folder", "write_json", "write_text"]
+__all__ = ["atomic_file", "check_output", "fsync_path", "make_folder", "remove_folder", "write_text"]
 
 _WRITE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 
@@ -36,15 +35,19 @@ def check_output(path: Path, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def atomic_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
+def atomic_file(path: Path, *, overwrite: bool, private: bool = False) -> Iterator[Path]:
     """Give a temporary path beside ``path``; on success sync it and rename it to ``path``, on failure remove it.
 
-    The temporary name keeps the suffix (``map.tif`` -> ``.map.tmp-<pid>.tif``) so that drivers recognize it.
+    The temporary name keeps the suffix (``map.tif`` -> ``.map.tmp-<pid>.tif``) so that drivers recognize it. The file gets
+    the permissions that the user's umask gives new files; a ``private`` one keeps those with which it was made.
     """
     check_output(path, overwrite=overwrite)
     temporary = path.parent / f".{path.stem}.tmp-{os.getpid()}{path.suffix}"
     try:
+        mode = _mode_of_new_file(temporary)
         yield temporary
+        if not private:
+            temporary.chmod(mode)  # some writers make files that only the owner can read
         fsync_path(temporary)
         os.replace(temporary, path)
     except OSError as error:
@@ -53,6 +56,15 @@ def atomic_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _mode_of_new_file(path: Path) -> int:
+    """Return the permissions of a file that is newly made at ``path``. (Reading the umask would change it for a moment.)"""
+    path.unlink(missing_ok=True)
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)
+    path.unlink()
+    return mode
 
 
 def fsync_path(path: Path) -> None:
@@ -68,11 +80,6 @@ def write_text(path: Path, text: str, *, overwrite: bool = True) -> None:
     """Write a text file whole or not at all."""
     with atomic_file(path, overwrite=overwrite) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, content: Any, *, overwrite: bool = True) -> None:
-    """Write ``content`` as JSON (sorted keys, NaN refused), whole or not at all."""
-    write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n", overwrite=overwrite)
 
 
 def make_folder(path: Path) -> None:

@@ -14,7 +14,7 @@ import rasterio
 import torch
 
 from c2seg.api import fit, predict
-from c2seg.artifacts import load_model
+from c2seg.artifacts import read_model_file
 from c2seg.data import BlockFolds, Normalizer, PreparedCity, city_statistics
 from c2seg.data.layouts import open_labeled_city
 from c2seg.errors import RecipeError
@@ -45,7 +45,7 @@ def write(write_recipe):
 
 def tensors(run):
     """Return the tensors of a run's model, by their names in the network where there is one alone."""
-    found = dict(load_model(run / "model.safetensors").tensors)
+    found = dict(read_model_file(run / "model.safetensors").tensors)
     prefixes = {".".join(name.split(".")[:3]) + "." for name in found if name.startswith("networks.")}
     return {name.removeprefix(*prefixes): value for name, value in found.items()} if len(prefixes) == 1 else found
 

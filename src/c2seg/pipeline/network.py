@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from c2seg.artifacts import TrainingFacts
 from c2seg.metrics import Confusion, confusion_counts
-from c2seg.pipeline.costs import Costs
+from c2seg.pipeline.costs import summed
 from c2seg.pipeline.held_out import held_out_pixels
 from c2seg.pipeline.prepare import FitJob, Prepared
 from c2seg.pipeline.source_check import CheckedRecipe, run_source_check
@@ -30,7 +31,7 @@ class FittedNetworks:
 
     tensors: dict[str, np.ndarray]
     """Of the model file; empty without a final training."""
-    costs: Costs
+    facts: TrainingFacts
     validation: Confusion | None = None
     """Pooled over the folds; None without validation."""
     checked: CheckedRecipe | None = None
@@ -45,7 +46,7 @@ def fit_networks(job: FitJob) -> FittedNetworks:
         checked = run_source_check(job, data, train_without_fold)
         job = replace(job, recipe=checked.recipe)
     validation = Confusion.empty(data.legend.ids) if job.recipe.validation.count else None
-    trained = TrainedStages({}, Costs(job.recipe.training.iterations))
+    trained = TrainedStages({}, TrainingFacts(iterations=job.recipe.training.iterations))
     for fold in range(job.recipe.validation.count):
         folder = job.out / "folds" / str(fold)
         held, trained = train_without_fold(job, data, job.recipe.validation, folder, fold)
@@ -53,8 +54,8 @@ def fit_networks(job: FitJob) -> FittedNetworks:
         validation += _test(job, held, trained)
     if job.recipe.validation.final:
         trained = train_stages(job, data, job.out)
-    costs = trained.costs.plus(checked.costs) if checked and checked.costs else trained.costs
-    return FittedNetworks(trained.tensors if job.recipe.validation.final else {}, costs, validation, checked)
+    facts = summed(trained.facts, checked.facts if checked else None)
+    return FittedNetworks(trained.tensors if job.recipe.validation.final else {}, facts, validation, checked)
 
 
 def train_without_fold(

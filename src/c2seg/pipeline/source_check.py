@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from c2seg.artifacts import FOREST
+from c2seg.artifacts import FOREST, TrainingFacts
 from c2seg.legend import Legend
 from c2seg.metrics import confusion_counts, scores
-from c2seg.pipeline.costs import Costs, Stopwatch
+from c2seg.pipeline.costs import COSTS, Stopwatch
 from c2seg.pipeline.held_out import held_out_pixels
 from c2seg.pipeline.prepare import FitJob, Prepared
 from c2seg.pipeline.stages import TrainedStages
@@ -43,7 +43,8 @@ class CheckedRecipe:
     recipe: Recipe
     temperature: float | None
     record: dict[str, Any]
-    costs: Costs | None = None
+    facts: TrainingFacts | None = None
+    """What the trial's training took."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,9 @@ def run_source_check(job: FitJob, data: Prepared, train: TrainWithoutFold) -> Ch
     pixels = _measure(inner, held, trained.tensors, names)
     checked = decide(job.recipe, names, pixels, data.present, data.legend)
     spent = dict(zip(("seconds", "processor_seconds"), watch.spent(), strict=True))
-    facts = {"trainings": trained.costs.trainings} | spent
-    return replace(checked, record=checked.record | facts, costs=trained.costs)
+    costs = {name: value for name in COSTS if (value := getattr(trained.facts, name)) is not None}
+    facts = {"trainings": trained.facts.trainings} | costs | spent
+    return replace(checked, record=checked.record | facts, facts=trained.facts)
 
 
 def decide(
@@ -155,7 +157,7 @@ def _adaptation(
         f"source check: {', '.join(adapting)} {'kept' if kept else 'left out'}: mIoU {score['with']:.3f} with, "
         f"{score['without']:.3f} without, on held-out blocks of the sources"
     )
-    return kept, {"phases": list(adapting), "kept": kept, "miou": both}
+    return kept, {"stages": list(adapting), "kept": kept, "miou": both}
 
 
 def _weight(

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from c2seg.artifacts import FOREST, BandSpec
+from c2seg.artifacts import FOREST, BandSpec, TrainingFacts
 from c2seg.errors import InputError
 from c2seg.models import last_layers
 from c2seg.models.ensemble import output_count, tensor_prefix
-from c2seg.pipeline.costs import Costs, Stopwatch
+from c2seg.pipeline.costs import Stopwatch, training_facts
 from c2seg.pipeline.forest import forest_tensors
 from c2seg.pipeline.prepare import FitJob, Prepared
 from c2seg.pipeline.pseudo_labels import Teacher, label_target
@@ -38,7 +38,7 @@ class TrainedStages:
     """The tensors of a model file, and what training them took."""
 
     tensors: Weights
-    costs: Costs
+    facts: TrainingFacts
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def train_stages(job: FitJob, data: Prepared, folder: Path) -> TrainedStages:
     watch = Stopwatch()
     recipe = job.recipe
     forest = forest_tensors(job, job.prepared, recipe.forest.model) if recipe.forest else {}
-    forest_costs = watch.spent() if recipe.forest else (None, None)
+    forest_costs = watch.spent() if recipe.forest else None
     stages = _Stages(job, data, folder, forest)
     for name in recipe.stages:
         stages.train(name)
@@ -76,8 +76,8 @@ def train_stages(job: FitJob, data: Prepared, folder: Path) -> TrainedStages:
     tensors = {tensor_prefix(t.network.path) + key: value for t in in_ensemble for key, value in t.weights.items()}
     tensors |= {FOREST + name: value for name, value in forest.items()}
     trainings = [(one.result, one.network.training.iterations) for one in trained]
-    costs = Costs.of(recipe.training.iterations, trainings, [one.result for one in in_ensemble], *forest_costs)
-    return TrainedStages(tensors, costs)
+    predicting = [one.result for one in in_ensemble]
+    return TrainedStages(tensors, training_facts(recipe.training.iterations, trainings, predicting, forest_costs))
 
 
 @dataclass

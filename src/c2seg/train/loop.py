@@ -45,7 +45,7 @@ from c2seg.sampling import PatchSampler, TrainingScene
 from c2seg.train.curves import Curves
 from c2seg.train.loader import batches, to_batch
 from c2seg.train.signals import StopSignal, quiet_fabric
-from c2seg.train.state import check_same_run, environment, load_state, recipe_identity, save_state
+from c2seg.train.state import State, check_same_run, identity, load_state, save_state
 from c2seg.train.statistics import check_batch_norm, renew_statistics, target_patches
 
 __all__ = ["TrainingJob", "TrainingResult", "train"]
@@ -110,29 +110,23 @@ def train(
         fabric = _fabric(job.device, precision)
         built = _build(job, fabric, samplers[0])
     method, averaged = built.method, built.averaged
-    identity = {
-        **recipe_identity(job.recipe),
-        "seed": job.seed,
-        "data": job.data,
-        "start": _digest(job.start),
-        **environment(fabric.device, precision, fabric.world_size),
-    }
+    now = identity(job.recipe, job.seed, job.data, _digest(job.start), fabric.device, precision, fabric.world_size)
     path = job.folder / "state.pt"
     start = 0
     if not resume and fabric.is_global_zero:
         path.unlink(missing_ok=True)
     if resume and path.exists():
         state = load_state(path)
-        check_same_run(state["identity"], identity, path)
-        start = state["step"]
-        method.load_state_dict(state["content"]["method"])
+        check_same_run(state.identity, now, path)
+        start = state.step
+        method.load_state_dict(state.content["method"])
         if averaged is not None:
-            averaged.load_state_dict(state["content"]["averaged"])
+            averaged.load_state_dict(state.content["averaged"])
 
     def save(step: int) -> None:
         if fabric.is_global_zero:
             content = {"method": method.state_dict(), "averaged": averaged.state_dict() if averaged else None}
-            save_state(path, step, identity, content)
+            save_state(path, State(step, now, content))
 
     clock, spent, counted = time.perf_counter(), time.process_time(), 0
     curves = Curves(job.folder / "curves.csv", start, enabled=fabric.is_global_zero)
