@@ -9,11 +9,10 @@ from pathlib import Path
 from c2seg.artifacts import ScoreRecord
 from c2seg.errors import OutputError
 from c2seg.pipeline.fit import fit
-from c2seg.pipeline.prepare import Bars
 from c2seg.pipeline.scoring import score_maps
 from c2seg.predict import MapOptions
 from c2seg.predict.city import predict
-from c2seg.progress import silent_bars
+from c2seg.progress import Bars, silent_bars
 from c2seg.recipes import load_recipe
 from c2seg.report import ReportOptions, make_report
 from c2seg.simulate import simulate_pair

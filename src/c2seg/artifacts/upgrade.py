@@ -50,9 +50,7 @@ def upgraded_header(content: Json) -> Json:
     header = _renamed(content, names)
     header["recipe"] = _recipe(header.get("recipe"))
     header["provenance"] = _provenance(header["provenance"]) if header.get("provenance") else None
-    legend = _renamed(header.get("legend"), {"numberings": "label_maps"})
-    legend["classes"] = [_renamed(item, {"colour": "color"}) for item in legend.get("classes", [])]
-    return header | {"legend": legend}
+    return header
 
 
 def upgraded_tensors(tensors: Mapping[str, np.ndarray], recipe: Recipe) -> dict[str, np.ndarray]:

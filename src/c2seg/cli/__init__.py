@@ -40,6 +40,20 @@ COMMANDS = {
 }
 
 
+# Options of 0.1.0 by command -> today's; they go with the next release.
+RENAMED_OPTIONS = {
+    ("benchmark", "--reference"): "--baseline",
+    ("challenge", "--numbering"): "--label-map",
+    ("challenge", "--truth"): "--reference",
+    ("fit", "--numbering"): "--label-map",
+    ("inspect", "--numbering"): "--label-map",
+    ("predict", "--second"): "--runner-up",
+    ("report", "--numbering"): "--label-map",
+    ("report", "--truth"): "--reference",
+    ("score", "--numbering"): "--label-map",
+}
+
+
 def main() -> NoReturn:
     """Entry point of the console script."""
     # Threads that wait by spinning starve other processes: on two cores a second run made both many times slower.
@@ -54,7 +68,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         if command is not None and command not in COMMANDS:
             raise C2SegError(unknown_name("command", command, COMMANDS))
-        result = _application(command)(args=list(arguments) or ["--help"], prog_name="c2seg", standalone_mode=False)
+        arguments = [_todays_option(command, argument) for argument in arguments]
+        result = _application(command)(args=arguments or ["--help"], prog_name="c2seg", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except C2SegError as error:
         return _fail(str(error), 2)
@@ -96,6 +111,16 @@ def _application(command: str | None) -> Any:
             else:
                 root.command(name)(_guard(module.command))
     return root
+
+
+def _todays_option(command: str | None, argument: str) -> str:
+    """Return an argument, with a warning under its new name if it is an option that was renamed."""
+    option, equals, value = argument.partition("=")
+    new = RENAMED_OPTIONS.get((command or "", option))
+    if new is None:
+        return argument
+    print(f"c2seg: {option} is now {new}; the old name goes with the next release", file=sys.stderr)  # noqa: T201
+    return f"{new}{equals}{value}"
 
 
 class _StoppedError(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from c2seg.data.cache import cached, cached_labels
 from c2seg.data.city import City, LabeledCity
@@ -34,7 +34,8 @@ class PreparedCity(Generic[C]):
     @property
     def images(self) -> City:
         """The city without its labels."""
-        return self.city.images if isinstance(self.city, LabeledCity) else self.city
+        city: City | LabeledCity = self.city
+        return city.images if isinstance(city, LabeledCity) else city
 
     def readers(self, inputs: Sequence[str]) -> tuple[SceneReader, ...]:
         """Return a reader of normalized patches of these modalities for each scene."""
@@ -47,11 +48,12 @@ class PreparedCity(Generic[C]):
         map is a hundred times faster than compressed files.
         """
         images, normalizer = project_city(self.images, self.normalizer)
-        if isinstance(self.city, LabeledCity):
-            city = cached_labels(replace(self.city, images=images), cache, budget_bytes, progress)
+        city: City | LabeledCity = self.city
+        if isinstance(city, LabeledCity):
+            city = cached_labels(replace(city, images=images), cache, budget_bytes, progress)
         else:
             city = cached(images, cache, budget_bytes, progress)
-        return replace(self, city=city, normalizer=normalizer)
+        return PreparedCity(cast(C, city), self.statistics, normalizer)
 
     def bytes_in_memory(self) -> int:
         """Return what the images take in memory, with projected modalities as their channels."""

@@ -49,8 +49,8 @@ def with_colors(recipe: Recipe, inputs: Mapping[str, Sequence[BandSpec]]) -> tup
     They become part of the recipe, and so of the model file: the network is built again without knowing any roles.
     """
     bands = inputs.get(_MODALITY, ())
-    variations = [change for stage in recipe.stages.values() for change in stage.variations.values()]
-    if not bands or not any(_asks(change.model) for change in (recipe, *recipe.stages.values(), *variations)):
+    variations: list[Any] = [change for stage in recipe.stages.values() for change in stage.variations.values()]
+    if not bands or not any(_asks(change.model) for change in [recipe, *recipe.stages.values(), *variations]):
         return recipe, ()
     colors, note = find_colors(bands)
 

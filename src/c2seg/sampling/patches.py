@@ -120,7 +120,7 @@ def _read_scene(
 def _outputs(city: LabeledCity, index: int, window: Window, background: int | None) -> np.ndarray:
     """Return output indices uint8 [H, W] of a window's labels; 255 where they teach nothing."""
     ids = city.read_label(index, window)
-    outputs = city.images.legend.index_table()[ids]
+    outputs: np.ndarray = city.images.legend.index_table()[ids]
     if background is not None:
         outputs[ids == 0] = background
     return outputs

@@ -143,7 +143,7 @@ def train(
                 save(step)
             if stop.requested and not last:
                 raise KeyboardInterrupt(stop.requested)
-    costs: tuple[float, ...] = ()
+    costs: tuple[float | None, float | None] = None, None
     if 0 < (steps := settings.iterations - counted) < settings.iterations:
         costs = (time.perf_counter() - clock) / steps, (time.process_time() - spent) / steps
     if fabric.world_size > 1:
@@ -153,9 +153,7 @@ def train(
         patches = target_patches(job.target, settings.sampling, job.seed, fabric.device)
         renew_statistics(model, patches, _autocast(fabric))
     weights = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
-    return TrainingResult(
-        weights, precision, built.parameters, round(built.gflops_128, 4), *(costs or (None, None)), built.pretrained
-    )
+    return TrainingResult(weights, precision, built.parameters, round(built.gflops_128, 4), *costs, built.pretrained)
 
 
 def _fabric(device: str, precision: str) -> Fabric:
