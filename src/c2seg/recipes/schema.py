@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from c2seg.data.normalize import Normalization
 from c2seg.errors import unknown_name
-from c2seg.recipes.models import ForestModel, Model, Strict
+from c2seg.recipes.models import ForestModel, HighDANModel, Model, Strict
 from c2seg.recipes.training import AdversarialMethod, MaskedMethod, Method, Training
 
 __all__ = [
@@ -253,8 +253,10 @@ class Recipe(Strict):
             )
             if isinstance(part.training.method, MaskedMethod):
                 continue
-            if getattr(part.model, "attention", False) and all(
-                discriminator.sees != "features" for discriminator in discriminators
+            if (
+                isinstance(part.model, HighDANModel)
+                and part.model.attention
+                and all(discriminator.sees != "features" for discriminator in discriminators)
             ):
                 raise ValueError(
                     "model.attention weighs features by a discriminator that sees them: add it to method.discriminators or set "

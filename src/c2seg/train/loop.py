@@ -28,10 +28,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from c2seg.artifacts import BandSpec
 from c2seg.errors import InputError, TrainingError
 from c2seg.losses import class_weights
-from c2seg.methods import METHODS, MethodContext, TrainingMethod
+from c2seg.methods import MethodContext, TrainingMethod, build_method
 from c2seg.models import build_model, choose_device, choose_precision, load_pretrained, place
 from c2seg.models.cost import model_cost
 from c2seg.progress import Progress, no_progress
+from c2seg.recipes.plugged import plugins_of
 from c2seg.recipes.schema import Recipe
 from c2seg.recipes.training import MaskedMethod, PseudoLabelMethod
 from c2seg.sampling import PatchSampler, TrainingScene
@@ -95,6 +96,8 @@ def train(
         "start": _digest(job.start),
         **environment(fabric.device, precision, fabric.world_size),
     }
+    if plugins := plugins_of(job.recipe):
+        identity["plugins"] = ", ".join(map(str, plugins))
     path = job.folder / "state.pt"
     start = 0
     if not resume and fabric.is_global_zero:
@@ -227,7 +230,7 @@ def _build(job: TrainingJob, fabric: Fabric, sampler: PatchSampler) -> tuple[Tra
         processes=fabric.world_size,
         background=job.recipe.background != "none",
     )
-    learner = METHODS[training.method.name](context)
+    learner = build_method(context)
     averaged = None
     if training.ema_decay is not None:
         averaged = AveragedModel(model, multi_avg_fn=_warm_average(training.ema_decay), use_buffers=True)
