@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save, save_file
 
@@ -24,6 +24,7 @@ from c2seg.data import BandStatistics, City, Normalizer
 from c2seg.errors import InputError, ModelFileError, needs_extra
 from c2seg.legend import Legend
 from c2seg.outputs import atomic_file
+from c2seg.plugins import Plugin, require
 from c2seg.recipes import Recipe
 
 __all__ = [
@@ -73,6 +74,8 @@ class Header(BaseModel):
     """Of the ensemble's probabilities where they are shown or summed, never where classes are decided; None: not measured."""
     projection: dict[str, tuple[tuple[float, ...], ...]] = {}
     """What makes the channels of a modality from its normalized bands, where these are not the channels themselves."""
+    plugins: tuple[Plugin, ...] = ()
+    """What of other packages, with their versions, the model was made with."""
 
     @property
     def channels(self) -> dict[str, int]:
@@ -144,11 +147,21 @@ def _header(path: Path, text: str) -> Header:
         content = json.loads(text)
         if content.get("format") != FORMAT:
             raise ModelFileError(f"{path} has format {content.get('format')}, this version reads {FORMAT}")
+        check_plugins(content.get("plugins", ()), path)
         return Header.model_validate(content)
     except (ValidationError, ValueError, AttributeError) as error:
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(f"{path}: its header cannot be read by this version: {str(error)[:200]}") from error
+
+
+def check_plugins(plugins: object, path: Path) -> None:
+    """Raise PluginError with the command that installs it if a header lists a plug-in that its recipe needs and that lacks.
+
+    Layouts are listed for the record only.
+    """
+    listed = TypeAdapter(tuple[Plugin, ...]).validate_python(plugins)
+    require((plugin for plugin in listed if plugin.group != "layouts"), str(path))
 
 
 def _load_onnx(path: Path) -> ModelFile:

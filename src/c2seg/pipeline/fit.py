@@ -17,6 +17,7 @@ import yaml
 
 from c2seg.artifacts import Header, save_model
 from c2seg.artifacts.provenance import provenance
+from c2seg.data.layouts import layout_plugins
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import OutputError, needs_extra
 from c2seg.metrics import Confusion, scores
@@ -26,7 +27,7 @@ from c2seg.pipeline.forest import fit_forest_model
 from c2seg.pipeline.prepare import Bars, FitJob, Prepared, Storage, prepare, scene_folds
 from c2seg.predict.workers import peak_memory_mib
 from c2seg.progress import silent_bars
-from c2seg.recipes import Recipe
+from c2seg.recipes import Recipe, plugins_of
 from c2seg.recipes.models import ForestModel
 
 __all__ = ["FitResult", "fit"]
@@ -93,6 +94,7 @@ def fit(
         projection={
             name: tuple(map(tuple, rows.tolist())) for name, rows in prepared.normalizers[0].projection.items()
         },
+        plugins=(*plugins_of(recipe), *layout_plugins([*sources, *([target] if target else [])])),
     )
     job = FitJob(recipe, prepared, out, seed, device, resume, bars if _PRIMARY else silent_bars, storage)
     if isinstance(recipe.model, ForestModel):
