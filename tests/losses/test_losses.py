@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from c2seg.losses import class_weights, cross_entropy, dice_loss, focal_loss, generalized_cross_entropy
+from c2seg.testing import check_loss
 
 B, K, H, W = 2, 4, 3, 5
 
@@ -214,3 +215,16 @@ def test_class_weights():
     assert class_weights("none", counts) is None
     np.testing.assert_allclose(class_weights("inverse", counts), [1.6, 0, 0.4])
     np.testing.assert_allclose(class_weights("inverse_sqrt", counts), [4 / 3, 0, 2 / 3], rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, focal_loss, generalized_cross_entropy])
+def test_losses_over_pixels_keep_the_contract_of_plug_ins(loss):
+    check_loss(loss)
+
+
+@pytest.mark.parametrize("kind", ["present", "all", "per_patch"])
+def test_dice_keeps_the_contract_of_plug_ins(kind):
+    check_loss(
+        lambda logits, targets, weights: (dice_loss(logits, targets, kind), torch.tensor(1.0)),
+        sees_unlabeled=kind == "per_patch",
+    )

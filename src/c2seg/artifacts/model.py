@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, PlainSerializer, PlainValidator
+from pydantic import Field, PlainSerializer, PlainValidator, TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save, save_file
 
@@ -28,6 +28,7 @@ from c2seg.data import BandStatistics, City, Normalizer
 from c2seg.errors import InputError, ModelFileError, needs_extra
 from c2seg.legend import Legend
 from c2seg.outputs import atomic_file
+from c2seg.plugins import Plugin, require
 from c2seg.recipes import Recipe
 from c2seg.records import Artifact, Json, Record
 
@@ -90,6 +91,8 @@ class Header(Artifact):
     """Of the ensemble's probabilities where they are shown or summed, never where classes are decided; None: not measured."""
     projection: dict[str, tuple[tuple[float, ...], ...]] = Field(default_factory=dict)
     """What makes the channels of a modality from its normalized bands, where these are not the channels themselves."""
+    plugins: tuple[Plugin, ...] = ()
+    """What of other packages, with their versions, the model was made with."""
 
     @property
     def channels(self) -> dict[str, int]:
@@ -169,11 +172,21 @@ def _header(path: Path, text: str) -> tuple[Header, bool]:
             raise ModelFileError(f"{path}: its header is no JSON object")
         if "schema" not in content and content.get("format") != 1:
             raise ModelFileError(f"{path} has format {content.get('format')}, which c2seg {__version__} does not read")
+        check_plugins(content.get("plugins", ()), path)
         return Header.parse(content, str(path)), "schema" in content
     except ModelFileError:
         raise
     except ValueError as error:
         raise ModelFileError(f"{path}: its header cannot be read: {str(error)[:300]}") from error
+
+
+def check_plugins(plugins: object, path: Path) -> None:
+    """Raise PluginError with the command that installs it if a header lists a plug-in that its recipe needs and that lacks.
+
+    Layouts are listed for the record only.
+    """
+    listed = TypeAdapter(tuple[Plugin, ...]).validate_python(plugins)
+    require((plugin for plugin in listed if plugin.group != "layouts"), str(path))
 
 
 def _load_onnx(path: Path) -> ModelFile:

@@ -34,6 +34,8 @@ class TrainingIdentity(Artifact):
 
     artifact: Literal["state"] = "state"
     settings: TrainedSettings
+    plugins: str = ""
+    """Plug-ins that the settings name, with package and version."""
     seed: int
     data: str
     start: str

@@ -29,6 +29,7 @@ from c2seg.errors import C2SegError, DataError, InputError
 from c2seg.metrics import check_reference
 from c2seg.progress import Progress, no_progress
 from c2seg.recipes import load_recipe
+from c2seg.recipes.models import ForestModel
 
 __all__ = ["Benchmark", "Pair", "Run", "estimate_seconds", "finished", "parse_pairs", "plan", "run_all"]
 
@@ -189,7 +190,7 @@ def _training_seconds(benchmark: Benchmark, run: Run) -> float:
         each = _costs(benchmark, run if benchmark.equal_seconds else replace(run, recipe=run.recipe.split("@")[0]))
     except C2SegError:
         return 0.0
-    steps = recipe.model.trees if recipe.model.name == "forest" else recipe.training.iterations
+    steps = recipe.model.trees if isinstance(recipe.model, ForestModel) else recipe.training.iterations
     if benchmark.equal_seconds and recipe.model.name != "forest":
         steps = _equal_steps(benchmark.equal_seconds, each)
     folds = 0 if run.pair.reference is not None else recipe.validation.folds
@@ -207,7 +208,7 @@ def _costs(benchmark: Benchmark, run: Run) -> BenchmarkCosts:
     if not kept.exists():
         folder = kept.with_suffix("")
         shutil.rmtree(folder, ignore_errors=True)
-        if recipe.model.name == "forest":
+        if isinstance(recipe.model, ForestModel):
             steps = max(1, recipe.model.trees // 10)
             start = time.perf_counter()
             _fit(benchmark, run, folder, (f"model.trees={steps}", *_NO_FOLDS))

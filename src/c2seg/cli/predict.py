@@ -23,7 +23,9 @@ def command(
     out: Path = typer.Option(..., "--out", help="The map, a GeoTIFF (a folder for a city of several scenes)."),
     probabilities: Path = typer.Option(None, "--probabilities", help="Also write all class probabilities here."),
     confidence: Path = typer.Option(None, "--confidence", help="Also write the probability of the mapped class here."),
-    runner_up: Path = typer.Option(None, "--runner-up", help="Also write the runner-up class and the margin to it here."),
+    runner_up: Path = typer.Option(
+        None, "--runner-up", help="Also write the runner-up class and the margin to it here."
+    ),
     preview: Path = typer.Option(None, "--preview", help="Also write a PNG of the map here."),
     tta: bool = typer.Option(None, "--tta/--no-tta", help="Average 8 flips and rotations (default: as in the recipe)."),
     backend: str = typer.Option(

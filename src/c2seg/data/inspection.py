@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from c2seg.data.city import City, LabeledCity, Layer, Modality, Scene, blocks
 from c2seg.data.label_map import detect_label_map, settle_label_maps
-from c2seg.data.layouts import layout_of
+from c2seg.data.layouts import Layout, layout_of
 from c2seg.data.published import CITIES, PublishedCity, published_means
 from c2seg.data.spectra import compare_landmarks, find_landmarks, wavelength_notes
 from c2seg.data.splits import leak_report, published_split
@@ -43,12 +42,13 @@ def inspect_city(
     only when nothing is recognized at ``path``. All values are JSON types.
     """
     layout = layout_of(path)
-    city: City = layout.images(path)
+    city = layout.images(path)
     report = _Report(list(city.notes), list(city.problems))
     labels = _open_labels(layout, path, city, label_map, report)
-    if hasattr(layout, "check") and not headers_only:
+    check = getattr(layout, "check", None)
+    if check and not headers_only:
         codes = {IGNORE, *labels.images.legend.codes(labels.labels[0].label_map)} if labels else None
-        report.problems += layout.check(path, city, codes, _share(progress, 0.0, 0.2))
+        report.problems += check(path, city, codes, _share(progress, 0.0, 0.2))
     scenes = []
     for index, scene in enumerate(city.scenes):
         entry = _scene_entry(scene)
@@ -102,9 +102,7 @@ def _published(city: City) -> PublishedCity | None:
     return known
 
 
-def _open_labels(
-    layout: ModuleType, path: Path, city: City, label_map: str | None, report: _Report
-) -> LabeledCity | None:
+def _open_labels(layout: Layout, path: Path, city: City, label_map: str | None, report: _Report) -> LabeledCity | None:
     if not city.scenes:
         return None
     try:
@@ -325,7 +323,7 @@ def _compare_bands(
     if known is not None:
         others[f"the source city of {known.dataset} (published mean)"] = published_means(known.dataset)["hsi"][0]
     if against is not None:
-        other: City = layout_of(against).images(against)
+        other = layout_of(against).images(against)
         gap = _wavelength_gap(city, other)
         if gap is None:
             others[other.name] = city_statistics(other, ["hsi"])["hsi"].mean

@@ -24,6 +24,7 @@ from c2seg.models.pretrained import PretrainedReport, load_pretrained
 from c2seg.models.segformer import SegFormer
 from c2seg.models.segnet import SegNet
 from c2seg.models.unet import UNet
+from c2seg.plugins import call, find, installed
 
 __all__ = [
     "MODELS",
@@ -54,11 +55,16 @@ MODELS: dict[str, Callable[[Any, Mapping[str, int], int], nn.Module]] = {
 def build_model(settings: Any, bands: Mapping[str, int], num_classes: int) -> nn.Module:
     """Return a randomly initialized network for the bands of each modality. Seed torch before for equal weights.
 
-    Pretrained weights, if the settings ask for them, are for training to load (load_pretrained).
+    Names that are not in ``MODELS`` belong to plug-ins; PluginError if one fails. Pretrained weights, if the settings ask
+    for them, are for training to load (load_pretrained).
     """
-    if settings.name not in MODELS:
-        raise InputError(unknown_name("network", settings.name, MODELS))
-    return MODELS[settings.name](settings, bands, num_classes)
+    if settings.name in MODELS:
+        return MODELS[settings.name](settings, bands, num_classes)
+    plugin = find("models", settings.name)
+    if plugin is None:
+        raise InputError(unknown_name("network", settings.name, [*MODELS, *(p.name for p in installed("models"))]))
+    network: nn.Module = call(plugin, "build", settings, bands, num_classes)
+    return network
 
 
 def last_layers(settings: Any, bands: Mapping[str, int]) -> frozenset[str]:

@@ -27,6 +27,7 @@ from c2seg.artifacts import (
     write_model_file,
 )
 from c2seg.artifacts.runs import SourceCheckRecord, TrainingFacts
+from c2seg.data.layouts import layout_plugins
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import OutputError, needs_extra
 from c2seg.metrics import Confusion
@@ -36,7 +37,7 @@ from c2seg.pipeline.forest import fit_forest_model
 from c2seg.pipeline.prepare import FitJob, Prepared, Storage, prepare
 from c2seg.predict.workers import peak_memory_mib
 from c2seg.progress import Bars, silent_bars
-from c2seg.recipes import Recipe
+from c2seg.recipes import Recipe, plugins_of
 from c2seg.recipes.models import ForestModel
 
 __all__ = ["FitResult", "fit"]
@@ -90,6 +91,7 @@ def fit(
         provenance=origin,
         trained_classes=prepared.trained_classes,
         projection={name: tuple(map(tuple, rows.tolist())) for name, rows in prepared.projection.items()},
+        plugins=(*plugins_of(recipe), *layout_plugins([*sources, *([target] if target else [])])),
     )
     job = FitJob(recipe, prepared, out, seed, device, resume, bars if _PRIMARY else silent_bars, storage)
     if isinstance(recipe.model, ForestModel):

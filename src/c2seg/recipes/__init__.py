@@ -15,10 +15,25 @@ import yaml
 from pydantic import ValidationError
 
 from c2seg.errors import RecipeError, unknown_name
+from c2seg.plugins import Plugin, find, guarded, installed, load
+from c2seg.recipes.plugged import LossSettings, MethodSettings, ModelSettings, Strict, plugins_of
 from c2seg.recipes.schema import Recipe, overlay
 from c2seg.recipes.upgrade import upgrade_recipe
 
-__all__ = ["Recipe", "load_recipe", "presets", "recipe_names", "recipe_text", "variants"]
+__all__ = [
+    "LossSettings",
+    "MethodSettings",
+    "ModelSettings",
+    "Recipe",
+    "Strict",
+    "load_recipe",
+    "plugin_recipes",
+    "plugins_of",
+    "presets",
+    "recipe_names",
+    "recipe_text",
+    "variants",
+]
 
 
 _log = logging.getLogger(__name__)
@@ -30,16 +45,24 @@ def recipe_names() -> tuple[str, ...]:
     return tuple(sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml")))
 
 
+def plugin_recipes() -> dict[str, Plugin]:
+    """Return the recipes that other packages ship, by name: their entry points in ``c2seg.recipes``. Ours come first."""
+    return {plugin.name: plugin for plugin in installed("recipes") if plugin.name not in recipe_names()}
+
+
 def recipe_text(name: str) -> str:
-    """Return the YAML of a shipped recipe, or of a file if ``name`` ends in .yaml or .yml."""
+    """Return the YAML of a recipe, ours or a plug-in's, or of a file if ``name`` ends in .yaml or .yml."""
     if name.endswith((".yaml", ".yml")):
         try:
             return Path(name).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise RecipeError(f"cannot read the recipe {name}: {error}") from error
-    if name not in recipe_names():
-        raise RecipeError(unknown_name("recipe", name, recipe_names()) + " A file must end in .yaml.")
-    return resources.files("c2seg.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    if name in recipe_names():
+        return resources.files("c2seg.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    if plugin := find("recipes", name):
+        with guarded(plugin, "cannot be read"):
+            return resources.files(load(plugin)).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    raise RecipeError(unknown_name("recipe", name, [*recipe_names(), *plugin_recipes()]) + " A file must end in .yaml.")
 
 
 def presets(name: str) -> tuple[str, ...]:

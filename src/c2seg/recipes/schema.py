@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from c2seg.data.normalize import Normalization
 from c2seg.errors import unknown_name
-from c2seg.recipes.models import ForestModel, Model, Strict
+from c2seg.recipes.models import ForestModel, HighDANModel, Model, Strict
 from c2seg.recipes.training import AdversarialMethod, MaskedMethod, PseudoLabelMethod, Training
 
 __all__ = [
@@ -402,7 +402,7 @@ def _check_networks(name: str, stage: Stage) -> None:
 def _check_attention(change: Variation) -> None:
     """Raise ValueError for a network that weighs features by a discriminator that nothing trains."""
     method = change.training.method
-    if isinstance(method, MaskedMethod) or not getattr(change.model, "attention", False):
+    if isinstance(method, MaskedMethod) or not (isinstance(change.model, HighDANModel) and change.model.attention):
         return
     discriminators = method.discriminators if isinstance(method, AdversarialMethod) else ()
     if all(discriminator.sees != "features" for discriminator in discriminators):

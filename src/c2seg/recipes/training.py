@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
-from c2seg.recipes.models import Strict
+from c2seg.recipes.plugged import LossSettings, MethodSettings, Open, Strict, plugin_settings
 
 __all__ = [
     "FDA",
@@ -28,6 +28,13 @@ __all__ = [
 DiceKind = Literal["present", "all", "per_patch"]
 
 
+def _term(value: Any) -> Any:
+    """Return the settings of a plug-in's term of the loss."""
+    if isinstance(value, dict) and isinstance(name := value.get("name"), str):
+        return plugin_settings("losses", name, []).model_validate(value)
+    return value
+
+
 class Loss(Strict):
     """The supervised loss, a weighted sum of terms over labeled, valid pixels."""
 
@@ -46,11 +53,29 @@ class Loss(Strict):
     """Weights by labeled pixels of the sources, with mean 1 over the classes present."""
     aux: float = Field(default=0.0, ge=0)
     """Weight of the same loss on the network's ``aux`` output, for networks that have one."""
+    terms: dict[str, Annotated[SerializeAsAny[LossSettings], BeforeValidator(_term)]] = Field(default_factory=dict)
+    """Terms that plug-ins bring, by name: a weight, or settings with a ``weight``; null leaves one out."""
+
+    @field_validator("terms", mode="before")
+    @classmethod
+    def _named(cls, terms: Any) -> Any:
+        """Tell every term its name."""
+        if not isinstance(terms, dict):
+            return terms
+        if taken := [name for name in terms if name in cls.model_fields]:
+            raise ValueError(f"{taken[0]!r} is a key of the loss itself, not a term of a plug-in")
+        given = {name: {"weight": term} if isinstance(term, int | float) else term for name, term in terms.items()}
+        return {
+            name: {"name": name, **term} if isinstance(term, dict) else term
+            for name, term in given.items()
+            if term is not None
+        }
 
     @model_validator(mode="after")
     def _some(self) -> Loss:
-        if not (self.cross_entropy or self.focal or self.gce or self.dice):
-            raise ValueError("at least one of cross_entropy, focal, gce and dice must be above 0")
+        weights = self.cross_entropy, self.focal, self.gce, self.dice, *(term.weight for term in self.terms.values())
+        if not any(weights):
+            raise ValueError("at least one of cross_entropy, focal, gce and dice, or of the terms, must be above 0")
         return self
 
 
@@ -130,12 +155,10 @@ class Augmentation(Strict):
         return self
 
 
-class SupervisedMethod(Strict):
+class SupervisedMethod(MethodSettings):
     """Learn from the labeled sources alone."""
 
     name: Literal["supervised"] = "supervised"
-    uses_target: ClassVar[bool] = False
-    needs_target: ClassVar[bool] = False
 
 
 class DiscriminatorSettings(Strict):
@@ -152,7 +175,7 @@ class DiscriminatorSettings(Strict):
     """Channels of its stride-2 convolutions; on features, three 3 x 3 convolutions halve the channels instead."""
 
 
-class AdversarialMethod(Strict):
+class AdversarialMethod(MethodSettings):
     """Learn from the sources while one or more discriminators cannot tell the target's outputs from the source's."""
 
     name: Literal["adversarial"] = "adversarial"
@@ -175,7 +198,7 @@ class AdversarialMethod(Strict):
         return self
 
 
-class PseudoLabelMethod(Strict):
+class PseudoLabelMethod(MethodSettings):
     """Learn from the sources and from the target's surest pixels as the networks of the phase before label them.
 
     Class-balanced self-training (Zou et al., ECCV 2018): of the pixels mapped to a class the surest are kept, whatever the
@@ -197,7 +220,7 @@ class PseudoLabelMethod(Strict):
     """Share of each batch's patches that come from the target."""
 
 
-class MaskedMethod(Strict):
+class MaskedMethod(MethodSettings):
     """Learn, without labels, to restore hidden blocks of the normalized bands from what is around them.
 
     Masked image modeling (He et al., CVPR 2022; Xie et al., CVPR 2022), on the sources' images and, if there is one, the
@@ -215,7 +238,12 @@ class MaskedMethod(Strict):
     """Share of each batch's patches that come from the target, if there is one."""
 
 
-Method = Annotated[SupervisedMethod | AdversarialMethod | PseudoLabelMethod | MaskedMethod, Field(discriminator="name")]
+_BUILT_IN = Annotated[
+    SupervisedMethod | AdversarialMethod | PseudoLabelMethod | MaskedMethod, Field(discriminator="name")
+]
+
+Method = Annotated[MethodSettings, Open("methods", _BUILT_IN)]
+"""One of ours, or the settings of a plug-in."""
 
 
 class Training(Strict):

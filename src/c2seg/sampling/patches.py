@@ -172,7 +172,7 @@ class PatchSampler:
 
     def draw(self, step: int) -> list[Draw]:
         """Return what is seen at a step."""
-        return [self._draw_one(step, slot) for slot in range(self.settings.batch_size)]
+        return [self.draw_one(step, slot) for slot in range(self.settings.batch_size)]
 
     def load(self, draws: Sequence[Draw]) -> Sample:
         """Read and augment the patches of some draws."""
@@ -186,7 +186,8 @@ class PatchSampler:
             np.stack(targets) if targets else None,
         )
 
-    def _draw_one(self, step: int, slot: int) -> Draw:
+    def draw_one(self, step: int, slot: int) -> Draw:
+        """Return what is seen in one place of the batch of a step."""
         key = (self.seed, self.stream, step, slot)
         rng = np.random.default_rng(key)
         # The first slots of a batch are balanced, so that every step holds the stated share.
@@ -262,7 +263,7 @@ class PatchSampler:
         if rng.random() >= self.augment.cutmix:
             return loaded
         _, _, step, slot = draw.key
-        other = self._draw_one(step, (slot + int(rng.integers(1, self.settings.batch_size))) % self.settings.batch_size)
+        other = self.draw_one(step, (slot + int(rng.integers(1, self.settings.batch_size))) % self.settings.batch_size)
         box = cut_box(self.settings.patch_px, rng)
         patch, valid, target = loaded
         # With several processes the other patch may be one that another process loads.

@@ -28,7 +28,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from c2seg.artifacts import BandSpec
 from c2seg.errors import InputError, TrainingError
 from c2seg.losses import class_weights
-from c2seg.methods import METHODS, MethodContext, TrainingMethod
+from c2seg.methods import MethodContext, TrainingMethod, build_method
 from c2seg.models import (
     PretrainedReport,
     build_model,
@@ -252,7 +252,7 @@ def _build(job: TrainingJob, fabric: Fabric, sampler: PatchSampler) -> _Built:
         processes=fabric.world_size,
         background=job.recipe.background != "none",
     )
-    method = METHODS[training.method.name](context)
+    method = build_method(context)
     averaged = None
     if training.ema_decay is not None:
         averaged = AveragedModel(model, multi_avg_fn=_warm_average(training.ema_decay), use_buffers=True)

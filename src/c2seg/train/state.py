@@ -12,7 +12,7 @@ import torch
 from c2seg.artifacts import TrainedSettings, TrainingIdentity
 from c2seg.errors import DataError, InputError
 from c2seg.outputs import atomic_file
-from c2seg.recipes import Recipe
+from c2seg.recipes import Recipe, plugins_of
 
 __all__ = ["State", "check_same_run", "identity", "load_state", "save_state"]
 
@@ -30,6 +30,7 @@ def identity(
     """Return what the bits of a training in this process depend on; see ``TrainingIdentity``."""
     return TrainingIdentity(
         settings=TrainedSettings.of(recipe),
+        plugins=", ".join(map(str, plugins_of(recipe))),
         seed=seed,
         data=data,
         start=start,
