@@ -81,14 +81,14 @@ def prepare(
 ) -> Prepared:
     """Open the cities, check that they agree, and fit the normalization."""
     if not sources:
-        raise InputError("no source city; give at least one --source")
+        raise InputError("no source city; give at least one `source`")
     cities = tuple(open_labeled_city(path, label_map) for path in sources)
     for city in cities:
         city.check_classes()
         if city.images.legend.ids != cities[0].images.legend.ids:
             raise DataError(f"{city.images.name} and {cities[0].images.name} have different legends")
     if recipe.needs_target and target is None:
-        raise InputError(f"recipe {recipe.name} learns from the target's images too: give --target")
+        raise InputError(f"recipe {recipe.name} learns from the target's images too: give `target`")
     goal = open_city(target) if target is not None else None
     inputs = input_bands(cities[0].images, recipe)
     if recipe.inputs == "all":

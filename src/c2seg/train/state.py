@@ -37,7 +37,7 @@ def load_state(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
-        raise DataError(f"the state {path} cannot be read ({error}); start afresh with --overwrite") from error
+        raise DataError(f"the state {path} cannot be read ({error}); start afresh with `overwrite=True`") from error
     return state
 
 
@@ -47,7 +47,7 @@ def check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], path: Path)
         if saved.get(key) != value:
             raise InputError(
                 f"cannot resume from {path}: {key} was {_short(saved.get(key))}, now {_short(value)}; "
-                "give the same again, or start afresh with --overwrite"
+                "give the same again, or start afresh with `overwrite=True`"
             )
 
 
