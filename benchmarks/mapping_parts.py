@@ -397,4 +397,9 @@ if __name__ == "__main__":
     parser.add_argument("--nchw", action="store_true")
     parser.add_argument("--alone", action="store_true")
     arguments = parser.parse_args()
+    if arguments.part != "peer":
+        from c2seg.process import keep_freed_memory, set_up
+
+        set_up()  # as the commands do
+        keep_freed_memory()
     print(json.dumps(PARTS[arguments.part](arguments.folder, arguments.out, arguments)))

@@ -286,7 +286,7 @@ def test_valid_black_pixels_are_refused_where_black_means_no_data(toy: LabeledCi
 
 def test_writers_refuse_what_exists(toy: LabeledCity, tmp_path: Path) -> None:
     path = _folder(toy, tmp_path)
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="`overwrite=True`"):
         write_folder(toy, path)
     write_folder(toy, path, overwrite=True)
     with pytest.raises(InputError, match="the tiling covers"):

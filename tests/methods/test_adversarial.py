@@ -131,7 +131,7 @@ def test_two_discriminators_and_missing_outputs():
     aux = Adversarial(context(AdversarialMethod(discriminators=(DiscriminatorSettings(output="aux", widths=(8, 8)),))))
     with pytest.raises(InputError, match="no 'aux' output"):
         aux.step(batch(True), batch(False))
-    with pytest.raises(InputError, match="--target"):
+    with pytest.raises(InputError, match="give `target`"):
         Adversarial(context(two)).step(batch(True), None)
 
 
@@ -226,7 +226,7 @@ def test_advent_trains_resumes_and_needs_a_target(make_city, tmp_path):
         "training.sampling={patch_px: 32, batch_size: 2}",
     ]  # fmt: skip
     recipe = load_recipe("advent", "tiny", small)
-    with pytest.raises(InputError, match="give --target"):
+    with pytest.raises(InputError, match="give `target`"):
         fit(recipe, [source], tmp_path / "none")
     fit(recipe, [source], tmp_path / "whole", target=target)
     (tmp_path / "part").mkdir()

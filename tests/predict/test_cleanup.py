@@ -168,11 +168,11 @@ def test_which_classes_are_kept():
     assert kept(()) == ()
     assert kept(("fields", "2", "2")) == (WATER, FIELDS)
     assert wanted_cleanup(None, None, LEGEND) is None
-    with pytest.raises(InputError, match=r"--min-area-keep: unknown class 'Feilds'\. Did you mean 'Fields'\?"):
+    with pytest.raises(InputError, match=r"`min_area_keep`: unknown class 'Feilds'\. Did you mean 'Fields'\?"):
         kept(("Feilds",))
     with pytest.raises(InputError, match="at least 2, found 1"):
         wanted_cleanup(1, None, LEGEND)
-    with pytest.raises(InputError, match="give --min-area-px"):
+    with pytest.raises(InputError, match="give `min_area_px`"):
         wanted_cleanup(None, ("Water",), LEGEND)
 
 

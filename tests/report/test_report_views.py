@@ -68,7 +68,7 @@ def test_images_come_from_where_the_city_was(tmp_path):
     make.make_map(run / "town.tif", make.labels(place), place)
     (view,) = views_of([run])
     assert view.images is None
-    assert "--city" in view.remark
+    assert "`city`" in view.remark
     (view,) = views_of([run], [city])
     assert view.images is not None
 

@@ -133,7 +133,7 @@ def test_a_stop_and_resume_give_the_same_bits(cities, tmp_path, step):
     def bars(label):
         def show(done, total, text=""):
             if label == "training" and done == step:
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), signal.SIGINT)
 
         return show
 
@@ -163,7 +163,7 @@ def test_fourier_changes_the_training_and_needs_no_adapting_method(cities, tmp_p
 @pytest.mark.parametrize("option", [TARGET, FOURIER])
 def test_the_targets_images_are_needed(cities, tmp_path, option):
     assert recipe(option).uses_target
-    with pytest.raises(InputError, match="learns from the target's images too: give --target"):
+    with pytest.raises(InputError, match="learns from the target's images too: give `target`"):
         fit(recipe(option), [cities[0]], tmp_path / "run")
     with pytest.raises(RecipeError, match="a forest draws no patches and has no batch normalization"):
         load_recipe("forest", "tiny", [option])

@@ -68,15 +68,15 @@ def test_a_stop_reaches_all_and_a_resumed_run_ends_with_the_same_bits(cities, tm
     def bars(label):
         def show(done, total, text=""):
             if label == "teachers/1" and done == 10:
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), signal.SIGINT)
 
         return show
 
     fit(crosscity(), [cities[0]], whole, target=cities[1])
-    handler = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt, match="SIGINT"):
         fit(crosscity(), [cities[0]], stopped, target=cities[1], bars=bars)
-    assert signal.getsignal(signal.SIGTERM) == handler
+    assert signal.getsignal(signal.SIGINT) == handler
     assert not (stopped / "model.safetensors").exists()
     fit(crosscity(), [cities[0]], stopped, target=cities[1], resume=True)
     assert_same(whole, stopped)

@@ -233,7 +233,7 @@ def test_pseudo_labels_need_a_phase_before_and_a_target(write, cities, tmp_path)
     with pytest.raises(RecipeError, match="need a stage before"):
         write(training=BASE["training"] | method["training"])
     result = fit(write(stages={"teachers": {}, "students": method}), [cities[0]], tmp_path / "run")
-    assert result.notes[0].startswith("no --target: students left out")
+    assert result.notes[0].startswith("no `target`: students left out")
     assert not (tmp_path / "run" / "stages" / "students").exists()
 
 

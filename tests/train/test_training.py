@@ -43,12 +43,12 @@ def assert_same(first: Path, second: Path) -> None:
 
 
 def stopping_at(step: int):
-    """Return bars that send this process SIGTERM when training reports a step."""
+    """Return bars that send this process SIGINT when training reports a step."""
 
     def bars(label: str):
         def show(done, total, text=""):
             if label == "training" and done == step:
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), signal.SIGINT)
 
         return show
 

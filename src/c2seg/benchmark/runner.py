@@ -129,12 +129,12 @@ def parse_pair(text: str) -> Pair:
     ground truth, if it has one."""
     parts = text.split(":")
     if len(parts) not in {1, 2, 3} or not all(parts):
-        raise InputError(f"--pair {text!r} is not of the form SOURCE:TARGET[:TRUTH], nor a city")
+        raise InputError(f"`pairs`: {text!r} is not of the form SOURCE:TARGET[:TRUTH], nor a city")
     if len(parts) == 1:
         return Pair(Path(text), Path(text), None)
     source, target = Path(parts[0]), Path(parts[1])
     if source.resolve() == target.resolve():
-        raise InputError(f"--pair {text!r} names one city twice; give it once for folds inside it")
+        raise InputError(f"`pairs`: {text!r} names one city twice; give it once for folds inside it")
     if len(parts) == 3:
         return Pair(source, target, Path(parts[2]))
     beside = target / "label.tif"

@@ -17,7 +17,9 @@ from typing import Any, NoReturn
 import typer
 
 from c2seg._version import __version__
+from c2seg.cli.options import with_options
 from c2seg.errors import C2SegError, unknown_name
+from c2seg.process import keep_freed_memory, set_up, stop_on_sigterm
 
 __all__ = ["COMMANDS", "main", "run"]
 
@@ -38,6 +40,7 @@ COMMANDS = {
     "submit": "Pack or check a challenge submission.",
     "challenge": "Run a leaderboard with hidden ground truth.",
 }
+_PREDICTING = {"demo", "fit", "predict"}  # they run a predictor over a city
 
 
 # Options of 0.1.0 by command -> today's; they go with the next release.
@@ -56,15 +59,16 @@ RENAMED_OPTIONS = {
 
 def main() -> NoReturn:
     """Entry point of the console script."""
-    # Threads that wait by spinning starve other processes: on two cores a second run made both many times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    set_up()
+    if next((a for a in sys.argv[1:] if not a.startswith("-")), None) in _PREDICTING:
+        keep_freed_memory()
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code; errors go to stderr."""
     command = next((a for a in arguments if not a.startswith("-")), None)
-    previous = _on_sigterm()
+    previous = stop_on_sigterm()
     try:
         if command is not None and command not in COMMANDS:
             raise C2SegError(unknown_name("command", command, COMMANDS))
@@ -155,17 +159,5 @@ def _nothing() -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"c2seg: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    print(f"c2seg: {with_options(' '.join(message.split()))}", file=sys.stderr)  # noqa: T201
     return code
-
-
-def _on_sigterm() -> Any:
-    """Let SIGTERM unwind the stack like Ctrl-C, so that temporary files are removed and checkpoints written."""
-
-    def stop(_signal: int, _frame: object) -> None:
-        raise KeyboardInterrupt("SIGTERM")
-
-    try:
-        return signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not in the main thread (tests): leave the signal alone
-        return None

@@ -64,6 +64,7 @@ def command(
     from c2seg.benchmark.runner import Benchmark, parse_pairs, plan
     from c2seg.benchmark.tables import as_csv, rows
     from c2seg.outputs import make_folder, write_text
+    from c2seg.report import check_packages
 
     if table not in _TABLES:
         raise InputError(unknown_name("table", table, _TABLES))
@@ -82,6 +83,8 @@ def command(
     )
     runs = plan(benchmark)
     baseline = _baseline(baseline, runs)
+    if any(not run.pair.inside for run in runs):
+        check_packages()  # the page of their maps is made at the end
     make_folder(out)
     silent = quiet or json
     results, failed = _run(benchmark, runs, silent)

@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from c2seg.cli.options import with_options
 from c2seg.progress import Progress, no_progress
 
 __all__ = ["JSON", "OVERWRITE", "QUIET", "SEED", "note", "print_json", "progress_bar"]
@@ -23,7 +24,7 @@ JSON = typer.Option(False, "--json", help="Print one JSON object on stdout and n
 def note(text: str, *, quiet: bool = False) -> None:
     """Print a line to stderr unless quiet."""
     if not quiet:
-        typer.echo(text, err=True)
+        typer.echo(with_options(text), err=True)
 
 
 def print_json(content: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from c2seg.cli.console import JSON, QUIET, print_json, progress_bar
+from c2seg.cli.options import with_options
 
 __all__ = ["command"]
 
@@ -34,7 +35,7 @@ def command(
     if json:
         print_json(report)
     else:
-        typer.echo("\n".join(_lines(report)))
+        typer.echo(with_options("\n".join(_lines(report))))
     return 2 if report["problems"] else 0
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from c2seg.cli.console import JSON, OVERWRITE, QUIET, note, print_json, progress_bar
+from c2seg.cli.options import with_options
 from c2seg.errors import InputError
 from c2seg.types import Grid
 
@@ -71,7 +72,7 @@ def command(
     if as_json:
         print_json(report.as_json())
     else:
-        typer.echo(format_report(report))
+        typer.echo(with_options(format_report(report)))
         note(f"labels: {out}", quiet=quiet)
 
 

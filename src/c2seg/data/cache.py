@@ -95,7 +95,7 @@ class _Build:
         if self.total - held > free:
             raise OutputError(
                 f"the cache of {city.name!r} in {self.folder.parent} needs {(self.total - held) / 2**30:.1f} GiB, "
-                f"{free / 2**30:.1f} GiB are free; name another folder (--cache)"
+                f"{free / 2**30:.1f} GiB are free; name another folder (`cache`)"
             )
 
     def layer(self, scene: int, name: str, source: RasterSource) -> KeptRaster:

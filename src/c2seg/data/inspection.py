@@ -240,7 +240,7 @@ def _label_entry(
         if detected != label.label_map:
             report.notes.append(
                 f"{label.origin}: by its values and the images the label looks numbered as {detected!r}, not "
-                f"{label.label_map!r}; if so, say --label-map {detected}"
+                f"{label.label_map!r}; if so, say `label_map={detected}`"
             )
     except C2SegError:  # undecided; values outside the label mapping show below
         pass

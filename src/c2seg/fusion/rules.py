@@ -50,8 +50,8 @@ class Rules:
             raise InputError(f"the threshold is a probability (0 to 1), found {self.threshold}")
         if (self.soft or self.threshold is not None) and (plain := [r for r in self.rules if r.expert.plain]):
             raise InputError(
-                f"{plain[0].expert.file.path} is a class map: soft rules and thresholds need probabilities (c2seg predict "
-                "--probabilities)"
+                f"{plain[0].expert.file.path} is a class map: soft rules and thresholds need probabilities, as "
+                "predict writes them with `probabilities`"
             )
 
 

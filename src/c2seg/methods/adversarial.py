@@ -63,7 +63,7 @@ class Adversarial:
     def step(self, source: Batch, target: Batch | None) -> dict[str, Tensor]:
         """Take one step; returns ``loss`` (supervised), ``deceive`` and ``discriminators``."""
         if target is None:
-            raise InputError("adversarial learning needs the target's images: give --target")
+            raise InputError("adversarial learning needs the target's images: give `target`")
         assert source.targets is not None
         settings = self.context.settings
         found = self._outputs(source, "source")

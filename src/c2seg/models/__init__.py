@@ -14,7 +14,7 @@ from torch import nn
 
 from c2seg.errors import InputError, unknown_name
 from c2seg.models.deeplabv3plus import DeepLabV3Plus
-from c2seg.models.device import choose_device, choose_precision, limit_threads, place
+from c2seg.models.device import choose_device, choose_precision, limit_threads, place, threads_unchanged
 from c2seg.models.highdan import HighDAN
 from c2seg.models.hrnet import SegHRNet
 from c2seg.models.mmglots import MMGLOTS
@@ -36,6 +36,7 @@ __all__ = [
     "limit_threads",
     "load_pretrained",
     "place",
+    "threads_unchanged",
 ]
 
 # Model by recipe name -> builder(settings, bands by modality, number of classes).

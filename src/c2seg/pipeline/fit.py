@@ -6,7 +6,6 @@ A run folder holds ``model.safetensors``, ``recipe.yaml`` (resolved), ``record.j
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,14 +35,12 @@ from c2seg.pipeline.colors import with_colors
 from c2seg.pipeline.forest import fit_forest_model
 from c2seg.pipeline.prepare import FitJob, Prepared, Storage, prepare
 from c2seg.predict.workers import peak_memory_mib
+from c2seg.process import is_first
 from c2seg.progress import Bars, silent_bars
 from c2seg.recipes import Recipe, plugins_of
 from c2seg.recipes.models import ForestModel
 
 __all__ = ["FitResult", "fit"]
-
-# Under torchrun every process computes, the first one writes and talks.
-_PRIMARY = os.environ.get("RANK", "0") == "0"
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,7 @@ def fit(
         projection={name: tuple(map(tuple, rows.tolist())) for name, rows in prepared.projection.items()},
         plugins=(*plugins_of(recipe), *layout_plugins([*sources, *([target] if target else [])])),
     )
-    job = FitJob(recipe, prepared, out, seed, device, resume, bars if _PRIMARY else silent_bars, storage)
+    job = FitJob(recipe, prepared, out, seed, device, resume, bars if is_first() else silent_bars, storage)
     if isinstance(recipe.model, ForestModel):
         tensors, pooled = fit_forest_model(job, recipe.model)
         facts, checked = TrainingFacts(), None
@@ -115,7 +112,7 @@ def fit(
     validation = None if pooled is None else _validation(recipe, prepared, pooled)
     seconds = time.perf_counter() - started
     model = out / "model.safetensors" if recipe.validation.final else None
-    if _PRIMARY:
+    if is_first():  # under torchrun every process computes, the first one writes and talks
         write_text(out / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
         RunRecord(
             **dict(origin),
@@ -148,7 +145,7 @@ def _alone(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
     left_out = [name for name in recipe.stages if name not in rest.stages]
     if not left_out:
         return recipe, ()
-    return rest, (f"no --target: {', '.join(left_out)} left out, nothing is learnt from the city to be mapped",)
+    return rest, (f"no `target`: {', '.join(left_out)} left out, nothing is learnt from the city to be mapped",)
 
 
 def _notes(prepared: Prepared) -> tuple[str, ...]:
@@ -171,5 +168,5 @@ def _validation(recipe: Recipe, prepared: Prepared, pooled: Confusion) -> Valida
 def check_run_folder(out: Path, *, overwrite: bool, resume: bool) -> None:
     """Raise OutputError when a run folder is taken or cannot be written. Resuming needs no permission to overwrite."""
     if (out / "model.safetensors").exists() and not (overwrite or resume):
-        raise OutputError(f"{out} holds a model already; give another folder or --overwrite")
+        raise OutputError(f"{out} holds a model already; give another folder or `overwrite=True`")
     make_folder(out)

@@ -154,7 +154,7 @@ def prepare(
 
 def _open_sources(sources: Sequence[Path], label_map: str | None) -> tuple[LabeledCity, ...]:
     if not sources:
-        raise InputError("no source city; give at least one source")
+        raise InputError("no source city; give at least one `source`")
     cities = tuple(open_labeled_city(path, label_map) for path in sources)
     for city in cities:
         city.check_classes()

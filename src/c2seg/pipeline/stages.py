@@ -18,6 +18,7 @@ from c2seg.pipeline.costs import Stopwatch, training_facts
 from c2seg.pipeline.forest import forest_tensors
 from c2seg.pipeline.prepare import FitJob, Prepared
 from c2seg.pipeline.pseudo_labels import Teacher, label_target
+from c2seg.process import is_first
 from c2seg.recipes import Recipe
 from c2seg.recipes.schema import ONLY_STAGE, Network, Stage
 from c2seg.recipes.training import MaskedMethod, PseudoLabelMethod
@@ -71,7 +72,8 @@ def train_stages(job: FitJob, data: Prepared, folder: Path) -> TrainedStages:
     kept = {network.path for network in recipe.ensemble_networks(data.modalities)}
     if not kept:
         raise InputError(f"recipe {recipe.name}: the cities lack modalities of every stage")
-    join_curves([one.folder / "curves.csv" for one in trained], folder / "curves.csv")
+    if is_first():
+        join_curves([one.folder / "curves.csv" for one in trained], folder / "curves.csv")
     in_ensemble = [one for one in trained if one.network.path in kept]
     tensors = {tensor_prefix(t.network.path) + key: value for t in in_ensemble for key, value in t.weights.items()}
     tensors |= {FOREST + name: value for name, value in forest.items()}

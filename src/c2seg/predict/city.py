@@ -92,7 +92,7 @@ def predict(
     loaded = _without_forest(loaded) if absent else loaded
     header = loaded.header
     if options.workers < 1:
-        raise InputError(f"--workers must be at least 1, found {options.workers}")
+        raise InputError(f"`workers` must be at least 1, found {options.workers}")
     cleanup = wanted_cleanup(options.min_area_px, options.min_area_keep, header.legend)
     scenes = list(zip(images.scenes, _scene_options(images, options), strict=True))
     for _, scene_options in scenes:
@@ -180,7 +180,7 @@ def _check_precision(job: _Job, predictor: Predictor) -> AgreementRecord | None:
     exact = load_predictor(job.model, job.backend, replace(job.options, precision="32"))
     agreement = measure_agreement(exact, predictor, job.reader(0), job.plan(scene, predictor))
     if not agreement.accepted:
-        raise InputError(f"--precision {job.options.precision} changes too much: {agreement}; use --precision 32")
+        raise InputError(f"`precision='{job.options.precision}'` changes too much: {agreement}; use `precision='32'`")
     return agreement.record()
 
 

@@ -124,11 +124,11 @@ def _override(text: str) -> dict[str, Any]:
     path, separator, value = text.partition("=")
     keys = path.strip().split(".")
     if not separator or not all(keys):
-        raise RecipeError(f"override {text!r} is not of the form key.path=value, such as model.trees=100")
+        raise RecipeError(f"`overrides`: {text!r} is not of the form key.path=value, such as model.trees=100")
     try:
         content: Any = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise RecipeError(f"override {text!r}: the value is not valid YAML: {error}") from error
+        raise RecipeError(f"`overrides`: {text!r}: the value is not valid YAML: {error}") from error
     for key in reversed(keys):
         content = {key: content}
     return _renamed(f"override {text!r}", content)

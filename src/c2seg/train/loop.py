@@ -8,20 +8,16 @@ its share of every batch and gradients are summed.
 from __future__ import annotations
 
 import hashlib
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import repeat
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -44,15 +40,15 @@ from c2seg.recipes.training import MaskedMethod, PseudoLabelMethod
 from c2seg.sampling import PatchSampler, TrainingScene
 from c2seg.train.curves import Curves
 from c2seg.train.loader import batches, to_batch
-from c2seg.train.signals import StopSignal, quiet_fabric
+from c2seg.train.randomness import RANDOM, randomness_unchanged
+from c2seg.train.signals import StopSignal
 from c2seg.train.state import State, check_same_run, identity, load_state, save_state
 from c2seg.train.statistics import check_batch_norm, renew_statistics, target_patches
+from c2seg.train.world import World, join_world
 
 __all__ = ["TrainingJob", "TrainingResult", "train"]
 
 _LOG_EVERY = 10
-_RANDOM = threading.Lock()
-"""Held while torch's random numbers, which all threads share, are set and drawn."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +90,7 @@ class TrainingResult:
     """What was and was not loaded of pretrained weights."""
 
 
+@randomness_unchanged()
 def train(
     job: TrainingJob, *, resume: bool = False, progress: Progress = no_progress, stop: StopSignal | None = None
 ) -> TrainingResult:
@@ -106,14 +103,14 @@ def train(
     settings = job.recipe.training
     precision = choose_precision(settings.precision, choose_device(job.device))
     samplers = _samplers(job)
-    with _RANDOM:
-        fabric = _fabric(job.device, precision)
-        built = _build(job, fabric, samplers[0])
+    with RANDOM:
+        world = join_world(job.device, precision)
+        built = _build(job, world, samplers[0])
     method, averaged = built.method, built.averaged
-    now = identity(job.recipe, job.seed, job.data, _digest(job.start), fabric.device, precision, fabric.world_size)
+    now = identity(job.recipe, job.seed, job.data, _digest(job.start), world.device, precision, world.size)
     path = job.folder / "state.pt"
     start = 0
-    if not resume and fabric.is_global_zero:
+    if not resume and world.is_first:
         path.unlink(missing_ok=True)
     if resume and path.exists():
         state = load_state(path)
@@ -124,14 +121,14 @@ def train(
             averaged.load_state_dict(state.content["averaged"])
 
     def save(step: int) -> None:
-        if fabric.is_global_zero:
+        if world.is_first:
             content = {"method": method.state_dict(), "averaged": averaged.state_dict() if averaged else None}
             save_state(path, State(step, now, content))
 
     clock, spent, counted = time.perf_counter(), time.process_time(), 0
-    curves = Curves(job.folder / "curves.csv", start, enabled=fabric.is_global_zero)
+    curves = Curves(job.folder / "curves.csv", start, enabled=world.is_first)
     with curves, nullcontext(stop) if stop else StopSignal() as stop:
-        for step, losses, rate in _steps(job, fabric, method, averaged, samplers, start):
+        for step, losses, rate in _steps(job, world, method, averaged, samplers, start):
             last = step == settings.iterations
             if not counted:  # the first step warms up
                 clock, spent, counted = time.perf_counter(), time.process_time(), step
@@ -146,52 +143,13 @@ def train(
     costs: tuple[float | None, float | None] = None, None
     if 0 < (steps := settings.iterations - counted) < settings.iterations:
         costs = (time.perf_counter() - clock) / steps, (time.process_time() - spent) / steps
-    if fabric.world_size > 1:
-        fabric.barrier()
+    world.barrier()
     model = method.model if averaged is None else averaged.module
     if settings.adabn:
-        patches = target_patches(job.target, settings.sampling, job.seed, fabric.device)
-        renew_statistics(model, patches, _autocast(fabric))
+        patches = target_patches(job.target, settings.sampling, job.seed, world.device)
+        renew_statistics(model, patches, world.autocast)
     weights = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
     return TrainingResult(weights, precision, built.parameters, round(built.gflops_128, 4), *costs, built.pretrained)
-
-
-def _fabric(device: str, precision: str) -> Fabric:
-    """Return the devices of this process; several processes when started by torchrun."""
-    accelerator = choose_device(device).type
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    names: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
-    if precision == "16" and accelerator == "cpu":
-        raise InputError("precision 16 needs a CUDA device; use training.precision=bf16 or 32")
-    with quiet_fabric():
-        fabric = Fabric(
-            accelerator=accelerator,
-            devices=local,
-            num_nodes=max(1, int(os.environ.get("WORLD_SIZE", "1")) // local),
-            strategy="ddp" if several else "auto",
-            precision=names[precision],
-        )
-        fabric.launch()
-    return fabric
-
-
-def _autocast(fabric: Fabric) -> Callable[[], AbstractContextManager[None]]:
-    """Return mixed precision that keeps no cast weights: a training's would be dropped whenever one beside it ends a pass,
-    and what weights used twice add up in would depend on when.
-    """
-
-    @contextmanager
-    def reduced() -> Iterator[None]:
-        kept = torch.is_autocast_cache_enabled()
-        torch.set_autocast_cache_enabled(False)
-        try:
-            with fabric.autocast():
-                yield
-        finally:
-            torch.set_autocast_cache_enabled(kept)
-
-    return reduced
 
 
 def _samplers(job: TrainingJob) -> tuple[PatchSampler, PatchSampler | None]:
@@ -220,7 +178,7 @@ class _Built:
     pretrained: PretrainedReport | None
 
 
-def _build(job: TrainingJob, fabric: Fabric, sampler: PatchSampler) -> _Built:
+def _build(job: TrainingJob, world: World, sampler: PatchSampler) -> _Built:
     training = job.recipe.training
     torch.manual_seed(job.seed)
     model = build_model(job.recipe.model, job.bands, job.num_classes)
@@ -240,16 +198,16 @@ def _build(job: TrainingJob, fabric: Fabric, sampler: PatchSampler) -> _Built:
             f"training.sampling.patch_px ({training.sampling.patch_px}) must be a multiple of {stride}, the stride of "
             f"{job.recipe.model.name}"
         )
-    model = place(model, fabric.device)
+    model = place(model, world.device)
     weights = class_weights(training.loss.class_weights, sampler.class_counts())
     context = MethodContext(
         model=model,
         settings=training,
         num_classes=job.num_classes,
-        class_weights=None if weights is None else torch.from_numpy(weights).to(fabric.device),
-        device=fabric.device,
-        autocast=_autocast(fabric),
-        processes=fabric.world_size,
+        class_weights=None if weights is None else torch.from_numpy(weights).to(world.device),
+        device=world.device,
+        autocast=world.autocast,
+        processes=world.size,
         background=job.recipe.background != "none",
     )
     method = build_method(context)
@@ -286,7 +244,7 @@ def load_initial_weights(model: nn.Module, start: Mapping[str, np.ndarray]) -> N
 
 def _steps(
     job: TrainingJob,
-    fabric: Fabric,
+    world: World,
     method: TrainingMethod,
     averaged: AveragedModel | None,
     samplers: tuple[PatchSampler, PatchSampler | None],
@@ -294,7 +252,7 @@ def _steps(
 ) -> Iterator[tuple[int, dict[str, float], float]]:
     """Yield (steps done, losses, patches per second) after every step."""
     settings = job.recipe.training
-    options = {"rank": fabric.global_rank, "processes": fabric.world_size, "threads": job.loader_threads}
+    options = {"rank": world.rank, "processes": world.size, "threads": job.loader_threads}
     source = batches(samplers[0], start, settings.iterations, **options)
     target = batches(samplers[1], start, settings.iterations, **options) if samplers[1] else repeat(None)
     method.model.train()
@@ -302,15 +260,15 @@ def _steps(
     rate = 0.0
     random = True  # until the first step has drawn nothing
     for step, (sample, other) in enumerate(zip(source, target, strict=False), start):
-        batch = to_batch(sample, fabric.device)
-        further = to_batch(other, fabric.device) if other is not None else None
+        batch = to_batch(sample, world.device)
+        further = to_batch(other, world.device) if other is not None else None
         if random:
-            with _RANDOM:
+            with RANDOM:
                 # Random layers are a function of the step, like the patches.
                 torch.manual_seed(job.seed * 1_000_003 + step)
                 before = torch.get_rng_state()
                 losses = method.step(batch, further)
-                random = fabric.device.type != "cpu" or not torch.equal(before, torch.get_rng_state())
+                random = world.device.type != "cpu" or not torch.equal(before, torch.get_rng_state())
         else:
             losses = method.step(batch, further)
         values = {name: float(value) for name, value in losses.items()}

@@ -67,7 +67,7 @@ def load_state(path: Path) -> State:
     except DataError:
         raise
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, TypeError, KeyError) as error:
-        raise DataError(f"the state {path} cannot be read ({error}); start afresh with --overwrite") from error
+        raise DataError(f"the state {path} cannot be read ({error}); start afresh with `overwrite=True`") from error
 
 
 def check_same_run(saved: TrainingIdentity, now: TrainingIdentity, path: Path) -> None:
@@ -77,7 +77,7 @@ def check_same_run(saved: TrainingIdentity, now: TrainingIdentity, path: Path) -
         if before != value:
             raise InputError(
                 f"cannot resume from {path}: {name} was {_short(before)}, now {_short(value)}; "
-                "give the same again, or start afresh with --overwrite"
+                "give the same again, or start afresh with `overwrite=True`"
             )
 
 

@@ -120,7 +120,7 @@ import sys
 
 class NoTorch:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "torchvision", "timm", "lightning_fabric", "segmentation_models_pytorch"}:
+        if name.split(".")[0] in {"torch", "torchvision", "timm", "segmentation_models_pytorch"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, NoTorch())
