@@ -103,7 +103,7 @@ def made(folder):
         run, mapped, scored, result.validation, read_model_file(result.model).header, row, identity,
         StripsKey(**dict(mapped.key), layers=("ids",)),
         BenchmarkCosts(step=0.1, step_seconds=0.2),
-        BenchmarkTable(rows=({"pair": "p"},), against=(), results=(row,), failed={"x": "why"}),
+        BenchmarkTable(rows=({"pair": "p"},), against=(), results=(row.as_json(),), failed={"x": "why"}),
         CacheProgress(rows=3, bytes=12),
         LabelRecord.model_validate(LABELS),
     ]  # fmt: skip

@@ -11,10 +11,13 @@ import time
 import numpy as np
 import pytest
 
+from c2seg.artifacts import RunRecord, provenance, run_provenance
+from c2seg.artifacts.runs import TrainingFacts
 from c2seg.benchmark.runner import Benchmark, estimate_seconds, parse_pairs, plan, run_all
 from c2seg.benchmark.tables import as_csv, as_text, modality_text, offline_text, rows
 from c2seg.cli import run
 from c2seg.errors import C2SegError, InputError
+from c2seg.recipes import load_recipe
 from rasters import write_raster
 
 
@@ -167,10 +170,12 @@ def test_runs_go_train_in_parallel_and_one_that_fails_stops_no_other(make_city, 
 def test_equal_time_counts_the_forest_beside_the_networks(make_city, tmp_path, monkeypatch, forest, expected):
     def fit(benchmark, found, folder, overrides, stop=None):
         folder.mkdir(parents=True)
-        costs = {"step_seconds": 0.25, "step_processor_seconds": 0.5}
+        costs = TrainingFacts(step_seconds=0.25, step_processor_seconds=0.5)
         if forest != "null":
-            costs |= {"forest_seconds": 15, "forest_processor_seconds": 20}
-        (folder / "record.json").write_text(json.dumps(costs))
+            costs = costs.model_copy(update={"forest_seconds": 15, "forest_processor_seconds": 20})
+        process = provenance(seed=0, device="cpu", command=())
+        run = run_provenance(process, load_recipe("unet"), (), None)
+        RunRecord(**dict(run) | dict(costs)).write(folder / "record.json")
 
     monkeypatch.setattr("c2seg.benchmark.runner._fit", fit)
     pairs = parse_pairs([f"{make_city('s')}:{make_city('t')}:{make_city('t') / 'label.tif'}"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from c2seg.artifacts.runs import TargetImageUse
 from c2seg.artifacts.scores import ClassName, ScoreRecord, ScoreValues
@@ -78,7 +78,8 @@ class BenchmarkTable(Artifact):
     """``benchmark.json``: the rows of the table, paired differences, all results, and what went wrong by run."""
 
     artifact: Literal["benchmark"] = "benchmark"
-    rows: tuple[dict[str, Any], ...]
-    against: tuple[dict[str, Any], ...]
-    results: tuple[BenchmarkResult, ...]
+    rows: tuple[Json, ...]
+    against: tuple[Json, ...]
+    results: tuple[Json, ...]
+    """Each as in the run's own ``result.json``."""
     failed: dict[str, str]
