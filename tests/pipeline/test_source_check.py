@@ -11,15 +11,16 @@ import rasterio
 import yaml
 from scipy.special import softmax
 
-from c2seg.api import fit, predict
 from c2seg.artifacts import load_model
 from c2seg.cli import run as run_cli
 from c2seg.errors import RecipeError
 from c2seg.legend import c2seg13
+from c2seg.pipeline import fit
 from c2seg.pipeline import stages as network
 from c2seg.pipeline.source_check import HeldOutPixels, adapting_phases, decide
 from c2seg.predict import MapOptions
 from c2seg.predict.backends.export import export
+from c2seg.predict.city import predict
 from c2seg.recipes import load_recipe
 
 TINY = {

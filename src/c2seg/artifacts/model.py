@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save, save_file
 
-from c2seg.data import BandStatistics, City, Normalizer
+from c2seg.data import BandStatistics, City, Normalizer, StoredStatistics
 from c2seg.errors import InputError, ModelFileError, needs_extra
 from c2seg.legend import Legend
 from c2seg.outputs import atomic_file
@@ -73,6 +73,8 @@ class Header(BaseModel):
     """Of the ensemble's probabilities where they are shown or summed, never where classes are decided; None: not measured."""
     projection: dict[str, tuple[tuple[float, ...], ...]] = {}
     """What makes the channels of a modality from its normalized bands, where these are not the channels themselves."""
+    target_statistics: dict[str, StoredStatistics] | None = None
+    """Band statistics of the target by modality, where the normalization follows the city; None: no target, or not recorded."""
 
     @property
     def channels(self) -> dict[str, int]:

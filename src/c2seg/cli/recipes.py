@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from c2seg.api.recipes import load_recipe
 from c2seg.cli.console import JSON, print_json
-from c2seg.recipes import load_recipe, presets, recipe_names, recipe_text, variants
+from c2seg.recipes import presets, recipe_names, recipe_text, variants
 
 __all__ = ["command"]
 

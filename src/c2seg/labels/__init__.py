@@ -6,12 +6,14 @@ The data are (c) OpenStreetMap contributors under the ODbL; rasters made of them
 from __future__ import annotations
 
 from c2seg.labels.build import Labels, make_labels
+from c2seg.labels.files import Area, write_label_files
 from c2seg.labels.grids import grid_from_bounds, grid_like
 from c2seg.labels.report import build_report, format_report
 from c2seg.labels.rules import Rule, RuleTable, Switch, default_rules_text, load_rules
 from c2seg.labels.writing import write_labels
 
 __all__ = [
+    "Area",
     "Labels",
     "Rule",
     "RuleTable",
@@ -23,5 +25,6 @@ __all__ = [
     "grid_like",
     "load_rules",
     "make_labels",
+    "write_label_files",
     "write_labels",
 ]

@@ -17,6 +17,7 @@ import yaml
 
 from c2seg.artifacts import Header, save_model
 from c2seg.artifacts.provenance import provenance
+from c2seg.data import CityStatistics, StoredStatistics
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import OutputError, needs_extra
 from c2seg.metrics import Confusion, scores
@@ -93,6 +94,7 @@ def fit(
         projection={
             name: tuple(map(tuple, rows.tolist())) for name, rows in prepared.normalizers[0].projection.items()
         },
+        target_statistics=_target_statistics(recipe, prepared),
     )
     job = FitJob(recipe, prepared, out, seed, device, resume, bars if _PRIMARY else silent_bars, storage)
     if isinstance(recipe.model, ForestModel):
@@ -127,6 +129,13 @@ def fit(
         if model:
             save_model(model, header, tensors)
     return FitResult(model, validation, seconds, notes)
+
+
+def _target_statistics(recipe: Recipe, prepared: Prepared) -> dict[str, StoredStatistics] | None:
+    """Return what normalizes images of the target that come without their city."""
+    if prepared.target is None or prepared.target_statistics is None or not recipe.follows_city:
+        return None
+    return CityStatistics.of(prepared.target.name, prepared.target_statistics).modalities
 
 
 def _alone(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:

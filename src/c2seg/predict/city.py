@@ -32,7 +32,7 @@ from c2seg.predict.decision import Decision, expected_iou, sample_probabilities
 from c2seg.predict.plan import window_plan
 from c2seg.progress import Progress, silent_bars
 
-__all__ = ["predict"]
+__all__ = ["batch_size", "predict", "without_forest"]
 
 _BATCH_BYTES = 32 * 2**20  # of inputs: several batches are in memory at once, and many bands make them wide
 
@@ -80,7 +80,7 @@ def predict(
     header = loaded.header
     images, fitted = match_bands(open_city(city), header.inputs)
     absent = check_city(header, images)
-    loaded = _without_forest(loaded) if absent else loaded
+    loaded = without_forest(loaded) if absent else loaded
     header = loaded.header
     if options.workers < 1:
         raise InputError(f"--workers must be at least 1, found {options.workers}")
@@ -125,7 +125,7 @@ def predict(
                 predictor,
                 job.plan(scene, predictor),
                 header.land_legend(),
-                replace(scene_options, batch_size=_batch_size(header), decision=decision, temperature=temperature),
+                replace(scene_options, batch_size=batch_size(header), decision=decision, temperature=temperature),
                 scene_key,
                 build=build,
                 notes={"key": scene_key, **notes},
@@ -143,7 +143,7 @@ def _key(job: _Job) -> dict[str, Any]:
         "city": job.city.fingerprint(),
         "window_px": settings.window_px,
         "overlap_px": settings.overlap,
-        "batch_size": _batch_size(job.model.header),
+        "batch_size": batch_size(job.model.header),
         "tta": job.options.tta,
         "device": job.options.device,
         "precision": job.options.precision,
@@ -163,7 +163,7 @@ def _check_precision(job: _Job, predictor: Predictor) -> dict[str, Any]:
     return {"precision_check": {**agreement.as_dict(), "text": str(agreement)}}
 
 
-def _without_forest(model: ModelFile) -> ModelFile:
+def without_forest(model: ModelFile) -> ModelFile:
     """Return the networks of a model alone: a forest, unlike them, was not taught to do without a modality."""
     header = model.header
     return replace(
@@ -200,7 +200,7 @@ def _sample_batch(job: _Job, predictor: Predictor) -> tuple[Patch, np.ndarray]:
     """Return a batch of the city; zeros where it has no valid pixel."""
     scene = job.city.scenes[0]
     plan = job.plan(scene, predictor)
-    size = _batch_size(job.model.header)
+    size = batch_size(job.model.header)
     window = plan.windows(0)[0].expand(predictor.halo_px)
     patch, valid = next(
         sample_windows(job.reader(scene), plan, predictor.halo_px, 1),
@@ -221,13 +221,13 @@ def _build(
 ) -> tuple[SceneReader, Predictor]:
     """Return reader and predictor in a worker process."""
     loaded = load_model(model)
-    loaded = _without_forest(loaded) if absent else loaded
+    loaded = without_forest(loaded) if absent else loaded
     images, _ = match_bands(open_city(city), loaded.header.inputs)
     reader = SceneReader(images.scenes[scene], tuple(loaded.header.inputs), normalizer, absent)
     return reader, load_predictor(loaded, backend, options)
 
 
-def _batch_size(header: Header) -> int:
+def batch_size(header: Header) -> int:
     """Return the recipe's batch size, less where the inputs of a batch would be large."""
     settings = header.recipe.prediction
     patch_bytes = 4 * settings.window_px**2 * sum(header.channels.values())

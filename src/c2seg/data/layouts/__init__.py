@@ -14,7 +14,7 @@ from c2seg.data.label_map import settle_label_maps
 from c2seg.data.layouts import folder, mat, tiles
 from c2seg.errors import DataError
 
-__all__ = ["layout_of", "open_city", "open_labeled_city"]
+__all__ = ["add_labels", "layout_of", "open_city", "open_labeled_city"]
 
 LAYOUTS: tuple[ModuleType, ...] = (tiles, mat, folder)
 
@@ -47,11 +47,16 @@ def open_labeled_city(path: Path, label_map: str | None = None) -> LabeledCity:
 
     ``label_map`` overrides the one that the layout states: a name of the legend, a mapping file, or ``auto``.
     """
-    city = open_city(path)
-    labels: tuple[Label, ...] | None = layout_of(path).labels(path, city, label_map)
-    if labels is None:
+    labeled = add_labels(path, open_city(path), label_map)
+    if labeled is None:
         raise DataError(f"{path} has no label (label.tif, or `label:` in city.yaml); a source city needs one")
-    return settle_label_maps(city, labels)
+    return labeled
+
+
+def add_labels(path: Path, city: City, label_map: str | None = None) -> LabeledCity | None:
+    """Return a city that was opened at ``path`` with its labels; None if it has none."""
+    labels: tuple[Label, ...] | None = layout_of(path).labels(path, city, label_map)
+    return None if labels is None else settle_label_maps(city, labels)
 
 
 def _cities_inside(path: Path) -> list[str]:
