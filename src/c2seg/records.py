@@ -42,10 +42,10 @@ class Artifact(Record):
     """
 
     artifact: str
-    schema_number: int = Field(1, alias="schema")
+    schema_number: int = Field(default=1, alias="schema")
 
     @classmethod
-    def kind(cls) -> str:
+    def artifact_name(cls) -> str:
         """Return the name of the kind of file."""
         return str(cls.model_fields["artifact"].default)
 
@@ -62,17 +62,18 @@ class Artifact(Record):
         this version does not know, and values that do not fit.
         """
         present: int = cls.model_fields["schema_number"].default
-        number, name = content.get("schema", 0), content.get("artifact", cls.kind())
-        if name != cls.kind():
-            raise DataError(f"{where} holds {name!r}, not {cls.kind()!r}")
+        number, name = content.get("schema", 0), content.get("artifact", cls.artifact_name())
+        if name != cls.artifact_name():
+            raise DataError(f"{where} holds {name!r}, not {cls.artifact_name()!r}")
         if not isinstance(number, int) or number > present:
             raise DataError(
-                f"{where} is {cls.kind()!r} in schema {number}; c2seg {__version__} reads up to {present}: use a newer c2seg"
+                f"{where} is {cls.artifact_name()!r} in schema {number}, c2seg {__version__} reads up to {present}: "
+                "use a newer c2seg"
             )
         try:
             return cls.model_validate(dict(content) if number == present else cls.upgraded(dict(content)))
         except ValidationError as error:
-            raise DataError(f"{where}: {_reason(error, cls.kind())}") from error
+            raise DataError(f"{where}: {_reason(error, cls.artifact_name())}") from error
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:

@@ -15,7 +15,7 @@ def test_an_opened_city(make_city):
     assert "70 x 91" in city._repr_html_()
     assert city.labeled.class_counts()[1] > 0
     assert c2seg.open_city(make_city("berlin", label=False)).labeled is None
-    assert city.statistics().bands()["hsi"].mean.shape == (6,)
+    assert city.statistics().modalities["hsi"].mean.shape == (6,)
 
 
 def test_a_city_is_drawn_without_a_window(make_city):

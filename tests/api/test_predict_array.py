@@ -108,11 +108,11 @@ def test_not_a_number_and_masks_are_not_valid(trained, images):
 
 
 def test_a_calibrated_model_gives_calibrated_probabilities(trained, images, tmp_path):
-    from c2seg.artifacts import load_model, save_model
+    from c2seg.artifacts import read_model_file, write_model_file
 
     model, target = trained("unet")
-    file = load_model(model.path)
-    save_model(model.path, file.header.model_copy(update={"confidence_temperature": 1.7}), file.tensors)
+    file = read_model_file(model.path)
+    write_model_file(model.path, file.header.model_copy(update={"confidence_temperature": 1.7}), file.tensors)
     calibrated = c2seg.load_model(model.path)
     arrays, valid = images(target)
     assert_same(calibrated.predict_array(arrays, valid), calibrated, target, tmp_path)

@@ -63,7 +63,7 @@ def test_folds_give_scores_without_a_model(cities, tmp_path):
     changes = [*FOREST, "validation={folds: 2, final: false}"]
     run = c2seg.fit("forest", source=[cities[0]], out=tmp_path / "run", overrides=changes)
     assert run.model is None
-    assert 0.3 < run.scores["miou"] <= 1
+    assert 0.3 < run.scores.miou <= 1
     assert "folds" in run.folds
     assert "mIoU" in run._repr_html_()
     with pytest.raises(c2seg.InputError, match=r"validation\.final"):
@@ -125,7 +125,7 @@ def test_fused_maps(cities, tmp_path):
     result = c2seg.fuse_maps(
         maps, tmp_path / "fused.tif", weights=[2, 1], sar=maps[0], rules={"street": maps[1], 7: maps[0]}
     )
-    assert [rule["class"] for rule in result.rules] == [1, 2, 7]
+    assert [rule.class_id for rule in result.fusion.rules] == [1, 2, 7]
     assert Path(tmp_path / "fused.json").exists()
     with pytest.raises(c2seg.InputError, match="Did you mean 'Street'"):
         c2seg.fuse_maps(maps, tmp_path / "other.tif", rules=[("Streets", maps[0])])

@@ -61,7 +61,7 @@ class OpenedCity:
         """Return mean, deviation, extremes and quantiles of every band over its valid pixels: one pass over the city."""
         with opened_bars(progress) as bars:
             bands = city_statistics(self.images, self.modalities, bars("statistics"), quantiles=True)
-        return CityStatistics.of(self.name, bands)
+        return CityStatistics.model_validate({"city": self.name, "modalities": bands})
 
     def plot(
         self,

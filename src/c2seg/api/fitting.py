@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from c2seg import pipeline
 from c2seg.api.arguments import FilePath, FilePaths, ShowProgress, as_path, as_paths, opened_bars, optional_path
 from c2seg.api.recipes import as_recipe
-from c2seg.api.tables import HEADLINE, html_table, number
+from c2seg.api.tables import html_table, score_line
+from c2seg.artifacts.scores import ScoreValues
 from c2seg.errors import InputError
 from c2seg.pipeline import FitResult, Storage
 from c2seg.recipes import Recipe
@@ -49,15 +50,14 @@ class TrainedRun:
         return self.result.notes
 
     @property
-    def scores(self) -> dict[str, float | None]:
-        """``oa``, ``kappa``, ``mf1``, ``miou`` on the source's held-out folds; empty without validation."""
-        validation = self.result.validation
-        return {name: validation["scores"][name] for name in HEADLINE} if validation else {}
+    def scores(self) -> ScoreValues | None:
+        """``oa``, ``kappa``, ``mf1``, ``miou`` and more on the source's held-out folds; None without validation."""
+        return self.result.validation.scores if self.result.validation else None
 
     @property
     def folds(self) -> str:
         """How the held-out folds were made, in words; empty without validation."""
-        return str(self.result.validation["kind"]) if self.result.validation else ""
+        return self.result.validation.kind if self.result.validation else ""
 
     def load(self) -> Model:
         """Return the model. Raises InputError where there is none."""
@@ -72,7 +72,7 @@ class TrainedRun:
             ("recipe", self.recipe.name),
             ("model", str(self.model or "-")),
             ("seconds", f"{self.seconds:.0f}"),
-            *((HEADLINE[name], number(value)) for name, value in self.scores.items()),
+            *([("held-out folds", score_line(self.scores))] if self.scores else []),
             *(("note", text) for text in self.notes),
         ]
         return html_table(("run", str(self.folder)), rows, self.folds)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from c2seg import fusion
 from c2seg.api.arguments import (
@@ -16,8 +15,8 @@ from c2seg.api.arguments import (
     opened_bars,
     optional_path,
 )
-from c2seg.artifacts.provenance import provenance
-from c2seg.fusion import FuseOptions, FuseResult, Rules, expert_rules, open_map
+from c2seg.artifacts import MapRecord, provenance
+from c2seg.fusion import FuseOptions, Rules, expert_rules, open_map
 from c2seg.legend import Legend
 
 __all__ = ["fuse_maps"]
@@ -40,7 +39,7 @@ def fuse_maps(
     overwrite: bool = False,
     progress: ShowProgress = False,
     command: Sequence[str] = (),
-) -> FuseResult:
+) -> MapRecord:
     """Average maps of one grid, then let experts decide single classes.
 
     Args:
@@ -71,7 +70,6 @@ def fuse_maps(
     chosen = expert_rules(experts, [(name, as_path(path)) for name, path in pairs], classes)
     sources = [open_map(path, classes) for path in as_paths(maps)]
     options = FuseOptions(as_path(out), optional_path(probabilities), overwrite, palette)
-    notes: dict[str, Any] = {"run": provenance(seed=0, device="cpu", command=command)}
     with opened_bars(progress) as bars:
         return fusion.fuse(
             sources,
@@ -79,6 +77,6 @@ def fuse_maps(
             classes,
             options,
             weights=weights,
-            notes=notes,
+            process=provenance(seed=0, device="cpu", command=command),
             progress=bars("fuse"),
         )

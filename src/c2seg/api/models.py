@@ -12,13 +12,12 @@ from c2seg.api.arguments import FilePath, ShowProgress, as_path, opened_bars, op
 from c2seg.api.cities import OpenedCity, open_city
 from c2seg.api.labeled_arrays import LabeledArrays
 from c2seg.api.tables import html_table
-from c2seg.artifacts import BandSpec, Header, ModelFile
-from c2seg.artifacts import load_model as read_model_file
+from c2seg.artifacts import BandSpec, Header, MapRecord, ModelFile, read_model_file
 from c2seg.data import BandStatistics, City, CityStatistics, city_of_arrays, city_statistics
 from c2seg.data.spectral import match_bands
 from c2seg.errors import InputError, needs_extra
 from c2seg.legend import Legend
-from c2seg.predict import MapOptions, MapResult
+from c2seg.predict import MapOptions
 from c2seg.predict.arrays import ArrayPredictor
 from c2seg.predict.backends import BackendOptions
 from c2seg.predict.city import predict as predict_city
@@ -38,7 +37,7 @@ class PredictedCity:
     """The map of a city: a file, or a folder with one for each scene."""
 
     out: Path
-    maps: tuple[MapResult, ...]
+    maps: tuple[MapRecord, ...]
     """By scene: pixels, area by class in km2, seconds, backend."""
 
     def _repr_html_(self) -> str:
@@ -63,10 +62,10 @@ class Model:
         """The recipe that it was trained by."""
         return self.header.recipe
 
-    @cached_property
+    @property
     def legend(self) -> Legend:
         """Ids, names and colors of its classes."""
-        return self.header.land_legend()
+        return self.header.legend
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -223,7 +222,7 @@ class Model:
             path = as_path(given)
             given = CityStatistics.read(path) if path.suffix == ".json" else open_city(path)
         if isinstance(given, CityStatistics):
-            return given.bands()
+            return given.modalities
         return self._statistics_of(given.images)
 
     def _target_statistics(self) -> dict[str, BandStatistics]:
@@ -233,7 +232,7 @@ class Model:
                 f"statistics is needed: {self.path} normalizes bands by the city at hand and was trained without a target; "
                 "give the city that the arrays are part of"
             )
-        return {name: BandStatistics.from_dict(bands.model_dump()) for name, bands in stored.items()}
+        return stored
 
     def _statistics_of(self, city: City) -> dict[str, BandStatistics]:
         images, _ = match_bands(city, self.header.inputs)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from c2seg.api.arguments import FilePath, ShowProgress, as_legend, as_path, opened_bars
-from c2seg.api.tables import HEADLINE, html_table, number
+from c2seg.api.tables import html_table, number, score_line
 from c2seg.artifacts.scores import ScoreRecord
 from c2seg.legend import Legend
 from c2seg.metrics import Confusion
@@ -92,9 +92,8 @@ class MapScores:
             )
             for name in self.iou
         ]
-        means = "  ".join(f"{title} {number(getattr(record, name))}" for name, title in HEADLINE.items())
         return html_table(
-            ("class", "IoU", "F1", "precision", "recall", "pixels"), rows, f"{record.prediction}: {means}"
+            ("class", "IoU", "F1", "precision", "recall", "pixels"), rows, f"{record.prediction}: {score_line(record)}"
         )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
+
+from c2seg.artifacts.scores import ScoreValues
 
 __all__ = ["HEADLINE", "html_table", "number", "score_line"]
 
@@ -16,9 +18,9 @@ def number(value: float | None, sign: str = "") -> str:
     return "-" if value is None else f"{value:{sign}.4f}"
 
 
-def score_line(scores: Mapping[str, float | None]) -> str:
+def score_line(scores: ScoreValues) -> str:
     """Write the main scores in one line."""
-    return "  ".join(f"{title} {number(scores[name])}" for name, title in HEADLINE.items())
+    return "  ".join(f"{title} {number(getattr(scores, name))}" for name, title in HEADLINE.items())
 
 
 def html_table(header: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> str:

@@ -56,7 +56,7 @@ def command(
             {
                 "model": str(run.model) if run.model else None,
                 "seconds": run.seconds,
-                "validation": run.result.validation,
+                "validation": run.result.validation.as_json() if run.result.validation else None,
                 "notes": list(run.notes),
             }
         )

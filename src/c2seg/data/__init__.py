@@ -11,7 +11,7 @@ from c2seg.data.memory import in_memory
 from c2seg.data.normalize import Normalizer, Patch, SceneReader
 from c2seg.data.pca import Components, principal_components
 from c2seg.data.statistics import BandStatistics, city_statistics
-from c2seg.data.stored_statistics import CityStatistics, StoredStatistics
+from c2seg.data.stored_statistics import CityStatistics, FullStatistics
 from c2seg.data.tiling import TileGrid
 from c2seg.data.writers import write_folder, write_mat, write_tiles
 
@@ -22,6 +22,7 @@ __all__ = [
     "City",
     "CityStatistics",
     "Components",
+    "FullStatistics",
     "Label",
     "LabeledCity",
     "Modality",
@@ -29,7 +30,6 @@ __all__ = [
     "Patch",
     "Scene",
     "SceneReader",
-    "StoredStatistics",
     "TileGrid",
     "add_labels",
     "cached",

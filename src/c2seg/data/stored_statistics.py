@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import PlainSerializer, PlainValidator
 
 from c2seg.data.statistics import BandStatistics
-from c2seg.records import Artifact, Record
+from c2seg.records import Artifact
 
-__all__ = ["CityStatistics", "StoredStatistics"]
+__all__ = ["CityStatistics", "FullStatistics"]
 
-
-class StoredStatistics(Record):
-    """Of one modality: pixels (on the fine grid) and, by band, mean, deviation, extremes; quantiles [C, 256] if there."""
-
-    count: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    minimum: tuple[float, ...]
-    maximum: tuple[float, ...]
-    quantiles: tuple[tuple[float, ...], ...] | None = None
+FullStatistics = Annotated[
+    BandStatistics,
+    PlainValidator(lambda value: value if isinstance(value, BandStatistics) else BandStatistics.from_dict(value)),
+    PlainSerializer(lambda value: value.as_dict(quantiles=True)),
+]
+"""Band statistics with their quantiles; on disk as ``BandStatistics.as_dict`` gives them."""
 
 
 class CityStatistics(Artifact):
@@ -27,16 +24,4 @@ class CityStatistics(Artifact):
 
     artifact: Literal["statistics"] = "statistics"
     city: str
-    modalities: dict[str, StoredStatistics]
-
-    @classmethod
-    def of(cls, city: str, bands: Mapping[str, BandStatistics]) -> CityStatistics:
-        """Return the statistics of the named city in the shape in which they are stored."""
-        stored = {
-            name: StoredStatistics.model_validate(values.as_dict(quantiles=True)) for name, values in bands.items()
-        }
-        return cls.model_validate({"city": city, "modalities": stored})
-
-    def bands(self) -> dict[str, BandStatistics]:
-        """Return the statistics as arrays."""
-        return {name: BandStatistics.from_dict(values.model_dump()) for name, values in self.modalities.items()}
+    modalities: dict[str, FullStatistics]
