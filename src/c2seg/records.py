@@ -18,7 +18,7 @@ from c2seg._version import __version__
 from c2seg.errors import DataError
 from c2seg.outputs import write_text
 
-__all__ = ["Artifact", "Json", "Record", "read_object"]
+__all__ = ["Artifact", "Json", "Record", "read_json"]
 
 Json = dict[str, Any]
 """A parsed JSON object that is not checked yet, or one to be printed."""
@@ -78,7 +78,10 @@ class Artifact(Record):
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:
         """Read a file. Raises DataError if it is missing, damaged, of another kind or of a newer version."""
-        return cls.parse(read_object(path), str(path))
+        content = read_json(path)
+        if not isinstance(content, dict):
+            raise DataError(f"{path} holds no JSON object; remove it or make it again")
+        return cls.parse(content, str(path))
 
     def write(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
         """Write the file, whole or not at all: sorted keys, no NaN. Raises OutputError where it cannot be written."""
@@ -86,15 +89,12 @@ class Artifact(Record):
         write_text(Path(path), text + "\n", overwrite=overwrite)
 
 
-def read_object(path: str | os.PathLike[str]) -> Json:
-    """Read a JSON object of any kind. Raises DataError if the file is missing, damaged, or holds something else."""
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read JSON of any kind. Raises DataError if the file is missing or damaged."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is damaged: {error}; remove it or make it again") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path} holds no JSON object; remove it or make it again")
-    return content
 
 
 def _reason(error: ValidationError, kind: str) -> str:

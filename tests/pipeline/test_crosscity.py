@@ -10,7 +10,7 @@ import pytest
 import rasterio
 import yaml
 
-from c2seg.artifacts import load_model
+from c2seg.artifacts import read_model_file
 from c2seg.pipeline import fit
 from c2seg.predict import MapOptions
 from c2seg.predict.city import predict
@@ -34,7 +34,7 @@ def read(path):
 
 
 def tensors(run):
-    return dict(load_model(run / "model.safetensors").tensors)
+    return dict(read_model_file(run / "model.safetensors").tensors)
 
 
 def describe(city, bands):
@@ -95,7 +95,7 @@ def test_a_source_of_other_bands_is_brought_to_those_of_the_first(make_city, tmp
     same, other = tensors(tmp_path / "same"), tensors(tmp_path / "other")
     for name, value in same.items():
         np.testing.assert_allclose(other[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
-    header = load_model(tmp_path / "other" / "model.safetensors").header
+    header = read_model_file(tmp_path / "other" / "model.safetensors").header
     assert [band.role for band in header.inputs["msi"]] == list(ROLES)
 
 
@@ -137,11 +137,11 @@ def test_a_model_taught_with_sar_maps_the_real_city_that_lacks_it(real_pair, tmp
     source, whole, poor = real_pair
     fit(load_recipe("crosscity", "demo", REAL), [source], tmp_path / "run")
     model = tmp_path / "run" / "model.safetensors"
-    assert set(load_model(model).header.inputs) == {"hsi", "msi", "sar"}
+    assert set(read_model_file(model).header.inputs) == {"hsi", "msi", "sar"}
     maps = {}
     for name, city in {"whole": whole, "poor": poor}.items():
         [result] = predict(model, city, MapOptions(tmp_path / f"{name}.tif"))
-        assert result.extra["run"].get("absent", []) == (["sar"] if name == "poor" else [])
+        assert result.run.absent == (("sar",) if name == "poor" else ())
         maps[name] = read(tmp_path / f"{name}.tif")
         check_map(maps[name], read(city / "valid.tif"))
     valid = read(whole / "valid.tif") != 0
@@ -154,9 +154,9 @@ def test_a_model_taught_with_sar_maps_the_real_city_that_lacks_it(real_pair, tmp
 def test_the_real_target_without_sar_is_learnt_for_by_what_both_have(real_pair, tmp_path):
     source, _, poor = real_pair
     fit(load_recipe("crosscity", "demo", REAL), [source], tmp_path / "run", target=poor)
-    header = load_model(tmp_path / "run" / "model.safetensors").header
+    header = read_model_file(tmp_path / "run" / "model.safetensors").header
     assert set(header.inputs) == {"hsi", "msi"}
     assert (tmp_path / "run" / "phases" / "students" / "curves.csv").exists()
     [result] = predict(tmp_path / "run" / "model.safetensors", poor, MapOptions(tmp_path / "map.tif"))
-    assert "absent" not in result.extra["run"]
+    assert not result.run.absent
     check_map(read(tmp_path / "map.tif"), read(poor / "valid.tif"))

@@ -120,7 +120,7 @@ def test_maps_by_expected_iou_are_the_same_for_one_and_two_workers(make_city, tm
     for workers in (1, 2):
         out = tmp_path / f"{workers}.tif"
         [result] = predict(run / "model.safetensors", city, MapOptions(out, workers=workers), threads=1)
-        assert len(result.extra["key"]["decision"]["scale"]) == 13
+        assert len(result.key.decision.scale) == 13
         areas = result.area_km2, result.expected_area_km2
         assert sum(areas[0].values()) == pytest.approx(sum(areas[1].values()), rel=1e-4)
         assert areas[0] != areas[1]

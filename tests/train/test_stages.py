@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from c2seg.artifacts import load_model
+from c2seg.artifacts import read_model_file
 from c2seg.cli import run as run_cli
 from c2seg.data import SceneReader, city_statistics, open_city
 from c2seg.errors import DataError, InputError, RecipeError
@@ -39,7 +39,7 @@ def write(write_recipe):
 
 
 def tensors(run):
-    return dict(load_model(run / "model.safetensors").tensors)
+    return dict(read_model_file(run / "model.safetensors").tensors)
 
 
 def classes(path):
@@ -171,7 +171,7 @@ def test_a_model_taught_with_modality_dropout_maps_a_city_that_lacks_one(write, 
     fit(write(training=training | {"augment": {"modality_dropout": 0.5}}), sources, tmp_path / "robust")
     model = tmp_path / "robust" / "model.safetensors"
     [result] = predict(model, poor, MapOptions(tmp_path / "map.tif"))
-    assert result.extra["run"]["absent"] == ["sar"]
+    assert result.run.absent == ("sar",)
     with rasterio.open(tmp_path / "map.tif") as found, rasterio.open(poor / "label.tif") as reference:
         assert (found.read(1) == reference.read(1)).mean() > 0.8
 
@@ -273,7 +273,7 @@ def test_a_forest_maps_with_the_network_and_travels_in_the_onnx_file(write, make
     assert result.validation["scores"]["oa"] > 0.5
     model = run / "model.safetensors"
     maps = {}
-    plain = load_model(model)
+    plain = read_model_file(model)
     bands = plain.header.channels
     assert bands == {"hsi": 4, "msi": 4, "sar": 2}
     city = open_city(target)
@@ -297,7 +297,7 @@ def test_a_forest_maps_with_the_network_and_travels_in_the_onnx_file(write, make
     assert (maps[".safetensors"] == maps[".onnx"]).mean() > 0.999
     poor = make_city("poor", seed=2, modalities=("msi", "sar"))
     [found] = predict(model, poor, MapOptions(tmp_path / "poor.tif"))
-    assert found.extra["run"]["absent"] == ["hsi"]
+    assert found.run.absent == ("hsi",)
 
 
 def test_wide_modalities_become_components_of_unit_deviation(write, make_city, tmp_path):
@@ -305,7 +305,7 @@ def test_wide_modalities_become_components_of_unit_deviation(write, make_city, t
     source, target = make_city("source", seed=1), make_city("target", seed=2)
     training = BASE["training"] | {"iterations": 200}
     fit(write(max_bands=3, training=training), [source], tmp_path / "run")
-    header = load_model(tmp_path / "run" / "model.safetensors").header
+    header = read_model_file(tmp_path / "run" / "model.safetensors").header
     assert header.channels == {"hsi": 3, "msi": 3, "sar": 2}
     city = open_city(source)
     reader = SceneReader(city.scenes[0], ("hsi",), header.normalizer(city_statistics(city, ("hsi",))))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from c2seg.api.arguments import FilePath, ShowProgress, as_legend, as_path, opened_bars, optional_path
 from c2seg.api.tables import html_table
-from c2seg.labels import Area, format_report, load_rules, write_label_files
+from c2seg.labels import Area, LabelRecord, format_report, load_rules, write_label_files
 from c2seg.legend import Legend
 
 __all__ = ["LabelFiles", "make_labels"]
@@ -20,15 +19,15 @@ class LabelFiles:
     """A label raster, and the report that lies beside it as JSON."""
 
     path: Path
-    report: Mapping[str, Any]
+    report: LabelRecord
     """Areas by class and by rule, contested tags, coverage, tags that no rule takes."""
 
     def __str__(self) -> str:
-        return format_report(dict(self.report))
+        return format_report(self.report)
 
     def _repr_html_(self) -> str:
-        rows = [(c["name"], f"{c['km2']:.3f}", f"{c['share']:.2%}") for c in self.report["classes"]]
-        return html_table(("class", "km2", "share"), rows, f"{self.path}, {self.report['attribution']}")
+        rows = [(c.name, f"{c.km2:.3f}", f"{c.share:.2%}") for c in self.report.classes]
+        return html_table(("class", "km2", "share"), rows, f"{self.path}, {self.report.attribution}")
 
 
 def make_labels(

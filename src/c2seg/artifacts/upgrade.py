@@ -16,6 +16,7 @@ from c2seg.recipes.upgrade import upgrade_recipe
 from c2seg.records import Json
 
 __all__ = [
+    "artifact_of",
     "upgraded_header",
     "upgraded_map",
     "upgraded_result",
@@ -31,6 +32,15 @@ _PROVENANCE = (
     "c2seg", "commit", "python", "machine", "packages", "seed", "device", "command", "recipe", "sources", "target",
     "uses_target_images",
 )  # fmt: skip
+
+
+def artifact_of(content: Mapping[str, Any]) -> str | None:
+    """Return which kind of artifact parsed JSON is, for files of 0.1.0 by what they hold; None: neither a map nor scores."""
+    if "artifact" in content:
+        return str(content["artifact"])
+    if isinstance(content.get("area_km2"), dict) and isinstance(content.get("path"), str):
+        return "map"
+    return "scores" if "confusion" in content and "prediction" in content else None
 
 
 def upgraded_header(content: Json) -> Json:

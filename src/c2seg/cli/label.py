@@ -68,7 +68,7 @@ def command(
             progress=bars,
         )
     if as_json:
-        print_json(labels.report)
+        print_json(labels.report.as_json())
     else:
         typer.echo(str(labels))
         note(f"labels: {out}", quiet=quiet)

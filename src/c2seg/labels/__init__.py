@@ -8,12 +8,14 @@ from __future__ import annotations
 from c2seg.labels.build import Labels, make_labels
 from c2seg.labels.files import Area, write_label_files
 from c2seg.labels.grids import grid_from_bounds, grid_like
+from c2seg.labels.record import LabelRecord
 from c2seg.labels.report import build_report, format_report
 from c2seg.labels.rules import Rule, RuleTable, Switch, default_rules_text, load_rules
 from c2seg.labels.writing import write_labels
 
 __all__ = [
     "Area",
+    "LabelRecord",
     "Labels",
     "Rule",
     "RuleTable",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from c2seg.errors import InputError
 from c2seg.labels.build import make_labels
 from c2seg.labels.grids import grid_from_bounds, grid_like
+from c2seg.labels.record import LabelRecord
 from c2seg.labels.rules import RuleTable
 from c2seg.labels.writing import write_labels
-from c2seg.outputs import check_output, write_json
+from c2seg.outputs import check_output
 from c2seg.progress import Progress, no_progress
 from c2seg.raster import write_qml
 from c2seg.types import Grid
@@ -55,7 +55,7 @@ def write_label_files(
     fractions: Path | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
-) -> dict[str, Any]:
+) -> LabelRecord:
     """Write ``out`` and, beside it, its style ``.qml`` and its report ``.json``; return the report.
 
     Raises InputError for unfit arguments, DataError and GridError for the extract, OutputError where a file exists.
@@ -68,5 +68,5 @@ def write_label_files(
     labels = make_labels(osm, table, area.grid(), progress=progress)
     report = write_labels(labels, out, fractions=fractions, overwrite=overwrite, progress=progress)
     write_qml(style, table.legend)
-    write_json(record, report, overwrite=overwrite)
+    report.write(record, overwrite=overwrite)
     return report
