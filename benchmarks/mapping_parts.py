@@ -327,8 +327,8 @@ def part_machine(folder: Path, out: Path, options: argparse.Namespace) -> dict[s
 
 def part_city(folder: Path, out: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Map a folder of several stacks with a small U-Net through the product's own entry, as a user does."""
-    from c2seg.api import predict
     from c2seg.predict import MapOptions
+    from c2seg.predict.city import predict
 
     model = folder.parent / "small.safetensors"
     first = folder.parent / "first"  # a scene of one window: loading ends with it

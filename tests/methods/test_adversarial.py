@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from c2seg.api import fit
 from c2seg.artifacts import read_model_file
 from c2seg.errors import InputError, RecipeError
 from c2seg.methods import METHODS, Adversarial, Batch, MethodContext
@@ -17,6 +16,7 @@ from c2seg.methods.adversarial import self_information
 from c2seg.methods.base import OptimizerStep, _factor
 from c2seg.models import build_model
 from c2seg.models.discriminator import FeatureDiscriminator, PatchDiscriminator
+from c2seg.pipeline import fit
 from c2seg.recipes import load_recipe
 from c2seg.recipes.models import HRNetModel, UNetModel
 from c2seg.recipes.training import AdversarialMethod, DiscriminatorSettings, Optimizer, Schedule, Training

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from c2seg.api import fit
 from c2seg.artifacts import read_model_file
 from c2seg.errors import InputError
 from c2seg.methods import METHODS, Batch, MethodContext
 from c2seg.methods.adversarial import self_information
 from c2seg.models import build_model
 from c2seg.models.mmuda import DilatedClassifier, FeaturePyramid
+from c2seg.pipeline import fit
 from c2seg.recipes import load_recipe
 from c2seg.recipes.models import MMUDAModel
 

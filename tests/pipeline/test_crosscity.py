@@ -10,9 +10,10 @@ import pytest
 import rasterio
 import yaml
 
-from c2seg.api import fit, predict
 from c2seg.artifacts import read_model_file
+from c2seg.pipeline import fit
 from c2seg.predict import MapOptions
+from c2seg.predict.city import predict
 from c2seg.recipes import load_recipe
 from rasters import write_raster
 

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import rasterio
 
-from c2seg.api import fit, predict
+from c2seg.pipeline import fit
 from c2seg.predict import MapOptions
+from c2seg.predict.city import predict
 from c2seg.recipes import load_recipe
 
 FOREST = load_recipe("forest", "tiny", ["model.trees=20", "validation.folds=2", "prediction.window_px=32"])

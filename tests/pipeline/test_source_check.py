@@ -11,15 +11,15 @@ import rasterio
 import yaml
 from scipy.special import softmax
 
-from c2seg.api import fit, predict
 from c2seg.artifacts import read_model_file
 from c2seg.cli import run as run_cli
 from c2seg.errors import RecipeError
 from c2seg.legend import c2seg13
-from c2seg.pipeline import pseudo_labels, stages
+from c2seg.pipeline import fit, pseudo_labels, stages
 from c2seg.pipeline.source_check import HeldOutPixels, adapting_stages, decide
 from c2seg.predict import MapOptions
 from c2seg.predict.backends.export import export
+from c2seg.predict.city import predict
 from c2seg.recipes import load_recipe
 
 TINY = {

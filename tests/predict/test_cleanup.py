@@ -16,11 +16,11 @@ from test_mapping import DiesAt
 
 import c2seg.predict.cleanup as cleaning
 import c2seg.predict.publish as publish
-from c2seg.api import fit
 from c2seg.artifacts import MapKey, MapRecord
 from c2seg.cli import run
 from c2seg.errors import C2SegError, InputError
 from c2seg.legend import LandClass, Legend, c2seg13
+from c2seg.pipeline import fit
 from c2seg.predict import MapOptions, WindowPlan, map_scene
 from c2seg.predict.cleanup import Cleanup, clean_rows, sieved, wanted_cleanup
 from c2seg.recipes import load_recipe

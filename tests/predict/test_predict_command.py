@@ -12,8 +12,8 @@ import time
 import pytest
 from matplotlib.image import imread
 
-from c2seg.api import fit
 from c2seg.cli import run
+from c2seg.pipeline import fit
 from c2seg.recipes import load_recipe
 
 

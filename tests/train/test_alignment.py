@@ -11,13 +11,14 @@ import rasterio
 import torch
 from torch import nn
 
-from c2seg.api import fit, predict
 from c2seg.artifacts import read_model_file
 from c2seg.cli import run as run_cli
 from c2seg.data import SceneReader, city_statistics, open_city
 from c2seg.errors import InputError, RecipeError
 from c2seg.models.unet import UNet
+from c2seg.pipeline import fit
 from c2seg.predict import MapOptions
+from c2seg.predict.city import predict
 from c2seg.recipes import load_recipe
 from c2seg.train.statistics import renew_statistics
 

@@ -10,9 +10,9 @@ import threading
 import pytest
 import torch
 
-from c2seg.api import fit
 from c2seg.errors import TrainingError
 from c2seg.models import limit_threads
+from c2seg.pipeline import fit
 from c2seg.recipes import load_recipe
 from c2seg.train import max_parallel, train_in_parallel
 from train.test_training import assert_same

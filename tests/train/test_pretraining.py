@@ -13,12 +13,13 @@ import pytest
 import rasterio
 import torch
 
-from c2seg.api import fit, predict
 from c2seg.artifacts import read_model_file
 from c2seg.data import BlockFolds, Normalizer, PreparedCity, city_statistics
 from c2seg.data.layouts import open_labeled_city
 from c2seg.errors import RecipeError
+from c2seg.pipeline import fit
 from c2seg.predict import MapOptions
+from c2seg.predict.city import predict
 from c2seg.recipes import load_recipe, presets
 from c2seg.sampling import training_scenes
 from rasters import write_raster

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import rasterio
 
-from c2seg.api import fit, predict
 from c2seg.artifacts import read_model_file
 from c2seg.cli import run as run_cli
 from c2seg.data import SceneReader, city_statistics, open_city
 from c2seg.errors import DataError, InputError, RecipeError
+from c2seg.pipeline import fit
 from c2seg.predict import MapOptions, WindowPlan
 from c2seg.predict.backends import BackendOptions, load_predictor
+from c2seg.predict.city import predict
 from c2seg.predict.pseudo_labels import pseudo_labels
 from c2seg.types import Window
 

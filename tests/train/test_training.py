@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from c2seg.api import Storage, fit
 from c2seg.artifacts import read_model_file
 from c2seg.errors import InputError, TrainingError
+from c2seg.pipeline import Storage, fit
 from c2seg.recipes import load_recipe
 from c2seg.train.curves import Curves
 from c2seg.train.loop import _warm_average

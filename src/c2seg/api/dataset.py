@@ -29,7 +29,7 @@ from c2seg.data.normalize import NORMALIZATIONS, Normalization
 from c2seg.errors import InputError, unknown_name
 from c2seg.predict.plan import WindowPlan
 from c2seg.recipes.training import Augmentation, Sampling
-from c2seg.sampling import Draw, PatchSampler, training_scenes
+from c2seg.sampling import Draw, PatchSampler, TrainingScene, training_scenes
 from c2seg.types import Window
 
 __all__ = ["CityDataset", "CitySample"]
@@ -121,9 +121,7 @@ class CityDataset(Dataset[CitySample]):
             statistics = city_statistics(images, self.modalities, quantiles=ranked)
         self.statistics = {name: statistics[name] for name in self.modalities}
         self.normalizer = Normalizer.fit(normalization, self.statistics)
-        read = replace(labeled, images=images) if labeled else images
-        prepared = PreparedCity(read, self.statistics, self.normalizer)
-        scenes = training_scenes(prepared, self.modalities, ignore_edge_px=ignore_edge_px)
+        scenes = self._scenes(replace(labeled, images=images) if labeled else None, ignore_edge_px)
         sampling = Sampling(patch_px=size_px, batch_size=batch_size, class_balanced_fraction=class_balanced_fraction)
         self._sampler = PatchSampler(scenes, sampling, augment, seed, images.legend.num_classes)
         self._windows = _windows(images, size_px, overlap_px)
@@ -132,6 +130,12 @@ class CityDataset(Dataset[CitySample]):
         self._length = length or len(self._windows)
         # In shared memory: workers that live through several epochs see it change.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+
+    def _scenes(self, labeled: LabeledCity | None, ignore_edge_px: int) -> list[TrainingScene]:
+        if labeled is None:
+            return training_scenes(PreparedCity(self.city, self.statistics, self.normalizer), self.modalities)
+        prepared = PreparedCity(labeled, self.statistics, self.normalizer)
+        return training_scenes(prepared, self.modalities, ignore_edge_px=ignore_edge_px)
 
     @property
     def class_ids(self) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from safetensors.numpy import load, save, save_file
 from c2seg._version import __version__
 from c2seg.artifacts.runs import RunProvenance
 from c2seg.artifacts.upgrade import upgraded_header, upgraded_tensors
-from c2seg.data import BandStatistics, City, Normalizer
+from c2seg.data import BandStatistics, City, FullStatistics, Normalizer
 from c2seg.errors import InputError, ModelFileError, needs_extra
 from c2seg.legend import Legend
 from c2seg.outputs import atomic_file
@@ -93,6 +93,8 @@ class Header(Artifact):
     """What makes the channels of a modality from its normalized bands, where these are not the channels themselves."""
     plugins: tuple[Plugin, ...] = ()
     """What of other packages, with their versions, the model was made with."""
+    target_statistics: dict[str, FullStatistics] | None = None
+    """Band statistics of the target by modality, where the normalization follows the city; None: no target, or not recorded."""
 
     @property
     def channels(self) -> dict[str, int]:

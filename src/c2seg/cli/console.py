@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import typer
 
 from c2seg.cli.options import with_options
-from c2seg.progress import Progress, no_progress
+from c2seg.progress import Bars, Progress, no_progress
 
-__all__ = ["JSON", "OVERWRITE", "QUIET", "SEED", "note", "print_json", "progress_bar"]
+__all__ = ["JSON", "OVERWRITE", "QUIET", "SEED", "note", "print_json", "progress_bar", "progress_bars"]
 
 OVERWRITE = typer.Option(False, "--overwrite", help="Replace existing outputs.")
 QUIET = typer.Option(False, "--quiet", "-q", help="No progress, no notes.")
@@ -30,6 +30,13 @@ def note(text: str, *, quiet: bool = False) -> None:
 def print_json(content: Any) -> None:
     """Print one JSON object on stdout; NaN is refused, so undefined values must be None."""
     typer.echo(json.dumps(content, indent=2, allow_nan=False))
+
+
+@contextmanager
+def progress_bars(*, quiet: bool = False) -> Iterator[Bars]:
+    """Give what shows a bar for each part of the work, for the time of the block."""
+    with ExitStack() as stack:
+        yield lambda label: stack.enter_context(progress_bar(label, quiet=quiet))
 
 
 @contextmanager

@@ -7,10 +7,11 @@ from typing import Any
 
 import typer
 
+from c2seg.api.recipes import load_recipe
 from c2seg.cli.console import JSON, print_json
 from c2seg.errors import C2SegError
 from c2seg.plugins import GROUPS, Plugin, installed
-from c2seg.recipes import load_recipe, plugin_recipes, presets, recipe_names, recipe_text, variants
+from c2seg.recipes import plugin_recipes, presets, recipe_names, recipe_text, variants
 
 __all__ = ["command"]
 

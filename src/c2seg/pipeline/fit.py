@@ -26,6 +26,7 @@ from c2seg.artifacts import (
     write_model_file,
 )
 from c2seg.artifacts.runs import SourceCheckRecord, TrainingFacts
+from c2seg.data import BandStatistics
 from c2seg.data.layouts import layout_plugins
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import OutputError, needs_extra
@@ -89,6 +90,7 @@ def fit(
         trained_classes=prepared.trained_classes,
         projection={name: tuple(map(tuple, rows.tolist())) for name, rows in prepared.projection.items()},
         plugins=(*plugins_of(recipe), *layout_plugins([*sources, *([target] if target else [])])),
+        target_statistics=_target_statistics(recipe, prepared),
     )
     job = FitJob(recipe, prepared, out, seed, device, resume, bars if is_first() else silent_bars, storage)
     if isinstance(recipe.model, ForestModel):
@@ -126,6 +128,11 @@ def fit(
         if model:
             write_model_file(model, header, tensors)
     return FitResult(model, validation, seconds, notes)
+
+
+def _target_statistics(recipe: Recipe, prepared: Prepared) -> dict[str, BandStatistics] | None:
+    """Return what normalizes images of the target that come without their city."""
+    return dict(prepared.target.statistics) if prepared.target and recipe.follows_city else None
 
 
 def _provenance(recipe: Recipe, prepared: Prepared, process: Provenance) -> RunProvenance:

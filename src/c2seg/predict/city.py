@@ -41,7 +41,7 @@ from c2seg.predict.decision import Decision, expected_iou, sample_probabilities
 from c2seg.predict.plan import window_plan
 from c2seg.progress import Progress, silent_bars
 
-__all__ = ["predict"]
+__all__ = ["batch_size", "predict", "prepare_for_model", "without_forest"]
 
 _BATCH_BYTES = 32 * 2**20  # of inputs: several batches are in memory at once, and many bands make them wide
 
@@ -89,7 +89,7 @@ def predict(
     header = loaded.header
     images, fitted = match_bands(open_city(city), header.inputs)
     absent = check_city(header, images)
-    loaded = _without_forest(loaded) if absent else loaded
+    loaded = without_forest(loaded) if absent else loaded
     header = loaded.header
     if options.workers < 1:
         raise InputError(f"`workers` must be at least 1, found {options.workers}")
@@ -104,7 +104,7 @@ def predict(
     name = backend or default_backend(loaded)
     predictor = None if name == "auto" else load_predictor(loaded, name, running)  # wrong options show at once
     statistics = _statistics(header, images, absent, bars("statistics"))
-    seen = _seen(header, images, statistics, absent)
+    seen = prepare_for_model(header, images, statistics, absent)
     job = _Job(loaded, images, seen, name, running)
     key = _key(job).model_copy(update={"cleanup": cleanup.record() if cleanup else None})
     choice = None
@@ -146,7 +146,7 @@ def predict(
                 predictor,
                 job.plan(scene, predictor),
                 header.legend,
-                replace(scene_options, batch_size=_batch_size(header), decision=decision, temperature=temperature),
+                replace(scene_options, batch_size=batch_size(header), decision=decision, temperature=temperature),
                 scene_key,
                 build=build,
                 notes=notes,
@@ -164,7 +164,7 @@ def _key(job: _Job) -> MapKey:
         city=job.city.fingerprint(),
         window_px=settings.window_px,
         overlap_px=settings.overlap,
-        batch_size=_batch_size(job.model.header),
+        batch_size=batch_size(job.model.header),
         tta=job.options.tta,
         device=job.options.device,
         precision=job.options.precision,
@@ -184,7 +184,7 @@ def _check_precision(job: _Job, predictor: Predictor) -> AgreementRecord | None:
     return agreement.record()
 
 
-def _without_forest(model: ModelFile) -> ModelFile:
+def without_forest(model: ModelFile) -> ModelFile:
     """Return the networks of a model alone: a forest, unlike them, was not taught to do without a modality."""
     header = model.header
     return replace(
@@ -228,7 +228,7 @@ def _sample_batch(job: _Job, predictor: Predictor) -> tuple[Patch, np.ndarray]:
     """Return a batch of the city; zeros where it has no valid pixel."""
     scene = job.city.scenes[0]
     plan = job.plan(scene, predictor)
-    size = _batch_size(job.model.header)
+    size = batch_size(job.model.header)
     window = plan.windows(0)[0].expand(predictor.halo_px)
     patch, valid = next(
         sample_windows(job.reader(0), plan, predictor.halo_px, 1),
@@ -249,13 +249,13 @@ def _build(
 ) -> tuple[SceneReader, Predictor]:
     """Return reader and predictor in a worker process."""
     loaded = read_model_file(model)
-    loaded = _without_forest(loaded) if absent else loaded
+    loaded = without_forest(loaded) if absent else loaded
     images, _ = match_bands(open_city(city), loaded.header.inputs)
-    reader = _seen(loaded.header, images, statistics, absent).readers(tuple(loaded.header.inputs))[scene]
+    reader = prepare_for_model(loaded.header, images, statistics, absent).readers(tuple(loaded.header.inputs))[scene]
     return reader, load_predictor(loaded, backend, options)
 
 
-def _batch_size(header: Header) -> int:
+def batch_size(header: Header) -> int:
     """Return the recipe's batch size, less where the inputs of a batch would be large."""
     settings = header.recipe.prediction
     patch_bytes = 4 * settings.window_px**2 * sum(header.channels.values())
@@ -278,7 +278,7 @@ def _statistics(header: Header, city: City, absent: Mapping[str, int], progress:
     return city_statistics(city, names, progress, quantiles=header.recipe.normalization == "quantile")
 
 
-def _seen(
+def prepare_for_model(
     header: Header, city: City, statistics: Mapping[str, BandStatistics], absent: Mapping[str, int]
 ) -> PreparedCity[City]:
     """Return the city as the model sees it: normalized, with layers of zeros for the modalities that it lacks."""

@@ -12,15 +12,15 @@ import pytest
 import rasterio
 import torch
 
-from c2seg.api import predict
 from c2seg.artifacts import read_model_file
 from c2seg.cli import run
 from c2seg.errors import InputError
 from c2seg.predict import MapOptions
 from c2seg.predict.backends import BackendOptions, candidates, choose, load_predictor
 from c2seg.predict.backends.tta import AveragedTransforms
+from c2seg.predict.city import predict
 
-predicting = import_module("c2seg.predict.city")  # c2seg.api has a function of that name
+predicting = import_module("c2seg.predict.city")
 
 
 @dataclass

@@ -18,7 +18,7 @@ from c2seg.data.layouts.plugged import Layout, PluggedLayout
 from c2seg.errors import DataError, PluginError
 from c2seg.plugins import Plugin, installed
 
-__all__ = ["Layout", "layout_of", "layout_plugins", "open_city", "open_labeled_city"]
+__all__ = ["Layout", "add_labels", "layout_of", "layout_plugins", "open_city", "open_labeled_city"]
 
 LAYOUTS: tuple[Layout, ...] = (tiles, mat, folder)
 
@@ -63,11 +63,16 @@ def open_labeled_city(path: Path, label_map: str | None = None) -> LabeledCity:
 
     ``label_map`` overrides the one that the layout states: a name of the legend, a mapping file, or ``auto``.
     """
-    city = open_city(path)
-    labels = layout_of(path).labels(path, city, label_map)
-    if labels is None:
+    labeled = add_labels(path, open_city(path), label_map)
+    if labeled is None:
         raise DataError(f"{path} has no label (label.tif, or `label:` in city.yaml); a source city needs one")
-    return settle_label_maps(city, labels)
+    return labeled
+
+
+def add_labels(path: Path, city: City, label_map: str | None = None) -> LabeledCity | None:
+    """Return a city that was opened at ``path`` with its labels; None if it has none."""
+    labels = layout_of(path).labels(path, city, label_map)
+    return None if labels is None else settle_label_maps(city, labels)
 
 
 def layout_plugins(paths: Iterable[Path]) -> tuple[Plugin, ...]:
