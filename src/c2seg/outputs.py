@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,15 +37,19 @@ def check_output(path: Path, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def atomic_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
+def atomic_file(path: Path, *, overwrite: bool, private: bool = False) -> Iterator[Path]:
     """Give a temporary path beside ``path``; on success sync it and rename it to ``path``, on failure remove it.
 
-    The temporary name keeps the suffix (``map.tif`` -> ``.map.tmp-<pid>.tif``) so that drivers recognize it.
+    The temporary name keeps the suffix (``map.tif`` -> ``.map.tmp-<pid>.tif``) so that drivers recognize it. The file gets
+    the permissions that the user's umask gives new files; a ``private`` one keeps those with which it was made.
     """
     check_output(path, overwrite=overwrite)
     temporary = path.parent / f".{path.stem}.tmp-{os.getpid()}{path.suffix}"
     try:
+        mode = _mode_of_new_file(temporary)
         yield temporary
+        if not private:
+            temporary.chmod(mode)  # some writers make files that only the owner can read
         fsync_path(temporary)
         os.replace(temporary, path)
     except OSError as error:
@@ -53,6 +58,15 @@ def atomic_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _mode_of_new_file(path: Path) -> int:
+    """Return the permissions of a file that is newly made at ``path``. (Reading the umask would change it for a moment.)"""
+    path.unlink(missing_ok=True)
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)
+    path.unlink()
+    return mode
 
 
 def fsync_path(path: Path) -> None:

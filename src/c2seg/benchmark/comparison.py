@@ -27,7 +27,7 @@ class PairedDifference:
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything for JSON."""
-        return {"other": self.other, **self.comparison.as_dict(), "by_pair": self.by_pair}
+        return {"other": self.other, **self.comparison.as_json(), "by_pair": self.by_pair}
 
 
 def compare_recipes(

@@ -105,7 +105,7 @@ def create_board(
         raise InputError("a leaderboard needs at least one data set with its ground truth (NAME=PATH)")
     for name in references:
         _check_label("data set", name)
-    with atomic_file(path, overwrite=overwrite) as temporary:
+    with atomic_file(path, overwrite=overwrite, private=True) as temporary:
         temporary.touch(mode=0o600)
         with closing(sqlite3.connect(temporary)) as database, database:
             database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -46,12 +45,6 @@ class BoundaryCounts:
         """Return the mean over the classes with a boundary in the ground truth; None if there is none."""
         defined = [v for v in self.f1() if v is not None]
         return sum(defined) / len(defined) if defined else None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the mean, the scores by class and the counts for JSON."""
-        names = ("reference", "reference_matched", "prediction", "prediction_matched")
-        counts = dict(zip(names, (a.tolist() for a in self._arrays()), strict=True))
-        return {"mean_f1": self.mean_f1(), "f1": list(self.f1()), "counts": counts}
 
     def _arrays(self) -> tuple[np.ndarray, ...]:
         return self.reference, self.reference_matched, self.prediction, self.prediction_matched

@@ -8,14 +8,13 @@ Blocks are drawn with replacement and every score is computed from the drawn cou
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from c2seg.errors import InputError
 from c2seg.metrics.confusion import Confusion
 from c2seg.metrics.protocols import Scores, scores
+from c2seg.records import Record
 
 __all__ = ["Comparison", "Interval", "bootstrap_scores", "compare_maps", "compare_pooled"]
 
@@ -23,25 +22,19 @@ HEADLINE = ("oa", "kappa", "mf1", "miou")
 _REPLICATES_AT_ONCE = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(Record):
     """A score or a difference: its value on the whole map, percentile interval and standard deviation.
 
     Fractions; None where the value, or every replicate of it, is undefined.
     """
 
     value: float | None
-    low: float | None
-    high: float | None
-    sd: float | None
-
-    def as_dict(self) -> dict[str, float | None]:
-        """Return the four numbers for JSON."""
-        return {"value": self.value, "low": self.low, "high": self.high, "sd": self.sd}
+    low: float | None = None
+    high: float | None = None
+    sd: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Record):
     """Difference first minus second map of one score.
 
     ``p_value`` is two-sided: twice the smaller share of replicates on one side of no difference (at least 1 in
@@ -50,10 +43,6 @@ class Comparison:
 
     difference: Interval
     p_value: float | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the numbers for JSON."""
-        return {"difference": self.difference.as_dict(), "p_value": self.p_value}
 
 
 def bootstrap_scores(
@@ -176,7 +165,7 @@ def _comparison(value: float | None, differences: Sequence[float | None], level:
     if known.size:
         tail = min((known <= 0).sum(), (known >= 0).sum())
         p_value = min(1.0, 2 * float(tail + 1) / (known.size + 1))
-    return Comparison(_interval(value, differences, level), p_value)
+    return Comparison(difference=_interval(value, differences, level), p_value=p_value)
 
 
 def _replicates(
@@ -204,9 +193,9 @@ def _replicates(
 def _interval(value: float | None, drawn: Sequence[float | None], level: float) -> Interval:
     known = np.array([d for d in drawn if d is not None])
     if value is None or known.size < 2:
-        return Interval(value, None, None, None)
+        return Interval(value=value)
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value, float(low), float(high), float(known.std(ddof=1)))
+    return Interval(value=value, low=float(low), high=float(high), sd=float(known.std(ddof=1)))
 
 
 def _minus(a: float | None, b: float | None) -> float | None:

@@ -1,0 +1,166 @@
+"""Score a map, or a folder of tiles, against a ground truth: counts first, then every score that is asked for."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from c2seg.artifacts.scores import (
+    BootstrapSettings,
+    BoundaryPixels,
+    BoundaryScores,
+    ScoreComparison,
+    ScoreIntervals,
+    ScoreRecord,
+    ScoreValues,
+    class_names,
+)
+from c2seg.errors import InputError, unknown_name
+from c2seg.legend import Legend, c2seg13, load_legend
+from c2seg.metrics import (
+    PROTOCOLS,
+    BoundaryCounts,
+    Confusion,
+    MapPair,
+    ReferenceCode,
+    bootstrap_scores,
+    compare_maps,
+    count_boundaries,
+    count_maps,
+    pair_maps,
+    scores,
+)
+from c2seg.progress import Bars, silent_bars
+
+__all__ = ["score_maps"]
+
+_LOG = logging.getLogger(__name__)
+StrPath = str | os.PathLike[str]
+
+
+def score_maps(
+    prediction: StrPath,
+    reference: StrPath,
+    *,
+    protocol: str = "challenge",
+    legend: Legend | StrPath | None = None,
+    label_map: str = "challenge",
+    valid: StrPath | None = None,
+    intervals: bool = False,
+    against: StrPath | None = None,
+    block_px: int = 100,
+    replicates: int = 1000,
+    boundary_px: int | None = None,
+    by_index: bool = False,
+    workers: int = 2,
+    seed: int = 0,
+    bars: Bars = silent_bars,
+) -> ScoreRecord:
+    """Score a map of class ids (uint8; 0 nodata), or a folder of tiles, against a label raster, city folder or folder of tiles.
+
+    Ground truth 0 and 255 are ignored; a labeled pixel without a prediction is an error. ``protocol`` is a name in
+    ``metrics.PROTOCOLS``; ``legend`` a legend or its YAML file (default C2Seg-13); ``label_map`` the mapping of the ground
+    truth's values. Pixels count only where the raster ``valid`` is non-zero. ``intervals`` adds 95 % intervals by block
+    bootstrap (``replicates`` draws of squares of ``block_px`` ground truth pixels, with ``seed``), ``against`` the paired
+    difference to a second map, ``boundary_px`` boundary F1 within that many pixels. ``by_index`` matches rows and columns of
+    files without georeference. ``workers`` threads read and count; memory does not depend on the size of the maps.
+
+    Raises InputError for unknown names and unfit settings, DataError and GridError for files that do not fit.
+    """
+    work = _Scoring(_reference_code(legend, label_map), _protocol(protocol), workers, bars)
+    pairs = work.pairs(prediction, reference, by_index, valid)
+    if any(pair.by_index for pair in pairs):
+        _LOG.info("no georeference: rows and columns are compared as they are")
+    settings = BootstrapSettings(replicates=replicates, seed=seed, block_px=block_px)
+    sampling = block_px if intervals or against is not None else None
+    blocks = work.count(pairs, sampling, "counting")
+    comparison = None
+    if against is not None:
+        second = work.count(work.pairs(against, reference, by_index, valid), sampling, "counting the other map")
+        comparison = work.compare(blocks, second, settings, Path(against).name)
+    confusion = _total(blocks)
+    return ScoreRecord(
+        **asdict(scores(confusion, protocol)),
+        confusion=confusion,
+        classes=class_names(work.code.legend),
+        legend=work.code.legend.name,
+        prediction=Path(prediction).name,
+        reference=Path(reference).name,
+        maps=len(pairs),
+        matched_by="rows and columns" if any(pair.by_index for pair in pairs) else "georeference",
+        intervals=work.intervals(blocks, settings) if intervals else None,
+        comparison=comparison,
+        boundary=work.boundary(pairs, boundary_px) if boundary_px is not None else None,
+    )
+
+
+@dataclass(frozen=True)
+class _Scoring:
+    """What is the same for all counts of one call."""
+
+    code: ReferenceCode
+    protocol: str
+    workers: int
+    bars: Bars
+
+    def pairs(
+        self, prediction: StrPath, reference: StrPath, by_index: bool, valid: StrPath | None
+    ) -> tuple[MapPair, ...]:
+        mask = None if valid is None else Path(valid)
+        return pair_maps(Path(prediction), Path(reference), by_index=by_index, valid=mask)
+
+    def count(self, pairs: Sequence[MapPair], block_px: int | None, label: str) -> list[Confusion]:
+        return count_maps(
+            pairs, self.code, protocol=self.protocol, block_px=block_px, workers=self.workers, progress=self.bars(label)
+        )
+
+    def intervals(self, blocks: Sequence[Confusion], settings: BootstrapSettings) -> ScoreIntervals:
+        values = bootstrap_scores(blocks, self.protocol, replicates=settings.replicates, seed=settings.seed)
+        return ScoreIntervals.model_validate({**dict(settings), **values})
+
+    def compare(
+        self, first: Sequence[Confusion], second: Sequence[Confusion], settings: BootstrapSettings, against: str
+    ) -> ScoreComparison:
+        values = compare_maps(first, second, self.protocol, replicates=settings.replicates, seed=settings.seed)
+        others = ScoreValues.of(scores(_total(second), self.protocol))
+        return ScoreComparison.model_validate(
+            {**dict(settings), "against": against, "against_scores": others, **values}
+        )
+
+    def boundary(self, pairs: Sequence[MapPair], tolerance_px: int) -> BoundaryScores:
+        counts = count_boundaries(
+            pairs, self.code, tolerance_px, workers=self.workers, progress=self.bars("boundaries")
+        )
+        return BoundaryScores(
+            tolerance_px=tolerance_px, mean_f1=counts.mean_f1(), f1=counts.f1(), counts=_boundary_pixels(counts)
+        )
+
+
+def _boundary_pixels(counts: BoundaryCounts) -> BoundaryPixels:
+    return BoundaryPixels(
+        reference=tuple(counts.reference.tolist()),
+        reference_matched=tuple(counts.reference_matched.tolist()),
+        prediction=tuple(counts.prediction.tolist()),
+        prediction_matched=tuple(counts.prediction_matched.tolist()),
+    )
+
+
+def _total(blocks: Sequence[Confusion]) -> Confusion:
+    return sum(blocks[1:], blocks[0])
+
+
+def _protocol(name: str) -> str:
+    if name not in PROTOCOLS:
+        raise InputError(unknown_name("protocol", name, PROTOCOLS))
+    return name
+
+
+def _reference_code(legend: Legend | StrPath | None, label_map: str) -> ReferenceCode:
+    if not isinstance(legend, Legend):
+        legend = c2seg13() if legend is None else load_legend(Path(legend))
+    if label_map not in (valid := ["challenge", *legend.label_maps]):
+        raise InputError(unknown_name("label mapping", label_map, valid))
+    return ReferenceCode(legend, label_map)
