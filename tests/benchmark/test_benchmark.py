@@ -15,7 +15,7 @@ from c2seg.benchmark.runner import Benchmark, estimate_seconds, parse_pairs, pla
 from c2seg.benchmark.tables import as_csv, as_text, modality_text, offline_text, rows
 from c2seg.cli import run
 from c2seg.errors import C2SegError, InputError
-from rasters import write_raster
+from helpers.rasters import write_raster
 
 
 def result(pair, label, seed, miou, *, iou=(0.5, 0.1), support=(5000, 10), **more):

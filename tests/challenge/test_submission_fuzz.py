@@ -7,9 +7,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from submission_makers import pack, tiff
 
 from c2seg.challenge import Decoder, SubmissionError, check_submission
+from helpers.submission_makers import pack, tiff
 
 NAME = "1_prediction.tif"
 

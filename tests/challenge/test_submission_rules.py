@@ -11,11 +11,11 @@ import zipfile
 import numpy as np
 import pytest
 from affine import Affine
-from submission_makers import pack, tiff
 
 from c2seg.challenge import Decoder, Limits, SubmissionError, TileSet, check_submission, pack_submission, tile_windows
 from c2seg.errors import DataError, InputError
 from c2seg.legend import c2seg13
+from helpers.submission_makers import pack, tiff
 
 NAME = "1_prediction.tif"
 

@@ -20,6 +20,7 @@ from c2seg.data.memory import city_bytes, in_memory
 from c2seg.errors import DataError, InputError, OutputError
 from c2seg.raster import ArrayRaster
 from c2seg.types import Window
+from helpers.toy_cities import make_city
 
 WINDOWS = [Window(-5, -5, 60, 40), Window(77, 31, 64, 64), Window(0, 0, 150, 130)]
 
@@ -93,8 +94,6 @@ class Faulty(ArrayRaster):
 
 
 def test_an_interrupted_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    from toy_cities import make_city
-
     city = make_city(3 * _STRIP_PX, 40).images
     scene = city.scenes[0]
     rows: dict[str, list[int]] = {"broken": [2 * _STRIP_PX + 7], "read": []}
@@ -122,8 +121,6 @@ cached(city, Path(sys.argv[2]), 1000, lambda done, total, text="": time.sleep(0.
 
 
 def test_kill_while_building_leaves_no_wrong_pixels(tmp_path: Path) -> None:
-    from toy_cities import make_city
-
     write_folder(make_city(2 * _STRIP_PX + 100, 600), tmp_path / "city")
     command = [sys.executable, "-c", BUILD, str(tmp_path / "city"), str(tmp_path / "cache")]
     for pause in (0.0, 0.05, 0.15):

@@ -9,10 +9,10 @@ import pytest
 import rasterio
 import yaml
 from affine import Affine
-from label_maps import degrees_box
 from scipy import ndimage
 
 from c2seg.cli import run
+from helpers.label_maps import degrees_box
 
 BOUNDS = ",".join(map(str, degrees_box(0, 0, 1000, 1000)))
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_networks import MMGLOTS
 from timm.layers import DropPath
 
 from c2seg.errors import InputError
-from c2seg.methods import METHODS, Batch, Context
+from c2seg.methods import METHODS, Batch, MethodContext
 from c2seg.models import MODELS, build_model, last_layers, place
 from c2seg.recipes.models import (
     DeepLabV3PlusModel,
@@ -23,6 +22,7 @@ from c2seg.recipes.models import (
 )
 from c2seg.recipes.training import MaskedMethod, Training
 from c2seg.train.loop import load_initial_weights
+from helpers.small_networks import MMGLOTS
 
 BANDS = {"msi": 4, "sar": 2, "hsi": 7}
 CLASSES = 5
@@ -175,7 +175,7 @@ def test_every_network_can_restore_bands_and_teach_a_classifier_to_start_from_it
     bands = sum(BANDS.values())
     model = build_model(settings, BANDS, bands)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    context = Context(model, Training(method=MaskedMethod()), bands, None, torch.device("cpu"))
+    context = MethodContext(model, Training(method=MaskedMethod()), bands, None, torch.device("cpu"))
     side = max(32, 2 * model.stride_px)
     batch = Batch(patch((side, side)), torch.ones(2, side, side, dtype=torch.bool))
     assert METHODS["masked"](context).step(batch, batch)["loss"] > 0

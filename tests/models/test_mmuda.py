@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import highres_counting as hand
 import numpy as np
 import pytest
 import torch
@@ -10,12 +9,13 @@ import torch
 from c2seg.api import fit
 from c2seg.artifacts import load_model
 from c2seg.errors import InputError
-from c2seg.methods import METHODS, Batch, Context
+from c2seg.methods import METHODS, Batch, MethodContext
 from c2seg.methods.adversarial import self_information
 from c2seg.models import build_model
 from c2seg.models.mmuda import DilatedClassifier, FeaturePyramid
 from c2seg.recipes import load_recipe
 from c2seg.recipes.models import MMUDAModel
+from helpers import highres_counting as hand
 
 BANDS = {"msi": 4, "sar": 2, "hsi": 7}
 K = 14
@@ -37,7 +37,7 @@ def batch(labeled, seed=0, side=64):
 def adversarial(preset="tiny"):
     recipe = load_recipe("mmuda", preset)
     training = recipe.varied(recipe.phases["adaptation"]).training
-    return METHODS["adversarial"](Context(build(), training, K, None, torch.device("cpu"), background=True))
+    return METHODS["adversarial"](MethodContext(build(), training, K, None, torch.device("cpu"), background=True))
 
 
 def test_there_is_a_trunk_for_all_and_one_for_each():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import highres_counting as hand
 import pytest
 import torch
 
-from c2seg.methods import METHODS, Batch, Context
+from c2seg.methods import METHODS, Batch, MethodContext
 from c2seg.models import build_model, place
 from c2seg.recipes import load_recipe
+from helpers import highres_counting as hand
 
 K = 14  # 13 classes and the background
 SIZES = {
@@ -85,7 +85,7 @@ def test_a_forward_and_a_step_at_the_true_size(case, preset):
     assert logits.shape == (1, K, side, side)
     assert logits.isfinite().all()
     method = METHODS[recipe.training.method.name]
-    learner = method(Context(model.train(), recipe.training, K, None, torch.device("cpu"), background=True))
+    learner = method(MethodContext(model.train(), recipe.training, K, None, torch.device("cpu"), background=True))
     losses = learner.step(batch(True), batch(False))
     assert all(value.isfinite() for value in losses.values())
     learnt = dict(model.named_parameters())

@@ -5,12 +5,12 @@ import math
 
 import numpy as np
 import pytest
-import report_make as make
 
 from c2seg.errors import DataError, InputError
 from c2seg.legend import c2seg13
 from c2seg.metrics import confusion_counts
 from c2seg.report.runs import open_runs
+from helpers import report_make as make
 
 
 def test_run_folder_is_read_whole(tmp_path):

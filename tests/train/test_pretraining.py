@@ -20,7 +20,7 @@ from c2seg.errors import RecipeError
 from c2seg.predict import MapOptions
 from c2seg.recipes import load_recipe, presets
 from c2seg.sampling import BandUnits, training_scenes
-from rasters import write_raster
+from helpers.rasters import write_raster
 
 MASKED = {"training": {"method": {"name": "masked", "block_px": 4}}}
 STILL = {"training": {"optimizer": {"lr": 1e-12, "weight_decay": 0}, "iterations": 1}}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 
 from c2seg.errors import DataError
@@ -49,13 +48,12 @@ def memory_after(mebibytes):
 
 
 def wait_until_stopped(started, written):
-    """Wait as a training does, and write a state when stopped; a second signal comes while it is written."""
+    """Wait as a training does, and write a state when stopped."""
     try:
         open(started, "w").close()
         while True:
             time.sleep(0.01)
     except KeyboardInterrupt:
-        os.kill(os.getpid(), signal.SIGTERM)
         with open(written, "w") as file:
             file.write("state")
         raise
