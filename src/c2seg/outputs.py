@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from c2seg.errors import OutputError
 
-__all__ = ["atomic_file", "check_output", "fsync_path", "make_folder", "remove_folder", "write_json", "write_text"]
+__all__ = ["atomic_file", "check_output", "fsync_path", "make_folder", "remove_folder", "write_text"]
 
 _WRITE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 
@@ -82,11 +80,6 @@ def write_text(path: Path, text: str, *, overwrite: bool = True) -> None:
     """Write a text file whole or not at all."""
     with atomic_file(path, overwrite=overwrite) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, content: Any, *, overwrite: bool = True) -> None:
-    """Write ``content`` as JSON (sorted keys, NaN refused), whole or not at all."""
-    write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n", overwrite=overwrite)
 
 
 def make_folder(path: Path) -> None:

@@ -18,7 +18,7 @@ from c2seg._version import __version__
 from c2seg.errors import DataError
 from c2seg.outputs import write_text
 
-__all__ = ["Artifact", "Json", "Record", "read_object"]
+__all__ = ["Artifact", "Json", "Record", "read_json"]
 
 Json = dict[str, Any]
 """A parsed JSON object that is not checked yet, or one to be printed."""
@@ -42,10 +42,10 @@ class Artifact(Record):
     """
 
     artifact: str
-    schema_number: int = Field(1, alias="schema")
+    schema_number: int = Field(default=1, alias="schema")
 
     @classmethod
-    def kind(cls) -> str:
+    def artifact_name(cls) -> str:
         """Return the name of the kind of file."""
         return str(cls.model_fields["artifact"].default)
 
@@ -62,22 +62,26 @@ class Artifact(Record):
         this version does not know, and values that do not fit.
         """
         present: int = cls.model_fields["schema_number"].default
-        number, name = content.get("schema", 0), content.get("artifact", cls.kind())
-        if name != cls.kind():
-            raise DataError(f"{where} holds {name!r}, not {cls.kind()!r}")
+        number, name = content.get("schema", 0), content.get("artifact", cls.artifact_name())
+        if name != cls.artifact_name():
+            raise DataError(f"{where} holds {name!r}, not {cls.artifact_name()!r}")
         if not isinstance(number, int) or number > present:
             raise DataError(
-                f"{where} is {cls.kind()!r} in schema {number}; c2seg {__version__} reads up to {present}: use a newer c2seg"
+                f"{where} is {cls.artifact_name()!r} in schema {number}, c2seg {__version__} reads up to {present}: "
+                "use a newer c2seg"
             )
         try:
             return cls.model_validate(dict(content) if number == present else cls.upgraded(dict(content)))
         except ValidationError as error:
-            raise DataError(f"{where}: {_reason(error, cls.kind())}") from error
+            raise DataError(f"{where}: {_reason(error, cls.artifact_name())}") from error
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:
         """Read a file. Raises DataError if it is missing, damaged, of another kind or of a newer version."""
-        return cls.parse(read_object(path), str(path))
+        content = read_json(path)
+        if not isinstance(content, dict):
+            raise DataError(f"{path} holds no JSON object; remove it or make it again")
+        return cls.parse(content, str(path))
 
     def write(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
         """Write the file, whole or not at all: sorted keys, no NaN. Raises OutputError where it cannot be written."""
@@ -85,15 +89,12 @@ class Artifact(Record):
         write_text(Path(path), text + "\n", overwrite=overwrite)
 
 
-def read_object(path: str | os.PathLike[str]) -> Json:
-    """Read a JSON object of any kind. Raises DataError if the file is missing, damaged, or holds something else."""
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read JSON of any kind. Raises DataError if the file is missing or damaged."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is damaged: {error}; remove it or make it again") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path} holds no JSON object; remove it or make it again")
-    return content
 
 
 def _reason(error: ValidationError, kind: str) -> str:

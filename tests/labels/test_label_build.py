@@ -131,9 +131,9 @@ def test_outside_of_the_extract_is_background(osm, tmp_path):
     assert _at(label, 500, 700) == 10
     assert _at(label, 500, 200) == 0
     report = write_labels(labels, tmp_path / "out.tif")
-    assert report["coverage"]["covered_share"] == pytest.approx(0.7, abs=0.02)
-    assert report["coverage"]["mapped_share"] == pytest.approx(1, abs=1e-6)
-    assert report["extract"]["bounds_from"] == "header"
+    assert report.coverage.covered_share == pytest.approx(0.7, abs=0.02)
+    assert report.coverage.mapped_share == pytest.approx(1, abs=1e-6)
+    assert report.extract.bounds_from == "header"
 
 
 def test_without_a_header_box_the_nodes_say_what_is_covered(osm, tmp_path):
@@ -174,10 +174,10 @@ def test_switch_moves_a_contested_tag_and_the_report_says_how_much(osm, tmp_path
     assert _at(_label(osm, tmp_path, allotments="permanent_crops"), 300, 300) == 8
     labels = _labels(osm, tmp_path, allotments="unmapped", minor_streets="street")
     report = write_labels(labels, tmp_path / "out.tif")
-    switches = {s["name"]: s for s in report["switches"]}
-    assert switches["allotments"]["km2"] == 0
-    assert switches["allotments"]["geometry_km2"] == pytest.approx(0.16, rel=1e-3)
-    assert switches["minor_streets"]["km2"] == pytest.approx(0.01, rel=0.02)
+    switches = {s.name: s for s in report.switches}
+    assert switches["allotments"].km2 == 0
+    assert switches["allotments"].geometry_km2 == pytest.approx(0.16, rel=1e-3)
+    assert switches["minor_streets"].km2 == pytest.approx(0.01, rel=0.02)
 
 
 def test_broken_and_incomplete_areas_are_named_and_skipped(osm, tmp_path):
@@ -207,10 +207,10 @@ def test_unmatched_tags_are_reported_by_area(osm, tmp_path):
     osm.box(100, 100, 500, 500, landuse="unheard_of")
     osm.box(600, 600, 700, 700, leisure="nature_reserve")
     report = write_labels(_labels(osm, tmp_path), tmp_path / "out.tif")
-    assert [(u["tag"], u["features"]) for u in report["unmatched"]] == [
+    assert [(u.tag, u.features) for u in report.unmatched] == [
         ("landuse=unheard_of", 1), ("leisure=nature_reserve", 1),
     ]  # fmt: skip
-    assert report["unmatched"][0]["km2"] == pytest.approx(0.16, rel=0.01)
+    assert report.unmatched[0].km2 == pytest.approx(0.16, rel=0.01)
 
 
 def test_sea_from_the_coastline_with_a_pier_and_an_island(osm, tmp_path):

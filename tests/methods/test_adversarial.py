@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from c2seg.api import fit
-from c2seg.artifacts import load_model
+from c2seg.artifacts import read_model_file
 from c2seg.errors import InputError, RecipeError
 from c2seg.methods import METHODS, Adversarial, Batch, MethodContext
 from c2seg.methods.adversarial import self_information
@@ -234,7 +234,7 @@ def test_advent_trains_resumes_and_needs_a_target(make_city, tmp_path):
     fit(recipe, [source], tmp_path / "part", target=target)
     content = torch.load(state, weights_only=True)
     assert content["step"] == 8
-    first, second = (load_model(tmp_path / n / "model.safetensors").tensors for n in ("whole", "part"))
+    first, second = (read_model_file(tmp_path / n / "model.safetensors").tensors for n in ("whole", "part"))
     assert all(np.array_equal(first[k], second[k]) for k in first)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from c2seg.api import fit
-from c2seg.artifacts import load_model
+from c2seg.artifacts import read_model_file
 from c2seg.errors import InputError
 from c2seg.methods import METHODS, Batch, MethodContext
 from c2seg.methods.adversarial import self_information
@@ -161,7 +161,7 @@ def test_all_phases_run_and_their_trunks_arrive(make_city, tmp_path):
     sizes += ["training.sampling={patch_px: 64, batch_size: 2}", "prediction.tta=false"]
     sizes += ["phases.pretraining.training.optimizer.lr=1e-12", "phases.adaptation.training.optimizer.lr=1e-12"]
     fit(load_recipe("mmuda", "tiny", sizes), [source], tmp_path / "run", target=target)
-    final = load_model(tmp_path / "run/model.safetensors").tensors
+    final = read_model_file(tmp_path / "run/model.safetensors").tensors
     for name in ("shared", "msi", "sar", "hsi"):
         learnt = torch.load(tmp_path / f"run/phases/{name}/state.pt", weights_only=True)["content"]["learner"]["model"]
         weights = learnt["trunk.stage4.0.branches.3.0.conv1.weight"].numpy()

@@ -9,7 +9,7 @@ import pytest
 import rasterio
 import torch
 
-from c2seg.artifacts import BandSpec, load_model
+from c2seg.artifacts import BandSpec, read_model_file
 from c2seg.cli import run
 from c2seg.errors import InputError, ModelFileError
 from c2seg.methods import METHODS, Batch, MethodContext
@@ -294,7 +294,7 @@ def test_a_model_file_maps_with_the_bands_it_was_learnt_on(make_city, tmp_path, 
     options = [part for text in sets for part in ("--set", text)]
     assert run(["fit", "mrsn", "--source", str(city), "--out", str(tmp_path / "run"), "--json", *options]) == 0
     assert not any("colors" in note for note in json.loads(capsys.readouterr().out)["notes"])
-    loaded = load_model(tmp_path / "run" / "model.safetensors")
+    loaded = read_model_file(tmp_path / "run" / "model.safetensors")
     assert loaded.header.recipe.model.colors == {"blue": 3, "green": 2, "red": 1, "nir": 0}
     network = load(loaded, BackendOptions("cpu")).model.networks[0]
     assert network.branches["gbnir"] == (("msi", 3), ("msi", 2), ("msi", 0))

@@ -11,7 +11,7 @@ import rasterio
 import yaml
 
 from c2seg.api import fit, predict
-from c2seg.artifacts import load_model
+from c2seg.artifacts import read_model_file
 from c2seg.predict import MapOptions
 from c2seg.recipes import load_recipe
 from helpers.rasters import write_raster
@@ -33,7 +33,7 @@ def read(path):
 
 
 def tensors(run):
-    return dict(load_model(run / "model.safetensors").tensors)
+    return dict(read_model_file(run / "model.safetensors").tensors)
 
 
 def describe(city, bands):
@@ -94,7 +94,7 @@ def test_a_source_of_other_bands_is_brought_to_those_of_the_first(make_city, tmp
     same, other = tensors(tmp_path / "same"), tensors(tmp_path / "other")
     for name, value in same.items():
         np.testing.assert_allclose(other[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
-    header = load_model(tmp_path / "other" / "model.safetensors").header
+    header = read_model_file(tmp_path / "other" / "model.safetensors").header
     assert [band.role for band in header.inputs["msi"]] == list(ROLES)
 
 
@@ -136,7 +136,7 @@ def test_a_model_taught_with_sar_maps_the_real_city_that_lacks_it(real_pair, tmp
     source, whole, poor = real_pair
     fit(load_recipe("crosscity", "demo", REAL), [source], tmp_path / "run")
     model = tmp_path / "run" / "model.safetensors"
-    assert set(load_model(model).header.inputs) == {"hsi", "msi", "sar"}
+    assert set(read_model_file(model).header.inputs) == {"hsi", "msi", "sar"}
     maps = {}
     for name, city in {"whole": whole, "poor": poor}.items():
         [result] = predict(model, city, MapOptions(tmp_path / f"{name}.tif"))
@@ -153,7 +153,7 @@ def test_a_model_taught_with_sar_maps_the_real_city_that_lacks_it(real_pair, tmp
 def test_the_real_target_without_sar_is_learnt_for_by_what_both_have(real_pair, tmp_path):
     source, _, poor = real_pair
     fit(load_recipe("crosscity", "demo", REAL), [source], tmp_path / "run", target=poor)
-    header = load_model(tmp_path / "run" / "model.safetensors").header
+    header = read_model_file(tmp_path / "run" / "model.safetensors").header
     assert set(header.inputs) == {"hsi", "msi"}
     assert (tmp_path / "run" / "phases" / "students" / "curves.csv").exists()
     [result] = predict(tmp_path / "run" / "model.safetensors", poor, MapOptions(tmp_path / "map.tif"))

@@ -12,7 +12,7 @@ import yaml
 from scipy.special import softmax
 
 from c2seg.api import fit, predict
-from c2seg.artifacts import load_model
+from c2seg.artifacts import read_model_file
 from c2seg.cli import run as run_cli
 from c2seg.errors import RecipeError
 from c2seg.legend import c2seg13
@@ -56,7 +56,7 @@ def record(run):
 
 
 def header(run):
-    return load_model(run / "model.safetensors").header
+    return read_model_file(run / "model.safetensors").header
 
 
 def read(path):
@@ -167,7 +167,7 @@ def test_every_kind_of_recipe_passes_without_a_target(write, cities, tmp_path, k
 def test_the_source_check_leaves_the_networks_alone_that_it_keeps(write, cities, tmp_path):
     fit(write(), [cities[0]], tmp_path / "checked")
     fit(write(source_check=None), [cities[0]], tmp_path / "plain")
-    checked, plain = (load_model(tmp_path / name / "model.safetensors").tensors for name in ("checked", "plain"))
+    checked, plain = (read_model_file(tmp_path / name / "model.safetensors").tensors for name in ("checked", "plain"))
     for name, value in plain.items():
         np.testing.assert_array_equal(checked[name], value)
     assert "source_check" not in json.loads((tmp_path / "plain/record.json").read_text())
@@ -225,16 +225,16 @@ def test_the_temperature_reaches_the_layers_of_a_map_also_through_onnx(write, ci
     assert capsys.readouterr().err == ""
     assert run_cli([*quiet, "--overwrite"]) == 0
     assert "source check: temperature of the confidence" in capsys.readouterr().err
-    model = load_model(tmp_path / "run/model.safetensors")
+    model = read_model_file(tmp_path / "run/model.safetensors")
     temperature = model.header.confidence_temperature
     assert temperature is not None
     assert abs(np.log(temperature)) > 0.05  # else the rest shows nothing
     export(model, tmp_path / "model.onnx")
-    assert load_model(tmp_path / "model.onnx").header.confidence_temperature == temperature
+    assert read_model_file(tmp_path / "model.onnx").header.confidence_temperature == temperature
     plain = tmp_path / "plain.safetensors"
-    from c2seg.artifacts import save_model
+    from c2seg.artifacts import write_model_file
 
-    save_model(plain, model.header.model_copy(update={"confidence_temperature": None}), model.tensors)
+    write_model_file(plain, model.header.model_copy(update={"confidence_temperature": None}), model.tensors)
     maps = {}
     for name, file in (
         ("run", tmp_path / "run/model.safetensors"),

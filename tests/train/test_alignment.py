@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from c2seg.api import fit, predict
-from c2seg.artifacts import load_model
+from c2seg.artifacts import read_model_file
 from c2seg.cli import run as run_cli
 from c2seg.data import SceneReader, city_statistics, open_city
 from c2seg.errors import InputError, RecipeError
@@ -34,7 +34,7 @@ def recipe(*more):
 
 
 def tensors(run):
-    return dict(load_model(run / "model.safetensors").tensors)
+    return dict(read_model_file(run / "model.safetensors").tensors)
 
 
 def assert_same(first, second):
@@ -109,7 +109,7 @@ def test_only_statistics_change_and_they_are_the_targets(cities, tmp_path):
             assert not np.allclose(value, target[name], rtol=1e-3), name
         elif "num_batches" not in name:
             np.testing.assert_array_equal(value, target[name], err_msg=name)
-    header = load_model(tmp_path / "target" / "model.safetensors").header
+    header = read_model_file(tmp_path / "target" / "model.safetensors").header
     city = open_city(cities[1])
     reader = SceneReader(city.scenes[0], tuple(header.inputs), header.normalizer({}))
     patch, _ = reader(city.scenes[0].grid.window)
@@ -194,7 +194,7 @@ def test_quantiles_follow_the_mapped_city_through_any_backend(make_city, tmp_pat
     assert wanted.follows_city
     fit(wanted, [source], tmp_path / "run")
     model = tmp_path / "run" / "model.safetensors"
-    header = load_model(model).header
+    header = read_model_file(model).header
     assert "quantiles" not in header.statistics["msi"]
     assert header.channels == {"hsi": 4, "msi": 4, "sar": 2}
 

@@ -13,7 +13,7 @@ import rasterio
 import torch
 
 from c2seg.api import fit, predict
-from c2seg.artifacts import load_model
+from c2seg.artifacts import read_model_file
 from c2seg.data import BlockFolds, Normalizer, city_statistics
 from c2seg.data.layouts import open_labeled_city
 from c2seg.errors import RecipeError
@@ -43,7 +43,7 @@ def write(write_recipe):
 
 
 def tensors(run):
-    return dict(load_model(run / "model.safetensors").tensors)
+    return dict(read_model_file(run / "model.safetensors").tensors)
 
 
 def learnt(run, phase):

@@ -10,7 +10,7 @@ import pytest
 import rasterio
 
 from c2seg.api import fit, predict
-from c2seg.artifacts import load_model
+from c2seg.artifacts import read_model_file
 from c2seg.cli import run as run_cli
 from c2seg.data import SceneReader, city_statistics, open_city
 from c2seg.errors import DataError, InputError, RecipeError
@@ -38,7 +38,7 @@ def write(write_recipe):
 
 
 def tensors(run):
-    return dict(load_model(run / "model.safetensors").tensors)
+    return dict(read_model_file(run / "model.safetensors").tensors)
 
 
 def classes(path):
@@ -272,7 +272,7 @@ def test_a_forest_maps_with_the_network_and_travels_in_the_onnx_file(write, make
     assert result.validation["scores"]["oa"] > 0.5
     model = run / "model.safetensors"
     maps = {}
-    plain = load_model(model)
+    plain = read_model_file(model)
     bands = plain.header.channels
     assert bands == {"hsi": 4, "msi": 4, "sar": 2}
     city = open_city(target)
@@ -304,7 +304,7 @@ def test_wide_modalities_become_components_of_unit_deviation(write, make_city, t
     source, target = make_city("source", seed=1), make_city("target", seed=2)
     training = BASE["training"] | {"iterations": 200}
     fit(write(max_bands=3, training=training), [source], tmp_path / "run")
-    header = load_model(tmp_path / "run" / "model.safetensors").header
+    header = read_model_file(tmp_path / "run" / "model.safetensors").header
     assert header.channels == {"hsi": 3, "msi": 3, "sar": 2}
     city = open_city(source)
     reader = SceneReader(city.scenes[0], ("hsi",), header.normalizer(city_statistics(city, ("hsi",))))

@@ -13,7 +13,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 from c2seg.api import Storage, fit
-from c2seg.artifacts import load_model
+from c2seg.artifacts import read_model_file
 from c2seg.errors import InputError, TrainingError
 from c2seg.recipes import load_recipe
 from c2seg.train.curves import Curves
@@ -32,7 +32,7 @@ def recipe(*more: str):
 
 
 def tensors(run: Path) -> dict[str, np.ndarray]:
-    return dict(load_model(run / "model.safetensors").tensors)
+    return dict(read_model_file(run / "model.safetensors").tensors)
 
 
 def assert_same(first: Path, second: Path) -> None:

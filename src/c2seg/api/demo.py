@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from c2seg.artifacts import ScoreRecord
 from c2seg.errors import OutputError
-from c2seg.legend import c2seg13
-from c2seg.metrics import ReferenceCode, count_maps, pair_maps, scores
-from c2seg.outputs import write_json
 from c2seg.pipeline.fit import fit
 from c2seg.pipeline.prepare import Bars
+from c2seg.pipeline.scoring import score_maps
 from c2seg.predict import MapOptions
 from c2seg.predict.city import predict
 from c2seg.progress import silent_bars
@@ -34,7 +32,7 @@ class DemoResult:
     target: Path
     maps: dict[str, Path]
     page: Path
-    scores: dict[str, dict[str, Any]]
+    scores: dict[str, ScoreRecord]
 
 
 def _prefixed(bars: Bars, name: str) -> Bars:
@@ -76,9 +74,8 @@ def demo(
             MapOptions(maps[name], overwrite=overwrite),
             bars=named,
         )
-        pooled = count_maps(pair_maps(maps[name], target / "label.tif"), ReferenceCode(c2seg13()))
-        found[name] = scores(pooled[0] if len(pooled) == 1 else sum(pooled[1:], pooled[0])).as_dict()
-        write_json(run / "demo_scores.json", found[name])
+        found[name] = score_maps(maps[name], target / "label.tif")
+        found[name].write(run / "demo_scores.json")
     make_report(
         [out / name for name in recipes],
         ReportOptions(

@@ -1,7 +1,12 @@
-"""Files that c2seg writes and reads back: the model file, and where a result comes from."""
+"""Files that c2seg writes and reads back, one class a kind: the model file, the records of runs, maps, scores, benchmarks.
+
+Every class has ``read`` and ``write`` and a schema number (``records.Artifact``). Files of 0.1.0 are read, too
+(``upgrade``). What 0.1.0 did not know, or a newer version added, is an error that names the version.
+"""
 
 from __future__ import annotations
 
+from c2seg.artifacts.maps import MapKey, MapNotes, MapRecord, MapRun, StripNote, StripsKey
 from c2seg.artifacts.model import (
     FOREST,
     BandSpec,
@@ -11,21 +16,41 @@ from c2seg.artifacts.model import (
     check_city,
     forest_text,
     input_bands,
-    load_model,
-    save_model,
+    read_model_file,
+    write_model_file,
 )
-from c2seg.artifacts.provenance import provenance
+from c2seg.artifacts.provenance import Provenance, provenance
+from c2seg.artifacts.runs import RunProvenance, RunRecord, SourceCity, TargetCity, run_provenance
+from c2seg.artifacts.scores import ScoreRecord, ScoreValues
+from c2seg.artifacts.training import TrainingIdentity
+from c2seg.artifacts.validation import ValidationRecord
 
 __all__ = [
     "FOREST",
     "BandSpec",
     "Graph",
     "Header",
+    "MapKey",
+    "MapNotes",
+    "MapRecord",
+    "MapRun",
     "ModelFile",
+    "Provenance",
+    "RunProvenance",
+    "RunRecord",
+    "ScoreRecord",
+    "ScoreValues",
+    "SourceCity",
+    "StripNote",
+    "StripsKey",
+    "TargetCity",
+    "TrainingIdentity",
+    "ValidationRecord",
     "check_city",
     "forest_text",
     "input_bands",
-    "load_model",
     "provenance",
-    "save_model",
+    "read_model_file",
+    "run_provenance",
+    "write_model_file",
 ]

@@ -10,21 +10,26 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, PlainSerializer, PlainValidator
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save, save_file
 
+from c2seg._version import __version__
+from c2seg.artifacts.runs import RunProvenance
+from c2seg.artifacts.upgrade import upgraded_header, upgraded_tensors
 from c2seg.data import BandStatistics, City, Normalizer
 from c2seg.errors import InputError, ModelFileError, needs_extra
 from c2seg.legend import Legend
 from c2seg.outputs import atomic_file
 from c2seg.recipes import Recipe
+from c2seg.records import Artifact, Json, Record
 
 __all__ = [
     "FOREST",
@@ -32,46 +37,58 @@ __all__ = [
     "Graph",
     "Header",
     "ModelFile",
+    "StoredLegend",
     "check_city",
     "forest_text",
-    "load_model",
-    "save_model",
+    "read_model_file",
+    "write_model_file",
 ]
 
-FORMAT = 1
 FOREST = "forest."
 """What the tensors of a forest that maps together with networks begin with."""
 
 
-class BandSpec(BaseModel):
-    """A band that a model was learnt on."""
-
-    model_config = ConfigDict(frozen=True)
+class BandSpec(Record):
+    """A band that a model was trained on."""
 
     name: str = ""
     role: str | None = None
     wavelength_nm: float | None = None
 
 
-class Header(BaseModel):
+StoredStatistics = Annotated[
+    BandStatistics,
+    PlainValidator(lambda value: value if isinstance(value, BandStatistics) else BandStatistics.from_dict(value)),
+    PlainSerializer(BandStatistics.as_dict),
+]
+"""Band statistics; on disk ``{"count", "mean", "std", "minimum", "maximum"}``."""
+
+StoredLegend = Annotated[
+    Legend,
+    PlainValidator(lambda value: value if isinstance(value, Legend) else Legend.from_dict(value, "the legend")),
+    PlainSerializer(Legend.as_dict),
+]
+"""A legend; on disk as in its YAML file."""
+
+
+class Header(Artifact):
     """Everything about a model but its weights."""
 
-    model_config = ConfigDict(frozen=True)
-
-    format: int = FORMAT
+    artifact: Literal["model"] = "model"
     recipe: Recipe
     inputs: dict[str, tuple[BandSpec, ...]]
     """Bands by modality, in input order."""
-    statistics: dict[str, dict[str, Any]]
-    """Band statistics of the sources by modality (BandStatistics.as_dict)."""
-    legend: dict[str, Any]
-    provenance: dict[str, Any]
-    """Versions, commit, seed, data fingerprints, command."""
-    learnt: tuple[int, ...] | None = None
+    statistics: dict[str, StoredStatistics]
+    """Band statistics of the sources by modality."""
+    legend: StoredLegend
+    """Of the model's outputs, in their order."""
+    provenance: RunProvenance | None = None
+    """The run that trained the model; None: not known."""
+    trained_classes: tuple[int, ...] | None = None
     """Ids of the classes that had labeled pixels; None: not recorded."""
     confidence_temperature: float | None = None
     """Of the ensemble's probabilities where they are shown or summed, never where classes are decided; None: not measured."""
-    projection: dict[str, tuple[tuple[float, ...], ...]] = {}
+    projection: dict[str, tuple[tuple[float, ...], ...]] = Field(default_factory=dict)
     """What makes the channels of a modality from its normalized bands, where these are not the channels themselves."""
 
     @property
@@ -81,17 +98,14 @@ class Header(BaseModel):
 
     def normalizer(self, statistics: Mapping[str, BandStatistics]) -> Normalizer:
         """Return the model's normalization of a city with these statistics (used by kinds that follow the city)."""
-        own = statistics if self.recipe.follows_city else self.band_statistics()
+        used = statistics if self.recipe.follows_city else self.statistics
         projection = {name: np.array(rows, np.float32) for name, rows in self.projection.items()}
-        return replace(Normalizer.fit(self.recipe.normalization, own), projection=projection)
+        return replace(Normalizer.fit(self.recipe.normalization, used), projection=projection)
 
-    def band_statistics(self) -> dict[str, BandStatistics]:
-        """Return the sources' statistics as arrays."""
-        return {name: BandStatistics.from_dict(content) for name, content in self.statistics.items()}
-
-    def land_legend(self) -> Legend:
-        """Return the legend of the model's outputs."""
-        return Legend.from_dict(self.legend, "the model file's legend")
+    @classmethod
+    def upgraded(cls, content: Json) -> Json:
+        """Return the header of a model of 0.1.0 in the present layout."""
+        return upgraded_header(content)
 
 
 @dataclass(frozen=True)
@@ -113,16 +127,22 @@ class ModelFile:
     graph: Graph | None = None
 
 
-def save_model(path: Path, header: Header, tensors: Mapping[str, np.ndarray], *, overwrite: bool = True) -> None:
-    """Write a model file, whole or not at all. Equal content gives equal bytes."""
+def write_model_file(
+    path: str | os.PathLike[str], header: Header, tensors: Mapping[str, np.ndarray], *, overwrite: bool = True
+) -> None:
+    """Write a model file, whole or not at all. Equal content gives equal bytes. Raises OutputError."""
     # One metadata entry only: the library writes several in no fixed order.
-    metadata = {"c2seg": header.model_dump_json()}
-    with atomic_file(path, overwrite=overwrite) as temporary:
+    metadata = {"c2seg": header.model_dump_json(by_alias=True)}
+    with atomic_file(Path(path), overwrite=overwrite) as temporary:
         save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, temporary, metadata)
 
 
-def load_model(path: Path) -> ModelFile:
-    """Read a model file (.safetensors or .onnx). Raises ModelFileError if it is missing, damaged, or none of ours."""
+def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
+    """Read a model file (.safetensors or .onnx). Raises ModelFileError if it is missing, damaged, or none of ours.
+
+    Files of 0.1.0 are read in the present layout; the digest is that of the file as it is.
+    """
+    path = Path(path)
     if not path.is_file():
         raise ModelFileError(f"{path} does not exist; give the model.safetensors of a run")
     if path.suffix == ".onnx":
@@ -135,20 +155,23 @@ def load_model(path: Path) -> ModelFile:
         raise ModelFileError(f"{path} is damaged or no model file: {error}") from error
     if "c2seg" not in metadata:
         raise ModelFileError(f"{path} is a safetensors file but not one that c2seg wrote")
-    header = _header(path, metadata["c2seg"])
-    return ModelFile(header, tensors, _digest(metadata["c2seg"], tensors))
+    header, present = _header(path, metadata["c2seg"])
+    return ModelFile(header, tensors if present else upgraded_tensors(tensors), _digest(metadata["c2seg"], tensors))
 
 
-def _header(path: Path, text: str) -> Header:
+def _header(path: Path, text: str) -> tuple[Header, bool]:
+    """Return the header, and whether the file is of the present layout."""
     try:
         content = json.loads(text)
-        if content.get("format") != FORMAT:
-            raise ModelFileError(f"{path} has format {content.get('format')}, this version reads {FORMAT}")
-        return Header.model_validate(content)
-    except (ValidationError, ValueError, AttributeError) as error:
-        if isinstance(error, ModelFileError):
-            raise
-        raise ModelFileError(f"{path}: its header cannot be read by this version: {str(error)[:200]}") from error
+        if not isinstance(content, dict):
+            raise ModelFileError(f"{path}: its header is no JSON object")
+        if "schema" not in content and content.get("format") != 1:
+            raise ModelFileError(f"{path} has format {content.get('format')}, which c2seg {__version__} does not read")
+        return Header.parse(content, str(path)), "schema" in content
+    except ModelFileError:
+        raise
+    except ValueError as error:
+        raise ModelFileError(f"{path}: its header cannot be read: {str(error)[:300]}") from error
 
 
 def _load_onnx(path: Path) -> ModelFile:
@@ -163,9 +186,11 @@ def _load_onnx(path: Path) -> ModelFile:
         raise ModelFileError(f"{path} is damaged or no ONNX file: {error}") from error
     if "c2seg" not in metadata:
         raise ModelFileError(f"{path} is an ONNX file but not one that `c2seg export` wrote")
-    header = _header(path, metadata["c2seg"])
+    header, present = _header(path, metadata["c2seg"])
     graph = Graph(content, int(metadata.get("c2seg_stride_px", 1)))
     tensors = load(base64.b64decode(metadata["c2seg_forest"])) if "c2seg_forest" in metadata else {}
+    if not present:
+        tensors = upgraded_tensors(tensors)
     return ModelFile(header, tensors, hashlib.sha256(content).hexdigest()[:16], graph)
 
 

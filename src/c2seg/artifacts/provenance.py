@@ -9,27 +9,44 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from c2seg._version import __version__
+from c2seg.records import Record
 
-__all__ = ["provenance"]
+__all__ = ["Provenance", "provenance"]
 
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "rasterio", "torch", "timm", "segmentation-models-pytorch")
 
 
-def provenance(*, seed: int, device: str, command: Sequence[str]) -> dict[str, Any]:
-    """Return what a run's result depends on beyond its data and recipe."""
-    return {
-        "c2seg": __version__,
-        "commit": _commit(),
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "packages": {name: found for name in _PACKAGES if (found := _installed(name))},
-        "seed": seed,
-        "device": device,
-        "command": shlex.join(command) if command else "",
-    }
+class Provenance(Record):
+    """What a result depends on beyond its data and recipe."""
+
+    c2seg: str
+    """Version of this package."""
+    commit: str | None
+    """Of the checkout it ran from, with ``+changes`` if it differed; None: installed."""
+    python: str
+    machine: str
+    packages: dict[str, str]
+    """Versions by name."""
+    seed: int
+    device: str
+    command: str = ""
+    """The command line, quoted for a shell; empty when called from Python."""
+
+
+def provenance(*, seed: int, device: str, command: Sequence[str]) -> Provenance:
+    """Return what the results of this process depend on beyond data and recipe."""
+    return Provenance(
+        c2seg=__version__,
+        commit=_commit(),
+        python=platform.python_version(),
+        machine=platform.machine(),
+        packages={name: installed for name in _PACKAGES if (installed := _installed(name))},
+        seed=seed,
+        device=device,
+        command=shlex.join(command),
+    )
 
 
 def _installed(name: str) -> str | None:

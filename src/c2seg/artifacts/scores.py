@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import PlainSerializer, PlainValidator
 
+from c2seg.artifacts.upgrade import upgraded_scores
 from c2seg.errors import C2SegError
 from c2seg.legend import Legend
 from c2seg.metrics import Comparison, Confusion, Interval, Scores
-from c2seg.records import Artifact, Record
+from c2seg.records import Artifact, Json, Record
 
 __all__ = [
     "BoundaryPixels",
@@ -141,6 +142,11 @@ class ScoreRecord(ScoreValues, Artifact):
     intervals: ScoreIntervals | None = None
     comparison: ScoreComparison | None = None
     boundary: BoundaryScores | None = None
+
+    @classmethod
+    def upgraded(cls, content: Json) -> Json:
+        """Return scores of 0.1.0 in the present layout."""
+        return upgraded_scores(content)
 
     def by_class(self, values: tuple[float | None, ...]) -> dict[str, float | None]:
         """Return values that follow ``ids``, such as ``iou``, by the name of the class."""

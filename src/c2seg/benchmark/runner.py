@@ -18,14 +18,15 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from c2seg.artifacts import RunRecord
+from c2seg.artifacts.benchmark import BenchmarkCosts, BenchmarkKey, BenchmarkResult
 from c2seg.data import open_city
-from c2seg.errors import C2SegError, InputError
+from c2seg.errors import C2SegError, DataError, InputError
 from c2seg.metrics import check_reference
-from c2seg.outputs import write_json
 from c2seg.progress import Progress, no_progress
 from c2seg.recipes import load_recipe
 
@@ -195,19 +196,7 @@ def _training_seconds(benchmark: Benchmark, run: Run) -> float:
     return (each.step_seconds * steps + each.forest_seconds) * (folds + recipe.validation.final)
 
 
-@dataclass(frozen=True)
-class _Costs:
-    """What a recipe costs on this machine: processor seconds on a CPU, else seconds; and the seconds that pass."""
-
-    step: float
-    """Of an iteration (of a tree, where the forest is all)."""
-    step_seconds: float
-    forest: float = 0.0
-    """Of the forest beside networks."""
-    forest_seconds: float = 0.0
-
-
-def _costs(benchmark: Benchmark, run: Run) -> _Costs:
+def _costs(benchmark: Benchmark, run: Run) -> BenchmarkCosts:
     """Measure what a recipe costs, once for the bands of a city; it is kept."""
     recipe = load_recipe(run.recipe, benchmark.preset, run.overrides)
     city = open_city(run.pair.source)
@@ -222,19 +211,23 @@ def _costs(benchmark: Benchmark, run: Run) -> _Costs:
             steps = max(1, recipe.model.trees // 10)
             start = time.perf_counter()
             _fit(benchmark, run, folder, (f"model.trees={steps}", *_NO_FOLDS))
-            each = _Costs(0.0, (time.perf_counter() - start) / steps)
+            each = BenchmarkCosts(step=0.0, step_seconds=(time.perf_counter() - start) / steps)
         else:
             _fit(benchmark, run, folder, (f"training.iterations={_CALIBRATION_STEPS}", *_NO_FOLDS))
-            record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+            record = RunRecord.read(folder / "record.json")
             cost = "processor_seconds" if benchmark.device == "cpu" else "seconds"
-            forest = (record[f"forest_{cost}"], record["forest_seconds"]) if recipe.forest else ()
-            each = _Costs(record[f"step_{cost}"], record["step_seconds"], *forest)
-        write_json(kept, asdict(each))
+            each = BenchmarkCosts(
+                step=getattr(record, f"step_{cost}"),
+                step_seconds=record.step_seconds or 0.0,
+                forest=getattr(record, f"forest_{cost}") or 0.0,
+                forest_seconds=record.forest_seconds or 0.0,
+            )
+        each.write(kept)
         shutil.rmtree(folder, ignore_errors=True)
-    return _Costs(**json.loads(kept.read_text(encoding="utf-8")))
+    return BenchmarkCosts.read(kept)
 
 
-def _equal_steps(seconds: float, each: _Costs) -> int:
+def _equal_steps(seconds: float, each: BenchmarkCosts) -> int:
     return max(_CALIBRATION_STEPS, round((seconds - each.forest) / each.step))
 
 
@@ -268,12 +261,11 @@ def run_all(
 def _one(benchmark: Benchmark, run: Run, stop: threading.Event) -> dict[str, Any]:
     path = run.folder / "result.json"
     if finished(benchmark, run):
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return content
+        return BenchmarkResult.read(path).as_json()
     overrides = _equal(benchmark, run)
     offline = _offline(benchmark, run, overrides, stop)
     fitted = _fit(benchmark, run, run.folder, overrides, stop)
-    record = json.loads((run.folder / "record.json").read_text(encoding="utf-8"))
+    record = RunRecord.read(run.folder / "record.json")
     map_seconds, scored = (
         (None, _inside_scores(run, fitted)) if run.pair.inside else _map_and_score(benchmark, run, stop)
     )
@@ -284,20 +276,21 @@ def _one(benchmark: Benchmark, run: Run, stop: threading.Event) -> dict[str, Any
         "inputs": run.inputs,
         "label": run.label,
         "seed": run.seed,
-        "iterations": record.get("iterations"),
+        "iterations": record.iterations,
         "fit_seconds": fitted["seconds"],
         "map_seconds": map_seconds,
-        "peak_memory_mib": record.get("peak_memory_mib"),
-        "parameters": record.get("parameters"),
-        "gflops_128": record.get("gflops_128"),
-        "uses_target_images": record["uses_target_images"],
-        "commit": record.get("commit"),
+        "peak_memory_mib": record.peak_memory_mib,
+        "parameters": record.parameters,
+        "gflops_128": record.gflops_128,
+        "uses_target_images": record.uses_target_images,
+        "commit": record.commit,
         "validation": fitted["validation"],
         "scores": scored,
         "offline": offline,
     }
-    write_json(path, result)
-    return result
+    stored = BenchmarkResult.model_validate(result)
+    stored.write(path)
+    return stored.as_json()
 
 
 def _map_and_score(benchmark: Benchmark, run: Run, stop: threading.Event) -> tuple[float, dict[str, Any] | None]:
@@ -388,17 +381,17 @@ def _environment(jobs: int) -> dict[str, str]:
     return ({"OMP_NUM_THREADS": share, "LOKY_MAX_CPU_COUNT": share} if jobs > 1 else {}) | os.environ
 
 
-def _key(benchmark: Benchmark, run: Run) -> dict[str, Any]:
+def _key(benchmark: Benchmark, run: Run) -> BenchmarkKey:
     """Return what a result depends on."""
-    return {
-        "recipe": load_recipe(run.recipe, benchmark.preset, run.overrides).model_dump(mode="json"),
-        "seed": run.seed,
-        "equal_seconds": benchmark.equal_seconds,
-        "offline": benchmark.offline,
-        "device": benchmark.device,
-        "cities": [open_city(path).fingerprint() for path in (run.pair.source, run.pair.target)],
-        "reference": str(run.pair.reference) if run.pair.reference else None,
-    }
+    return BenchmarkKey(
+        recipe=load_recipe(run.recipe, benchmark.preset, run.overrides),
+        seed=run.seed,
+        equal_seconds=benchmark.equal_seconds,
+        offline=benchmark.offline,
+        device=benchmark.device,
+        cities=tuple(open_city(path).fingerprint() for path in (run.pair.source, run.pair.target)),
+        reference=str(run.pair.reference) if run.pair.reference else None,
+    )
 
 
 def finished(benchmark: Benchmark, run: Run) -> bool:
@@ -407,8 +400,8 @@ def finished(benchmark: Benchmark, run: Run) -> bool:
     if not path.exists():
         return False
     try:
-        return bool(json.loads(path.read_text(encoding="utf-8"))["key"] == _key(benchmark, run))
-    except (ValueError, KeyError, TypeError):
+        return BenchmarkResult.read(path).key == _key(benchmark, run)
+    except DataError:
         return False
 
 

@@ -60,9 +60,10 @@ def command(
     quiet: bool = QUIET,
 ) -> None:
     """Compare recipes on pairs of cities: train, map, score; one table. Run it again to go on after a stop."""
+    from c2seg.artifacts.benchmark import BenchmarkTable
     from c2seg.benchmark.runner import Benchmark, parse_pairs, plan
     from c2seg.benchmark.tables import as_csv, rows
-    from c2seg.outputs import make_folder, write_json, write_text
+    from c2seg.outputs import make_folder, write_text
 
     if table not in _TABLES:
         raise InputError(unknown_name("table", table, _TABLES))
@@ -90,7 +91,9 @@ def command(
     summary = rows(results, baseline)
     paired = _compare(runs, baseline, silent)
     against = [item.as_dict() for item in paired]
-    write_json(out / "benchmark.json", {"rows": summary, "against": against, "results": results, "failed": failed})
+    BenchmarkTable.model_validate({"rows": summary, "against": against, "results": results, "failed": failed}).write(
+        out / "benchmark.json"
+    )
     write_text(out / "benchmark.csv", as_csv(summary))
     across = [run for run in runs if not run.pair.inside]
     page = _report(benchmark, across, silent) if across else None

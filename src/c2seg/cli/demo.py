@@ -43,7 +43,7 @@ def command(
                 "target": str(result.target),
                 "maps": {name: str(path) for name, path in result.maps.items()},
                 "report": str(result.page),
-                "scores": result.scores,
+                "scores": {name: scores.as_json() for name, scores in result.scores.items()},
             }
         )
         return

@@ -19,12 +19,12 @@ def command(
     quiet: bool = QUIET,
 ) -> None:
     """Write a network as ONNX, checked against torch, for mapping without torch: c2seg predict OUT.onnx CITY."""
-    from c2seg.artifacts import load_model
+    from c2seg.artifacts import read_model_file
     from c2seg.errors import InputError, needs_extra
 
     if out.suffix != ".onnx":
         raise InputError(f"cannot write {out}: the name must end in .onnx")
-    loaded = load_model(model)
+    loaded = read_model_file(model)
     if loaded.graph is not None:
         raise InputError(f"{model} is an ONNX file already")
     with needs_extra("c2seg export", "train"):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer
 
+from c2seg.artifacts import ScoreValues
 from c2seg.cli.console import JSON, OVERWRITE, QUIET, SEED, note, print_json, progress_bar
 from c2seg.recipes import load_recipe
 
@@ -55,7 +56,7 @@ def command(
             {
                 "model": str(result.model) if result.model else None,
                 "seconds": result.seconds,
-                "validation": result.validation,
+                "validation": result.validation.as_json() if result.validation else None,
                 "notes": list(result.notes),
             }
         )
@@ -63,12 +64,12 @@ def command(
     for text in result.notes:
         note(text, quiet=quiet)
     if result.validation:
-        note(f"{result.validation['kind']}: {summary(result.validation['scores'])}", quiet=quiet)
+        note(f"{result.validation.kind}: {summary(result.validation.scores)}", quiet=quiet)
     note(f"{result.seconds:.0f} s", quiet=quiet)
     typer.echo(result.model or out)
 
 
-def summary(scores: dict[str, float | None]) -> str:
+def summary(scores: ScoreValues) -> str:
     """Write the main scores in one line."""
-    parts = [("OA", "oa"), ("Kappa", "kappa"), ("mF1", "mf1"), ("mIoU", "miou")]
-    return "  ".join(f"{name} {scores[key]:.4f}" if scores[key] is not None else f"{name} -" for name, key in parts)
+    parts = (("OA", scores.oa), ("Kappa", scores.kappa), ("mF1", scores.mf1), ("mIoU", scores.miou))
+    return "  ".join(f"{name} -" if value is None else f"{name} {value:.4f}" for name, value in parts)

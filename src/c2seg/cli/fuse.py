@@ -67,15 +67,15 @@ def command(
             classes,
             FuseOptions(out, probabilities, overwrite, palette),
             weights=_numbers(weights),
-            notes={"run": provenance(seed=0, device="cpu", command=["c2seg", *sys.argv[1:]])},
+            process=provenance(seed=0, device="cpu", command=["c2seg", *sys.argv[1:]]),
             progress=progress,
         )
     if json:
-        print_json(result.as_dict())
+        print_json(result.as_json())
         return
-    for done in result.rules:
+    for done in result.fusion.rules if result.fusion else ():
         note(
-            f"{done['name']} from {done['expert']}: held at {done['held']} pixels, changed {done['changed']}",
+            f"{done.name} from {done.expert}: held at {done.held} pixels, changed {done.changed}",
             quiet=quiet,
         )
     note(f"{result.path}: {result.pixels} pixels, {result.nodata_pixels} nodata, {result.seconds:.1f} s", quiet=quiet)

@@ -53,7 +53,7 @@ def command(
     """
     from c2seg.labels import format_report, load_rules, make_labels, write_labels
     from c2seg.legend import load_legend
-    from c2seg.outputs import check_output, write_json
+    from c2seg.outputs import check_output
     from c2seg.raster import write_qml
 
     if fractions is not None and fractions.resolve() == out.resolve():
@@ -67,9 +67,9 @@ def command(
         labels = make_labels(osm, table, grid, progress=progress)
         report = write_labels(labels, out, fractions=fractions, overwrite=overwrite, progress=progress)
     write_qml(style, table.legend)
-    write_json(record, report, overwrite=overwrite)
+    report.write(record, overwrite=overwrite)
     if as_json:
-        print_json(report)
+        print_json(report.as_json())
     else:
         typer.echo(format_report(report))
         note(f"labels: {out}", quiet=quiet)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from c2seg.cli.console import JSON, OVERWRITE, QUIET, note, print_json, progress_bar
+
+if TYPE_CHECKING:
+    from c2seg.artifacts import MapRun
 
 __all__ = ["command"]
 
@@ -75,32 +77,32 @@ def command(
             command=["c2seg", *sys.argv[1:]],
         )
     if json:
-        print_json({"out": str(out), "maps": [result.as_dict() for result in results]})
+        print_json({"out": str(out), "maps": [result.as_json() for result in results]})
         return
     for result in results:
         if not quiet:
-            for line in _measured(result.extra["run"]):
+            for line in _measured(result.run):
                 note(line)
             note(f"{result.path}: {result.pixels} pixels mapped, {result.nodata_pixels} nodata, {result.seconds:.1f} s")
-            if done := result.extra.get("cleanup"):
-                note(
-                    f"  areas below {done['min_area_px']} pixels merged: {done['changed_pixels']} pixels changed class"
-                )
+            if done := result.cleanup:
+                note(f"  areas below {done.min_area_px} pixels merged: {done.changed_pixels} pixels changed class")
             for name, area in result.area_km2.items():
                 expected = result.expected_area_km2
                 note(f"  {name:36} {area:10.3f} km2" + (f"  expected {expected[name]:10.3f}" if expected else ""))
     typer.echo(out)
 
 
-def _measured(run: Mapping[str, Any]) -> list[str]:
+def _measured(run: MapRun | None) -> list[str]:
     """Return lines on what was measured before mapping."""
+    if run is None:
+        return []
     lines = []
-    if choice := run.get("backend_choice"):
-        times = ", ".join(f"{name} {1000 * taken:.0f} ms" for name, taken in choice.get("seconds", {}).items())
-        lines.append(f"backend {choice['name']}" + (f" ({times} a batch)" if times else ""))
-    lines += run.get("bands", [])
-    if absent := run.get("absent"):
-        lines.append(f"the city has no {' and no '.join(absent)}: mapped without, as the model was taught to")
-    if check := run.get("precision_check"):
-        lines.append(f"reduced precision accepted: {check['text']}")
+    if choice := run.backend_choice:
+        times = ", ".join(f"{name} {1000 * taken:.0f} ms" for name, taken in choice.seconds.items())
+        lines.append(f"backend {choice.name}" + (f" ({times} a batch)" if times else ""))
+    lines += run.bands
+    if run.absent:
+        lines.append(f"the city has no {' and no '.join(run.absent)}: mapped without, as the model was taught to")
+    if check := run.precision_check:
+        lines.append(f"reduced precision accepted: {check.text}")
     return lines

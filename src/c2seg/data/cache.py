@@ -8,20 +8,21 @@ was stopped; two processes that want the same copy wait for each other.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from c2seg.data.city import City, LabeledCity, blocks
 from c2seg.data.memory import KeptRaster, city_bytes, in_memory, layer_in_memory, map_layers, mapped, source_bytes
-from c2seg.errors import OutputError
-from c2seg.outputs import fsync_path, write_json
+from c2seg.errors import DataError, OutputError
+from c2seg.outputs import fsync_path
 from c2seg.progress import Progress, no_progress
 from c2seg.raster import RasterSource
+from c2seg.records import Artifact
 from c2seg.types import Window
 
 __all__ = ["cached", "cached_labels"]
@@ -128,15 +129,22 @@ class _Build:
                 self.progress(self.done, self.total, size)
             array.flush()
             fsync_path(file)
-            write_json(state, {"rows": last, "bytes": source_bytes(source)})
+            CacheProgress(rows=last, bytes=source_bytes(source)).write(state)
+
+
+class CacheProgress(Artifact):
+    """How many rows of a cached raster are on disk, and its whole size in bytes."""
+
+    artifact: Literal["cache"] = "cache"
+    rows: int
+    bytes: int
 
 
 def _rows_done(state: Path, file: Path, size: int) -> int:
     try:
-        noted = json.loads(state.read_text())
-        whole = file.stat().st_size == size == noted["bytes"]
-        return int(noted["rows"]) if whole else 0
-    except (OSError, ValueError, KeyError, TypeError):
+        noted = CacheProgress.read(state)
+        return noted.rows if file.stat().st_size == size == noted.bytes else 0
+    except (OSError, DataError):
         return 0
 
 

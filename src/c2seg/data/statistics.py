@@ -17,7 +17,7 @@ from c2seg.types import Window
 __all__ = ["BandStatistics", "city_statistics", "unusable"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BandStatistics:
     """Count of pixels (fine grid) and, per band, mean, population standard deviation, minimum, maximum; float64 [C]."""
 
@@ -44,6 +44,16 @@ class BandStatistics:
             np.minimum(self.minimum, other.minimum),
             np.maximum(self.maximum, other.maximum),
         )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BandStatistics):
+            return NotImplemented
+        names = ("mean", "std", "minimum", "maximum")
+        return self.count == other.count and all(
+            np.array_equal(getattr(self, name), getattr(other, name), equal_nan=True) for name in names
+        )
+
+    __hash__ = None  # type: ignore[assignment]
 
     def as_dict(self) -> dict[str, object]:
         """Return a JSON structure without the quantiles; ``from_dict`` reads it back exactly."""

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from c2seg.artifacts import MapRecord, MapRun, Provenance
+from c2seg.artifacts.maps import FusedMap, FusedRule, FusionRecord
 from c2seg.errors import InputError
 from c2seg.fusion.rules import Rules, fuse_window
 from c2seg.fusion.sources import ScoreMap, check_grids
 from c2seg.legend import Legend
-from c2seg.outputs import atomic_file, check_output, write_json
+from c2seg.outputs import atomic_file, check_output
 from c2seg.predict.layers import LAYER_NODATA, LAYER_STEPS, scaled
 from c2seg.progress import Progress, no_progress
 from c2seg.raster import RasterTags, write_cog, write_map, write_qml
 from c2seg.types import Window
 
-__all__ = ["FuseOptions", "FuseResult", "fuse"]
+__all__ = ["FuseOptions", "fuse"]
 
 _COLUMNS = 1024  # fused at once, of each block of rows
 _TAGS = {"SOFTWARE": "c2seg"}
@@ -38,24 +39,6 @@ class FuseOptions:
     palette: str = "default"
 
 
-@dataclass
-class FuseResult:
-    """What was fused: pixels with and without data, area by class in km2, and what each rule did."""
-
-    path: str
-    pixels: int
-    nodata_pixels: int
-    area_km2: dict[str, float]
-    rules: list[dict[str, Any]]
-    """By rule: ``class``, ``name``, ``expert``, pixels where it held, pixels whose class it ``changed``."""
-    seconds: float
-    extra: dict[str, Any] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return a JSON structure."""
-        return {**{key: value for key, value in vars(self).items() if key != "extra"}, **self.extra}
-
-
 def fuse(
     maps: Sequence[ScoreMap],
     rules: Rules,
@@ -63,11 +46,12 @@ def fuse(
     options: FuseOptions,
     *,
     weights: Sequence[float] | None = None,
-    notes: Mapping[str, Any] | None = None,
+    process: Provenance | None = None,
     progress: Progress = no_progress,
-) -> FuseResult:
+) -> MapRecord:
     """Write the weighted mean of ``maps``, changed by ``rules``, as a class map; a JSON and a style lie beside it.
 
+    ``process`` says where it comes from.
     Class maps among ``maps`` vote: each is probability 1 of its class. All must lie on one grid. Memory is bounded by a
     block, whatever the size. Raises InputError, GridError, DataError or OutputError; outputs are whole or absent.
     """
@@ -90,25 +74,25 @@ def fuse(
             )  # fmt: skip
         write_map(options.out, work.ids, grid, legend, overwrite=options.overwrite, tags=_TAGS, palette=options.palette)
     area = grid.pixel_area_m2() / 1e6
-    result = FuseResult(
+    result = MapRecord(
         path=options.out.name,
         pixels=int(work.counts[1:].sum()),
         nodata_pixels=int(work.counts[0]),
         area_km2={item.name: round(float(work.counts[item.id]) * area, 6) for item in legend.classes},
-        rules=work.report(),
         seconds=round(time.perf_counter() - started, 3),
-        extra={
-            "maps": [
-                {"path": str(m.file.path), "fingerprint": m.file.fingerprint(), "weight": w}
+        run=MapRun(predicted=process) if process else None,
+        fusion=FusionRecord(
+            maps=tuple(
+                FusedMap(path=str(m.file.path), fingerprint=m.file.fingerprint(), weight=w)
                 for m, w in zip(maps, parts, strict=True)
-            ],
-            "threshold": rules.threshold,
-            "soft": rules.soft,
-            **(notes or {}),
-        },
+            ),
+            rules=work.report(),
+            threshold=rules.threshold,
+            soft=rules.soft,
+        ),
     )
     write_qml(options.out.with_suffix(".qml"), legend, options.palette)
-    write_json(options.out.with_suffix(".json"), result.as_dict())
+    result.write(options.out.with_suffix(".json"))
     return result
 
 
@@ -151,18 +135,18 @@ class _Work:
             rows[:, :, window.col : window.col_end] = scaled(fused.scores, _WHOLE, ~fused.valid)
         return rows
 
-    def report(self) -> list[dict[str, Any]]:
+    def report(self) -> tuple[FusedRule, ...]:
         """Return what each rule did."""
-        return [
-            {
-                "class": int(self.legend.ids[rule.index]),
-                "name": self.legend.names[rule.index],
-                "expert": str(rule.expert.file.path),
-                "held": int(held),
-                "changed": int(changed),
-            }
+        return tuple(
+            FusedRule(
+                class_id=self.legend.ids[rule.index],
+                name=self.legend.names[rule.index],
+                expert=str(rule.expert.file.path),
+                held=int(held),
+                changed=int(changed),
+            )
             for rule, held, changed in zip(self.rules.rules, self.held, self.changed, strict=True)
-        ]
+        )
 
     def _windows(self, first: int, last: int) -> list[Window]:
         self.done += last - first

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from c2seg.labels.build import Labels, make_labels
 from c2seg.labels.grids import grid_from_bounds, grid_like
+from c2seg.labels.record import LabelRecord
 from c2seg.labels.report import build_report, format_report
 from c2seg.labels.rules import Rule, RuleTable, Switch, default_rules_text, load_rules
 from c2seg.labels.writing import write_labels
 
 __all__ = [
+    "LabelRecord",
     "Labels",
     "Rule",
     "RuleTable",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from c2seg.labels.build import Labels
 from c2seg.labels.burn import SAMPLES
+from c2seg.labels.record import LabelRecord
 from c2seg.labels.report import ATTRIBUTION, LICENSE, build_report
 from c2seg.outputs import check_output
 from c2seg.progress import Progress, no_progress
@@ -24,8 +24,8 @@ def write_labels(
     fractions: Path | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
-) -> dict[str, Any]:
-    """Write the label raster (and the raster of area fractions), and return the report as a plain structure.
+) -> LabelRecord:
+    """Write the label raster (and the raster of area fractions), and return what is known of it.
 
     ``out``: uint8 ids, 0 = unmapped or not covered. ``fractions``: float32, one band per class, share of the pixel's
     area 0..1 in steps of 1/25. Both carry OpenStreetMap's attribution. Raises OutputError.

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from c2seg.artifacts import BandSpec
+from c2seg.artifacts.runs import PretrainedFacts
 from c2seg.data.spectral import COLORS_NM
 from c2seg.errors import ModelFileError
 
@@ -52,16 +53,16 @@ class PretrainedReport:
             f"not loaded: {_listed(self.missing)}; not used: {_listed(self.unused)}"
         )
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for the run record."""
-        return {
-            "source": self.source,
-            "loaded": len(self.loaded),
-            "missing": list(self.missing),
-            "unused": list(self.unused),
-            "first_convolution": self.first,
-            "line": self.line,
-        }
+    def record(self) -> PretrainedFacts:
+        """Return what the run record tells of it."""
+        return PretrainedFacts(
+            source=self.source,
+            loaded=len(self.loaded),
+            missing=self.missing,
+            unused=self.unused,
+            first_convolution=self.first,
+            line=self.line,
+        )
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,26 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from c2seg.artifacts import Header, save_model
-from c2seg.artifacts.provenance import provenance
+from c2seg.artifacts import (
+    Header,
+    Provenance,
+    RunProvenance,
+    RunRecord,
+    SourceCity,
+    TargetCity,
+    ValidationRecord,
+    provenance,
+    run_provenance,
+    write_model_file,
+)
+from c2seg.artifacts.runs import SourceCheckRecord, TrainingFacts
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import OutputError, needs_extra
-from c2seg.metrics import Confusion, scores
-from c2seg.outputs import make_folder, write_json, write_text
+from c2seg.metrics import Confusion
+from c2seg.outputs import make_folder, write_text
 from c2seg.pipeline.colors import with_colors
 from c2seg.pipeline.forest import fit_forest_model
 from c2seg.pipeline.prepare import Bars, FitJob, Prepared, Storage, prepare, scene_folds
@@ -41,7 +51,7 @@ class FitResult:
     seconds, and what to know of it."""
 
     model: Path | None
-    validation: dict[str, Any] | None
+    validation: ValidationRecord | None
     seconds: float
     notes: tuple[str, ...] = ()
 
@@ -71,25 +81,14 @@ def fit(
     recipe, alone = (recipe, ()) if target else _alone(recipe)
     prepared = prepare(recipe, sources, target, label_map, bars("statistics"))
     recipe, remarks = with_colors(recipe, prepared.inputs)
-    record = provenance(seed=seed, device=device, command=command) | {
-        "recipe": recipe.name,
-        "sources": [
-            {"name": c.images.name, "images": c.images.fingerprint(), "labels": c.label_fingerprint()}
-            for c in prepared.sources
-        ],
-        "target": {"name": prepared.target.name, "images": prepared.target.fingerprint()} if prepared.target else None,
-        "uses_target_images": {
-            "normalization": recipe.follows_city,
-            "training": recipe.uses_target and prepared.target is not None,
-        },
-    }
+    origin = _provenance(recipe, prepared, provenance(seed=seed, device=device, command=command))
     header = Header(
         recipe=recipe,
         inputs=prepared.inputs,
-        statistics={name: s.as_dict() for name, s in prepared.statistics.items()},
-        legend=prepared.sources[0].images.legend.as_dict(),
-        provenance=record,
-        learnt=prepared.learnt,
+        statistics=prepared.statistics,
+        legend=prepared.sources[0].images.legend,
+        provenance=origin,
+        trained_classes=prepared.learnt,
         projection={
             name: tuple(map(tuple, rows.tolist())) for name, rows in prepared.normalizers[0].projection.items()
         },
@@ -97,12 +96,12 @@ def fit(
     job = FitJob(recipe, prepared, out, seed, device, resume, bars if _PRIMARY else silent_bars, storage)
     if isinstance(recipe.model, ForestModel):
         tensors, pooled = fit_forest_model(job, recipe.model)
-        facts: dict[str, Any] = {}
-        checked = None
+        facts, checked = TrainingFacts(), None
     else:
         with needs_extra("learning a network", "train"):
             from c2seg.pipeline.stages import fit_network
-        tensors, pooled, facts, checked = fit_network(job)
+        tensors, pooled, noted, checked = fit_network(job)
+        facts = TrainingFacts.model_validate({key: value for key, value in noted.items() if key != "source_check"})
     if checked:
         header = header.model_copy(update={"recipe": checked.recipe, "confidence_temperature": checked.temperature})
     notes = (
@@ -110,7 +109,7 @@ def fit(
         *prepared.notes,
         *_notes(prepared),
         *remarks,
-        *([str(facts["pretrained"]["line"])] if "pretrained" in facts else []),
+        *([facts.pretrained.line] if facts.pretrained else []),
         *(checked.record["notes"] if checked else ()),
     )
     validation = None if pooled is None else _validation(recipe, prepared, pooled)
@@ -118,15 +117,29 @@ def fit(
     model = out / "model.safetensors" if recipe.validation.final else None
     if _PRIMARY:
         write_text(out / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
-        write_json(
-            out / "record.json",
-            record | facts | {"seconds": round(seconds, 3), "peak_memory_mib": round(peak_memory_mib(), 1)},
-        )
+        RunRecord(
+            **dict(origin),
+            **dict(facts),
+            source_check=SourceCheckRecord.model_validate(checked.record) if checked else None,
+            seconds=round(seconds, 3),
+            peak_memory_mib=round(peak_memory_mib(), 1),
+        ).write(out / "record.json")
         if validation:
-            write_json(out / "validation.json", validation)
+            validation.write(out / "validation.json")
         if model:
-            save_model(model, header, tensors)
+            write_model_file(model, header, tensors)
     return FitResult(model, validation, seconds, notes)
+
+
+def _provenance(recipe: Recipe, prepared: Prepared, process: Provenance) -> RunProvenance:
+    """Return where the run comes from, with its id."""
+    sources = tuple(
+        SourceCity(name=c.images.name, images=c.images.fingerprint(), labels=c.label_fingerprint())
+        for c in prepared.sources
+    )
+    target = prepared.target
+    unlabeled = TargetCity(name=target.name, images=target.fingerprint()) if target else None
+    return run_provenance(process, recipe, sources, unlabeled)
 
 
 def _alone(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
@@ -147,17 +160,12 @@ def _notes(prepared: Prepared) -> tuple[str, ...]:
     return (f"no labeled pixel of {'; '.join(absent)} in the sources: the model will never map them",)
 
 
-def _validation(recipe: Recipe, prepared: Prepared, pooled: Confusion) -> dict[str, Any]:
+def _validation(recipe: Recipe, prepared: Prepared, pooled: Confusion) -> ValidationRecord:
     kind = f"{recipe.validation.folds} interleaved guarded block folds over the sources, pooled"
     if recipe.validation.kind == "random_tiles":
         leaks = [f.leak.text for c in prepared.sources for f in scene_folds(recipe, c) if isinstance(f, TileFolds)]
         kind = f"random split of half-overlapping tiles, which leaks: {'; '.join(leaks)}"
-    return {
-        "kind": kind,
-        "scores": scores(pooled).as_dict(),
-        "counts": pooled.counts.tolist(),
-        "ids": list(pooled.ids),
-    }
+    return ValidationRecord.of(kind, pooled)
 
 
 def check_run_folder(out: Path, *, overwrite: bool, resume: bool) -> None:

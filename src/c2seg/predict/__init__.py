@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from c2seg.predict.agreement import Agreement, measure_agreement, sample_windows
 from c2seg.predict.engine import Predictor, Reader, map_rows
-from c2seg.predict.mapping import MapOptions, MapResult, map_scene
+from c2seg.predict.mapping import MapOptions, map_scene
 from c2seg.predict.plan import WindowPlan
 from c2seg.predict.scratch import pending_key
 from c2seg.predict.timings import Timings
@@ -12,7 +12,6 @@ from c2seg.predict.timings import Timings
 __all__ = [
     "Agreement",
     "MapOptions",
-    "MapResult",
     "Predictor",
     "Reader",
     "Timings",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from c2seg.artifacts.maps import AgreementRecord
 from c2seg.data import Patch
 from c2seg.errors import InputError
 from c2seg.predict.engine import Predictor, Reader
@@ -45,9 +45,9 @@ class Agreement:
             f"{CLEAR_MARGIN} ({self.windows} windows)"
         )
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return a JSON structure."""
-        return {**vars(self), "accepted": self.accepted}
+    def record(self) -> AgreementRecord:
+        """Return the counts as a map's record holds them."""
+        return AgreementRecord(**vars(self), accepted=self.accepted, text=str(self))
 
 
 def sample_windows(reader: Reader, plan: WindowPlan, halo_px: int, count: int) -> Iterator[tuple[Patch, np.ndarray]]:

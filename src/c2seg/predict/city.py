@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from c2seg.artifacts import Header, ModelFile, check_city, load_model
+from c2seg.artifacts import Header, MapKey, MapNotes, MapRecord, MapRun, ModelFile, check_city, read_model_file
+from c2seg.artifacts.maps import AgreementRecord, BackendChoice, MappedCity
 from c2seg.artifacts.provenance import provenance
 from c2seg.data import City, Normalizer, Patch, Scene, SceneReader, city_statistics, open_city
 from c2seg.data.spectral import match_bands
@@ -18,7 +18,6 @@ from c2seg.errors import InputError
 from c2seg.outputs import check_output
 from c2seg.predict import (
     MapOptions,
-    MapResult,
     Predictor,
     WindowPlan,
     map_scene,
@@ -68,7 +67,7 @@ def predict(
     compile: bool = False,
     bars: Callable[[str], Progress] = silent_bars,
     command: Sequence[str] = (),
-) -> list[MapResult]:
+) -> list[MapRecord]:
     """Map a city; one result per scene.
 
     A city of one scene gives the file ``options.out``; a city of several gives a folder of that name with one map per
@@ -76,7 +75,7 @@ def predict(
     first compared with 32 bits on sample windows and refused (InputError) when it changes too many classes. A run that was
     stopped goes on when called again with the same arguments.
     """
-    loaded = load_model(model)
+    loaded = read_model_file(model)
     header = loaded.header
     images, fitted = match_bands(open_city(city), header.inputs)
     absent = check_city(header, images)
@@ -84,7 +83,7 @@ def predict(
     header = loaded.header
     if options.workers < 1:
         raise InputError(f"--workers must be at least 1, found {options.workers}")
-    cleanup = wanted_cleanup(options.min_area_px, options.min_area_keep, header.land_legend())
+    cleanup = wanted_cleanup(options.min_area_px, options.min_area_keep, header.legend)
     scenes = list(zip(images.scenes, _scene_options(images, options), strict=True))
     for _, scene_options in scenes:
         for path in scene_options.places.values():
@@ -95,72 +94,82 @@ def predict(
     name = backend or default_backend(loaded)
     predictor = None if name == "auto" else load_predictor(loaded, name, running)  # wrong options show at once
     job = _Job(loaded, images, _normalizer(header, images, absent, bars("statistics")), name, running, absent)
-    key = _key(job) | ({"cleanup": cleanup.as_dict()} if cleanup else {})
-    found: dict[str, Any] = {}
+    key = _key(job).model_copy(update={"cleanup": cleanup.record() if cleanup else None})
+    choice = None
     if predictor is None:
-        name, predictor, found = _measure(job, {**key, "scene": scenes[0][0].name}, scenes[0][1])
+        choice, predictor = _measure(job, key.model_copy(update={"scene": scenes[0][0].name}), scenes[0][1])
+        name = choice.name
         job = replace(job, backend=name)
-    found |= _check_precision(job, predictor) | ({"absent": list(absent)} if absent else {})
-    found |= {"bands": list(fitted)} if fitted else {}
     # It was measured with all modalities; without one, networks map alone.
     temperature = None if absent else header.confidence_temperature
-    found |= {"confidence_temperature": temperature} if temperature else {}
     share = threads or (None if options.workers == 1 else max(1, processors() // options.workers))
-    notes = {
-        "recipe": header.recipe.name,
-        "run": {**_run_notes(loaded, device, command), "workers": options.workers, "threads": share, **found},
-        "city": {"name": images.name, "path": str(city.resolve())},
-        "confidence": options.confidence.name if options.confidence else None,
-    }
+    trained = header.provenance
+    run = MapRun(
+        trained=trained,
+        predicted=provenance(seed=trained.seed if trained else 0, device=device, command=command),
+        workers=options.workers,
+        threads=share,
+        backend_choice=choice,
+        precision_check=_check_precision(job, predictor),
+        absent=tuple(absent),
+        bands=tuple(fitted),
+        confidence_temperature=temperature,
+    )
+    notes = MapNotes(
+        run_id=trained.run_id if trained else None,
+        recipe=header.recipe.name,
+        city=MappedCity(name=images.name, path=str(city.resolve())),
+        confidence=options.confidence.name if options.confidence else None,
+        run=run,
+    )
     results = []
     for index, (scene, scene_options) in enumerate(scenes):
         decision = _decision(job, scene, predictor)
-        scene_key = {**key, "scene": scene.name, "backend": name}
-        if decision:
-            scene_key["decision"] = decision.as_dict()
+        weights = decision.record() if decision else None
+        scene_key = key.model_copy(update={"scene": scene.name, "backend": name, "decision": weights})
         build = partial(_build, model, city, index, job.normalizer, absent, name, replace(running, threads=share))
         results.append(
             map_scene(
                 job.reader(scene),
                 predictor,
                 job.plan(scene, predictor),
-                header.land_legend(),
+                header.legend,
                 replace(scene_options, batch_size=_batch_size(header), decision=decision, temperature=temperature),
                 scene_key,
                 build=build,
-                notes={"key": scene_key, **notes},
+                notes=notes,
                 progress=bars(f"map {scene.name}"),
             )
         )
     return results
 
 
-def _key(job: _Job) -> dict[str, Any]:
+def _key(job: _Job) -> MapKey:
     """Return all that a map follows from, but its scene and backend."""
     settings = job.model.header.recipe.prediction
-    return {
-        "model": job.model.digest,
-        "city": job.city.fingerprint(),
-        "window_px": settings.window_px,
-        "overlap_px": settings.overlap,
-        "batch_size": _batch_size(job.model.header),
-        "tta": job.options.tta,
-        "device": job.options.device,
-        "precision": job.options.precision,
-        "compile": job.options.compile,
-    }
+    return MapKey(
+        model=job.model.digest,
+        city=job.city.fingerprint(),
+        window_px=settings.window_px,
+        overlap_px=settings.overlap,
+        batch_size=_batch_size(job.model.header),
+        tta=job.options.tta,
+        device=job.options.device,
+        precision=job.options.precision,
+        compile=job.options.compile,
+    )
 
 
-def _check_precision(job: _Job, predictor: Predictor) -> dict[str, Any]:
+def _check_precision(job: _Job, predictor: Predictor) -> AgreementRecord | None:
     """Compare a reduced precision with 32 bits on windows of the city; InputError if it changes too many classes."""
     if job.options.precision == "32" or job.backend == "forest":
-        return {}
+        return None
     scene = job.city.scenes[0]
     exact = load_predictor(job.model, job.backend, replace(job.options, precision="32"))
     agreement = measure_agreement(exact, predictor, job.reader(scene), job.plan(scene, predictor))
     if not agreement.accepted:
         raise InputError(f"--precision {job.options.precision} changes too much: {agreement}; use --precision 32")
-    return {"precision_check": {**agreement.as_dict(), "text": str(agreement)}}
+    return agreement.record()
 
 
 def _without_forest(model: ModelFile) -> ModelFile:
@@ -177,23 +186,29 @@ def _decision(job: _Job, scene: Scene, predictor: Predictor) -> Decision | None:
         return None
     chance = sample_probabilities(job.reader(scene), predictor, job.plan(scene, predictor))
     header = job.model.header
-    present = None if header.learnt is None else header.land_legend().among(header.learnt)
+    present = None if header.trained_classes is None else header.legend.among(header.trained_classes)
     return expected_iou(chance, present) if chance.shape[1] else None
 
 
-def _measure(job: _Job, key: dict[str, Any], options: MapOptions) -> tuple[str, Predictor, dict[str, Any]]:
+def _measure(job: _Job, key: MapKey, options: MapOptions) -> tuple[BackendChoice, Predictor]:
     """Return the fastest backend; that of a stopped run of the same map goes before, so that its rows can be kept."""
-    pending = pending_key(options.out) or {}
     names = candidates(job.model, job.options)
-    resumed = pending.get("backend") in names and all(pending.get(name) == value for name, value in key.items())
-    if resumed or len(names) == 1:
-        name = str(pending["backend"]) if resumed else names[0]
-        choice = {"name": name, "seconds": {}, "resumed": resumed}
-        return name, load_predictor(job.model, name, job.options), {"backend_choice": choice}
+    pending = pending_key(options.out)
+    stopped = pending.backend if pending and _same_map(key, pending) else None
+    if stopped in names or len(names) == 1:
+        name = stopped if stopped in names else names[0]
+        choice = BackendChoice(name=name, seconds={}, resumed=stopped in names)
+        return choice, load_predictor(job.model, name, job.options)
     from c2seg.predict.backends.choose import fastest
 
     best, predictor = fastest(job.model, names, job.options, partial(_sample_batch, job))
-    return best.name, predictor, {"backend_choice": {"name": best.name, "seconds": best.seconds, "resumed": False}}
+    return BackendChoice(name=best.name, seconds=best.seconds, resumed=False), predictor
+
+
+def _same_map(key: MapKey, pending: MapKey) -> bool:
+    """Return whether an unfinished map is the one of ``key``, whatever its backend and decision, which follow later."""
+    later = {"backend", "decision"}
+    return all(getattr(pending, name) == value for name, value in key if name not in later)
 
 
 def _sample_batch(job: _Job, predictor: Predictor) -> tuple[Patch, np.ndarray]:
@@ -220,7 +235,7 @@ def _build(
     options: BackendOptions,
 ) -> tuple[SceneReader, Predictor]:
     """Return reader and predictor in a worker process."""
-    loaded = load_model(model)
+    loaded = read_model_file(model)
     loaded = _without_forest(loaded) if absent else loaded
     images, _ = match_bands(open_city(city), loaded.header.inputs)
     reader = SceneReader(images.scenes[scene], tuple(loaded.header.inputs), normalizer, absent)
@@ -249,8 +264,3 @@ def _normalizer(header: Header, city: City, absent: Mapping[str, int], progress:
         ranked = header.recipe.normalization == "quantile"
         statistics = city_statistics(city, names, progress, quantiles=ranked)
     return header.normalizer(statistics)
-
-
-def _run_notes(model: ModelFile, device: str, command: Sequence[str]) -> dict[str, object]:
-    learnt = model.header.provenance
-    return {"learnt": learnt, "mapped": provenance(seed=int(learnt.get("seed", 0)), device=device, command=command)}

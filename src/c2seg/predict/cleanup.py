@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from rasterio.features import sieve
 
+from c2seg.artifacts.maps import CleanupSettings
 from c2seg.errors import C2SegError, InputError, unknown_name
 from c2seg.legend import BACKGROUND, LandClass, Legend
 
@@ -32,9 +32,10 @@ class Cleanup:
     min_area_px: int
     kept: tuple[LandClass, ...] = ()
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return a JSON structure, equal for equal results."""
-        return {"min_area_px": self.min_area_px, "connectivity": _CONNECTIVITY, "kept": [c.name for c in self.kept]}
+    def record(self) -> CleanupSettings:
+        """Return the settings as a map's record holds them, equal for equal results."""
+        kept = tuple(item.name for item in self.kept)
+        return CleanupSettings(min_area_px=self.min_area_px, connectivity=_CONNECTIVITY, kept=kept)
 
 
 @dataclass(frozen=True)

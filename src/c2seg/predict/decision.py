@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from c2seg.artifacts.maps import DecisionWeights
 from c2seg.predict.agreement import sample_windows
 from c2seg.predict.engine import Predictor, Reader
 from c2seg.predict.plan import WindowPlan
@@ -43,9 +43,9 @@ class Decision:
         found: np.ndarray = self.scores(probability, np.ones(probability.shape[1:], np.float32)).argmax(axis=0)
         return found
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return a JSON structure."""
-        return {"scale": list(self.scale), "offset": list(self.offset)}
+    def record(self) -> DecisionWeights:
+        """Return the weights as a map's record holds them."""
+        return DecisionWeights(scale=self.scale, offset=self.offset)
 
 
 def expected_iou(probability: np.ndarray, present: Sequence[bool] | None = None, prior: float = 0.005) -> Decision:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from c2seg.artifacts import MapKey, MapNotes, MapRecord, StripNote, StripsKey
+from c2seg.artifacts.maps import CleanupRecord
 from c2seg.data import SceneReader
 from c2seg.legend import Legend
-from c2seg.outputs import check_output, write_json
+from c2seg.outputs import check_output
 from c2seg.predict.cache import block_cache
 from c2seg.predict.cleanup import clean_rows, wanted_cleanup
 from c2seg.predict.decision import Decision
@@ -28,7 +29,7 @@ from c2seg.predict.workers import Build, Work, chunks, peak_memory_mib, run_stri
 from c2seg.progress import Progress, no_progress
 from c2seg.raster import write_qml
 
-__all__ = ["MapOptions", "MapResult", "map_scene"]
+__all__ = ["MapOptions", "map_scene"]
 
 
 @dataclass(frozen=True)
@@ -72,44 +73,18 @@ class MapOptions:
         return {name: path for name, path in named.items() if path is not None}
 
 
-@dataclass
-class MapResult:
-    """What was mapped: valid and nodata pixels, area by class in km2, seconds, strips taken over from a former run.
-
-    ``stages`` are busy seconds by stage (read, predict, blend, write, clean if it is wanted, publish); stages overlap.
-    ``peak_memory_mib`` is that of this process since its start and of its workers.
-    """
-
-    path: str
-    pixels: int
-    nodata_pixels: int
-    area_km2: dict[str, float]
-    seconds: float
-    stages: dict[str, float]
-    resumed_strips: int
-    peak_memory_mib: float
-    expected_area_km2: dict[str, float] | None = None
-    """Sums of probabilities instead of mapped pixels, for models with a decision of their own or a temperature (by which the
-    probabilities are calibrated then)."""
-    extra: dict[str, Any] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return a JSON structure."""
-        return {**{k: v for k, v in vars(self).items() if k != "extra"}, **self.extra}
-
-
 def map_scene(
     reader: SceneReader,
     predictor: Predictor,
     plan: WindowPlan,
     legend: Legend,
     options: MapOptions,
-    key: Mapping[str, Any],
+    key: MapKey,
     *,
     build: Build | None = None,
-    notes: Mapping[str, Any] | None = None,
+    notes: MapNotes = MapNotes(),  # noqa: B008 (frozen)
     progress: Progress = no_progress,
-) -> MapResult:
+) -> MapRecord:
     """Map a scene; the files appear under their names only when they are whole.
 
     The map is uint8 ids, 0 where a needed modality is not valid. ``key`` names all that determines the result (model,
@@ -121,29 +96,30 @@ def map_scene(
     for path in options.places.values():
         check_output(path, overwrite=options.overwrite)
     cleanup = wanted_cleanup(options.min_area_px, options.min_area_keep, legend)
-    key = {**key, "cleanup": cleanup.as_dict()} if cleanup else key
+    key = key.model_copy(update={"cleanup": cleanup.record()}) if cleanup else key
     grid = reader.scene.grid
     stages = Timings()
     shapes = layer_shapes(tuple(options.layers), grid.width, legend.num_classes)
-    with Scratch(options.out, {**key, "layers": sorted(shapes)}, grid.height, shapes) as scratch:
+    strips_key = StripsKey(**dict(key), layers=tuple(sorted(shapes)))
+    with Scratch(options.out, strips_key, grid.height, shapes) as scratch:
         layers = tuple(shapes)
         work = Work(plan, legend, layers, options.batch_size, scratch.folder, options.decision, options.temperature)
         resumed = len(scratch.finished)
         with block_cache(reader, plan):
             memory = _compute(work, scratch, (reader, predictor), build, options.workers, stages, progress)
             return_freed_memory()  # making the files takes other pieces than the windows left
-            counts = np.sum([note["counts"] for note in scratch.finished.values()], axis=0)
-            extra, ids = dict(notes or {}), None
+            counts = np.sum([note.counts for note in scratch.finished.values()], axis=0)
+            cleaned, ids = None, None
             if cleanup:  # always from the rows as they were computed, so that a run that goes on does not clean twice
                 with stages.time("clean"):
                     found = clean_rows(partial(scratch.rows.read, "ids"), (grid.height, grid.width), cleanup)
                 ids, counts = found.ids, np.array(found.counts)
-                extra["cleanup"] = {**cleanup.as_dict(), "changed_pixels": found.changed_pixels}
+                cleaned = CleanupRecord(**dict(cleanup.record()), changed_pixels=found.changed_pixels)
             with stages.time("publish"):
-                model = str(key.get("model", ""))
-                files = make_files(scratch.rows, grid, legend, options.places, options.palette, model, ids)
+                files = make_files(scratch.rows, grid, legend, options.places, options.palette, key.model, ids)
         area = grid.pixel_area_m2() / 1e6
-        result = MapResult(
+        result = MapRecord(
+            **dict(notes),
             path=options.out.name,
             pixels=int(counts[1:].sum()),
             nodata_pixels=int(counts[0]),
@@ -153,17 +129,18 @@ def map_scene(
             resumed_strips=resumed,
             peak_memory_mib=round(memory + peak_memory_mib(), 1),
             expected_area_km2=_expected_area(scratch.finished.values(), legend, area),
-            extra=extra,
+            key=key,
+            cleanup=cleaned,
         )
         write_qml(options.out.with_suffix(".qml"), legend, options.palette)
-        write_json(options.out.with_suffix(".json"), result.as_dict())
+        result.write(options.out.with_suffix(".json"))
         move_files(files)
         scratch.remove()
     return result
 
 
-def _expected_area(notes: Iterable[Mapping[str, Any]], legend: Legend, area: float) -> dict[str, float] | None:
-    found = [note["expected"] for note in notes if "expected" in note]
+def _expected_area(notes: Iterable[StripNote], legend: Legend, area: float) -> dict[str, float] | None:
+    found = [note.expected for note in notes if note.expected is not None]
     if not found:
         return None
     total = np.sum(found, axis=0)
@@ -183,7 +160,7 @@ def _compute(
     total = len(work.plan.rows)
     progress(len(scratch.finished), total, "strips")
 
-    def finished(index: int, note: dict[str, Any]) -> None:
+    def finished(index: int, note: StripNote) -> None:
         scratch.enter(index, note)
         progress(len(scratch.finished), total, "strips")
 

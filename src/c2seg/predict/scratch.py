@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from c2seg.artifacts import StripNote, StripsKey
 from c2seg.errors import OutputError
 from c2seg.outputs import remove_folder
 
@@ -31,14 +32,21 @@ def scratch_folder(output: Path) -> Path:
     return output.parent / f".{output.name}.scratch"
 
 
-def pending_key(output: Path) -> dict[str, Any] | None:
+def pending_key(output: Path) -> StripsKey | None:
     """Return the key of the run that was stopped while it wrote ``output``; None if there is none."""
     try:
         with (scratch_folder(output) / _LEDGER).open(encoding="utf-8") as ledger:
-            key = json.loads(ledger.readline())
-    except (OSError, ValueError):
+            return _key(ledger.readline())
+    except (OSError, UnicodeDecodeError):
         return None
-    return key if isinstance(key, dict) else None
+
+
+def _key(line: str) -> StripsKey | None:
+    """Return what a ledger's first line says; None for one that this version does not understand."""
+    try:
+        return StripsKey.parse(json.loads(line), "ledger")
+    except (ValueError, AttributeError):
+        return None
 
 
 class RowFiles:
@@ -87,16 +95,22 @@ class RowFiles:
         return int(np.prod(shape)) * dtype.itemsize
 
 
+class _LedgerEntry(StripNote):
+    """A line of the ledger after the first."""
+
+    strip: int
+
+
 class Scratch:
     """The row files of an output in a hidden folder beside it, with the ledger of finished strips. One process owns it."""
 
-    def __init__(self, output: Path, key: Mapping[str, Any], height: int, shapes: RowShapes) -> None:
+    def __init__(self, output: Path, key: StripsKey, height: int, shapes: RowShapes) -> None:
         self.folder = scratch_folder(output)
         self.rows = RowFiles(self.folder, height, shapes)
-        self._key = json.dumps(key, sort_keys=True)
+        self._key = key
         self._ledger = -1
         self._end = 0
-        self.finished: dict[int, dict[str, Any]] = {}
+        self.finished: dict[int, StripNote] = {}
 
     def __enter__(self) -> Scratch:
         try:
@@ -120,13 +134,14 @@ class Scratch:
     ) -> None:
         self.close()
 
-    def enter(self, strip: int, note: Mapping[str, Any]) -> None:
+    def enter(self, strip: int, note: StripNote) -> None:
         """Enter a strip whose rows are on disk, with its note."""
+        entry = _LedgerEntry(strip=strip, counts=note.counts, expected=note.expected)
         try:
-            self._append(json.dumps({"strip": strip, **note}))
+            self._append(entry.model_dump_json(exclude_none=True))
         except OSError as error:
             raise _cannot_write(self.folder, error) from error
-        self.finished[strip] = dict(note)
+        self.finished[strip] = note
 
     def close(self) -> None:
         """Close the files; they stay on disk."""
@@ -151,17 +166,17 @@ class Scratch:
         size = os.fstat(self._ledger).st_size
         lines = os.pread(self._ledger, size, 0).decode(errors="replace").split("\n")
         self._end = 0
-        if lines[0] != self._key or len(lines) < 2:
+        if len(lines) < 2 or _key(lines[0]) != self._key:
             os.ftruncate(self._ledger, 0)
-            self._append(self._key)
+            self._append(self._key.model_dump_json(by_alias=True))
             return
-        self._end = len(f"{self._key}\n".encode())
+        self._end = len(f"{lines[0]}\n".encode())
         for line in lines[1:-1]:  # what follows the last newline was cut off
             try:
-                entry = json.loads(line)
-                self.finished[int(entry.pop("strip"))] = entry
-            except (ValueError, KeyError, AttributeError):
+                entry = _LedgerEntry.model_validate_json(line)
+            except ValueError:
                 break
+            self.finished[entry.strip] = StripNote(counts=entry.counts, expected=entry.expected)
             self._end += len(f"{line}\n".encode())
         os.ftruncate(self._ledger, self._end)
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from c2seg.artifacts import StripNote
 from c2seg.errors import C2SegError, MissingExtraError
 from c2seg.legend import Legend
 from c2seg.predict.cache import block_cache
@@ -36,7 +37,7 @@ _CHUNK_STRIPS = 16  # least per task where there are many: each task computes on
 _TIDY_PIXELS = 2_000_000
 
 Build = Callable[[], tuple[Reader, Predictor]]
-Finished = Callable[[int, dict[str, Any]], None]
+Finished = Callable[[int, StripNote], None]
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def run_strips(
 
     Rows are written while the next strip is computed; an error or a stop does not lose a strip that was finished before.
     """
-    pending: tuple[Future[None], int, dict[str, Any]] | None = None
+    pending: tuple[Future[None], int, StripNote] | None = None
 
     def write(first: int, layers: dict[str, np.ndarray]) -> None:
         with stages.time("write"):
@@ -119,12 +120,11 @@ class _Strip:
         if work.decision or work.temperature:  # else the map's own counts are the best there is
             self.expected += expected_pixels(part, work.temperature)
 
-    def note(self) -> dict[str, Any]:
+    def note(self) -> StripNote:
         """Return pixels by id, and what the probabilities expect of each class where that is something else."""
-        note: dict[str, Any] = {"counts": self.counts.tolist()}
-        if self.work.decision or self.work.temperature:
-            note["expected"] = [round(float(value), 3) for value in self.expected]
-        return note
+        wanted = self.work.decision or self.work.temperature
+        expected = tuple(round(float(value), 3) for value in self.expected) if wanted else None
+        return StripNote(counts=tuple(self.counts.tolist()), expected=expected)
 
 
 def chunks(missing: Sequence[int], workers: int) -> list[range]:

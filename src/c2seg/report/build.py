@@ -126,9 +126,8 @@ def _learnt_here(view: View, runs: Sequence[Run]) -> tuple[str, ...]:
     """Return the names of the runs whose map shows the very city that their model learnt on."""
     names = []
     for index, entry in view.maps:
-        sources = runs[index].record.get("sources")
-        images = [s.get("images") for s in sources if isinstance(s, dict)] if isinstance(sources, list) else []
-        if entry.fingerprint is not None and entry.fingerprint in images:
+        trained = runs[index].provenance
+        if trained and entry.fingerprint in [source.images for source in trained.sources]:
             names.append(runs[index].name)
     return tuple(names)
 
@@ -157,7 +156,8 @@ def _other_scores(runs: Sequence[Run], shown: set[str]) -> list[ScorePanel]:
                 confusion = entry.confusion.without_background()
                 key = (entry.prediction, confusion.ids)
                 found.setdefault(key, []).append(ScoredMap.of(index, confusion))
-                names[key] = {i: entry.names.get(i, f"class {i}") for i in confusion.ids}
+                known = {item.id: item.name for item in entry.classes}
+                names[key] = {i: known.get(i, f"class {i}") for i in confusion.ids}
     return [
         ScorePanel(f"Scores of {key[0]}", "Scored by c2seg score.", names[key], tuple(entries))
         for key, entries in found.items()
@@ -169,8 +169,8 @@ def _validation(runs: Sequence[Run]) -> list[ScorePanel]:
     found: dict[tuple[str, tuple[int, ...]], list[ScoredMap]] = {}
     for index, run in enumerate(runs):
         if run.validation:
-            key = (run.validation["kind"], run.validation["confusion"].ids)
-            found.setdefault(key, []).append(ScoredMap.of(index, run.validation["confusion"]))
+            key = (run.validation.kind, run.validation.confusion.ids)
+            found.setdefault(key, []).append(ScoredMap.of(index, run.validation.confusion))
     return [
         ScorePanel(
             "Validation on the source", f"{kind[:1].upper()}{kind[1:]}. This is the city learnt on, not the mapped one: "

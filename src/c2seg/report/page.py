@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
 from c2seg._version import __version__
+from c2seg.artifacts import RunProvenance
 from c2seg.report.assess import ScorePanel
 from c2seg.report.charts import curve_charts, reliability_chart
 from c2seg.report.comparison import published_context
@@ -136,63 +137,65 @@ def _sections(content: PageContent, curves: bool, published: bool) -> list[tuple
 
 
 def _run_context(index: int, run: Run) -> dict[str, Any]:
-    seconds = run.record.get("seconds")
-    commands = [run.record.get("command"), *(_mapped(entry).get("command") for entry in run.maps)]
+    trained = run.provenance
+    seconds = run.record.seconds if run.record else None
+    commands = [trained.command if trained else "", *(_map_command(entry) for entry in run.maps)]
     return {
         "index": index,
         "name": run.name,
         "recipe_name": run.recipe_name,
         "learnt_on": _learnt_on(run),
         "mapped": ", ".join(dict.fromkeys(entry.city for entry in run.maps)),
-        "seed": run.record.get("seed"),
-        "seconds": _duration(seconds) if isinstance(seconds, int | float) else "",
+        "seed": trained.seed if trained else None,
+        "seconds": _duration(seconds) if seconds is not None else "",
         "curves": run.curves,
         "recipe": run.recipe,
-        "commands": list(dict.fromkeys(str(c) for c in commands if c)),
+        "commands": list(dict.fromkeys(command for command in commands if command)),
         "provenance": _provenance(run),
     }
 
 
 def _learnt_on(run: Run) -> str:
-    sources = run.record.get("sources")
-    names = (
-        [str(s["name"]) for s in sources if isinstance(s, dict) and "name" in s] if isinstance(sources, list) else []
-    )
-    return ", ".join(names)
+    return ", ".join(source.name for source in run.provenance.sources) if run.provenance else ""
 
 
-def _mapped(entry: MapFile) -> Mapping[str, Any]:
-    run = entry.notes.get("run")
-    mapped = run.get("mapped") if isinstance(run, dict) else None
-    return mapped if isinstance(mapped, dict) else {}
+def _map_command(entry: MapFile) -> str:
+    return entry.record.run.predicted.command if entry.record and entry.record.run else ""
 
 
 def _provenance(run: Run) -> list[tuple[str, str]]:
-    record = run.record
     rows = [("Run folder", run.folder.name if run.folder else "a single map")]
-    rows += [(name, str(record[key])) for name, key in (("c2seg", "c2seg"), ("Commit", "commit"), ("Python", "python"),
-             ("Machine", "machine"), ("Device", "device"), ("Seed", "seed")) if record.get(key) is not None]  # fmt: skip
-    packages = record.get("packages")
-    if isinstance(packages, dict):
-        rows.append(("Packages", ", ".join(f"{name} {version}" for name, version in sorted(packages.items()))))
-    for kind, found in (("Source", record.get("sources")), ("Target", [record.get("target")])):
-        for city in found if isinstance(found, list) else []:
-            if isinstance(city, dict):
-                prints = ", ".join(f"{key} {value}" for key, value in city.items() if key != "name")
-                rows.append((f"{kind} city", f"{city.get('name', '?')}: {prints}"))
-    if record.get("normalization_uses_target"):
+    if run.provenance:
+        rows += _trained_rows(run.provenance)
+    return rows + [(f"Map {entry.path.name}", _map_facts(entry)) for entry in run.maps]
+
+
+def _trained_rows(trained: RunProvenance) -> list[tuple[str, str]]:
+    """Say where a model comes from, and what of the target was used."""
+    rows = [("Run id", trained.run_id), ("c2seg", trained.c2seg)]
+    rows += [("Commit", trained.commit)] if trained.commit else []
+    rows += [("Python", trained.python), ("Machine", trained.machine), ("Device", trained.device)]
+    rows += [("Seed", str(trained.seed))]
+    rows += [("Packages", ", ".join(f"{name} {version}" for name, version in sorted(trained.packages.items())))]
+    rows += [("Source city", f"{c.name}: images {c.images}, labels {c.labels}") for c in trained.sources]
+    if trained.target:
+        rows.append(("Target city", f"{trained.target.name}: images {trained.target.images}"))
+    if trained.uses_target_images.normalization:
         rows.append(("Normalization", "uses the unlabeled images of the mapped city"))
-    for entry in run.maps:
-        rows.append((f"Map {entry.path.name}", _map_facts(entry)))
+    if trained.uses_target_images.training:
+        rows.append(("Training", "uses the unlabeled images of the target city"))
     return rows
 
 
 def _map_facts(entry: MapFile) -> str:
-    key = entry.notes.get("key")
-    parts = [f"{name} {value}" for name, value in sorted(key.items())] if isinstance(key, dict) else []
-    parts += [f"{entry.notes[name]} {text}" for name, text in (("seconds", "s"), ("peak_memory_mib", "MiB at most"))
-              if name in entry.notes]  # fmt: skip
-    return ", ".join(parts) or "nothing is recorded beside it"
+    record = entry.record
+    if record is None:
+        return "nothing is recorded beside it"
+    key = record.key.model_dump(mode="json", exclude_none=True) if record.key else {}
+    parts = [f"{name} {value}" for name, value in sorted(key.items())] + [f"{record.seconds} s"]
+    if record.peak_memory_mib is not None:
+        parts.append(f"{record.peak_memory_mib} MiB at most")
+    return ", ".join(parts)
 
 
 def _view_context(index: int, content: PageContent) -> dict[str, Any]:
@@ -255,9 +258,9 @@ def _areas(
 
 def _map_areas(entry: MapFile, view: View, pixel_km2: float) -> list[float]:
     """Return km2 by class: what predict noted, else counted in the file."""
-    noted = entry.notes.get("area_km2")
-    if isinstance(noted, dict) and all(isinstance(noted.get(c.name), int | float) for c in view.legend.classes):
-        return [float(noted[c.name]) for c in view.legend.classes]
+    noted = entry.record.area_km2 if entry.record else {}
+    if all(item.name in noted for item in view.legend.classes):
+        return [noted[item.name] for item in view.legend.classes]
     counts = entry.count_ids()
     return [float(counts[c.id]) * pixel_km2 for c in view.legend.classes]
 

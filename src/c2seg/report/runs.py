@@ -1,57 +1,64 @@
-"""What lies in a run folder: the record of learning, the recipe, curves, validation, maps, and scores of maps.
+"""What lies in a run folder: the record of training, the recipe, curves, validation, maps, and scores of maps.
 
 A map belongs to a run when it lies in its folder (or one folder below) with the JSON that ``c2seg predict`` leaves
-beside it. A map elsewhere is given by its file, and joins the run whose record its JSON carries.
+beside it. A map elsewhere is given by its file, and joins the run whose id its JSON carries.
 """
 
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from c2seg.artifacts import MapRecord, RunProvenance, RunRecord, ScoreRecord, ValidationRecord
+from c2seg.artifacts.upgrade import artifact_of
 from c2seg.data.city import blocks
-from c2seg.errors import C2SegError, DataError, InputError
-from c2seg.metrics import Confusion
+from c2seg.errors import DataError, InputError
 from c2seg.raster import RasterFile
+from c2seg.records import Json, read_json
 
-__all__ = ["Curves", "MapFile", "Run", "ScoreFile", "distinct_names", "open_runs"]
+__all__ = ["Curves", "MapFile", "Run", "distinct_names", "open_runs"]
 
 _MODEL_PARTS = ("record.json", "validation.json", "curves.csv", "recipe.yaml")
 
 
 @dataclass(frozen=True)
 class MapFile:
-    """A map of class ids, what is known of it (the JSON beside it; empty if there is none), and its confidence."""
+    """A map of class ids, its record (None: no JSON beside it), and its confidence."""
 
     path: Path
     raster: RasterFile
-    notes: Mapping[str, Any]
+    record: MapRecord | None
     confidence: Path | None
 
     @property
     def city(self) -> str:
         """Name of the mapped city; the file's stem where it is not recorded."""
-        city = self.notes.get("city")
-        return str(city["name"]) if isinstance(city, dict) and "name" in city else self.path.stem
+        return self.record.city.name if self.record and self.record.city else self.path.stem
 
     @property
     def city_path(self) -> Path | None:
         """Where the city was when it was mapped, if recorded."""
-        city = self.notes.get("city")
-        return Path(str(city["path"])) if isinstance(city, dict) and "path" in city else None
+        return Path(self.record.city.path) if self.record and self.record.city else None
 
     @property
     def scene(self) -> str | None:
         """Name of the mapped scene, if recorded."""
-        key = self.notes.get("key")
-        return str(key["scene"]) if isinstance(key, dict) and "scene" in key else None
+        return self.record.key.scene if self.record and self.record.key else None
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Fingerprint of the mapped city, if recorded."""
+        return self.record.key.city if self.record and self.record.key else None
+
+    @property
+    def trained(self) -> RunProvenance | None:
+        """The run that trained the map's model, if recorded."""
+        return self.record.run.trained if self.record and self.record.run else None
 
     def count_ids(self) -> np.ndarray:
         """Return int64 [256]: pixels by id, read by strips."""
@@ -60,22 +67,6 @@ class MapFile:
             values = self.raster.read(window)[0]
             counts += np.bincount(values[(values >= 0) & (values <= 255)].astype(np.uint8).ravel(), minlength=256)
         return counts
-
-    @property
-    def fingerprint(self) -> str | None:
-        """Fingerprint of the mapped city, if recorded."""
-        key = self.notes.get("key")
-        return str(key["city"]) if isinstance(key, dict) and "city" in key else None
-
-
-@dataclass(frozen=True)
-class ScoreFile:
-    """Scores that ``c2seg score --out`` left in the run folder: confusion counts of the named map."""
-
-    path: Path
-    prediction: str
-    confusion: Confusion
-    names: Mapping[int, str]
 
 
 @dataclass(frozen=True)
@@ -88,22 +79,29 @@ class Curves:
 
 @dataclass(frozen=True)
 class Run:
-    """One run. ``record`` and ``validation`` are the parsed files, empty where there are none."""
+    """One run: what lies in its folder (None: a single map), and maps that lie elsewhere."""
 
     name: str
     folder: Path | None
-    record: Mapping[str, Any] = field(default_factory=dict)
+    record: RunRecord | None = None
     recipe: str = ""
-    validation: Mapping[str, Any] = field(default_factory=dict)
+    """The resolved recipe as YAML; empty: not there."""
+    validation: ValidationRecord | None = None
     curves: Curves | None = None
     maps: tuple[MapFile, ...] = ()
-    scores: tuple[ScoreFile, ...] = ()
+    scores: tuple[ScoreRecord, ...] = ()
+
+    @property
+    def provenance(self) -> RunProvenance | None:
+        """Where the run comes from: its record, else what its maps tell."""
+        return self.record or next((entry.trained for entry in self.maps if entry.trained), None)
 
     @property
     def recipe_name(self) -> str:
         """Name of the recipe, as far as it is known."""
-        notes = self.maps[0].notes if self.maps else {}
-        return str(self.record.get("recipe") or notes.get("recipe") or "")
+        if self.provenance:
+            return self.provenance.recipe
+        return next((m.record.recipe for m in self.maps if m.record and m.record.recipe), "")
 
 
 def open_runs(paths: Sequence[Path]) -> list[Run]:
@@ -126,19 +124,22 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
 
 def _run(folder: Path) -> Run:
     files = sorted(p for pattern in ("*.json", "*/*.json") for p in folder.glob(pattern) if not p.name.startswith("."))
-    found = {path: _json(path) for path in files}
-    maps = tuple(m for path, content in found.items() if (m := _map_beside(path, content)))
-    scored = tuple(s for path, content in found.items() if (s := _score_file(path, content)))
+    objects = {path: content for path in files if (content := _json(path))}
+    maps = tuple(m for path, content in objects.items() if (m := _map_beside(path, content)))
+    scored = tuple(
+        ScoreRecord.parse(content, str(path)) for path, content in objects.items() if artifact_of(content) == "scores"
+    )
     if not maps and not scored and not any((folder / name).is_file() for name in _MODEL_PARTS):
         raise InputError(
             f"{folder} is not a run folder: none of {', '.join(_MODEL_PARTS)} and no map; give the folder of c2seg fit"
         )
+    record, validation = folder / "record.json", folder / "validation.json"
     return Run(
         name=folder.name,
         folder=folder,
-        record=found.get(folder / "record.json", {}),
+        record=RunRecord.parse(objects[record], str(record)) if record in objects else None,
         recipe=_text(folder / "recipe.yaml"),
-        validation=_validation(folder / "validation.json", found),
+        validation=ValidationRecord.parse(objects[validation], str(validation)) if validation in objects else None,
         curves=_curves(folder / "curves.csv"),
         maps=maps,
         scores=scored,
@@ -146,53 +147,30 @@ def _run(folder: Path) -> Run:
 
 
 def _join(runs: list[Run], path: Path) -> None:
-    """Add a single map to the run that learnt its model, or as a run of its own."""
+    """Add a single map to the run that trained its model, or as a run of its own."""
     beside = path.with_suffix(".json")
-    content = _json(beside) if beside.is_file() else {}
-    entry = (_map_beside(beside, content) if content else None) or MapFile(path, RasterFile(path), {}, None)
-    if entry.path != path:
-        entry = MapFile(path, RasterFile(path), {}, None)
-    learnt = content.get("run", {}).get("learnt") if isinstance(content.get("run"), dict) else None
+    entry = _map_beside(beside, _json(beside)) if beside.is_file() else None
+    if entry is None or entry.path != path:
+        entry = MapFile(path, RasterFile(path), None, None)
+    run_id = entry.record.run_id if entry.record else None
     for index, run in enumerate(runs):
-        if learnt and {k: v for k, v in run.record.items() if k != "seconds"} == learnt:
+        if run_id is not None and run.provenance and run.provenance.run_id == run_id:
             if path not in [m.path for m in run.maps]:
                 runs[index] = replace(run, maps=(*run.maps, entry))
             return
-    runs.append(Run(name=path.stem, folder=None, record=learnt or {}, maps=(entry,)))
+    runs.append(Run(name=path.stem, folder=None, maps=(entry,)))
 
 
-def _map_beside(path: Path, content: Mapping[str, Any]) -> MapFile | None:
+def _map_beside(path: Path, content: Json) -> MapFile | None:
     """Return the map that a JSON file describes; None if it describes none, or the map is gone."""
-    if not isinstance(content.get("area_km2"), dict) or not isinstance(content.get("path"), str):
+    if artifact_of(content) != "map":
         return None
-    file = path.parent / Path(content["path"]).name
+    record = MapRecord.parse(content, str(path))
+    file = path.parent / Path(record.path).name
     if not file.is_file():
         return None
-    name = content.get("confidence")
-    confidence = path.parent / name if isinstance(name, str) else None
-    return MapFile(file, RasterFile(file), content, confidence if confidence and confidence.is_file() else None)
-
-
-def _score_file(path: Path, content: Mapping[str, Any]) -> ScoreFile | None:
-    if "confusion" not in content or "prediction" not in content:
-        return None
-    try:
-        confusion = Confusion.from_dict(content["confusion"])
-        names = {int(c["id"]): str(c["name"]) for c in content.get("classes", [])}
-    except (C2SegError, TypeError, KeyError, ValueError) as error:
-        raise DataError(f"{path} holds no scores that can be read: {error}") from error
-    return ScoreFile(path, str(content["prediction"]), confusion, names)
-
-
-def _validation(path: Path, found: Mapping[Path, Mapping[str, Any]]) -> Mapping[str, Any]:
-    content = found.get(path, {})
-    if not content:
-        return {}
-    try:
-        confusion = Confusion.from_dict(content)
-    except C2SegError as error:
-        raise DataError(f"{path}: {error}") from error
-    return {"kind": str(content.get("kind", "validation")), "confusion": confusion}
+    confidence = path.parent / record.confidence if record.confidence else None
+    return MapFile(file, RasterFile(file), record, confidence if confidence and confidence.is_file() else None)
 
 
 def _curves(path: Path) -> Curves | None:
@@ -219,11 +197,9 @@ def _number(cell: str) -> float:
         return math.nan
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is damaged: {error}; remove it or make it again") from error
+def _json(path: Path) -> Json:
+    """Return a JSON object; an empty one for a file that holds something else (none of ours)."""
+    content = read_json(path)
     return content if isinstance(content, dict) else {}
 
 

@@ -104,7 +104,7 @@ def class_colors(legend: Legend, palette: str) -> dict[int, tuple[int, int, int]
 
 def _belongs(view: View, entry: MapFile, legend: Legend) -> bool:
     first = view.maps[0][1]
-    known = bool(first.notes) and bool(entry.notes)
+    known = first.record is not None and entry.record is not None
     same_place = first.city == entry.city and first.city_path == entry.city_path  # its images may have changed since
     same_city = not known or same_place or first.fingerprint == entry.fingerprint
     same_scene = not known or first.scene == entry.scene

@@ -38,7 +38,7 @@ from c2seg.sampling import PatchSampler, TrainingScene
 from c2seg.train.curves import Curves
 from c2seg.train.loader import batches, to_batch
 from c2seg.train.signals import StopSignal, quiet_fabric
-from c2seg.train.state import check_same_run, environment, load_state, save_state
+from c2seg.train.state import State, check_same_run, identity, load_state, save_state
 from c2seg.train.statistics import check_batch_norm, renew_statistics, target_patches
 
 __all__ = ["TrainingJob", "train"]
@@ -88,29 +88,23 @@ def train(
     with _RANDOM:
         fabric = _fabric(job.device, precision)
         learner, averaged = _build(job, fabric, samplers[0])
-    identity = {
-        "recipe": job.recipe.model_dump_json(),
-        "seed": job.seed,
-        "data": job.data,
-        "start": _digest(job.start),
-        **environment(fabric.device, precision, fabric.world_size),
-    }
+    now = identity(job.recipe, job.seed, job.data, _digest(job.start), fabric.device, precision, fabric.world_size)
     path = job.folder / "state.pt"
     start = 0
     if not resume and fabric.is_global_zero:
         path.unlink(missing_ok=True)
     if resume and path.exists():
         state = load_state(path)
-        check_same_run(state["identity"], identity, path)
-        start = state["step"]
-        learner.load_state_dict(state["content"]["learner"])
+        check_same_run(state.identity, now, path)
+        start = state.step
+        learner.load_state_dict(state.content["learner"])
         if averaged is not None:
-            averaged.load_state_dict(state["content"]["averaged"])
+            averaged.load_state_dict(state.content["averaged"])
 
     def save(step: int) -> None:
         if fabric.is_global_zero:
             content = {"learner": learner.state_dict(), "averaged": averaged.state_dict() if averaged else None}
-            save_state(path, step, identity, content)
+            save_state(path, State(step, now, content))
 
     clock, spent, counted = time.perf_counter(), time.process_time(), 0
     curves = Curves(job.folder / "curves.csv", start, enabled=fabric.is_global_zero)
@@ -201,7 +195,7 @@ def _build(job: TrainingJob, fabric: Fabric, sampler: PatchSampler) -> tuple[Tra
     if not set(model.state_dict()) <= set(job.start) and (
         report := load_pretrained(model, getattr(job.recipe.model, "pretrained", None), inputs)
     ):
-        job.notes["pretrained"] = report.as_dict()
+        job.notes["pretrained"] = report.record()
     if training.adabn:
         check_batch_norm(model)
     if fit_inputs := getattr(model, "fit_inputs", None):

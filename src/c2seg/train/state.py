@@ -3,50 +3,71 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from c2seg.artifacts import TrainingIdentity
 from c2seg.errors import DataError, InputError
 from c2seg.outputs import atomic_file
+from c2seg.recipes import Recipe
 
-__all__ = ["check_same_run", "environment", "load_state", "save_state"]
-
-
-def environment(device: torch.device, precision: str, processes: int) -> dict[str, Any]:
-    """Return what, besides recipe, seed and data, the bits of a training depend on."""
-    return {
-        "torch": str(torch.__version__),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "threads": torch.get_num_threads(),
-        "precision": precision,
-        "processes": processes,
-    }
+__all__ = ["State", "check_same_run", "identity", "load_state", "save_state"]
 
 
-def save_state(path: Path, step: int, identity: Mapping[str, Any], content: Mapping[str, Any]) -> None:
-    """Write the state after ``step`` steps, whole or not at all."""
+def identity(
+    recipe: Recipe, seed: int, data: str, start: str, device: torch.device, precision: str, processes: int
+) -> TrainingIdentity:
+    """Return what the bits of a training in this process depend on; see ``TrainingIdentity``."""
+    return TrainingIdentity(
+        recipe=recipe,
+        seed=seed,
+        data=data,
+        start=start,
+        torch=str(torch.__version__),
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        threads=torch.get_num_threads(),
+        precision=precision,
+        processes=processes,
+    )
+
+
+@dataclass(frozen=True)
+class State:
+    """A training after ``step`` steps. ``content`` holds tensors and plain values by what they belong to."""
+
+    step: int
+    identity: TrainingIdentity
+    content: dict[str, Any]
+
+
+def save_state(path: Path, state: State) -> None:
+    """Write a state, whole or not at all."""
+    stored = {"step": state.step, "identity": state.identity.as_json(), "content": state.content}
     with atomic_file(path, overwrite=True) as temporary:
-        torch.save({"step": step, "identity": dict(identity), "content": dict(content)}, temporary)
+        torch.save(stored, temporary)
 
 
-def load_state(path: Path) -> dict[str, Any]:
-    """Read a state with ``weights_only``; DataError if it is damaged."""
+def load_state(path: Path) -> State:
+    """Read a state with ``weights_only``. Raises DataError if it is damaged or of a newer version."""
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        return State(stored["step"], TrainingIdentity.parse(stored["identity"], str(path)), stored["content"])
+    except DataError:
+        raise
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, TypeError, KeyError) as error:
         raise DataError(f"the state {path} cannot be read ({error}); start afresh with --overwrite") from error
-    return state
 
 
-def check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
+def check_same_run(saved: TrainingIdentity, now: TrainingIdentity, path: Path) -> None:
     """Raise InputError when a saved state belongs to another run: another recipe, seed, data, version or thread count."""
-    for key, value in now.items():
-        if saved.get(key) != value:
+    for name, value in now:
+        before = getattr(saved, name)
+        if before != value:
             raise InputError(
-                f"cannot resume from {path}: {key} was {_short(saved.get(key))}, now {_short(value)}; "
+                f"cannot resume from {path}: {name} was {_short(before)}, now {_short(value)}; "
                 "give the same again, or start afresh with --overwrite"
             )
 

@@ -13,7 +13,7 @@ import rasterio
 import torch
 
 from c2seg.api import predict
-from c2seg.artifacts import load_model
+from c2seg.artifacts import read_model_file
 from c2seg.cli import run
 from c2seg.errors import InputError
 from c2seg.predict import MapOptions
@@ -52,8 +52,8 @@ def test_the_fastest_is_chosen_and_what_cannot_run_is_left_out(monkeypatch):
 
 def test_auto_records_its_choice_and_a_resumed_map_keeps_it(model, make_city, tmp_path, monkeypatch):
     city = make_city("target", seed=2)
-    assert candidates(load_model(model), BackendOptions()) == ["torch", "onnx", "openvino"]
-    assert candidates(load_model(model), BackendOptions(precision="bf16")) == ["torch", "openvino"]
+    assert candidates(read_model_file(model), BackendOptions()) == ["torch", "onnx", "openvino"]
+    assert candidates(read_model_file(model), BackendOptions(precision="bf16")) == ["torch", "openvino"]
     (result,) = predict(model, city, MapOptions(tmp_path / "map.tif"), backend="auto")
     choice = result.extra["run"]["backend_choice"]
     assert set(choice["seconds"]) == {"torch", "onnx", "openvino"}
@@ -137,7 +137,7 @@ def test_compile_is_for_torch_and_says_when_it_cannot(model, make_city, tmp_path
     arguments = ["predict", str(model), str(city), "--out", str(tmp_path / "map.tif"), "--compile"]
     assert run([*arguments, "--backend", "onnx"]) == 2
     assert "--compile is for backend torch" in capsys.readouterr().err
-    assert candidates(load_model(model), BackendOptions(compile=True)) == ["torch"]
+    assert candidates(read_model_file(model), BackendOptions(compile=True)) == ["torch"]
 
     def no_compiler(*_args, **_options):
         raise RuntimeError("no C++ compiler")
@@ -193,7 +193,7 @@ def same_threads_after():
 
 
 def test_threads_share_the_windows_and_change_no_bit(model, same_threads_after):
-    loaded = load_model(model)
+    loaded = read_model_file(model)
     rng = np.random.default_rng(0)
     batch = {n: rng.standard_normal((4, c, 32, 48)).astype(np.float32) for n, c in loaded.header.channels.items()}
     valid = np.ones((4, 32, 48), bool)

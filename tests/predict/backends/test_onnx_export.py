@@ -14,7 +14,7 @@ import rasterio
 import torch
 
 from c2seg.api import predict
-from c2seg.artifacts import BandSpec, Header, ModelFile, load_model
+from c2seg.artifacts import BandSpec, Header, ModelFile, read_model_file
 from c2seg.cli import run
 from c2seg.errors import C2SegError, InputError, ModelFileError
 from c2seg.legend import c2seg13
@@ -86,7 +86,7 @@ def test_the_file_knows_what_the_model_file_knows(model, tmp_path, capsys):
     out = tmp_path / "model.onnx"
     assert run(["export", str(model), str(out), "--json"]) == 0
     assert max(json.loads(capsys.readouterr().out)["largest_difference"].values()) < 1e-5
-    loaded, source = load_model(out), load_model(model)
+    loaded, source = read_model_file(out), read_model_file(model)
     assert loaded.header == source.header
     assert loaded.graph is not None
     assert loaded.graph.stride_px == 2
@@ -182,7 +182,7 @@ def test_wrong_files_are_refused_in_one_line(model, make_city, tmp_path, capsys)
 
 
 def test_a_graph_that_differs_is_not_written(model, tmp_path, monkeypatch):
-    loaded = load_model(model)
+    loaded = read_model_file(model)
     graph = exporting.to_graph(loaded)
     wrong = {name: values * np.float32(1.3) for name, values in loaded.tensors.items()}
     monkeypatch.setattr(exporting, "to_graph", lambda _: graph)
@@ -192,7 +192,7 @@ def test_a_graph_that_differs_is_not_written(model, tmp_path, monkeypatch):
 
 
 def test_a_forest_has_no_onnx_form(model, tmp_path):
-    loaded = load_model(model)
+    loaded = read_model_file(model)
     header = loaded.header.model_copy(update={"recipe": load_recipe("forest", "tiny")})
     with pytest.raises(InputError, match="forest"):
         exporting.export(ModelFile(header, {}, ""), tmp_path / "model.onnx")

@@ -59,7 +59,7 @@ def load(model: ModelFile, options: BackendOptions) -> ForestPredictor:
         raise InputError("--tta changes nothing for a forest: its features look alike from all sides; leave it out")
     header = model.header
     assert isinstance(header.recipe.model, ForestModel)
-    classes = header.land_legend().num_classes
+    classes = header.legend.num_classes
     return forest_predictor(header.recipe.model, header.channels, classes, model.tensors, options.threads)
 
 

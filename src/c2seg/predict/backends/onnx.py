@@ -48,5 +48,5 @@ def load(model: ModelFile, options: BackendOptions) -> Predictor:
         session = onnxruntime.InferenceSession(graph.onnx, settings, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's classes are private; whatever it says is about the file
         raise ModelFileError(f"ONNX Runtime cannot load the model: {' '.join(str(error).split())[:200]}") from error
-    predictor = OnnxPredictor(session, model.header.land_legend().num_classes, graph.stride_px)
+    predictor = OnnxPredictor(session, model.header.legend.num_classes, graph.stride_px)
     return AveragedTransforms(predictor, options.tta_transforms) if options.tta else predictor

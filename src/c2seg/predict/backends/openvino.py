@@ -86,6 +86,6 @@ def load(model: ModelFile, options: BackendOptions) -> Predictor:
     except RuntimeError as error:
         raise ModelFileError(f"OpenVINO cannot load the model: {' '.join(str(error).split())[:200]}") from error
     config = {"INFERENCE_PRECISION_HINT": _HINTS[options.precision]}
-    classes, threads = model.header.land_legend().num_classes, WindowThreads(options.threads or processors())
+    classes, threads = model.header.legend.num_classes, WindowThreads(options.threads or processors())
     predictor = OpenVinoPredictor(core, network, config, classes, graph.stride_px, threads)
     return AveragedTransforms(predictor, options.tta_transforms) if options.tta else predictor

@@ -97,7 +97,7 @@ class TorchPredictor:
 def load(model: ModelFile, options: BackendOptions) -> TorchPredictor:
     """Return the predictor of a network's model file. Raises ModelFileError when the weights do not fit."""
     header = model.header
-    return network_predictor(header.recipe, header.channels, header.land_legend().num_classes, model.tensors, options)
+    return network_predictor(header.recipe, header.channels, header.legend.num_classes, model.tensors, options)
 
 
 def network_predictor(

@@ -1,0 +1,84 @@
+"""Results of a benchmark: of one run (``result.json``), what a recipe costs on a machine, and the whole table."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from c2seg.artifacts.runs import TargetImageUse
+from c2seg.artifacts.scores import ClassName, ScoreRecord, ScoreValues
+from c2seg.artifacts.upgrade import upgraded_result
+from c2seg.artifacts.validation import ValidationRecord
+from c2seg.recipes import Recipe
+from c2seg.records import Artifact, Json, Record
+
+__all__ = ["BenchmarkCosts", "BenchmarkKey", "BenchmarkResult", "BenchmarkTable", "PooledScores"]
+
+
+class BenchmarkKey(Record):
+    """What a result depends on. ``cities`` are fingerprints of source and target."""
+
+    recipe: Recipe
+    seed: int
+    equal_seconds: float | None
+    offline: bool
+    device: str
+    cities: tuple[str, ...]
+    reference: str | None
+
+
+class PooledScores(ScoreValues):
+    """Scores of folds inside one city, pooled."""
+
+    classes: tuple[ClassName, ...]
+
+
+class BenchmarkResult(Artifact):
+    """One run of a benchmark: what it cost and how good its map is."""
+
+    artifact: Literal["benchmark_result"] = "benchmark_result"
+    key: BenchmarkKey
+    pair: str
+    recipe: str
+    inputs: str
+    label: str
+    seed: int
+    iterations: int | None
+    fit_seconds: float
+    map_seconds: float | None
+    peak_memory_mib: float | None
+    parameters: int | None
+    gflops_128: float | None
+    uses_target_images: TargetImageUse
+    commit: str | None
+    validation: ValidationRecord | None
+    scores: ScoreRecord | PooledScores | None
+    """Of the map, of the pooled folds inside a city, or None where there is no ground truth."""
+    offline: ValidationRecord | None
+    """Of a random split of overlapping tiles, which leaks."""
+
+    @classmethod
+    def upgraded(cls, content: Json) -> Json:
+        """Return a result of 0.1.0 in the present layout."""
+        return upgraded_result(content)
+
+
+class BenchmarkCosts(Artifact):
+    """What a recipe costs on a machine: processor seconds on a CPU, else seconds; and the seconds that pass."""
+
+    artifact: Literal["benchmark_costs"] = "benchmark_costs"
+    step: float
+    """Of an iteration (of a tree, where the forest is all)."""
+    step_seconds: float
+    forest: float = 0.0
+    """Of the forest beside networks."""
+    forest_seconds: float = 0.0
+
+
+class BenchmarkTable(Artifact):
+    """``benchmark.json``: the rows of the table, paired differences, all results, and what went wrong by run."""
+
+    artifact: Literal["benchmark"] = "benchmark"
+    rows: tuple[dict[str, Any], ...]
+    against: tuple[dict[str, Any], ...]
+    results: tuple[BenchmarkResult, ...]
+    failed: dict[str, str]

@@ -1,0 +1,203 @@
+"""A map: what it follows from, how it was made, what it holds (the JSON beside it); and the rows of an unfinished one."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from c2seg.artifacts.provenance import Provenance
+from c2seg.artifacts.runs import RunProvenance
+from c2seg.artifacts.upgrade import upgraded_map, upgraded_strips
+from c2seg.records import Artifact, Json, Record
+
+__all__ = [
+    "AgreementRecord",
+    "BackendChoice",
+    "CleanupRecord",
+    "CleanupSettings",
+    "DecisionWeights",
+    "FusedMap",
+    "FusedRule",
+    "FusionRecord",
+    "MapKey",
+    "MapNotes",
+    "MapRecord",
+    "MapRun",
+    "MappedCity",
+    "StripNote",
+    "StripsKey",
+]
+
+
+class CleanupSettings(Record):
+    """Areas of fewer pixels are merged into their largest neighbor, but for those of the named classes."""
+
+    min_area_px: int
+    connectivity: int
+    kept: tuple[str, ...]
+
+
+class CleanupRecord(CleanupSettings):
+    """How small areas were merged, and how many pixels changed their class."""
+
+    changed_pixels: int
+
+
+class DecisionWeights(Record):
+    """A pixel's class is argmax over k of ``scale[k] * p[k] - offset[k]``."""
+
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+
+
+class MapKey(Record):
+    """All that a map follows from: maps of equal keys have the same pixels. ``model`` and ``city`` are digests."""
+
+    model: str = ""
+    city: str = ""
+    scene: str = ""
+    window_px: int | None = None
+    overlap_px: int | None = None
+    batch_size: int | None = None
+    tta: bool | None = None
+    device: str | None = None
+    precision: str | None = None
+    compile: bool | None = None
+    backend: str | None = None
+    cleanup: CleanupSettings | None = None
+    decision: DecisionWeights | None = None
+
+
+class BackendChoice(Record):
+    """Which backend was taken: measured seconds a batch by name, or that of a stopped run."""
+
+    name: str
+    seconds: dict[str, float]
+    resumed: bool
+
+
+class AgreementRecord(Record):
+    """A reduced precision against 32 bits: pixels that keep their class, of all and of the clear ones."""
+
+    windows: int
+    pixels: int
+    same: int
+    clear: int
+    same_clear: int
+    accepted: bool
+    text: str
+
+
+class MapRun(Record):
+    """How a map was computed: the run that trained its model, the process that made the map, and what it measured first."""
+
+    trained: RunProvenance | None = None
+    predicted: Provenance
+    workers: int = 1
+    threads: int | None = None
+    backend_choice: BackendChoice | None = None
+    precision_check: AgreementRecord | None = None
+    absent: tuple[str, ...] = ()
+    """Modalities that the city lacks and the model was trained to do without."""
+    bands: tuple[str, ...] = ()
+    """What was done to the city's bands so that they fit the model's, in words."""
+    confidence_temperature: float | None = None
+
+
+class MappedCity(Record):
+    """The mapped city: its name and where it was."""
+
+    name: str
+    path: str
+
+
+class FusedMap(Record):
+    """A map that was fused: where it was, its fingerprint, its weight."""
+
+    path: str
+    fingerprint: str
+    weight: float
+
+
+class FusedRule(Record):
+    """What a rule did: a class taken from an expert, pixels where it held, pixels whose class it changed."""
+
+    class_id: int
+    name: str
+    expert: str
+    held: int
+    changed: int
+
+
+class FusionRecord(Record):
+    """How maps were fused."""
+
+    maps: tuple[FusedMap, ...]
+    rules: tuple[FusedRule, ...]
+    threshold: float | None
+    soft: bool
+
+
+class MapNotes(Record):
+    """What is known of a map before it is computed."""
+
+    run_id: str | None = None
+    """Id of the run that trained the model; None: not known, or of several."""
+    recipe: str | None = None
+    city: MappedCity | None = None
+    confidence: str | None = None
+    """File name of the confidence beside the map, if it was written."""
+    run: MapRun | None = None
+
+
+class MapRecord(MapNotes, Artifact):
+    """The JSON beside a map, written by ``predict`` and ``fuse``.
+
+    Areas are km2 by class name. ``stages`` are busy seconds by stage (read, predict, blend, write, clean if it is wanted,
+    publish); stages overlap. ``peak_memory_mib`` is that of the process since its start and of its workers.
+    """
+
+    artifact: Literal["map"] = "map"
+    path: str
+    """File name of the map."""
+    pixels: int
+    """Pixels of a class."""
+    nodata_pixels: int
+    area_km2: dict[str, float]
+    expected_area_km2: dict[str, float] | None = None
+    """Sums of probabilities instead of mapped pixels, for models with a decision of their own or a temperature (by which the
+    probabilities are calibrated then)."""
+    seconds: float
+    stages: dict[str, float] = Field(default_factory=dict)
+    resumed_strips: int = 0
+    """Strips taken over from a run that was stopped."""
+    peak_memory_mib: float | None = None
+    key: MapKey | None = None
+    cleanup: CleanupRecord | None = None
+    fusion: FusionRecord | None = None
+    """How it was fused from others; None: a map of a model."""
+
+    @classmethod
+    def upgraded(cls, content: Json) -> Json:
+        """Return a map's JSON of 0.1.0 in the present layout."""
+        return upgraded_map(content)
+
+
+class StripsKey(MapKey, Artifact):
+    """The first line of the ledger of an unfinished map: finished rows count for a map of an equal key only."""
+
+    artifact: Literal["strips"] = "strips"
+    layers: tuple[str, ...] = ()
+
+    @classmethod
+    def upgraded(cls, content: Json) -> Json:
+        """Return a ledger's first line of 0.1.0 in the present layout."""
+        return upgraded_strips(content)
+
+
+class StripNote(Record):
+    """What the ledger notes of a finished strip: pixels by id (256), and the sums of probabilities where they are wanted."""
+
+    counts: tuple[int, ...]
+    expected: tuple[float, ...] | None = None

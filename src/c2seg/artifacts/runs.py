@@ -1,0 +1,176 @@
+"""A run: which data, recipe and versions it comes from, and what its training found (``record.json``)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+from c2seg.artifacts.provenance import Provenance
+from c2seg.artifacts.upgrade import upgraded_run
+from c2seg.recipes import Recipe
+from c2seg.recipes.schema import SourceCheck
+from c2seg.records import Artifact, Json, Record
+
+__all__ = [
+    "PretrainedFacts",
+    "RunProvenance",
+    "RunRecord",
+    "SourceCheckRecord",
+    "SourceCity",
+    "TargetCity",
+    "TargetImageUse",
+    "TrainingFacts",
+    "run_provenance",
+]
+
+
+class TargetCity(Record):
+    """An unlabeled city: its name and the fingerprint of its images."""
+
+    name: str
+    images: str
+
+
+class SourceCity(TargetCity):
+    """A labeled city: name, fingerprints of images and labels."""
+
+    labels: str
+
+
+class TargetImageUse(Record):
+    """Whether anything was made with the images of the city to be mapped, which have no labels."""
+
+    normalization: bool
+    """Inputs are standardized by statistics of the mapped city."""
+    training: bool
+    """Networks were trained on images of the target, too."""
+
+
+class RunProvenance(Provenance):
+    """Where a model comes from. Its file carries it, and so does every map made with it.
+
+    ``run_id`` is a digest of what determines a run: the recipe with all its settings, fingerprints of images and labels, seed,
+    device, versions of c2seg, Python and packages, the commit and the kind of machine. Names of cities and the command
+    line are no part of it: a renamed folder is the same run.
+    """
+
+    run_id: str
+    recipe: str
+    """Name of the recipe."""
+    sources: tuple[SourceCity, ...]
+    target: TargetCity | None
+    uses_target_images: TargetImageUse
+
+
+def run_provenance(
+    process: Provenance, recipe: Recipe, sources: tuple[SourceCity, ...], target: TargetCity | None
+) -> RunProvenance:
+    """Return the provenance of a run of ``recipe`` in this process, with its id."""
+    use = TargetImageUse(normalization=recipe.follows_city, training=bool(recipe.uses_target and target is not None))
+    determines = {
+        "process": process.model_dump(mode="json", exclude={"command"}),
+        "recipe": recipe.model_dump(mode="json"),
+        "sources": [(city.images, city.labels) for city in sources],
+        "target": target.images if target else None,
+    }
+    digest = hashlib.sha256(json.dumps(determines, sort_keys=True).encode()).hexdigest()[:16]
+    return RunProvenance(
+        **dict(process), run_id=digest, recipe=recipe.name, sources=sources, target=target, uses_target_images=use
+    )
+
+
+class PretrainedFacts(Record):
+    """What was loaded into a network's encoders before training."""
+
+    source: str
+    loaded: int
+    """Number of tensors."""
+    missing: tuple[str, ...]
+    unused: tuple[str, ...]
+    first_convolution: str
+    line: str
+    """All of it in one line for people."""
+
+
+class TrainingFacts(Record):
+    """What the training of networks found. Seconds are those that pass; processor seconds count every thread."""
+
+    iterations: int | None = None
+    trainings: int | None = None
+    """Number of trainings: of members, stages and networks."""
+    precision: str | None = None
+    parameters: int | None = None
+    """Of the networks that make the map."""
+    gflops_128: float | None = None
+    """Of the same, for a patch of 128 x 128 pixels."""
+    pretrained: PretrainedFacts | None = None
+    step_seconds: float | None = None
+    """Of all trainings, by iteration of the recipe."""
+    step_processor_seconds: float | None = None
+    forest_seconds: float | None = None
+    """Of a forest beside the networks."""
+    forest_processor_seconds: float | None = None
+
+
+class AdaptationCheck(Record):
+    """Whether adapting stages stay: mIoU on held-out blocks ``with`` and ``without`` them, by decision."""
+
+    phases: tuple[str, ...]
+    kept: bool
+    miou: dict[str, dict[str, float]]
+
+
+class ForestWeightCheck(Record):
+    """The forest's weight beside the networks, and mIoU by tried weight and decision."""
+
+    weight: float
+    miou: dict[str, dict[str, float]]
+
+
+class BeforeAfter(Record):
+    """A measure before and after calibration."""
+
+    before: float
+    after: float
+
+
+class CalibrationCheck(Record):
+    """The temperature of the ensemble's probabilities, and what it changes; errors by decision."""
+
+    temperature: float
+    log_loss: BeforeAfter
+    expected_calibration_error: dict[str, BeforeAfter]
+
+
+class SourceCheckRecord(Record):
+    """What the source check measured on held-out blocks of the sources, and what it cost."""
+
+    settings: SourceCheck
+    labeled_pixels: int
+    notes: tuple[str, ...]
+    adaptation: AdaptationCheck | None = None
+    forest: ForestWeightCheck | None = None
+    calibration: CalibrationCheck | None = None
+    trainings: int | None = None
+    step_seconds: float | None = None
+    step_processor_seconds: float | None = None
+    forest_seconds: float | None = None
+    forest_processor_seconds: float | None = None
+    seconds: float | None = None
+    processor_seconds: float | None = None
+
+
+class RunRecord(RunProvenance, TrainingFacts, Artifact):
+    """``record.json`` of a run folder: where the run comes from, what its training found, what it cost."""
+
+    artifact: Literal["run"] = "run"
+    source_check: SourceCheckRecord | None = None
+    seconds: float | None = None
+    """Of the whole fit; None: not recorded."""
+    peak_memory_mib: float | None = None
+
+    @classmethod
+    def upgraded(cls, content: Json) -> Json:
+        """Return a record of 0.1.0 in the present layout."""
+        return upgraded_run(content)
