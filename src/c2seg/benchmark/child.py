@@ -1,4 +1,4 @@
-"""Entry of a process that computes one call: ``python -m c2seg.benchmark.child CONNECTION``.
+"""Entry of a process that computes one call.
 
 The parent starts it with its environment complete, so that numbers of threads are set before anything that reads them is
 imported. The parent's main module is not imported here: scripts need no guard, and notebooks work.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-import sys
 import threading
 import traceback
 from multiprocessing.connection import Connection, wait
@@ -24,11 +23,11 @@ def main(descriptor: int) -> int:
     """Receive a pickled function and its arguments, call it, send the pickled answer; return the exit code.
 
     Answers are ``("done", result)``, ``("failed", message)`` for wrong input, ``("broken", traceback)`` for an internal
-    error, and ``("stopped", None)``.
+    error, and ``("stopped", None)`` after SIGTERM.
     """
     os.set_inheritable(descriptor, False)
     connection = Connection(descriptor)
-    _stop_once()
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         work = connection.recv_bytes()
         threading.Thread(target=_follow, args=(connection,), daemon=True).start()
@@ -48,23 +47,12 @@ def _call(work: bytes) -> tuple[str, Any]:
     return "done", function(*arguments)
 
 
-def _stop_once() -> None:
-    """Let the first SIGINT or SIGTERM unwind the stack, so that state is written; later ones must not disturb that."""
-
-    def stop(_number: int, _frame: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+def _interrupt(number: int, _frame: object) -> None:
+    """Unwind the stack, so that what can be resumed is written."""
+    raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def _follow(connection: Connection) -> None:
     """Stop this process when its parent is gone, however that came about: nothing else is ever sent."""
     wait([connection])
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))

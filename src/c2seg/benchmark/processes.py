@@ -55,7 +55,9 @@ class Processes:
                 process.wait()
                 with self._lock:
                     self._running.discard(process)
-            return _result(answer, process.returncode, printed)  # type: ignore[no-any-return]
+            if answer is None and self._stopped:
+                raise KeyboardInterrupt
+            return _result(answer, f"the process of {function.__name__}", process.returncode, printed)  # type: ignore[no-any-return]
 
     def stop(self) -> None:
         """Let every process write what can be resumed and end; start no other."""
@@ -65,14 +67,19 @@ class Processes:
                 process.terminate()
 
     def _start(self, theirs: Connection, printed: IO[bytes]) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-P", "-m", "c2seg.benchmark.child", str(theirs.fileno())]
+        code = f"import sys; from c2seg.benchmark.child import main; sys.exit(main({theirs.fileno()}))"
         with self._lock, theirs:
             if self._stopped:
                 raise KeyboardInterrupt
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=printed, stderr=subprocess.STDOUT, env=self._environment(),
+                [sys.executable, "-P", "-c", code],
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                env=self._environment(),
                 pass_fds=[theirs.fileno()],
-            )  # fmt: skip
+                process_group=0,  # Ctrl-C reaches this process only, which then sends each of them one signal
+            )
             self._running.add(process)
         return process
 
@@ -91,9 +98,9 @@ def _exchange(connection: Connection, work: bytes) -> tuple[str, Any] | None:
     return answer
 
 
-def _result(answer: tuple[str, Any] | None, code: int, printed: IO[bytes]) -> Any:
+def _result(answer: tuple[str, Any] | None, who: str, code: int, printed: IO[bytes]) -> Any:
     if answer is None:
-        raise C2SegError(_death(code, printed))
+        raise C2SegError(f"{who} {_death(code, printed)}")
     kind, content = answer
     if kind == "stopped":
         raise KeyboardInterrupt
@@ -113,4 +120,4 @@ def _death(code: int, printed: IO[bytes]) -> str:
     how = f"ended with exit code {code}"
     if code < 0:
         how = f"was killed by {signal.Signals(-code).name}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
-    return f"the process {how}" + (f": {last[0]}" if last else "")
+    return how + (f": {last[0]}" if last else "")
