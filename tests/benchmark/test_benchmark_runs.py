@@ -39,7 +39,7 @@ class MeetingRunner(FakeRunner):
 
 
 def test_runs_go_in_parallel_and_one_that_fails_stops_no_other(benchmark):
-    runner = MeetingRunner(failing={"unet": "no room left"}, together=threading.Barrier(2, timeout=60))
+    runner = MeetingRunner(failing={"unet": "no room left"}, together=threading.Barrier(2, timeout=300))
     benchmark = replace(benchmark, jobs=2)
     told = []
     results, failed = run_all(
