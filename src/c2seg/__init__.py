@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from c2seg.api.reporting import make_report
     from c2seg.api.scoring import score
     from c2seg.api.simulating import simulate_pair
-    from c2seg.benchmark import run_benchmark  # type: ignore[attr-defined]
+    from c2seg.benchmark import run_benchmark
     from c2seg.errors import (
         C2SegError,
         DataError,

@@ -38,7 +38,7 @@ from c2seg.predict import MapOptions
 from c2seg.predict.city import predict
 from c2seg.recipes import load_recipe
 from c2seg.records import Artifact
-from rasters import write_raster
+from helpers.rasters import write_raster
 
 LABELS = {
     "height": 2, "width": 3, "pixel_m2": 100.0, "attribution": "a", "license": "l",

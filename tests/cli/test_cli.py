@@ -12,7 +12,7 @@ import pytest
 import rasterio
 
 from c2seg.cli import COMMANDS, run
-from rasters import write_raster
+from helpers.rasters import write_raster
 
 SMALL = ["--set", "model.trees=5", "--set", "validation.folds=0"]
 

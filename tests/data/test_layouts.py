@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import rasterio
 import yaml
-from toy_cities import make_city, small_augsburg, sparse_classic_mat, write_raster
 
 from c2seg.cli import run
 from c2seg.data import LabeledCity, TileGrid, open_city, open_labeled_city, write_folder, write_mat, write_tiles
@@ -26,6 +25,7 @@ from c2seg.errors import DataError, InputError, OutputError
 from c2seg.raster import ArrayRaster
 from c2seg.testing import check_layout
 from c2seg.types import Window
+from helpers.toy_cities import make_city, small_augsburg, sparse_classic_mat, write_raster
 
 Write = Callable[[LabeledCity, Path], Path]
 

@@ -15,7 +15,7 @@ from c2seg.fusion import FuseOptions, Rule, Rules, fuse, open_map
 from c2seg.legend import c2seg13
 from c2seg.pipeline import fit
 from c2seg.recipes import load_recipe
-from rasters import write_raster
+from helpers.rasters import write_raster
 
 LEGEND = c2seg13()
 K = LEGEND.num_classes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from small_networks import MMGLOTS
 
 from c2seg.errors import InputError
 from c2seg.models import MODELS, build_model
@@ -19,6 +18,7 @@ from c2seg.recipes.models import (
     UNetModel,
 )
 from c2seg.testing import MODEL_CHECKS, ModelCase
+from helpers.small_networks import MMGLOTS
 
 HRNET = {"width": 6, "blocks": (1, 1, 1, 1), "modules": (1, 1, 1), "bottleneck": 6}
 SETTINGS = {

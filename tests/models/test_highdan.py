@@ -5,7 +5,6 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import replace
 
-import highres_counting as hand
 import numpy as np
 import pytest
 import torch
@@ -20,6 +19,7 @@ from c2seg.methods import METHODS, Adversarial, Batch, MethodContext
 from c2seg.models import build_model, load_pretrained
 from c2seg.recipes import load_recipe, variants
 from c2seg.recipes.models import HighDANModel
+from helpers import highres_counting as hand
 
 BANDS = {"msi": 4, "sar": 2, "hsi": 12}
 K = 14

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import highres_counting as hand
 import numpy as np
 import pytest
 import torch
@@ -16,6 +15,7 @@ from c2seg.models.mmuda import DilatedClassifier, FeaturePyramid
 from c2seg.pipeline import fit
 from c2seg.recipes import load_recipe
 from c2seg.recipes.models import MMUDAModel
+from helpers import highres_counting as hand
 
 BANDS = {"msi": 4, "sar": 2, "hsi": 7}
 K = 14

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import counting
 import numpy as np
 import pytest
 import rasterio
@@ -21,6 +20,7 @@ from c2seg.predict.backends import BackendOptions
 from c2seg.predict.backends.torch import load
 from c2seg.recipes import load_recipe
 from c2seg.recipes.models import MRSNModel
+from helpers import counting
 
 BANDS = {"msi": 4, "sar": 2, "hsi": 7}
 CLASSES = 13

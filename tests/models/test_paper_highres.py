@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import highres_counting as hand
 import pytest
 import torch
 
 from c2seg.methods import METHODS, Batch, MethodContext
 from c2seg.models import build_model, place
 from c2seg.recipes import load_recipe
+from helpers import highres_counting as hand
 
 K = 14  # 13 classes and the background
 SIZES = {

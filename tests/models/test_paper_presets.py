@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import counting
 import pytest
 import torch
 from timm.layers import DropPath
@@ -10,6 +9,7 @@ from timm.layers import DropPath
 from c2seg.methods import METHODS, Batch, MethodContext
 from c2seg.models import build_model, place
 from c2seg.recipes import load_recipe
+from helpers import counting
 
 CLASSES = 13
 SIZES = {

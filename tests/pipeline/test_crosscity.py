@@ -15,7 +15,7 @@ from c2seg.pipeline import fit
 from c2seg.predict import MapOptions
 from c2seg.predict.city import predict
 from c2seg.recipes import load_recipe
-from rasters import write_raster
+from helpers.rasters import write_raster
 
 SMALL = [
     "model.widths=[8, 16]", "training.iterations=60", "training.sampling={patch_px: 16, batch_size: 4}",

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import rasterio
-import report_make as make
 
 from c2seg.data import open_city
 from c2seg.errors import DataError, InputError
 from c2seg.legend import LandClass, Legend
 from c2seg.report.runs import open_runs
 from c2seg.report.views import class_colors, make_views, palettes
+from helpers import report_make as make
 
 
 def views_of(runs, cities=(), references=(), label_map=None):

@@ -53,7 +53,7 @@ def test_two_do_run_max_parallel(threads):
     both = threading.Barrier(2)
 
     def training(stop):
-        both.wait(30)
+        both.wait(300)
         return torch.get_num_threads()
 
     assert train_in_parallel([training, training], "cpu") == [1, 1]
@@ -87,7 +87,7 @@ def test_an_error_stops_the_others_and_is_what_is_told(threads):
     begun = threading.Event()
 
     def failing(stop):
-        begun.wait(30)
+        begun.wait(300)
         raise TrainingError("the loss is not finite")
 
     def other(stop):

@@ -22,7 +22,7 @@ from c2seg.predict import MapOptions
 from c2seg.predict.city import predict
 from c2seg.recipes import load_recipe, presets
 from c2seg.sampling import training_scenes
-from rasters import write_raster
+from helpers.rasters import write_raster
 
 MASKED = {"training": {"method": {"name": "masked", "block_px": 4}}}
 STILL = {"training": {"optimizer": {"lr": 1e-12, "weight_decay": 0}, "iterations": 1}}

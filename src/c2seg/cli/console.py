@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,7 +14,17 @@ import typer
 from c2seg.cli.options import with_options
 from c2seg.progress import Bars, Progress, no_progress
 
-__all__ = ["JSON", "OVERWRITE", "QUIET", "SEED", "note", "print_json", "progress_bar", "progress_bars"]
+__all__ = [
+    "JSON",
+    "OVERWRITE",
+    "QUIET",
+    "SEED",
+    "note",
+    "notes_on_stderr",
+    "print_json",
+    "progress_bar",
+    "progress_bars",
+]
 
 OVERWRITE = typer.Option(False, "--overwrite", help="Replace existing outputs.")
 QUIET = typer.Option(False, "--quiet", "-q", help="No progress, no notes.")
@@ -25,6 +36,27 @@ def note(text: str, *, quiet: bool = False) -> None:
     """Print a line to stderr unless quiet."""
     if not quiet:
         typer.echo(with_options(text), err=True)
+
+
+@contextmanager
+def notes_on_stderr(name: str, *, quiet: bool = False) -> Iterator[None]:
+    """Print what the logger of that name says, a line each, for the time of the block; nothing if quiet."""
+    logger, handler = logging.getLogger(name), _Notes(logging.CRITICAL + 1 if quiet else logging.INFO)
+    level, spread = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = spread
+
+
+class _Notes(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        note(record.getMessage())
 
 
 def print_json(content: Any) -> None:
