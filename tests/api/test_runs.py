@@ -51,7 +51,7 @@ def test_from_cities_to_a_page(cities, tmp_path, capfd, caplog):
     out = tmp_path / "run/maps/target.tif"
     predicted = model.predict(OtherPath(cities[1]), str(out), preview=str(out.with_suffix(".png")))
     assert predicted.maps[0].pixels == 70 * 91
-    assert "Artificial" in predicted._repr_html_() or "km2" in predicted._repr_html_()
+    assert "Forests" in predicted._repr_html_()
     scores = c2seg.score(str(out), OtherPath(cities[1]), out=str(tmp_path / "run/scores.json"), boundary_px=1)
     report = c2seg.make_report(str(tmp_path / "run"), str(tmp_path / "page.html"), cities=str(cities[1]))
     assert report.out.stat().st_size > 1000
@@ -87,7 +87,7 @@ def test_scores_by_class_name(cities, tmp_path):
     label = cities[1] / "label.tif"
     scores = c2seg.score(label, label)
     assert scores.miou == scores.oa == scores.kappa == scores.mf1 == 1
-    names = c2seg.load_recipe("forest") and list(scores.iou)
+    names = list(scores.iou)
     assert scores.iou[names[0]] == scores.f1[names[0]] == scores.precision[names[0]] == scores.recall[names[0]] == 1
     assert scores.iou[names[1]] is None
     assert scores.confusion.counts.sum() == scores.pixels == 70 * 91

@@ -256,7 +256,7 @@ def load_model(path: FilePath) -> Model:
     """
     place = as_path(path)
     file = place / "model.safetensors" if place.is_dir() else place
-    return Model(file, read_model_file(file))
+    return Model(file.absolute(), read_model_file(file))
 
 
 def export_model(model: Model | FilePath, out: FilePath, *, overwrite: bool = False) -> ExportCheck:
