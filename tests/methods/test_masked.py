@@ -56,9 +56,9 @@ def learner(model, autocast=None, **method):
     return METHODS["masked"](MethodContext(model, training, sum(BANDS.values()), None, torch.device("cpu"), **more))
 
 
-def unet(norm="batch"):
+def unet():
     torch.manual_seed(0)
-    return build_model(UNetModel(widths=(8, 16), decoder="sum", norm=norm), BANDS, sum(BANDS.values()))
+    return build_model(UNetModel(widths=(8, 16), decoder="sum"), BANDS, sum(BANDS.values()))
 
 
 def stacked(patch):

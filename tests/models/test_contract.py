@@ -29,7 +29,6 @@ CLASSES = 5
 HRNET = {"width": 6, "blocks": (1, 1, 1, 1), "modules": (1, 1, 1), "bottleneck": 6}
 SETTINGS = {
     "unet": UNetModel(widths=(6, 8, 10)),
-    "unet-group": UNetModel(widths=(8, 8), norm="group"),
     "unet-sum": UNetModel(widths=(6, 8, 10), decoder="sum"),
     "unet-timm": UNetModel(widths=(6, 8, 10, 12), decoder="sum", encoder="tf_efficientnet_lite0"),
     "unet-timm-2": UNetModel(widths=(6, 8, 10), encoder="tf_efficientnet_lite0", scale=2),

@@ -40,7 +40,7 @@ PHASES = {
     "students": {
         "networks": 2,
         "start": {},
-        "training": {"method": {"name": "pseudo_labels", "agree": False, "keep": 1.0, "target_share": 0.9}},
+        "training": {"method": {"name": "pseudo_labels", "keep": 1.0, "target_share": 0.9}},
     },
 }
 FOREST = {"weight": 0.25, "model": {"trees": 10, "pixels_per_class": 300}}

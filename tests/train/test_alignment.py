@@ -20,6 +20,7 @@ from c2seg.models.unet import UNet
 from c2seg.predict import MapOptions
 from c2seg.recipes import load_recipe
 from c2seg.train.statistics import renew_statistics
+from helpers import group_norm
 
 SMALL = [
     "model.widths=[4, 8]", "training.iterations=24", "training.checkpoint_every=5", "training.optimizer.lr=0.01",
@@ -100,7 +101,7 @@ def test_dropout_is_off_and_layers_that_nothing_passes_keep_theirs():
 
 def test_only_statistics_change_and_they_are_the_targets(cities, tmp_path):
     """The first layer's are those of its convolution of windows of the target, whose values spread twice as far."""
-    options = ["normalization=source", "training.ema_decay=0.9", "model.norm=batch"]
+    options = ["normalization=source", "training.ema_decay=0.9"]
     fit(recipe(*options), [cities[0]], tmp_path / "source", target=cities[1])
     fit(recipe(*options, TARGET), [cities[0]], tmp_path / "target", target=cities[1])
     source, target = tensors(tmp_path / "source"), tensors(tmp_path / "target")
@@ -169,9 +170,10 @@ def test_the_targets_images_are_needed(cities, tmp_path, option):
         load_recipe("forest", "tiny", [option])
 
 
-def test_a_network_without_batch_normalization_is_named(cities, tmp_path):
+def test_a_network_without_batch_normalization_is_named(cities, tmp_path, monkeypatch):
+    monkeypatch.setattr("c2seg.models.unet._layer", group_norm.layer)
     with pytest.raises(InputError, match="adabn: the model UNet has no batch normalization; set it to false"):
-        fit(recipe(TARGET, "model.norm=group"), [cities[0]], tmp_path / "run", target=cities[1])
+        fit(recipe(TARGET), [cities[0]], tmp_path / "run", target=cities[1])
 
 
 def bend(city):

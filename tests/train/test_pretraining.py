@@ -20,13 +20,14 @@ from c2seg.errors import RecipeError
 from c2seg.predict import MapOptions
 from c2seg.recipes import load_recipe, presets
 from c2seg.sampling import BandUnits, training_scenes
+from helpers import group_norm
 from rasters import write_raster
 
 MASKED = {"training": {"method": {"name": "masked", "block_px": 4}}}
 STILL = {"training": {"optimizer": {"lr": 1e-12, "weight_decay": 0}, "iterations": 1}}
 BASE = {
     "name": "pretrained",
-    "model": {"name": "unet", "widths": [4, 8], "norm": "group"},
+    "model": {"name": "unet", "widths": [4, 8]},
     "training": {
         "iterations": 12,
         "optimizer": {"lr": 0.01},
@@ -35,6 +36,11 @@ BASE = {
     },
     "prediction": {"window_px": 64},
 }
+
+
+@pytest.fixture(autouse=True)
+def _group_norm(monkeypatch):
+    monkeypatch.setattr("c2seg.models.unet._layer", group_norm.layer)
 
 
 @pytest.fixture
@@ -141,7 +147,7 @@ def test_two_processes_equal_one(write, cities, tmp_path):
     }.items():
         command = ["fit", str(tmp_path / "pretrained.yaml"), "--source", str(cities[0]), "--target", str(cities[1])]
         subprocess.run(
-            [*launch, "-m", "c2seg", *command, "--out", str(tmp_path / name), "--quiet"],
+            [*launch, group_norm.__file__, *command, "--out", str(tmp_path / name), "--quiet"],
             check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=240,
         )  # fmt: skip
         found[name] = tensors(tmp_path / name)
@@ -156,7 +162,7 @@ def test_held_out_blocks_are_not_restored(make_city):
     normalizer = Normalizer.fit("per_city", statistics)
     folds = BlockFolds(2, 16, 3)
     about = (city.images, ("msi",), normalizer, BandUnits.of(normalizer, statistics))
-    [scene] = training_scenes(*about, None, (folds,), 1, ignore_edge_px=2)
+    [scene] = training_scenes(*about, None, (folds,), 1)
     np.testing.assert_array_equal(
         scene.targets == 0, scene.valid & folds.training(city.images.scenes[0].grid.window, 1)
     )

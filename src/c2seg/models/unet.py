@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from math import gcd
 from typing import Any
 
 import torch
@@ -38,7 +37,6 @@ class UNet(nn.Module):
         num_classes: int,
         widths: Sequence[int],
         dropout: float = 0.0,
-        norm: str = "batch",
         decoder: str = "concat",
         encoder: str | None = None,
         scale: int = 1,
@@ -52,7 +50,7 @@ class UNet(nn.Module):
         if encoder is None:
             self.stride_px = 2 ** (len(widths) - 1)
             inputs = [count, *widths[:-1]]
-            self.encoder = nn.ModuleList(_double(i, o, norm) for i, o in zip(inputs, widths, strict=True))
+            self.encoder = nn.ModuleList(_double(i, o) for i, o in zip(inputs, widths, strict=True))
         else:
             self.encoder_name = f"timm/{encoder}"
             self.encoder, channels, self.finest = _timm_encoder(encoder, count, len(widths))
@@ -62,10 +60,10 @@ class UNet(nn.Module):
         self.decoder_kind = decoder
         if decoder == "concat":
             self.up = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in finer)
-            self.decoder = nn.ModuleList(_double(2 * fine, fine, norm) for fine, _ in finer)
+            self.decoder = nn.ModuleList(_double(2 * fine, fine) for fine, _ in finer)
         else:
             self.up = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for fine, coarse in finer)
-            self.decoder = nn.ModuleList(_layer(fine, fine, norm) for fine, _ in finer)
+            self.decoder = nn.ModuleList(_layer(fine, fine) for fine, _ in finer)
         self.pool = nn.MaxPool2d(2)
         self.dropout = nn.Dropout2d(dropout)
         self.head = nn.Conv2d(widths[0], num_classes, 1)
@@ -74,7 +72,7 @@ class UNet(nn.Module):
     def build(cls, settings: UNetModel, bands: Mapping[str, int], num_classes: int) -> UNet:
         """Return the network of a recipe."""
         s = settings
-        return cls(bands, num_classes, s.widths, s.dropout, s.norm, s.decoder, s.encoder, s.scale)
+        return cls(bands, num_classes, s.widths, s.dropout, s.decoder, s.encoder, s.scale)
 
     def forward(self, patch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return ``logits`` [B, K, H, W] and ``features`` [B, widths[0], h, w], the last maps before the head: h, w are H, W
@@ -134,13 +132,13 @@ def _enlarged(maps: Tensor, factor: float) -> Tensor:
     return F.interpolate(maps, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
-def _double(inputs: int, outputs: int, norm: str) -> nn.Sequential:
-    return nn.Sequential(*_layer(inputs, outputs, norm), *_layer(outputs, outputs, norm))
+def _double(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(*_layer(inputs, outputs), *_layer(outputs, outputs))
 
 
-def _layer(inputs: int, outputs: int, norm: str) -> nn.Sequential:
+def _layer(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outputs) if norm == "batch" else nn.GroupNorm(gcd(8, outputs), outputs),
+        nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )

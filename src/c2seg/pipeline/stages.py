@@ -228,7 +228,6 @@ def _teach(
             predictors,
             plan,
             keep=method.keep,
-            agree=method.agree,
             decision=decision,
             weights=shares,
             batch_size=settings.batch_size,
@@ -275,7 +274,6 @@ class _Training:
         self.folder.mkdir(parents=True, exist_ok=True)
         legend = prepared.sources[0].images.legend
         background = legend.num_classes if self.recipe.background == "learnt" else None
-        edge = self.recipe.training.sampling.ignore_edge_px
         source: list[TrainingScene] = []
         masked = isinstance(self.recipe.training.method, MaskedMethod)
         for city, normalizer, statistics in zip(
@@ -285,7 +283,7 @@ class _Training:
             held = scene_folds(job.recipe, city) if self.held_out is not None else ()
             labels = None if masked else city
             source += training_scenes(
-                city.images, self.inputs, normalizer, units, labels, held, self.held_out, background, edge
+                city.images, self.inputs, normalizer, units, labels, held, self.held_out, background
             )
         target: list[TrainingScene] = []
         uses_target = self.recipe.training.method.uses_target or self.recipe.training.aligns

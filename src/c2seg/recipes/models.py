@@ -81,8 +81,7 @@ class UNetModel(Strict):
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
     """Channels by level, finest first; each level halves the resolution."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    norm: Literal["batch", "group"] = "batch"
-    """Batch normalization, or group normalization (8 groups), which does not depend on the batch."""
+    """Share of the coarsest maps that are left out in training, as at the end of the published contracting path."""
     decoder: Literal["concat", "sum"] = "concat"
     """The original decoder, or a light one that adds the skips and has one convolution a level."""
     encoder: str | None = None

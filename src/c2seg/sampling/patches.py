@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.ndimage import maximum_filter, minimum_filter
 
 from c2seg.data import BlockFolds, City, LabeledCity, Normalizer, Patch, SceneReader
 from c2seg.data.city import blocks
@@ -76,13 +75,11 @@ def training_scenes(
     folds: tuple[BlockFolds | TileFolds, ...] = (),
     held_out: int | None = None,
     background: int | None = None,
-    ignore_edge_px: int = 0,
 ) -> list[TrainingScene]:
     """Read validity (and targets) of every scene of a city into memory, 1 or 2 bytes a pixel, for drawing patches.
 
-    ``background``: the output index that pixels labeled 0 are to teach; None: they teach nothing. Pixels with another
-    target within ``ignore_edge_px`` (a square) teach nothing either. Without labels, targets are 0 where images may be learnt
-    from when a fold is held out, and None otherwise.
+    ``background``: the output index that pixels labeled 0 are to teach; None: they teach nothing. Without
+    labels, targets are 0 where images may be learnt from when a fold is held out, and None otherwise.
     """
     scenes = []
     for index, scene in enumerate(city.scenes):
@@ -101,10 +98,6 @@ def training_scenes(
             if held_out is not None:
                 found[~folds[index].training(window, held_out)] = UNLABELED
             targets[part] = found
-        if targets is not None and ignore_edge_px:
-            side = 2 * ignore_edge_px + 1
-            highest = maximum_filter(targets + np.uint8(1), side)  # 255, no label, becomes 0
-            targets[(targets != UNLABELED) & (highest != minimum_filter(targets, side) + 1)] = UNLABELED
         scenes.append(TrainingScene(SceneReader(scene, inputs, normalizer), units, valid, targets))
     return scenes
 

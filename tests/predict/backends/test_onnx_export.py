@@ -26,7 +26,6 @@ from c2seg.recipes import load_recipe
 
 NETWORKS = {
     "unet": "{name: unet, widths: [8, 16, 24]}",
-    "unet-group": "{name: unet, widths: [8, 16], norm: group}",
     "unet-timm": "{name: unet, widths: [8, 16, 24], decoder: sum, encoder: tf_efficientnet_lite0, scale: 2}",
     "segnet": "{name: segnet, width: 0.1}",
     "deeplabv3plus": "{name: deeplabv3plus, encoder: resnet18, channels: 16}",
