@@ -43,7 +43,6 @@ PHASES = {
         "training": {
             "method": {
                 "name": "pseudo_labels",
-                "require_agreement": False,
                 "keep_fraction": 1.0,
                 "target_fraction": 0.9,
             }

@@ -4,6 +4,7 @@ import pytest
 
 from c2seg.errors import RecipeError
 from c2seg.recipes import load_recipe, presets, recipe_from_dict, recipe_names, variants
+from c2seg.recipes.upgrade import stored_recipe
 
 
 @pytest.mark.parametrize(("name", "preset"), [(n, p) for n in recipe_names() for p in presets(n)])
@@ -24,7 +25,6 @@ def test_every_shipped_variant_is_valid_and_another_recipe(name):
 def test_variants_for_noisy_labels_reach_every_phase_of_our_method():
     losses = [training.loss for training in load_recipe("crosscity@robust-loss").trainings]
     assert [(loss.cross_entropy, loss.gce, loss.gce_q) for loss in losses] == [(0, 1, 0.7)] * 2
-    assert {t.sampling.ignore_edge_px for t in load_recipe("crosscity@ignore-edges").trainings} == {1}
     assert {t.loss.gce for t in load_recipe("crosscity").trainings} == {0}
 
 
@@ -106,3 +106,26 @@ def test_a_variant_is_laid_over_the_preset_and_a_base_lies_under_a_recipe(tmp_pa
     assert variants(str(path)) == ("wide", "argmax")
     with pytest.raises(RecipeError, match=r"unknown variant 'narrow'\. Valid: argmax, wide"):
         load_recipe(f"{path}@narrow")
+
+
+@pytest.mark.parametrize(
+    ("key", "valid"),
+    [
+        ("training.sampling.ignore_edge_px=1", "cat_max_ratio"),
+        ("training.loss.focal=1", "gce"),
+    ],
+)
+def test_a_key_that_is_gone_is_unknown_and_the_valid_ones_are_listed(key, valid):
+    with pytest.raises(RecipeError, match=rf"unknown key '{key.split('=')[0].split('.')[-1]}'.*Valid: .*{valid}"):
+        load_recipe("unet", "tiny", [key])
+
+
+def test_recipes_that_0_1_0_stored_are_read_without_keys_that_are_gone():
+    plain = load_recipe("crosscity", "tiny").model_dump(mode="json")
+    stored = load_recipe("crosscity", "tiny").model_dump(mode="json")
+    for part in (stored, *stored["stages"].values()):
+        part["training"]["loss"] |= {"focal": 0.0, "focal_gamma": 2.0}
+        part["training"]["sampling"]["ignore_edge_px"] = 0
+    stored["phases"] = stored.pop("stages")
+    stored["phases"]["students"]["training"]["method"]["agree"] = False
+    assert stored_recipe(stored) == plain

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import rasterio
 
 from c2seg.data import BlockFolds, LabeledCity, Normalizer, PreparedCity, city_statistics, open_city
 from c2seg.data.layouts import open_labeled_city
@@ -242,20 +241,6 @@ def test_nothing_to_learn_is_said(make_city):
     scenes[0].valid[:] = False
     with pytest.raises(TrainingError, match="no pixel of the training cities is valid"):
         sampler_of(scenes)
-
-
-def test_label_edges_teach_nothing_and_unknown_neighbors_are_no_edge(tmp_path, make_city):
-    city = make_city()
-    label = np.zeros((70, 91), np.uint8)
-    label[:, :40], label[:, 40:70] = 1, 3
-    with rasterio.open(city / "label.tif", "r+") as file:
-        file.write(label, 1)
-    [plain], [edges] = scenes_of(city), scenes_of(city, ignore_edge_px=2)
-    same = plain.targets == edges.targets
-    assert same[:, :38].all()
-    assert same[:, 42:].all()
-    assert not same[:, 38:42].any()
-    assert (edges.targets[:, 38:42] == 255).all()
 
 
 def test_one_modality_is_dropped_at_the_stated_rate():

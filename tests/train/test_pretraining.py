@@ -161,9 +161,7 @@ def test_held_out_blocks_are_not_restored(make_city):
     normalizer = Normalizer.fit("per_city", statistics)
     folds = BlockFolds(2, 16, 3)
     city = replace(city, folds=(folds,))
-    [scene] = training_scenes(
-        PreparedCity(city.holding_out(1), statistics, normalizer), ("msi",), use_labels=False, ignore_edge_px=2
-    )
+    [scene] = training_scenes(PreparedCity(city.holding_out(1), statistics, normalizer), ("msi",), use_labels=False)
     np.testing.assert_array_equal(
         scene.targets == 0, scene.valid & folds.training(city.images.scenes[0].grid.window, 1)
     )

@@ -170,16 +170,16 @@ def test_absent_modalities_are_named(make_city, tmp_path):
             {"gce"}, "bf16", {1, -1},
         ),
         (
-            ["training.loss={cross_entropy: 0, focal: 1, dice: 0.5}", "training.schedule.name=poly"],
-            {"focal", "dice"}, "32", {-1},
+            ["training.loss={cross_entropy: 0, gce: 1, dice: 0.5}", "training.schedule.name=poly"],
+            {"gce", "dice"}, "32", {-1},
         ),
         (
-            ["training.loss={class_weights: inverse_sqrt}", "training.optimizer={name: sgd, lr: 0.05}",
+            ["training.loss={class_weights: inverse}", "training.optimizer={name: sgd, lr: 0.05}",
              "training.ema_decay=null", "training.schedule.name=constant"],
             {"cross_entropy"}, "32", {0},
         ),
     ],
-    ids=["bf16-gce-cosine", "focal-dice-poly", "weights-sgd-constant"],
+    ids=["bf16-gce-cosine", "gce-dice-poly", "weights-sgd-constant"],
 )  # fmt: skip
 def test_every_precision_loss_schedule_and_optimizer_trains(cities, tmp_path, options, columns, precision, rates):
     run = tmp_path / "run"

@@ -78,7 +78,6 @@ class CityDataset(Dataset[CitySample]):
         statistics: Mapping[str, BandStatistics] | None = None,
         batch_size: int = 8,
         class_balanced_fraction: float = 0.5,
-        ignore_edge_px: int = 0,
         augment: Augmentation | None = None,
         transforms: Callable[[CitySample], CitySample] | None = None,
         seed: int = 0,
@@ -90,7 +89,7 @@ class CityDataset(Dataset[CitySample]):
         for. ``modalities``: in this order; None: all. ``overlap_px``: of neighboring windows. ``length``: samples of an epoch
         of patches; None: as many as windows cover the city. ``normalization``: as in recipes; ``source`` takes
         ``statistics`` of the source city, the others those of this city, which are measured unless they are given.
-        ``ignore_edge_px``: labels this close to another class are 255. ``augment``: changes to patches; None: none.
+        ``augment``: changes to patches; None: none.
         ``transforms``: applied to every sample; what it draws from torch's generator depends on seed, epoch and number alone.
         ``cache``: a folder for a memory-mapped copy of the pixels, which all workers share and which is much faster than
         compressed files.
@@ -121,7 +120,7 @@ class CityDataset(Dataset[CitySample]):
             statistics = city_statistics(images, self.modalities, quantiles=ranked)
         self.statistics = {name: statistics[name] for name in self.modalities}
         self.normalizer = Normalizer.fit(normalization, self.statistics)
-        scenes = self._scenes(replace(labeled, images=images) if labeled else None, ignore_edge_px)
+        scenes = self._scenes(replace(labeled, images=images) if labeled else None)
         sampling = Sampling(patch_px=size_px, batch_size=batch_size, class_balanced_fraction=class_balanced_fraction)
         self._sampler = PatchSampler(scenes, sampling, augment, seed, images.legend.num_classes)
         self._windows = _windows(images, size_px, overlap_px)
@@ -131,11 +130,10 @@ class CityDataset(Dataset[CitySample]):
         # In shared memory: workers that live through several epochs see it change.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
 
-    def _scenes(self, labeled: LabeledCity | None, ignore_edge_px: int) -> list[TrainingScene]:
+    def _scenes(self, labeled: LabeledCity | None) -> list[TrainingScene]:
         if labeled is None:
             return training_scenes(PreparedCity(self.city, self.statistics, self.normalizer), self.modalities)
-        prepared = PreparedCity(labeled, self.statistics, self.normalizer)
-        return training_scenes(prepared, self.modalities, ignore_edge_px=ignore_edge_px)
+        return training_scenes(PreparedCity(labeled, self.statistics, self.normalizer), self.modalities)
 
     @property
     def class_ids(self) -> tuple[int, ...]:

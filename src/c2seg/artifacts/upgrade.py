@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from c2seg.recipes import Recipe
-from c2seg.recipes.upgrade import upgrade_recipe
+from c2seg.recipes.upgrade import stored_recipe
 from c2seg.records import Json
 
 __all__ = [
@@ -151,7 +151,7 @@ def _stored_validation(content: Any) -> Any:
 
 
 def _recipe(content: Any) -> Any:
-    return upgrade_recipe(content)[0] if isinstance(content, dict) else content
+    return stored_recipe(content) if isinstance(content, dict) else content
 
 
 def _provenance(content: Mapping[str, Any]) -> Json:

@@ -74,7 +74,6 @@ def label_target(
             predictors,
             plan,
             keep_fraction=method.keep_fraction,
-            require_agreement=method.require_agreement,
             decision=decision,
             weights=weights,
             batch_size=recipe.prediction.batch_size,

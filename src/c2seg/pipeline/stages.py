@@ -197,14 +197,11 @@ class _Training:
 
     def _source(self, recipe: Recipe, *, use_labels: bool) -> list[TrainingScene]:
         background = self.data.legend.num_classes if recipe.background == "trained" else None
-        edge = recipe.training.sampling.ignore_edge_px
         inputs = self.network.inputs
         return [
             scene
             for city in self.data.sources
-            for scene in training_scenes(
-                city, inputs, use_labels=use_labels, background=background, ignore_edge_px=edge
-            )
+            for scene in training_scenes(city, inputs, use_labels=use_labels, background=background)
         ]
 
     def _target(self) -> list[TrainingScene]:

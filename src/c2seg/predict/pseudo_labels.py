@@ -23,7 +23,6 @@ def pseudo_labels(
     plan: WindowPlan,
     *,
     keep_fraction: float = 0.5,
-    require_agreement: bool = True,
     decision: Decision | None = None,
     weights: Sequence[float] | None = None,
     batch_size: int = 1,
@@ -33,7 +32,7 @@ def pseudo_labels(
 
     A pixel's class follows from the mean (by ``weights``) of the predictors' probabilities: the largest, or by ``decision``.
     Of the pixels of each class the ``keep_fraction`` in which that class is most probable stays (class-balanced self-training,
-    Zou et al., ECCV 2018); with ``require_agreement`` only where every predictor decides so. Memory: 3 bytes a pixel.
+    Zou et al., ECCV 2018). Memory: 3 bytes a pixel.
     """
     height, width = plan.height, plan.width
     labels = np.full((height, width), UNLABELED, np.uint8)
@@ -49,11 +48,7 @@ def pseudo_labels(
         own = np.take_along_axis(mean, label[None].astype(np.intp), axis=0)[0]
         level = (own * (_LEVELS - 1)).astype(np.uint16)
         counts += _counted(label[first.valid], level[first.valid], counts.shape)
-        usable = first.valid.copy()
-        if require_agreement:
-            for strip in strips:
-                usable &= _decided(strip.scores, decision) == label
-        labels[rows] = np.where(usable, label, UNLABELED)
+        labels[rows] = np.where(first.valid, label, UNLABELED)
         levels[rows] = level
         progress(first.last, height, "pseudo-labels")
     least = _least_levels(counts, keep_fraction)

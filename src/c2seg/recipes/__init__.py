@@ -18,7 +18,7 @@ from c2seg.errors import RecipeError, unknown_name
 from c2seg.plugins import Plugin, find, guarded, installed, load
 from c2seg.recipes.plugged import LossSettings, MethodSettings, ModelSettings, Strict, plugins_of
 from c2seg.recipes.schema import Recipe, overlay
-from c2seg.recipes.upgrade import upgrade_recipe
+from c2seg.recipes.upgrade import stored_recipe, upgrade_recipe
 
 __all__ = [
     "LossSettings",
@@ -102,7 +102,7 @@ def load_recipe(name: str, preset: str | None = None, overrides: Sequence[str] =
 
 def recipe_from_dict(content: Mapping[str, Any], where: str) -> Recipe:
     """Read a recipe that was stored with ``model_dump``, also by 0.1.0."""
-    return _validate(where, upgrade_recipe(content)[0])
+    return _validate(where, stored_recipe(content))
 
 
 def _parse(name: str) -> dict[str, Any]:

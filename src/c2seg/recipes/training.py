@@ -40,8 +40,6 @@ class Loss(Strict):
 
     cross_entropy: float = Field(default=1.0, ge=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    focal: float = Field(default=0.0, ge=0)
-    focal_gamma: float = Field(default=2.0, ge=0)
     gce: float = Field(default=0.0, ge=0)
     gce_q: float = Field(default=0.7, gt=0, le=1)
     """Generalized cross-entropy (1 - p^q) / q, for wrong labels: near 0 cross-entropy, at 1 half the mean absolute error."""
@@ -49,7 +47,7 @@ class Loss(Strict):
     dice_kind: DiceKind = "present"
     """Dice of the outputs present in a batch; of ``all`` outputs (MRSN); or ``per_patch``, summed over the classes, where
     pixels without label count as seen too (HighDAN)."""
-    class_weights: Literal["none", "inverse", "inverse_sqrt"] = "none"
+    class_weights: Literal["none", "inverse"] = "none"
     """Weights by labeled pixels of the sources, with mean 1 over the classes present."""
     aux: float = Field(default=0.0, ge=0)
     """Weight of the same loss on the network's ``aux`` output, for networks that have one."""
@@ -73,9 +71,9 @@ class Loss(Strict):
 
     @model_validator(mode="after")
     def _some(self) -> Loss:
-        weights = self.cross_entropy, self.focal, self.gce, self.dice, *(term.weight for term in self.terms.values())
+        weights = self.cross_entropy, self.gce, self.dice, *(term.weight for term in self.terms.values())
         if not any(weights):
-            raise ValueError("at least one of cross_entropy, focal, gce and dice, or of the terms, must be above 0")
+            raise ValueError("at least one of cross_entropy, gce and dice, or of the terms, must be above 0")
         return self
 
 
@@ -114,8 +112,6 @@ class Sampling(Strict):
     batch_size: int = Field(default=8, ge=1)
     class_balanced_fraction: float = Field(default=0.5, ge=0, le=1)
     """Share of patches centered near a pixel of a class drawn evenly; the rest are drawn evenly over the city."""
-    ignore_edge_px: int = Field(default=0, ge=0, le=32)
-    """Labels this close to another class teach nothing: the edges of map labels are the least reliable."""
     cat_max_ratio: float | None = Field(default=None, gt=0, le=1)
     """A patch where one class covers this share of the labeled pixels, or more, is drawn again, up to ten times."""
 
@@ -210,8 +206,6 @@ class PseudoLabelMethod(MethodSettings):
     needs_target: ClassVar[bool] = True
     keep_fraction: float = Field(default=0.5, gt=0, le=1)
     """Share of the pixels mapped to each class that are kept, the surest first."""
-    require_agreement: bool = True
-    """Keep only pixels on whose class all networks of the phase before agree."""
     forest: bool = False
     """The recipe's forest, if it has one, labels with the networks, by its weight."""
     decision: Literal["argmax", "expected_iou"] = "argmax"
@@ -264,7 +258,7 @@ class Training(Strict):
     """Compute the means and variances of batch normalization anew on the target's images after the training (AdaBN, Li et
     al. 2018)."""
     checkpoint_every: int = Field(default=200, ge=1)
-    """Iterations between states from which ``--resume`` can go on."""
+    """Iterations between states from which a stopped run can be resumed."""
 
     @field_validator("precision", mode="before")
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["upgrade_recipe"]
+__all__ = ["stored_recipe", "upgrade_recipe"]
 
 Content = dict[str, Any]
 
@@ -20,7 +20,7 @@ _AUGMENT = {"fourier": "fda"}
 _FDA = {"share": "fraction"}
 _METHOD = {
     "critics": "discriminators", "critic_scale": "discriminator_scale", "objective": "gan_mode", "begin": "start_after",
-    "optimiser": "optimizer", "keep": "keep_fraction", "agree": "require_agreement", "target_share": "target_fraction",
+    "optimiser": "optimizer", "keep": "keep_fraction", "target_share": "target_fraction",
 }  # fmt: skip
 _PREDICTION = {"views": "tta_transforms"}
 
@@ -33,6 +33,35 @@ def upgrade_recipe(content: Mapping[str, Any]) -> tuple[Content, tuple[str, ...]
     upgrade = _Upgrade()
     result = upgrade.recipe(content)
     return result, tuple(dict.fromkeys(upgrade.renamed))
+
+
+# Options of 0.1.0 that are gone, by the mapping they stood in: none was part of a published system or had shown a gain.
+_GONE = {
+    "loss": {"focal", "focal_gamma"},
+    "sampling": {"ignore_edge_px"},
+    "method": {"agree", "require_agreement"},
+}
+
+
+def stored_recipe(content: Mapping[str, Any]) -> Content:
+    """Return a recipe that 0.1.0 stored with a model or a run as it is stored today, without the options that are gone."""
+    recipe: Content = _without_gone(upgrade_recipe(content)[0])
+    return recipe
+
+
+def _without_gone(content: Any) -> Any:
+    if isinstance(content, list | tuple):
+        return [_without_gone(item) for item in content]
+    if not isinstance(content, Mapping):
+        return content
+    return {
+        key: _without_gone(
+            {name: part for name, part in value.items() if name not in _GONE.get(key, ())}
+            if isinstance(value, Mapping)
+            else value
+        )
+        for key, value in content.items()
+    }
 
 
 class _Upgrade:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.ndimage import maximum_filter, minimum_filter
 
 from c2seg.data import City, LabeledCity, Patch, PreparedCity, Scene, SceneReader
 from c2seg.data.city import blocks
@@ -72,21 +71,18 @@ def training_scenes(
     *,
     use_labels: bool = True,
     background: int | None = None,
-    ignore_edge_px: int = 0,
 ) -> list[TrainingScene]:
     """Read validity (and targets) of every scene of a city into memory, 1 or 2 bytes a pixel, for drawing patches.
 
-    ``background``: the output index that pixels labeled 0 are to teach; None: they teach nothing. Pixels with another
-    target within ``ignore_edge_px`` (a square) teach nothing either. With ``use_labels=False``, and for a city without
-    labels, there are no targets; but where a fold is held out, targets are 0 on the pixels that may be trained on.
+    ``background``: the output index that pixels labeled 0 are to teach; None: they teach nothing. With ``use_labels=False``,
+    and for a city without labels, there are no targets; but where a fold is held out, targets are 0 on the pixels that may
+    be trained on.
     """
     labeled = prepared.city if isinstance(prepared.city, LabeledCity) else None
     units = BandUnits.of(prepared.normalizer, prepared.statistics)
     scenes = []
     for index, reader in enumerate(prepared.readers(inputs)):
         valid, targets = _read_scene(reader.scene, labeled, index, inputs, use_labels=use_labels, background=background)
-        if targets is not None and ignore_edge_px:
-            _ignore_edges(targets, ignore_edge_px)
         scenes.append(TrainingScene(reader, units, valid, targets))
     return scenes
 
@@ -124,13 +120,6 @@ def _outputs(city: LabeledCity, index: int, window: Window, background: int | No
     if background is not None:
         outputs[ids == 0] = background
     return outputs
-
-
-def _ignore_edges(targets: np.ndarray, margin_px: int) -> None:
-    """Take away, in place, the targets that have another one within a square of this margin."""
-    side = 2 * margin_px + 1
-    highest = maximum_filter(targets + np.uint8(1), side)  # 255, no label, becomes 0
-    targets[(targets != UNLABELED) & (highest != minimum_filter(targets, side) + 1)] = UNLABELED
 
 
 @dataclass(frozen=True)
