@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,19 +19,7 @@ PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "-
 
 PLUGINS = ("network 'toynet'", "training method 'low_entropy'", "loss 'poly1'", "layout 'arrays'", "recipe 'toynet'")
 
-CONTRACT = """
-import sys
-from pathlib import Path
-from c2seg.data.layouts import layout_of
-from c2seg.testing import check_layout, check_loss, check_method, check_model
-from c2seg_toy import layout, loss, method, network
-
-check_layout(layout, Path(sys.argv[1]), label_files=["labels.npy"])
-check_layout(layout_of(Path(sys.argv[1])), Path(sys.argv[1]))
-check_model(network.settings(width=8))
-check_method(method.settings())
-check_loss(loss.settings(epsilon=0.5))
-"""
+CONTRACT = (HERE / "toy/contract.py").read_text()
 
 TRAIN = """
 import os, signal, sys
@@ -112,10 +101,6 @@ def python(*arguments, site=None, check=True):
     return done
 
 
-def test_the_package_keeps_the_contracts(site, toy_cities):
-    python("-W", "error::UserWarning:c2seg", "-c", CONTRACT, toy_cities[0], site=site)
-
-
 def test_recipes_lists_it_and_imports_it_only_when_named(site):
     text = python("-c", RECIPES, site=site).stdout
     assert "toynet          Two convolutions" in text
@@ -123,9 +108,17 @@ def test_recipes_lists_it_and_imports_it_only_when_named(site):
         assert text.count(f"{plugin} of c2seg-toy 1.2\n") == 2
 
 
-def test_it_trains_saves_resumes_and_predicts_and_is_missed(site, toy_cities, tmp_path):
+def test_the_guide_shows_what_is_tested():
+    guide = (HERE.parents[1] / "docs/plugins.md").read_text()
+    shown = re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", guide, re.DOTALL)
+    assert len(shown) == guide.count("```python") + guide.count("```toml") == 7
+    for name, code in shown:
+        assert code in (HERE / "toy" / name).read_text(), name
+
+
+def test_it_keeps_the_contracts_trains_saves_resumes_and_predicts_and_is_missed(site, toy_cities, tmp_path):
     source, target = toy_cities
-    named = python("-c", TRAIN, source, target, tmp_path, site=site).stdout
+    named = python("-c", CONTRACT + TRAIN, source, target, tmp_path, site=site).stdout
     assert all(f"{plugin} of c2seg-toy 1.2\n" in named for plugin in PLUGINS if not plugin.startswith("recipe"))
     assert (tmp_path / "map.tif").exists()
     model = tmp_path / "whole/model.safetensors"
