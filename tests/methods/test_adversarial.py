@@ -97,8 +97,8 @@ def test_the_losses_are_those_of_the_paper():
     assert losses["discriminators"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_the_target_moves_the_network_only_after_begin():
-    method = AdversarialMethod(discriminators=(DiscriminatorSettings(weight=1.0, widths=(8, 8)),), begin=0.2)
+def test_the_target_moves_the_network_only_after_its_start():
+    method = AdversarialMethod(discriminators=(DiscriminatorSettings(weight=1.0, widths=(8, 8)),), start_after=0.2)
     results = []
     for seed in (1, 2):
         training_method = Adversarial(context(method))
