@@ -76,9 +76,9 @@ def test_what_is_missing_is_left_out_and_red_stands_in_for_near_infrared():
     ("branches", "bands", "words"),
     [
         (1, BANDS, "mrsn with 1 branch takes msi, the inputs are msi, sar, hsi; set inputs or model.branches"),
-        (2, BANDS, "sees msi and sar"),
-        (3, {**BANDS, "height": 1}, "sees msi, sar and hsi"),
-        (1, {"sar": 2}, "sees msi"),
+        (2, BANDS, "takes msi and sar"),
+        (3, {**BANDS, "height": 1}, "takes msi, sar and hsi"),
+        (1, {"sar": 2}, "takes msi"),
     ],
 )
 def test_modalities_that_would_go_unused_are_refused(branches, bands, words):

@@ -83,7 +83,7 @@ def test_the_encoder_may_have_a_rate_of_its_own():
     [
         ({"encoder": "tf_efficientnet_light0"}, r"no network 'tf_efficientnet_light0'.*tf_efficientnet_lite0"),
         ({"widths": (8,) * 6}, "has no 6 levels"),
-        ({"encoder": "vit_tiny_patch16_224"}, "not by half each"),
+        ({"encoder": "vit_tiny_patch16_224"}, "not each by half"),
     ],
 )
 def test_encoders_that_do_not_fit_are_refused(keys, words):

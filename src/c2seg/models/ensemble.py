@@ -42,16 +42,11 @@ class EnsembleModel(nn.Module):
         weights = {key: value for key, value in tensors.items() if not key.startswith(FOREST)}
         for name, network in zip(self.inputs, self.networks, strict=True):
             prefix = tensor_prefix(name)
-            network_weights = {
-                key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)
-            }
+            state = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
             try:
-                network.load_state_dict(network_weights)
+                network.load_state_dict(state)
             except RuntimeError as error:  # its message lists every tensor
-                part, wrong = (
-                    f" of {name}" if len(self.inputs) > 1 else "",
-                    _misfits(network_weights, network.state_dict()),
-                )
+                part, wrong = f" of {name}" if len(self.inputs) > 1 else "", _misfits(state, network.state_dict())
                 raise ModelFileError(
                     f"the weights{part} do not fit the model {type(network).__name__}: {wrong}"
                 ) from error
