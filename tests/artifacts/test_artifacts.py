@@ -97,8 +97,9 @@ def made(folder):
         offline=None,
     )  # fmt: skip
     identity = TrainingIdentity(
-        recipe=recipe, seed=0, data="d", start="", torch="2", device="cpu", threads=1, precision="32", processes=1
-    )
+        recipe=recipe.model_dump(mode="json"), seed=0, data="d", start="", torch="2", device="cpu", threads=1,
+        precision="32", processes=1,
+    )  # fmt: skip
     everything = [
         run, mapped, scored, result.validation, read_model_file(result.model).header, row, identity,
         StripsKey(**dict(mapped.key), layers=("ids",)),

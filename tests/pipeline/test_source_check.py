@@ -12,7 +12,7 @@ import yaml
 from scipy.special import softmax
 
 from c2seg.api import fit, predict
-from c2seg.artifacts import read_model_file
+from c2seg.artifacts import RunRecord, read_model_file
 from c2seg.cli import run as run_cli
 from c2seg.errors import RecipeError
 from c2seg.legend import c2seg13
@@ -52,7 +52,7 @@ def write(write_recipe):
 
 
 def record(run):
-    return json.loads((run / "record.json").read_text())["source_check"]
+    return RunRecord.read(run / "record.json").source_check.model_dump(mode="json", exclude_none=True)
 
 
 def header(run):

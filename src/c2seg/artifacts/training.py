@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 from c2seg.artifacts.upgrade import upgraded_state
-from c2seg.recipes import Recipe
 from c2seg.records import Artifact, Json
 
 __all__ = ["TrainingIdentity"]
@@ -16,7 +15,8 @@ class TrainingIdentity(Artifact):
     weights; ``threads`` are those of torch."""
 
     artifact: Literal["state"] = "state"
-    recipe: Recipe
+    recipe: Json
+    """Of this training alone, which need not be a whole recipe: checked where it was made."""
     seed: int
     data: str
     start: str

@@ -22,7 +22,7 @@ def identity(
 ) -> TrainingIdentity:
     """Return what the bits of a training in this process depend on; see ``TrainingIdentity``."""
     return TrainingIdentity(
-        recipe=recipe,
+        recipe=recipe.model_dump(mode="json"),
         seed=seed,
         data=data,
         start=start,
