@@ -327,8 +327,8 @@ def part_machine(folder: Path, out: Path, options: argparse.Namespace) -> dict[s
 
 def part_city(folder: Path, out: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Map a folder of several stacks with a small U-Net through the product's own entry, as a user does."""
-    from c2seg.api import predict
     from c2seg.predict import MapOptions
+    from c2seg.predict.city import predict
 
     model = folder.parent / "small.safetensors"
     first = folder.parent / "first"  # a scene of one window: loading ends with it
@@ -397,4 +397,9 @@ if __name__ == "__main__":
     parser.add_argument("--nchw", action="store_true")
     parser.add_argument("--alone", action="store_true")
     arguments = parser.parse_args()
+    if arguments.part != "peer":
+        from c2seg.process import keep_freed_memory, set_up
+
+        set_up()  # as the commands do
+        keep_freed_memory()
     print(json.dumps(PARTS[arguments.part](arguments.folder, arguments.out, arguments)))

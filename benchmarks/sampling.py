@@ -30,7 +30,7 @@ from affine import Affine
 from c2seg.data import Normalizer, SceneReader, cached, city_statistics, open_city
 from c2seg.data.city import City
 from c2seg.data.memory import city_bytes
-from c2seg.data.projected import mixed
+from c2seg.data.projected import project_city
 from c2seg.data.published import CITIES, DATASETS
 from c2seg.types import Window
 
@@ -133,7 +133,7 @@ def components(scratch: Path, patches: int) -> None:
     plain = Normalizer.fit("per_city", city_statistics(city, names))
     axes = np.random.default_rng(2).normal(size=(16, STACKS["hsi"][0])).astype(np.float32)
     normalizer = replace(plain, projection={"hsi": axes})
-    image, left = mixed(city, normalizer)
+    image, left = project_city(city, normalizer)
     rates = []
     for what, one, own in (("for each patch", city, normalizer), ("once", image, left)):
         scene = cached(one, None, 1 << 40).scenes[0]

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from c2seg.recipes import load_recipe
-from rasters import write_raster
+from helpers.rasters import write_raster
 
 MakeCity = Callable[..., Path]
 

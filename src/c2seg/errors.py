@@ -17,6 +17,7 @@ __all__ = [
     "MissingExtraError",
     "ModelFileError",
     "OutputError",
+    "PluginError",
     "RecipeError",
     "TrainingError",
     "needs_extra",
@@ -47,6 +48,10 @@ class RecipeError(InputError):
 
 class ModelFileError(DataError):
     """A model file is damaged, or does not fit the data it is applied to."""
+
+
+class PluginError(C2SegError, ImportError):
+    """What another package adds is missing or broken; the message names the package and its version."""
 
 
 class OutputError(C2SegError, OSError):

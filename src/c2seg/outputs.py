@@ -25,7 +25,7 @@ def check_output(path: Path, *, overwrite: bool) -> None:
     if path.is_dir():
         raise OutputError(f"cannot write {path}: it is a folder; give a file name")
     if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists already; give another name or --overwrite")
+        raise OutputError(f"{path} exists already; give another name or `overwrite=True`")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -38,7 +38,7 @@ from c2seg.predict import MapOptions
 from c2seg.predict.city import predict
 from c2seg.recipes import load_recipe
 from c2seg.records import Artifact
-from rasters import write_raster
+from helpers.rasters import write_raster
 
 LABELS = {
     "height": 2, "width": 3, "pixel_m2": 100.0, "attribution": "a", "license": "l",
@@ -97,9 +97,8 @@ def made(folder):
         offline=None,
     )  # fmt: skip
     identity = TrainingIdentity(
-        recipe=recipe.model_dump(mode="json"), seed=0, data="d", start="", torch="2", device="cpu", threads=1,
-        precision="32", processes=1,
-    )  # fmt: skip
+        recipe=recipe, seed=0, data="d", start="", torch="2", device="cpu", threads=1, precision="32", processes=1
+    )
     everything = [
         run, mapped, scored, result.validation, read_model_file(result.model).header, row, identity,
         StripsKey(**dict(mapped.key), layers=("ids",)),

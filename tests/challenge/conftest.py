@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import rasterio
-from submission_makers import tiff
 
 from c2seg.challenge import Decoder, TileSet
 from c2seg.legend import c2seg13
+from helpers.submission_makers import tiff
 
 SIZES = {0: (32, 32), 1: (32, 32), 2: (20, 32)}
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from submission_makers import pack, tiff
 
 from c2seg.challenge import Board, Decoder, ReferenceSource, SubmissionError, create_board, pack_submission
 from c2seg.cli import run
 from c2seg.errors import DataError, InputError
 from c2seg.legend import c2seg13
 from c2seg.metrics import confusion_counts, scores
+from helpers.submission_makers import pack, tiff
 
 IDS = c2seg13().ids
 

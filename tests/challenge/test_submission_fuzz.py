@@ -2,14 +2,13 @@
 
 import random
 import struct
-import time
 from collections import Counter
 
 import numpy as np
 import pytest
-from submission_makers import pack, tiff
 
 from c2seg.challenge import Decoder, SubmissionError, check_submission
+from helpers.submission_makers import pack, tiff
 
 NAME = "1_prediction.tif"
 
@@ -78,14 +77,14 @@ def mutant(seed, files):
 
 def hunt(seeds, tmp_path, tile_set, files):
     path = tmp_path / "mutant.zip"
-    outcomes, slowest = Counter(), 0.0
+    outcomes = Counter()
     with Decoder() as decoder:
         decoder._start()
         process = decoder._process
         for seed in seeds:
             kind, data = mutant(seed, files)
             path.write_bytes(data)
-            started, answer = time.monotonic(), ""
+            answer = ""
             try:
                 check_submission(path, tile_set, decoder)
             except SubmissionError as error:
@@ -93,16 +92,14 @@ def hunt(seeds, tmp_path, tile_set, files):
             assert answer.isprintable()
             assert str(tmp_path) not in answer
             outcomes[kind, "refused" if answer else "scored"] += 1
-            slowest = max(slowest, time.monotonic() - started)
-        assert decoder._process is process  # one decoder served them all: nothing made it start over
+        assert decoder._process is process  # one decoder served them all: none hung until its time was up
         assert process.poll() is None
-    return outcomes, slowest
+    return outcomes
 
 
 def test_mutants(tmp_path, tile_set, files):
-    outcomes, slowest = hunt(range(300), tmp_path, tile_set, files)
+    outcomes = hunt(range(300), tmp_path, tile_set, files)
     assert outcomes.total() == 300
-    assert slowest < 20
     scored = sum(n for (_, end), n in outcomes.items() if end == "scored")
     assert 5 < scored < 150  # both ends occur: harmless mutants pass, harmful ones do not
     assert all(end == "refused" for kind, end in outcomes if kind == "bomb")
@@ -110,6 +107,5 @@ def test_mutants(tmp_path, tile_set, files):
 
 @pytest.mark.slow
 def test_thousands_of_mutants(tmp_path, tile_set, files):
-    outcomes, slowest = hunt(range(300, 5300), tmp_path, tile_set, files)
+    outcomes = hunt(range(300, 5300), tmp_path, tile_set, files)
     assert outcomes.total() == 5000
-    assert slowest < 20

@@ -3,19 +3,20 @@
 import io
 import json
 import os
+import re
 import signal
 import struct
-import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from affine import Affine
-from submission_makers import pack, tiff
 
 from c2seg.challenge import Decoder, Limits, SubmissionError, TileSet, check_submission, pack_submission, tile_windows
 from c2seg.errors import DataError, InputError
 from c2seg.legend import c2seg13
+from helpers.submission_makers import pack, tiff
 
 NAME = "1_prediction.tif"
 
@@ -134,15 +135,22 @@ def test_entries_that_lie(refused, files):
     refused(changed_entry(files, size=10), "damaged|truncated|TIFF")
 
 
-def test_zip_bombs(refused, files):
-    files[NAME] = bytes(50_000_000)
-    started = time.monotonic()
+def peak_mib(process):
+    text = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s*(\d+) kB", text)[1]) / 1024
+
+
+def test_zip_bombs(check, refused, decoder, files):
+    check(pack(files))
+    process, before = decoder._process, peak_mib(decoder._process)
+    files[NAME] = bytes(100_000_000)
     refused(pack(files), "unpacks to more than")
     data = bytearray(pack(files))  # and one that lies about its size
     at = data.rfind(b"PK\x01\x02", 0, data.rfind(NAME.encode()))
     struct.pack_into("<I", data, at + 24, 1000)
     refused(bytes(data), "damaged|TIFF")
-    assert time.monotonic() - started < 10
+    assert decoder._process is process
+    assert peak_mib(process) - before < 30  # nothing was unpacked
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_cities import make_city, smooth, write_raster
 
 from c2seg.data import LabeledCity
+from helpers.toy_cities import make_city, smooth, write_raster
 
 
 @pytest.fixture

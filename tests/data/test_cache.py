@@ -5,7 +5,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from c2seg.data.memory import city_bytes, in_memory
 from c2seg.errors import DataError, InputError, OutputError
 from c2seg.raster import ArrayRaster
 from c2seg.types import Window
+from helpers.toy_cities import make_city
 
 WINDOWS = [Window(-5, -5, 60, 40), Window(77, 31, 64, 64), Window(0, 0, 150, 130)]
 
@@ -93,8 +93,6 @@ class Faulty(ArrayRaster):
 
 
 def test_an_interrupted_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    from toy_cities import make_city
-
     city = make_city(3 * _STRIP_PX, 40).images
     scene = city.scenes[0]
     rows: dict[str, list[int]] = {"broken": [2 * _STRIP_PX + 7], "read": []}
@@ -112,28 +110,28 @@ def test_an_interrupted_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
 
 BUILD = """
-import sys, time
+import sys
 from pathlib import Path
 from c2seg.data import cached, open_city
 city = open_city(Path(sys.argv[1]))
 print("start", flush=True)
-cached(city, Path(sys.argv[2]), 1000, lambda done, total, text="": time.sleep(0.02))
+cached(city, Path(sys.argv[2]), 1000, lambda done, total, text="": print("block", flush=True) or sys.stdin.readline())
 """
 
 
 def test_kill_while_building_leaves_no_wrong_pixels(tmp_path: Path) -> None:
-    from toy_cities import make_city
-
     write_folder(make_city(2 * _STRIP_PX + 100, 600), tmp_path / "city")
     command = [sys.executable, "-c", BUILD, str(tmp_path / "city"), str(tmp_path / "cache")]
-    for pause in (0.0, 0.05, 0.15):
-        child = subprocess.Popen(command, stdout=subprocess.PIPE)
-        assert child.stdout is not None
-        child.stdout.readline()
-        time.sleep(pause)
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        child.stdout.close()
+    for blocks in (0, 1, 4):  # each killed while it goes on behind that many blocks more than it was made to wait at
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            assert child.stdin is not None
+            assert child.stdout.readline() == "start\n"
+            for _ in range(blocks):
+                assert child.stdout.readline() == "block\n"
+                child.stdin.write("\n")
+                child.stdin.flush()
+            child.send_signal(signal.SIGKILL)
     city = open_city(tmp_path / "city")
     assert same(cached(city, tmp_path / "cache", 1000), city)
 

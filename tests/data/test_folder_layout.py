@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import yaml
 from rasterio.crs import CRS
-from toy_cities import smooth, write_raster
 
 from c2seg.cli import run
 from c2seg.data import open_city, open_labeled_city
 from c2seg.errors import C2SegError, DataError
 from c2seg.types import Window
+from helpers.toy_cities import smooth, write_raster
 
 MakeFolder = Callable[..., Path]
 

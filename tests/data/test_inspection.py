@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_cities import small_augsburg, write_raster
 
 from c2seg.cli import run
 from c2seg.data import LabeledCity, city_statistics, open_city, write_folder, write_tiles
@@ -17,6 +16,7 @@ from c2seg.data.published import published_means
 from c2seg.data.spectra import compare_landmarks, find_landmarks, wavelength_notes
 from c2seg.data.tiling import TileGrid
 from c2seg.raster import ArrayRaster
+from helpers.toy_cities import small_augsburg, write_raster
 
 
 def test_json_is_one_object_with_every_count(

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import rasterio
 import yaml
-from toy_cities import make_city, small_augsburg, sparse_classic_mat, write_raster
 
 from c2seg.cli import run
 from c2seg.data import LabeledCity, TileGrid, open_city, open_labeled_city, write_folder, write_mat, write_tiles
@@ -24,7 +23,9 @@ from c2seg.data.layouts import layout_of
 from c2seg.data.published import CITIES, DATASETS
 from c2seg.errors import DataError, InputError, OutputError
 from c2seg.raster import ArrayRaster
+from c2seg.testing import check_layout
 from c2seg.types import Window
+from helpers.toy_cities import make_city, small_augsburg, sparse_classic_mat, write_raster
 
 Write = Callable[[LabeledCity, Path], Path]
 
@@ -76,6 +77,16 @@ def test_every_layout_reads_back_identical(layout: str, toy: LabeledCity, tmp_pa
             assert there.modality(name).source.dtype == here.modality(name).source.dtype
             assert np.array_equal(there.read(name, window)[0][:, valid], here.read(name, window)[0][:, valid])
         assert np.array_equal(again.read_label(0, window), toy.read_label(0, window))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_contract(layout: str, toy: LabeledCity, tmp_path: Path) -> None:
+    path = LAYOUTS[layout](toy, tmp_path)
+    files = ("label.tif",) if layout == "folder" else ()
+    if path.is_dir() and not files:
+        files = tuple(str(file.relative_to(path)) for file in path.glob("label/*.tiff"))
+        assert files
+    check_layout(layout_of(path), path, label_files=files)
 
 
 @pytest.mark.parametrize("layout", ["folder", "mat classic", "mat v7.3"])
@@ -275,7 +286,7 @@ def test_valid_black_pixels_are_refused_where_black_means_no_data(toy: LabeledCi
 
 def test_writers_refuse_what_exists(toy: LabeledCity, tmp_path: Path) -> None:
     path = _folder(toy, tmp_path)
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="`overwrite=True`"):
         write_folder(toy, path)
     write_folder(toy, path, overwrite=True)
     with pytest.raises(InputError, match="the tiling covers"):

@@ -8,7 +8,7 @@ import pytest
 
 from c2seg.data import LabeledCity, Normalizer, SceneReader, cached, city_statistics, open_city, write_folder
 from c2seg.data.memory import city_bytes
-from c2seg.data.projected import mixed
+from c2seg.data.projected import project_city
 from c2seg.raster import ArrayRaster
 from c2seg.types import Window
 
@@ -30,7 +30,7 @@ def test_patches_are_those_of_projection_each(
     write_folder(toy, tmp_path / "city")
     city = open_city(tmp_path / "city")
     names = city.modality_names
-    image, left = mixed(city, normalizer)
+    image, left = project_city(city, normalizer)
     assert city_bytes(image) < city_bytes(city)
     if storage != "files":
         image = cached(image, tmp_path / "cache", 2**30 if storage == "memory" else 0)
@@ -55,22 +55,22 @@ def test_pixels_without_data_stay_so(toy: LabeledCity, normalizer: Normalizer) -
     bands = stack.source.read(Window(0, 0, stack.source.height, stack.source.width))
     holes = replace(stack, source=ArrayRaster(bands, nodata=float(bands[0, 20, 20])))
     city = replace(toy.images, scenes=(replace(scene, valid=None, modalities={**scene.modalities, "hsi": holes}),))
-    image, left = mixed(city, normalizer)
+    image, left = project_city(city, normalizer)
     before, after = (SceneReader(each.scenes[0], ("hsi",), n) for each, n in ((city, normalizer), (image, left)))
     assert_alike(before, after)
     assert not after(WINDOWS[2])[1].all()
 
 
 def test_what_is_kept_belongs_to_bands_and_projection(toy: LabeledCity, normalizer: Normalizer) -> None:
-    image, _ = mixed(toy.images, normalizer)
-    other, _ = mixed(toy.images, replace(normalizer, projection={"hsi": 2 * normalizer.projection["hsi"]}))
-    again, _ = mixed(toy.images, normalizer)
+    image, _ = project_city(toy.images, normalizer)
+    other, _ = project_city(toy.images, replace(normalizer, projection={"hsi": 2 * normalizer.projection["hsi"]}))
+    again, _ = project_city(toy.images, normalizer)
     assert image.fingerprint() == again.fingerprint()
     assert len({toy.images.fingerprint(), image.fingerprint(), other.fingerprint()}) == 3
 
 
 def test_nothing_to_mix_changes_nothing(toy: LabeledCity, normalizer: Normalizer) -> None:
     plain = replace(normalizer, projection={})
-    image, left = mixed(toy.images, plain)
+    image, left = project_city(toy.images, plain)
     assert image is toy.images
     assert left is plain

@@ -16,7 +16,7 @@ from c2seg.data.memory import layer_in_memory
 from c2seg.data.spectral import ProjectedBands, band_weights, match_bands
 from c2seg.raster import ArrayRaster
 from c2seg.types import Window
-from rasters import write_raster
+from helpers.rasters import write_raster
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 
-from c2seg.data import Normalizer, SceneReader, city_statistics, open_city
+from c2seg.data import Normalizer, PreparedCity, SceneReader, city_statistics, open_city
 from c2seg.data.layouts import open_labeled_city
 from c2seg.errors import ModelFileError, TrainingError
 from c2seg.forest import FeatureSpec, Forest, features, fit_forest, halo_px
 from c2seg.forest.features import augment_radiometry, fit_projections
-from c2seg.forest.fit import Source
 from c2seg.recipes.models import ForestModel
 from c2seg.types import Window
 
@@ -129,10 +128,11 @@ def test_missing_arrays_are_named(fitted):
         Forest.from_tensors(tensors, 5, 4)
 
 
-def source_of(path) -> Source:
+def source_of(path) -> PreparedCity:
     city = open_labeled_city(path)
     names = city.images.modality_names
-    return Source(city, Normalizer.fit("per_city", city_statistics(city.images, names)))
+    statistics = city_statistics(city.images, names)
+    return PreparedCity(city, statistics, Normalizer.fit("per_city", statistics))
 
 
 def test_one_class_cannot_be_learnt(make_city):

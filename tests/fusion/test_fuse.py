@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import rasterio
 
-from c2seg.api import fit
 from c2seg.artifacts.maps import FusedRule
 from c2seg.cli import run
 from c2seg.errors import DataError, GridError, InputError
 from c2seg.fusion import FuseOptions, Rule, Rules, fuse, open_map
 from c2seg.legend import c2seg13
+from c2seg.pipeline import fit
 from c2seg.recipes import load_recipe
-from rasters import write_raster
+from helpers.rasters import write_raster
 
 LEGEND = c2seg13()
 K = LEGEND.num_classes

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from label_maps import OsmFile
+
+from helpers.label_maps import OsmFile
 
 
 @pytest.fixture

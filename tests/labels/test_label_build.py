@@ -6,7 +6,6 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
-from label_maps import UTM, degrees_box, utm_bounds
 from rasterio.crs import CRS
 
 from c2seg.errors import DataError, GridError, InputError
@@ -14,6 +13,7 @@ from c2seg.labels import grid_from_bounds, grid_like, load_rules, make_labels, w
 from c2seg.labels.extract import read_coverage, read_extract
 from c2seg.labels.grids import DEGREES, geographic_box, metric_crs, project
 from c2seg.types import Grid
+from helpers.label_maps import UTM, degrees_box, utm_bounds
 
 BLOB = [(310, 205), (690, 240), (815, 480), (700, 733), (505, 611), (333, 755), (214, 451)]
 FRAME = (0, 0, 1000, 1000)

@@ -9,10 +9,10 @@ import pytest
 import rasterio
 import yaml
 from affine import Affine
-from label_maps import degrees_box
 from scipy import ndimage
 
 from c2seg.cli import run
+from helpers.label_maps import degrees_box
 
 BOUNDS = ",".join(map(str, degrees_box(0, 0, 1000, 1000)))
 
@@ -91,6 +91,10 @@ def test_show_rules_prints_a_table_that_works(capsys, extract, tmp_path):
     assert run(["label", "--show-rules"]) == 0
     (tmp_path / "r.yaml").write_text(capsys.readouterr().out, encoding="utf-8")
     assert run(_command(extract, tmp_path / "l.tif", "-q", "--rules", tmp_path / "r.yaml")) == 0
+    assert run(_command(extract, tmp_path / "default.tif", "-q")) == 0
+    with rasterio.open(tmp_path / "l.tif") as shown, rasterio.open(tmp_path / "default.tif") as default:
+        assert len(np.unique(shown.read())) > 1
+        np.testing.assert_array_equal(shown.read(), default.read())
 
 
 def test_each_mistake_is_one_clear_line(capsys, extract, tmp_path):
@@ -113,8 +117,8 @@ def test_each_mistake_is_one_clear_line(capsys, extract, tmp_path):
         (_command(truncated, out), "cut.osm as OpenStreetMap data"),
         (_command(tmp_path / "none.pbf", out), "does not exist"),
         (_command(extract, out, grid=("--like", str(plain))), "has no CRS"),
-        (_command(extract, out, grid=()), "either --like RASTER or --bounds"),
-        (_command(extract, out, grid=("--bounds", BOUNDS)), "needs --resolution"),
+        (_command(extract, out, grid=()), "either like (a raster) or bounds"),
+        (_command(extract, out, grid=("--bounds", BOUNDS)), "needs resolution"),
         (_command(extract, out, grid=("--bounds", "1,2,3", "--resolution", "10")), "not four numbers"),
         (_command(extract, out, "--crs", "EPSG:4326"), "not projected"),
         (_command(extract, out, "--switch", "allotments"), "NAME=OPTION"),

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from c2seg.api import fit
 from c2seg.artifacts import read_model_file
 from c2seg.errors import InputError, RecipeError
 from c2seg.methods import METHODS, Adversarial, Batch, MethodContext
@@ -17,6 +16,7 @@ from c2seg.methods.adversarial import self_information
 from c2seg.methods.base import OptimizerStep, _factor
 from c2seg.models import build_model
 from c2seg.models.discriminator import FeatureDiscriminator, PatchDiscriminator
+from c2seg.pipeline import fit
 from c2seg.recipes import load_recipe
 from c2seg.recipes.models import HRNetModel, UNetModel
 from c2seg.recipes.training import AdversarialMethod, DiscriminatorSettings, Optimizer, Schedule, Training
@@ -131,7 +131,7 @@ def test_two_discriminators_and_missing_outputs():
     aux = Adversarial(context(AdversarialMethod(discriminators=(DiscriminatorSettings(output="aux", widths=(8, 8)),))))
     with pytest.raises(InputError, match="no 'aux' output"):
         aux.step(batch(True), batch(False))
-    with pytest.raises(InputError, match="--target"):
+    with pytest.raises(InputError, match="give `target`"):
         Adversarial(context(two)).step(batch(True), None)
 
 
@@ -226,7 +226,7 @@ def test_advent_trains_resumes_and_needs_a_target(make_city, tmp_path):
         "training.sampling={patch_px: 32, batch_size: 2}",
     ]  # fmt: skip
     recipe = load_recipe("advent", "tiny", small)
-    with pytest.raises(InputError, match="give --target"):
+    with pytest.raises(InputError, match="give `target`"):
         fit(recipe, [source], tmp_path / "none")
     fit(recipe, [source], tmp_path / "whole", target=target)
     (tmp_path / "part").mkdir()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import replace
 
-import highres_counting as hand
 import numpy as np
 import pytest
 import torch
@@ -16,15 +15,16 @@ from torch import nn
 from c2seg.artifacts import BandSpec
 from c2seg.data import Normalizer, SceneReader, city_statistics, open_labeled_city, principal_components
 from c2seg.errors import InputError, RecipeError
-from c2seg.methods import METHODS, Adversarial, Batch, Context
+from c2seg.methods import METHODS, Adversarial, Batch, MethodContext
 from c2seg.models import build_model, load_pretrained
 from c2seg.recipes import load_recipe, variants
 from c2seg.recipes.models import HighDANModel
+from helpers import highres_counting as hand
 
 BANDS = {"msi": 4, "sar": 2, "hsi": 12}
 K = 14
 SMALL = {"width": 6, "blocks": (1, 1, 1, 1), "bottleneck": 6, "max_bands": 5, "head": (16, 16, 8)}
-AT_ONCE = "training.method.begin=0"  # discriminators from the first step
+AT_ONCE = "training.method.start_after=0"  # discriminators from the first step
 
 
 def build(bands=BANDS, **settings):
@@ -41,7 +41,7 @@ def batch(labeled, seed=0, bands=BANDS, side=48):
 
 def learner(model=None, *overrides):
     training = load_recipe("highdan", "tiny", [AT_ONCE, *overrides]).training
-    context = Context(model or build(), training, K, None, torch.device("cpu"), background=True)
+    context = MethodContext(model or build(), training, K, None, torch.device("cpu"), background=True)
     return METHODS["adversarial"](context)
 
 
@@ -177,7 +177,7 @@ def test_attention_without_its_discriminator_is_refused():
         load_recipe("highdan", "tiny", ["training.method={name: supervised}"])
     training = load_recipe("highdan", "tiny", [only, "model.attention=false"]).training
     with pytest.raises(InputError, match="discriminator that sees features"):
-        Adversarial(Context(build(), training, K, None, torch.device("cpu")))
+        Adversarial(MethodContext(build(), training, K, None, torch.device("cpu")))
 
 
 @pytest.mark.parametrize("variant", variants("highdan"))
@@ -186,7 +186,9 @@ def test_ablations_of_the_paper_take_a_step(variant):
     bands = BANDS if recipe.inputs == "all" else {name: BANDS[name] for name in recipe.inputs}
     settings = recipe.model.model_copy(update={**SMALL, "blocks": recipe.model.blocks})
     torch.manual_seed(0)
-    context = Context(build_model(settings, bands, K), recipe.training, K, None, torch.device("cpu"), background=True)
+    context = MethodContext(
+        build_model(settings, bands, K), recipe.training, K, None, torch.device("cpu"), background=True
+    )
     losses = METHODS["adversarial"](context).step(batch(True, bands=bands), batch(False, 1, bands=bands))
     assert losses["loss"].isfinite()
     assert losses["deceive"] > 0

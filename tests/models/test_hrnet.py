@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import highres_counting as hand
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -15,6 +14,7 @@ from c2seg.models import build_model, load_pretrained
 from c2seg.models.hrnet import concatenated, high_resolution_trunk
 from c2seg.recipes import load_recipe
 from c2seg.recipes.models import HRNetModel, HRNetTrunk
+from helpers import highres_counting as hand
 
 MSI = tuple(BandSpec(role=role) for role in ("blue", "green", "red", "nir"))
 SMALL = {"width": 6, "blocks": (1, 1, 1, 1), "modules": (1, 1, 1), "bottleneck": 6}

@@ -8,7 +8,6 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from small_networks import MMGLOTS
 from timm.layers.pos_embed_rel import gen_relative_position_index
 from torch import nn
 
@@ -19,6 +18,7 @@ from c2seg.models.beit import relative_index, resized_table
 from c2seg.models.mmglots import Context, Fusion, WindowBlock
 from c2seg.recipes import load_recipe
 from c2seg.recipes.models import MMGLOTSModel
+from helpers.small_networks import MMGLOTS
 
 BANDS = {"msi": 4, "sar": 2, "hsi": 7}
 MSI = tuple(BandSpec(role=role) for role in ("blue", "green", "red", "nir"))

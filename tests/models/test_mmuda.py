@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import highres_counting as hand
 import numpy as np
 import pytest
 import torch
 
-from c2seg.api import fit
 from c2seg.artifacts import read_model_file
 from c2seg.errors import InputError
-from c2seg.methods import METHODS, Batch, Context
+from c2seg.methods import METHODS, Batch, MethodContext
 from c2seg.methods.adversarial import self_information
 from c2seg.models import build_model
 from c2seg.models.mmuda import DilatedClassifier, FeaturePyramid
+from c2seg.pipeline import fit
 from c2seg.recipes import load_recipe
 from c2seg.recipes.models import MMUDAModel
+from helpers import highres_counting as hand
 
 BANDS = {"msi": 4, "sar": 2, "hsi": 7}
 K = 14
@@ -36,8 +36,9 @@ def batch(labeled, seed=0, side=64):
 
 def adversarial(preset="tiny"):
     recipe = load_recipe("mmuda", preset)
-    training = recipe.varied(recipe.phases["adaptation"]).training
-    return METHODS["adversarial"](Context(build(), training, K, None, torch.device("cpu"), background=True))
+    [network] = recipe.stage_networks("adaptation", tuple(BANDS))
+    training = network.training
+    return METHODS["adversarial"](MethodContext(build(), training, K, None, torch.device("cpu"), background=True))
 
 
 def test_there_is_a_trunk_for_all_and_one_for_each():
@@ -137,32 +138,35 @@ def test_the_classifier_sums_four_dilations():
 
 def test_phases_start_every_trunk_from_its_own_network():
     recipe = load_recipe("mmuda", "paper-ab")
-    assert list(recipe.phases) == ["shared", "msi", "sar", "hsi", "pretraining", "adaptation"]
+    assert list(recipe.stages) == ["shared", "msi", "sar", "hsi", "pretraining", "adaptation"]
     bands = {"msi": 4, "sar": 2, "hsi": 242}
     with torch.device("meta"):
         whole = build_model(recipe.model, bands, K).state_dict()
         singles = {}
         for name in ("shared", "msi", "sar", "hsi"):
-            inputs = recipe.phases[name].inputs or tuple(bands)
-            singles[name] = build_model(recipe.phases[name].model, {n: bands[n] for n in inputs}, K).state_dict()
-    for part, origin in recipe.phases["pretraining"].start.items():
+            inputs = recipe.stages[name].inputs or tuple(bands)
+            singles[name] = build_model(recipe.stages[name].model, {n: bands[n] for n in inputs}, K).state_dict()
+    for part, origin in recipe.stages["pretraining"].init_from.items():
         phase, _, inner = origin.partition("/")
         wanted = {n.removeprefix(f"{part}."): v.shape for n, v in whole.items() if n.startswith(f"{part}.")}
         given = {n.removeprefix(f"{inner}."): v.shape for n, v in singles[phase].items() if n.startswith(f"{inner}.")}
         assert wanted == given != {}
-    assert [recipe.varied(phase).training.iterations for phase in recipe.phases.values()] == [2800] * 4 + [2100, 4500]
+    networks = [recipe.stage_networks(stage, tuple(bands))[0] for stage in recipe.stages]
+    assert [network.training.iterations for network in networks] == [2800] * 4 + [2100, 4500]
 
 
 def test_all_phases_run_and_their_trunks_arrive(make_city, tmp_path):
     source, target = make_city("source", seed=1), make_city("target", seed=2, label=False)
     small = {"width": 4, "blocks": [1, 1, 1, 1], "modules": [1, 1, 1], "bottleneck": 4}
     sizes = [f"model={small | {'channels': 8}}", "training.iterations=2", "training.ema_decay=null"]
-    sizes += [f"phases.{name}.model={small}" for name in ("shared", "msi", "sar", "hsi")]
+    sizes += [f"stages.{name}.model={small}" for name in ("shared", "msi", "sar", "hsi")]
     sizes += ["training.sampling={patch_px: 64, batch_size: 2}", "prediction.tta=false"]
-    sizes += ["phases.pretraining.training.optimizer.lr=1e-12", "phases.adaptation.training.optimizer.lr=1e-12"]
+    sizes += ["stages.pretraining.training.optimizer.lr=1e-12", "stages.adaptation.training.optimizer.lr=1e-12"]
     fit(load_recipe("mmuda", "tiny", sizes), [source], tmp_path / "run", target=target)
     final = read_model_file(tmp_path / "run/model.safetensors").tensors
     for name in ("shared", "msi", "sar", "hsi"):
-        learnt = torch.load(tmp_path / f"run/phases/{name}/state.pt", weights_only=True)["content"]["learner"]["model"]
+        learnt = torch.load(tmp_path / f"run/stages/{name}/0/state.pt", weights_only=True)["content"]["method"]["model"]
         weights = learnt["trunk.stage4.0.branches.3.0.conv1.weight"].numpy()
-        np.testing.assert_allclose(final[f"trunks.{name}.stage4.0.branches.3.0.conv1.weight"], weights, atol=1e-6)
+        np.testing.assert_allclose(
+            final[f"networks.adaptation.0.trunks.{name}.stage4.0.branches.3.0.conv1.weight"], weights, atol=1e-6
+        )

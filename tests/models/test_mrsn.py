@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import counting
 import numpy as np
 import pytest
 import rasterio
@@ -13,7 +12,7 @@ import torch
 from c2seg.artifacts import BandSpec, read_model_file
 from c2seg.cli import run
 from c2seg.errors import InputError, ModelFileError
-from c2seg.methods import METHODS, Batch, Context
+from c2seg.methods import METHODS, Batch, MethodContext
 from c2seg.models import build_model, load_pretrained, place
 from c2seg.models.mrsn import branch_bands
 from c2seg.pipeline.colors import find_colors, with_colors
@@ -21,6 +20,7 @@ from c2seg.predict.backends import BackendOptions
 from c2seg.predict.backends.torch import load
 from c2seg.recipes import load_recipe
 from c2seg.recipes.models import MRSNModel
+from helpers import counting
 
 BANDS = {"msi": 4, "sar": 2, "hsi": 7}
 CLASSES = 13
@@ -196,7 +196,7 @@ def at_paper_size(name, preset):
 def test_parameters_are_those_counted_by_hand(name, preset):
     recipe, bands = at_paper_size(name, preset)
     assert set(bands) == NAMES[name]
-    assert recipe.background == "learnt"
+    assert recipe.background == "trained"
     with torch.device("meta"):
         model = build_model(recipe.model, bands, OUTPUTS)
     hsi = bands.get("hsi", 0)
@@ -220,7 +220,7 @@ def test_a_forward_and_a_step_at_the_true_size(name, preset):
     assert logits.shape == (1, OUTPUTS, side, side)
     assert logits.isfinite().all()
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
-    context = Context(model.train(), recipe.training, OUTPUTS, None, torch.device("cpu"), background=True)
+    context = MethodContext(model.train(), recipe.training, OUTPUTS, None, torch.device("cpu"), background=True)
     learner = METHODS["supervised"](context)
     targets = torch.randint(OUTPUTS, (1, side, side))
     losses = learner.step(Batch(inputs, torch.ones(1, side, side, dtype=torch.bool), targets), None)

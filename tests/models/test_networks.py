@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from counting import batch_norm, conv
 
 from c2seg.errors import InputError
 from c2seg.models import build_model
 from c2seg.recipes.models import DeepLabV3PlusModel, SegFormerModel, SegNetModel
+from helpers.counting import batch_norm, conv
 
 
 def test_segnet_has_the_thirteen_convolutions_of_vgg16_and_their_mirror_image():

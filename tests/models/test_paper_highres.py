@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import highres_counting as hand
 import pytest
 import torch
 
-from c2seg.methods import METHODS, Batch, Context
+from c2seg.methods import METHODS, Batch, MethodContext
 from c2seg.models import build_model, place
 from c2seg.recipes import load_recipe
+from helpers import highres_counting as hand
 
 K = 14  # 13 classes and the background
 SIZES = {
@@ -37,21 +37,27 @@ COUNTS = {
 CASES = [(case, preset) for case in COUNTS for preset in SIZES]
 
 
+def networks(recipe):
+    """Return the networks of a recipe by stage, or by name where the stage names them; the only one has no name."""
+    trained = [network for stage in recipe.stages for network in recipe.stage_networks(stage, ("msi", "sar", "hsi"))]
+    named = {n.stage if n.name.isdigit() else n.name: n for n in trained}
+    return named if len(named) > 1 else {}
+
+
 def chosen(case, preset):
     """Return the recipe of one training, its bands, and the side of its patches."""
     name, _, part = case.partition(" ")
     recipe = load_recipe(name, preset)
     bands, side = SIZES[preset]
     if part:
-        change = {**recipe.phases, **recipe.members}[part]
-        recipe = recipe.varied(change)
+        recipe = recipe.alone(networks(recipe)[part])
     assert recipe.training.sampling.patch_px == side
     return recipe, bands if recipe.inputs == "all" else {n: bands[n] for n in recipe.inputs}, side
 
 
 def test_every_training_is_covered():
     parts = {name: load_recipe(name, "paper-ab") for name in {case.split()[0] for case in COUNTS}}
-    every = {f"{name} {part}" for name, recipe in parts.items() for part in (*recipe.phases, *recipe.members)}
+    every = {f"{name} {part}" for name, recipe in parts.items() for part in networks(recipe)}
     assert every == {case for case in COUNTS if " " in case}
 
 
@@ -85,7 +91,7 @@ def test_a_forward_and_a_step_at_the_true_size(case, preset):
     assert logits.shape == (1, K, side, side)
     assert logits.isfinite().all()
     method = METHODS[recipe.training.method.name]
-    learner = method(Context(model.train(), recipe.training, K, None, torch.device("cpu"), background=True))
+    learner = method(MethodContext(model.train(), recipe.training, K, None, torch.device("cpu"), background=True))
     losses = learner.step(batch(True), batch(False))
     assert all(value.isfinite() for value in losses.values())
     learnt = dict(model.named_parameters())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import counting
 import pytest
 import torch
 from timm.layers import DropPath
 
-from c2seg.methods import METHODS, Batch, Context
+from c2seg.methods import METHODS, Batch, MethodContext
 from c2seg.models import build_model, place
 from c2seg.recipes import load_recipe
+from helpers import counting
 
 CLASSES = 13
 SIZES = {
@@ -66,7 +66,7 @@ def test_a_forward_and_a_step_at_the_true_size(name, preset, inputs):
     assert logits.shape == (1, CLASSES, side, side)
     assert logits.isfinite().all()
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
-    learner = METHODS["supervised"](Context(model.train(), recipe.training, CLASSES, None, torch.device("cpu")))
+    learner = METHODS["supervised"](MethodContext(model.train(), recipe.training, CLASSES, None, torch.device("cpu")))
     targets = torch.randint(CLASSES, (1, side, side))
     losses = learner.step(Batch(patch, torch.ones(1, side, side, dtype=torch.bool), targets), None)
     assert losses["loss"].isfinite()

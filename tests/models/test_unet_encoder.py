@@ -7,7 +7,7 @@ import torch
 
 from c2seg.artifacts import BandSpec
 from c2seg.errors import InputError, RecipeError
-from c2seg.methods import METHODS, Context
+from c2seg.methods import METHODS, MethodContext
 from c2seg.models import build_model, load_pretrained
 from c2seg.recipes import load_recipe, presets
 from c2seg.recipes.models import DeepLabV3PlusModel, UNetModel
@@ -73,7 +73,7 @@ def test_imagenet_weights_fill_every_level_for_any_bands(lite0, source):
 def test_the_encoder_may_have_a_rate_of_its_own():
     model = unet(RGB)
     training = Training(optimizer=Optimizer(lr=0.5, encoder_factor=0.1))
-    learner = METHODS["supervised"](Context(model, training, 13, None, torch.device("cpu")))
+    learner = METHODS["supervised"](MethodContext(model, training, 13, None, torch.device("cpu")))
     slow = [group for group in learner.optimizer_step.optimizer.param_groups if group["initial_lr"] == 0.05]
     assert [len(group["params"]) for group in slow] == [len(list(model.encoder.parameters()))]
 
@@ -99,6 +99,6 @@ def test_keys_of_an_encoder_need_one():
 def test_every_network_of_the_variant_has_the_encoder():
     for preset in presets("crosscity"):
         recipe = load_recipe("crosscity@imagenet-encoder", preset)
-        assert {part.model.encoder for part in recipe.phases.values()} == {LITE0}
-        assert {part.model.pretrained for part in recipe.phases.values()} == {"imagenet"}
-        assert {part.model.decoder for part in recipe.phases.values()} == {"sum"}
+        assert {part.model.encoder for part in recipe.stages.values()} == {LITE0}
+        assert {part.model.pretrained for part in recipe.stages.values()} == {"imagenet"}
+        assert {part.model.decoder for part in recipe.stages.values()} == {"sum"}

@@ -10,11 +10,12 @@ import pytest
 import rasterio
 import yaml
 
-from c2seg.api import fit, predict
 from c2seg.artifacts import read_model_file
+from c2seg.pipeline import fit
 from c2seg.predict import MapOptions
+from c2seg.predict.city import predict
 from c2seg.recipes import load_recipe
-from rasters import write_raster
+from helpers.rasters import write_raster
 
 SMALL = [
     "model.widths=[8, 16]", "training.iterations=60", "training.sampling={patch_px: 16, batch_size: 4}",
@@ -46,7 +47,7 @@ def describe(city, bands):
 def test_two_sources_teach_and_the_target_is_mapped(make_city, tmp_path):
     first, second = make_city("first", seed=1), make_city("second", seed=2, gain=1.3, height=60)
     target = make_city("target", seed=3, gain=0.7)
-    recipe = crosscity("phases.teachers.networks=2", "phases.students.networks=2")
+    recipe = crosscity("stages.teachers.networks=2", "stages.students.networks=2")
     fit(recipe, [first, second], tmp_path / "run", target=target)
     predict(tmp_path / "run" / "model.safetensors", target, MapOptions(tmp_path / "map.tif"))
     assert (read(tmp_path / "map.tif") == read(target / "label.tif")).mean() > 0.85
@@ -155,7 +156,7 @@ def test_the_real_target_without_sar_is_learnt_for_by_what_both_have(real_pair, 
     fit(load_recipe("crosscity", "demo", REAL), [source], tmp_path / "run", target=poor)
     header = read_model_file(tmp_path / "run" / "model.safetensors").header
     assert set(header.inputs) == {"hsi", "msi"}
-    assert (tmp_path / "run" / "phases" / "students" / "curves.csv").exists()
+    assert (tmp_path / "run" / "stages" / "students" / "0" / "curves.csv").exists()
     [result] = predict(tmp_path / "run" / "model.safetensors", poor, MapOptions(tmp_path / "map.tif"))
     assert not result.run.absent
     check_map(read(tmp_path / "map.tif"), read(poor / "valid.tif"))

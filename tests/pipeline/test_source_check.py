@@ -11,15 +11,15 @@ import rasterio
 import yaml
 from scipy.special import softmax
 
-from c2seg.api import fit, predict
-from c2seg.artifacts import RunRecord, read_model_file
+from c2seg.artifacts import read_model_file
 from c2seg.cli import run as run_cli
 from c2seg.errors import RecipeError
 from c2seg.legend import c2seg13
-from c2seg.pipeline import stages as network
-from c2seg.pipeline.source_check import HeldOutPixels, adapting_phases, decide
+from c2seg.pipeline import fit, pseudo_labels, stages
+from c2seg.pipeline.source_check import HeldOutPixels, adapting_stages, decide
 from c2seg.predict import MapOptions
 from c2seg.predict.backends.export import export
+from c2seg.predict.city import predict
 from c2seg.recipes import load_recipe
 
 TINY = {
@@ -36,11 +36,17 @@ TINY = {
     "source_check": {"block_px": 16, "guard_px": 2, "margin": 0.05},
 }
 PHASES = {
-    "teachers": {"networks": 2, "maps": True},
+    "teachers": {"networks": 2, "keep_in_ensemble": True},
     "students": {
         "networks": 2,
-        "start": {},
-        "training": {"method": {"name": "pseudo_labels", "agree": False, "keep": 1.0, "target_share": 0.9}},
+        "init_from": {},
+        "training": {
+            "method": {
+                "name": "pseudo_labels",
+                "keep_fraction": 1.0,
+                "target_fraction": 0.9,
+            }
+        },
     },
 }
 FOREST = {"weight": 0.25, "model": {"trees": 10, "pixels_per_class": 300}}
@@ -52,7 +58,7 @@ def write(write_recipe):
 
 
 def record(run):
-    return RunRecord.read(run / "record.json").source_check.model_dump(mode="json", exclude_none=True)
+    return json.loads((run / "record.json").read_text())["source_check"]
 
 
 def header(run):
@@ -91,13 +97,13 @@ def test_the_last_phases_that_look_at_the_target_can_be_left_out(write):
         (PHASES | {"more": PHASES["students"]}, ("students", "more")),
         ({}, ()),
     ):
-        assert adapting_phases(write(phases=phases), ("msi", "hsi")) == found
+        assert adapting_stages(write(stages=phases), ("msi", "hsi")) == found
 
 
 @pytest.mark.parametrize(("networks", "without", "kept"), [(1.0, 0.0, False), (0.0, 1.0, True), (0.02, 0.0, True)])
-def test_adapting_phases_go_when_they_harm_by_more_than_the_margin(write, networks, without, kept):
-    found = judged(write(phases=PHASES), networks, without)
-    assert list(found.recipe.phases) == (["teachers", "students"] if kept else ["teachers"])
+def test_adapting_stages_go_when_they_harm_by_more_than_the_margin(write, networks, without, kept):
+    found = judged(write(stages=PHASES), networks, without)
+    assert list(found.recipe.stages) == (["teachers", "students"] if kept else ["teachers"])
     miou = found.record["adaptation"]["miou"]
     assert set(miou["with"]) == {"argmax", "expected_iou"}
     assert (miou["with"]["expected_iou"] > miou["without"]["expected_iou"]) == (networks < without)
@@ -116,7 +122,7 @@ def test_the_forest_goes_stays_or_weighs_more(write, networks, forest, weight):
 
 
 def test_without_a_held_out_label_nothing_changes(write):
-    recipe = write(phases=PHASES)
+    recipe = write(stages=PHASES)
     found = judged(recipe, 2.0, 0.0, reference=np.zeros(20_000, np.uint8))
     assert found.recipe == recipe
     assert found.temperature is None
@@ -125,34 +131,38 @@ def test_without_a_held_out_label_nothing_changes(write):
 
 def test_harmful_students_are_left_out_and_the_run_says_so(write, cities, tmp_path, monkeypatch):
     source, target = cities
-    recipe = write(phases=PHASES | {"teachers": {"networks": 2}})  # the students alone map
+    recipe = write(stages=PHASES | {"teachers": {"networks": 2}})  # the students alone map
     fit(recipe, [source], tmp_path / "good", target=target)
     assert record(tmp_path / "good")["adaptation"]["kept"]
-    assert list(header(tmp_path / "good").recipe.phases) == ["teachers", "students"]
-    assert not (tmp_path / "good/source_check/phases/teachers/1").exists()  # one network a phase
-    true = network.pseudo_labels
+    assert list(header(tmp_path / "good").recipe.stages) == ["teachers", "students"]
+    assert not (tmp_path / "good/source_check/stages/teachers/1").exists()  # one network a stage
+    true = pseudo_labels.label_target
 
     def wrong(*args, **keys):
-        found = true(*args, **keys)
         swapped = np.arange(256, dtype=np.uint8)
         swapped[[0, 2, 9]] = 2, 9, 0
-        return swapped[found]
+        return tuple(swapped[labels] for labels in true(*args, **keys))
 
-    monkeypatch.setattr(network, "pseudo_labels", wrong)
+    monkeypatch.setattr(stages, "label_target", wrong)
     result = fit(recipe, [source], tmp_path / "bad", target=target)
     facts = record(tmp_path / "bad")
     assert not facts["adaptation"]["kept"]
     assert any("students left out" in note for note in result.notes)
-    assert list(header(tmp_path / "bad").recipe.phases) == ["teachers"]
-    assert not (tmp_path / "bad/phases/students").exists()
-    assert list(yaml.safe_load((tmp_path / "bad/recipe.yaml").read_text())["phases"]) == ["teachers", "students"]
+    assert list(header(tmp_path / "bad").recipe.stages) == ["teachers"]
+    assert not (tmp_path / "bad/stages/students").exists()
+    assert list(yaml.safe_load((tmp_path / "bad/recipe.yaml").read_text())["stages"]) == ["teachers", "students"]
     predict(tmp_path / "bad/model.safetensors", target, MapOptions(tmp_path / "map.tif"))  # the file is one that maps
 
 
 @pytest.mark.parametrize(
     "keys",
-    [{}, {"forest": FOREST}, {"phases": PHASES}, {"members": {"a": {}, "b": {"inputs": ["msi"]}}, "forest": FOREST}],
-    ids=["network", "forest", "phases", "members"],
+    [
+        {},
+        {"forest": FOREST},
+        {"stages": PHASES},
+        {"stages": {"training": {"networks": {"a": {}, "b": {"inputs": ["msi"]}}}}, "forest": FOREST},
+    ],
+    ids=["network", "forest", "stages", "named networks"],
 )
 def test_every_kind_of_recipe_passes_without_a_target(write, cities, tmp_path, keys):
     result = fit(write(**keys), [cities[0]], tmp_path / "run")
@@ -174,7 +184,7 @@ def test_the_source_check_leaves_the_networks_alone_that_it_keeps(write, cities,
 
 
 def test_a_source_check_is_for_networks():
-    with pytest.raises(RecipeError, match="source check are for networks"):
+    with pytest.raises(RecipeError, match="source_check are for networks"):
         load_recipe("forest", "tiny", ["source_check={}"])
 
 
@@ -183,7 +193,7 @@ def test_poisoned_target_labels_change_nothing(write, cities, tmp_path):
     poisoned = tmp_path / "poisoned" / "target"
     shutil.copytree(clean, poisoned)
     shutil.copy(source / "label.tif", poisoned / "label.tif")
-    recipe = write(phases=PHASES | {"teachers": {}}, training=TINY["training"] | {"iterations": 15})
+    recipe = write(stages=PHASES | {"teachers": {}}, training=TINY["training"] | {"iterations": 15})
     found = []
     for name, target in (("a", clean), ("b", poisoned)):
         fit(recipe, [source], tmp_path / name, target=target)
@@ -195,9 +205,9 @@ def test_poisoned_target_labels_change_nothing(write, cities, tmp_path):
 def test_a_stopped_run_goes_on_inside_the_source_check_and_after_it(write, cities, tmp_path, monkeypatch):
     source, target = cities
     kept = TINY["source_check"] | {"margin": 1.0}  # students stay, whatever they do in so few steps
-    recipe = write(phases=PHASES | {"teachers": {}}, training=TINY["training"] | {"iterations": 15}, source_check=kept)
+    recipe = write(stages=PHASES | {"teachers": {}}, training=TINY["training"] | {"iterations": 15}, source_check=kept)
     fit(recipe, [source], tmp_path / "whole", target=target)
-    train = network.train
+    train = stages.train
     for limit in (1, 4):  # in the source check's students; in the real training
         calls = []
 
@@ -207,11 +217,11 @@ def test_a_stopped_run_goes_on_inside_the_source_check_and_after_it(write, citie
                 raise KeyboardInterrupt
             return train(job, **options)
 
-        monkeypatch.setattr(network, "train", counted)
+        monkeypatch.setattr(stages, "train", counted)
         with pytest.raises(KeyboardInterrupt):
             fit(recipe, [source], tmp_path / "run", target=target, resume=limit > 1)
         assert ("source_check" in calls[-1].parts) == (limit == 1)
-    monkeypatch.setattr(network, "train", train)
+    monkeypatch.setattr(stages, "train", train)
     fit(recipe, [source], tmp_path / "run", target=target, resume=True)
     assert (tmp_path / "run/model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
 

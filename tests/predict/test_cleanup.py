@@ -16,11 +16,11 @@ from test_mapping import DiesAt
 
 import c2seg.predict.cleanup as cleaning
 import c2seg.predict.publish as publish
-from c2seg.api import fit
 from c2seg.artifacts import MapKey, MapRecord
 from c2seg.cli import run
 from c2seg.errors import C2SegError, InputError
 from c2seg.legend import LandClass, Legend, c2seg13
+from c2seg.pipeline import fit
 from c2seg.predict import MapOptions, WindowPlan, map_scene
 from c2seg.predict.cleanup import Cleanup, clean_rows, sieved, wanted_cleanup
 from c2seg.recipes import load_recipe
@@ -168,11 +168,11 @@ def test_which_classes_are_kept():
     assert kept(()) == ()
     assert kept(("fields", "2", "2")) == (WATER, FIELDS)
     assert wanted_cleanup(None, None, LEGEND) is None
-    with pytest.raises(InputError, match=r"--min-area-keep: unknown class 'Feilds'\. Did you mean 'Fields'\?"):
+    with pytest.raises(InputError, match=r"`min_area_keep`: unknown class 'Feilds'\. Did you mean 'Fields'\?"):
         kept(("Feilds",))
     with pytest.raises(InputError, match="at least 2, found 1"):
         wanted_cleanup(1, None, LEGEND)
-    with pytest.raises(InputError, match="give --min-area-px"):
+    with pytest.raises(InputError, match="give `min_area_px`"):
         wanted_cleanup(None, ("Water",), LEGEND)
 
 

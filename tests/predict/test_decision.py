@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import rasterio
 
-from c2seg.api import fit, predict
 from c2seg.legend import c2seg13
+from c2seg.pipeline import fit
 from c2seg.predict import MapOptions
+from c2seg.predict.city import predict
 from c2seg.predict.decision import Decision, expected_iou, subsampled
 from c2seg.predict.engine import Strip
 from c2seg.predict.layers import decide

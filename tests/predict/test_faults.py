@@ -13,9 +13,9 @@ import rasterio
 from test_engine import CLASSES, Identity, scene_of
 from test_mapping import KEY, LEGEND
 
-from c2seg.api import fit
 from c2seg.cli import run
 from c2seg.errors import C2SegError, DataError, OutputError
+from c2seg.pipeline import fit
 from c2seg.predict import MapOptions, WindowPlan, map_scene
 from c2seg.recipes import load_recipe
 

@@ -133,7 +133,7 @@ def test_a_stop_while_the_file_is_written_leaves_no_map(reader, tmp_path, monkey
 def test_existing_outputs_and_second_writers_are_refused(reader, tmp_path):
     path = tmp_path / "map.tif"
     run(reader, path)
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="`overwrite=True`"):
         run(reader, path)
     run(reader, path, overwrite=True)
 

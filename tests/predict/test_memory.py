@@ -12,7 +12,7 @@ SCRIPT = """
 import resource
 import threading
 import numpy as np
-from c2seg.predict.memory import keep_freed_memory
+from c2seg.process import keep_freed_memory
 
 def work():
     for _ in range(40):

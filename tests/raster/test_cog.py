@@ -91,7 +91,7 @@ def test_a_failing_reader_leaves_nothing(tmp_path: Path) -> None:
 def test_existing_maps_are_kept_without_overwrite(tmp_path: Path) -> None:
     path = tmp_path / "map.tif"
     path.write_text("mine")
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="`overwrite=True`"):
         write_map(path, rows_of(IDS), GRID, c2seg13(), overwrite=False)
     assert path.read_text() == "mine"
     write_map(path, rows_of(IDS), GRID, c2seg13(), overwrite=True)

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-import report_make as make
 
 from c2seg.cli import run as c2seg
 from c2seg.legend import LandClass, Legend, c2seg13
 from c2seg.report import ReportOptions, make_report
+from helpers import report_make as make
 
 READY = "document.documentElement.dataset.ready === 'yes'"
 TAB, ENTER, LEFT, RIGHT, DOWN, SPACE, ESCAPE = (

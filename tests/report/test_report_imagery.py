@@ -5,7 +5,6 @@ import io
 
 import numpy as np
 import pytest
-import report_make as make
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +13,7 @@ from c2seg.data import Band, Modality, open_city
 from c2seg.raster import ArrayRaster, RasterFile
 from c2seg.report.imagery import Composite, Sampling, composites, encode_picture, picture, sample, sample_ids
 from c2seg.types import Grid
+from helpers import report_make as make
 
 
 def modality(count: int, bands: tuple[Band, ...] = (), name: str = "msi") -> Modality:

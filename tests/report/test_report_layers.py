@@ -5,13 +5,13 @@ import zlib
 
 import numpy as np
 import pytest
-import report_make as make
 
 from c2seg.report.assess import assess_view, findings
 from c2seg.report.charts import curve_charts, reliability_chart
 from c2seg.report.layers import draw_views
 from c2seg.report.runs import open_runs
 from c2seg.report.views import make_views
+from helpers import report_make as make
 
 
 def unpack(layer, drawn):

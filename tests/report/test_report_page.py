@@ -7,7 +7,6 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-import report_make as make
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from c2seg.cli import run as c2seg
@@ -17,6 +16,7 @@ from c2seg.report import ReportOptions, make_report
 from c2seg.report.figure import _draw
 from c2seg.report.runs import open_runs
 from c2seg.report.views import make_views
+from helpers import report_make as make
 
 EVIL = "<img src=x onerror=alert(1)>&'\"</script>"
 

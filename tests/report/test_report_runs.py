@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-import report_make as make
 
 from c2seg.artifacts import RunRecord
 from c2seg.errors import DataError, InputError
@@ -15,6 +14,7 @@ from c2seg.predict.city import predict
 from c2seg.recipes import load_recipe
 from c2seg.report import ReportOptions, make_report
 from c2seg.report.runs import open_runs
+from helpers import report_make as make
 
 
 def test_run_folder_is_read_whole(tmp_path):

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import rasterio
-import report_make as make
 
 from c2seg.data import open_city
 from c2seg.errors import DataError, InputError
 from c2seg.legend import LandClass, Legend
 from c2seg.report.runs import open_runs
 from c2seg.report.views import class_colors, make_views, palettes
+from helpers import report_make as make
 
 
 def views_of(runs, cities=(), references=(), label_map=None):
@@ -68,7 +68,7 @@ def test_images_come_from_where_the_city_was(tmp_path):
     make.make_map(run / "town.tif", make.labels(place), place)
     (view,) = views_of([run])
     assert view.images is None
-    assert "--city" in view.remark
+    assert "`city`" in view.remark
     (view,) = views_of([run], [city])
     assert view.images is not None
 

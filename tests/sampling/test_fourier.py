@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from c2seg.data import Normalizer, city_statistics
+from c2seg.data import Normalizer, PreparedCity, city_statistics
 from c2seg.data.layouts import open_labeled_city
 from c2seg.recipes.training import FDA, Augmentation, Sampling
-from c2seg.sampling import BandUnits, PatchSampler, restyle, training_scenes
+from c2seg.sampling import PatchSampler, restyle, training_scenes
 from c2seg.train.loader import batches
 
 NAMES = ("msi", "sar", "hsi")
@@ -65,10 +65,9 @@ def scenes(make_city):
     source, target = (open_labeled_city(make_city(n, seed=s, gain=g)) for n, s, g in (("a", 1, 1.0), ("b", 2, 2.0)))
     statistics = city_statistics(source.images, NAMES)
     normalizer = Normalizer.fit("source", statistics)
-    units = BandUnits.of(normalizer, statistics)
     return (
-        training_scenes(source.images, NAMES, normalizer, units, source),
-        training_scenes(target.images, NAMES, normalizer, units),
+        training_scenes(PreparedCity(source, statistics, normalizer), NAMES),
+        training_scenes(PreparedCity(target.images, statistics, normalizer), NAMES),
     )
 
 
@@ -80,7 +79,7 @@ def sampler_of(scenes, fda, style=True, **augment):
 
 
 def test_the_stated_share_of_the_sources_patches_is_restyled(scenes):
-    plain, styled = sampler_of(scenes, None), sampler_of(scenes, FDA(share=0.3, beta=0.1))
+    plain, styled = sampler_of(scenes, None), sampler_of(scenes, FDA(fraction=0.3, beta=0.1))
     changed = []
     for step in range(40):
         draws = plain.draw(step)
@@ -94,7 +93,7 @@ def test_the_stated_share_of_the_sources_patches_is_restyled(scenes):
 
 
 def test_a_restyled_patch_has_the_mean_of_a_window_of_the_target(scenes):
-    sampler = sampler_of(scenes, FDA(share=1.0, beta=0.01))
+    sampler = sampler_of(scenes, FDA(fraction=1.0, beta=0.01))
     whole = scenes[1][0].reader(scenes[1][0].reader.scene.grid.window)[0]["sar"][0].astype(np.float64)
     sums = np.pad(whole, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     means = (sums[16:, 16:] - sums[:-16, 16:] - sums[16:, :-16] + sums[:-16, :-16]) / 256
@@ -118,7 +117,7 @@ def test_a_restyled_step_is_a_function_of_seed_and_step(scenes):
 
 
 def test_the_targets_own_patches_are_left_as_they_are(scenes):
-    fda = sampler_of(scenes, FDA(share=1.0)).style
+    fda = sampler_of(scenes, FDA(fraction=1.0)).style
     plain = sampler_of(scenes, None).style
     a, b = (s.load(s.draw(2)).patch["msi"] for s in (fda, plain))
     np.testing.assert_array_equal(a, b)

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-import rasterio
 
-from c2seg.data import BlockFolds, Normalizer, city_statistics, open_city
+from c2seg.data import BlockFolds, LabeledCity, Normalizer, PreparedCity, city_statistics, open_city
 from c2seg.data.layouts import open_labeled_city
 from c2seg.errors import TrainingError
 from c2seg.recipes.training import Augmentation, Sampling
@@ -17,11 +18,10 @@ PLAIN = Augmentation(flips=False, rotations=False)
 
 
 def scenes_of(path, **options):
-    labeled = open_labeled_city(path)
+    labeled = path if isinstance(path, LabeledCity) else open_labeled_city(path)
     statistics = city_statistics(labeled.images, NAMES)
     normalizer = Normalizer.fit("per_city", statistics)
-    units = BandUnits.of(normalizer, statistics)
-    return training_scenes(labeled.images, NAMES, normalizer, units, labeled, **options)
+    return training_scenes(PreparedCity(labeled, statistics, normalizer), NAMES, **options)
 
 
 def sampler_of(scenes, *, seed=0, augment=PLAIN, **sampling):
@@ -195,7 +195,8 @@ def test_a_patch_larger_than_the_city_is_padded_as_invalid(make_city):
 def test_held_out_blocks_teach_nothing(make_city):
     path = make_city()
     folds = (BlockFolds(4, 16, 3),)
-    (scene,) = scenes_of(path, folds=folds, held_out=2)
+    labeled = replace(open_labeled_city(path), folds=folds).holding_out(2)
+    (scene,) = scenes_of(labeled)
     window = scene.reader.scene.grid.window
     assert (scene.targets[folds[0].fold(window) == 2] == 255).all()
     assert (scene.targets != 255).any()
@@ -240,20 +241,6 @@ def test_nothing_to_learn_is_said(make_city):
     scenes[0].valid[:] = False
     with pytest.raises(TrainingError, match="no pixel of the training cities is valid"):
         sampler_of(scenes)
-
-
-def test_label_edges_teach_nothing_and_unknown_neighbors_are_no_edge(tmp_path, make_city):
-    city = make_city()
-    label = np.zeros((70, 91), np.uint8)
-    label[:, :40], label[:, 40:70] = 1, 3
-    with rasterio.open(city / "label.tif", "r+") as file:
-        file.write(label, 1)
-    [plain], [edges] = scenes_of(city), scenes_of(city, ignore_edge_px=2)
-    same = plain.targets == edges.targets
-    assert same[:, :38].all()
-    assert same[:, 42:].all()
-    assert not same[:, 38:42].any()
-    assert (edges.targets[:, 38:42] == 255).all()
 
 
 def test_one_modality_is_dropped_at_the_stated_rate():

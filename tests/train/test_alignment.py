@@ -11,13 +11,14 @@ import rasterio
 import torch
 from torch import nn
 
-from c2seg.api import fit, predict
 from c2seg.artifacts import read_model_file
 from c2seg.cli import run as run_cli
 from c2seg.data import SceneReader, city_statistics, open_city
 from c2seg.errors import InputError, RecipeError
 from c2seg.models.unet import UNet
+from c2seg.pipeline import fit
 from c2seg.predict import MapOptions
+from c2seg.predict.city import predict
 from c2seg.recipes import load_recipe
 from c2seg.train.statistics import renew_statistics
 
@@ -26,7 +27,7 @@ SMALL = [
     "training.sampling={patch_px: 16, batch_size: 4}", "prediction.window_px=64", "training.augment.noise_std=0.1",
 ]  # fmt: skip
 TARGET = "training.adabn=true"
-FOURIER = "training.augment.fda={share: 0.5, beta: 0.1}"
+FOURIER = "training.augment.fda={fraction: 0.5, beta: 0.1}"
 
 
 def recipe(*more):
@@ -133,7 +134,7 @@ def test_a_stop_and_resume_give_the_same_bits(cities, tmp_path, step):
     def bars(label):
         def show(done, total, text=""):
             if label == "training" and done == step:
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), signal.SIGINT)
 
         return show
 
@@ -163,7 +164,7 @@ def test_fourier_changes_the_training_and_needs_no_adapting_method(cities, tmp_p
 @pytest.mark.parametrize("option", [TARGET, FOURIER])
 def test_the_targets_images_are_needed(cities, tmp_path, option):
     assert recipe(option).uses_target
-    with pytest.raises(InputError, match="learns from the target's images too: give --target"):
+    with pytest.raises(InputError, match="learns from the target's images too: give `target`"):
         fit(recipe(option), [cities[0]], tmp_path / "run")
     with pytest.raises(RecipeError, match="a forest draws no patches and has no batch normalization"):
         load_recipe("forest", "tiny", [option])

@@ -10,9 +10,9 @@ import threading
 import pytest
 import torch
 
-from c2seg.api import fit
 from c2seg.errors import TrainingError
 from c2seg.models import limit_threads
+from c2seg.pipeline import fit
 from c2seg.recipes import load_recipe
 from c2seg.train import max_parallel, train_in_parallel
 from train.test_training import assert_same
@@ -20,7 +20,7 @@ from train.test_training import assert_same
 SMALL = [
     "model.widths=[4, 8]", "training.iterations=30", "training.sampling={patch_px: 16, batch_size: 4}",
     "training.checkpoint_every=5", "forest.model.trees=5", "prediction.window_px=64", "training.precision=bf16",
-    "phases.teachers.networks=3", "phases.students.networks=2",
+    "stages.teachers.networks=3", "stages.students.networks=2",
 ]  # fmt: skip
 
 
@@ -53,7 +53,7 @@ def test_two_do_run_max_parallel(threads):
     both = threading.Barrier(2)
 
     def training(stop):
-        both.wait(30)
+        both.wait(300)
         return torch.get_num_threads()
 
     assert train_in_parallel([training, training], "cpu") == [1, 1]
@@ -68,15 +68,15 @@ def test_a_stop_reaches_all_and_a_resumed_run_ends_with_the_same_bits(cities, tm
     def bars(label):
         def show(done, total, text=""):
             if label == "teachers/1" and done == 10:
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), signal.SIGINT)
 
         return show
 
     fit(crosscity(), [cities[0]], whole, target=cities[1])
-    handler = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt, match="SIGINT"):
         fit(crosscity(), [cities[0]], stopped, target=cities[1], bars=bars)
-    assert signal.getsignal(signal.SIGTERM) == handler
+    assert signal.getsignal(signal.SIGINT) == handler
     assert not (stopped / "model.safetensors").exists()
     fit(crosscity(), [cities[0]], stopped, target=cities[1], resume=True)
     assert_same(whole, stopped)
@@ -87,7 +87,7 @@ def test_an_error_stops_the_others_and_is_what_is_told(threads):
     begun = threading.Event()
 
     def failing(stop):
-        begun.wait(30)
+        begun.wait(300)
         raise TrainingError("the loss is not finite")
 
     def other(stop):

@@ -6,21 +6,23 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import rasterio
 import torch
 
-from c2seg.api import fit, predict
 from c2seg.artifacts import read_model_file
-from c2seg.data import BlockFolds, Normalizer, city_statistics
+from c2seg.data import BlockFolds, Normalizer, PreparedCity, city_statistics
 from c2seg.data.layouts import open_labeled_city
 from c2seg.errors import RecipeError
+from c2seg.pipeline import fit
 from c2seg.predict import MapOptions
+from c2seg.predict.city import predict
 from c2seg.recipes import load_recipe, presets
-from c2seg.sampling import BandUnits, training_scenes
-from rasters import write_raster
+from c2seg.sampling import training_scenes
+from helpers.rasters import write_raster
 
 MASKED = {"training": {"method": {"name": "masked", "block_px": 4}}}
 STILL = {"training": {"optimizer": {"lr": 1e-12, "weight_decay": 0}, "iterations": 1}}
@@ -43,12 +45,15 @@ def write(write_recipe):
 
 
 def tensors(run):
-    return dict(read_model_file(run / "model.safetensors").tensors)
+    """Return the tensors of a run's model, by their names in the network where there is one alone."""
+    found = dict(read_model_file(run / "model.safetensors").tensors)
+    prefixes = {".".join(name.split(".")[:3]) + "." for name in found if name.startswith("networks.")}
+    return {name.removeprefix(*prefixes): value for name, value in found.items()} if len(prefixes) == 1 else found
 
 
 def learnt(run, phase):
-    state = torch.load(run / "phases" / phase / "state.pt", weights_only=True)
-    return {name: value.numpy() for name, value in state["content"]["learner"]["model"].items()}
+    state = torch.load(run / "stages" / phase / "0" / "state.pt", weights_only=True)
+    return {name: value.numpy() for name, value in state["content"]["method"]["model"].items()}
 
 
 def record(run):
@@ -56,13 +61,13 @@ def record(run):
 
 
 def test_the_next_phase_starts_from_the_weights_but_for_the_classifier(write, cities, tmp_path):
-    recipe = write(phases={"first": MASKED, "teachers": {"networks": 2, **STILL}}, ensemble="probabilities")
+    recipe = write(stages={"first": MASKED, "teachers": {"networks": 2, **STILL}}, ensemble="probabilities")
     fit(recipe, [cities[0]], tmp_path / "run", target=cities[1])
-    fit(write(phases={"teachers": {"networks": 2, **STILL}}), [cities[0]], tmp_path / "fresh")
+    fit(write(stages={"teachers": {"networks": 2, **STILL}}), [cities[0]], tmp_path / "fresh")
     pretrained, run, fresh = learnt(tmp_path / "run", "first"), tensors(tmp_path / "run"), tensors(tmp_path / "fresh")
     assert pretrained["head.weight"].shape == (4 + 2 + 6, 4, 1, 1)
     for k in (0, 1):
-        own = f"members.teachers.{k}."
+        own = f"networks.teachers.{k}."
         for name, value in pretrained.items():
             if name.startswith("head"):  # drawn by each teacher's own seed, as without pretraining
                 np.testing.assert_allclose(run[own + name], fresh[own + name], atol=1e-6)
@@ -70,7 +75,7 @@ def test_the_next_phase_starts_from_the_weights_but_for_the_classifier(write, ci
                 np.testing.assert_allclose(run[own + name], value, atol=1e-6, err_msg=name)
         key = own + "encoder.0.0.weight"
         assert np.abs(run[key] - fresh[key]).max() > 0.01
-    assert np.abs(run["members.teachers.0.head.weight"] - run["members.teachers.1.head.weight"]).max() > 0.01
+    assert np.abs(run["networks.teachers.0.head.weight"] - run["networks.teachers.1.head.weight"]).max() > 0.01
     rows = (tmp_path / "run" / "curves.csv").read_text().splitlines()
     assert len(rows) == 1 + 2 + 1 + 1
 
@@ -80,8 +85,8 @@ def test_a_restoring_layer_of_the_very_shape_of_the_classifier_is_not_taken(writ
     city = make_city("source", seed=1, modalities=("msi",))
     bands = np.random.default_rng(0).normal(size=(13, 70, 91)).astype(np.float32)
     write_raster(city / "msi.tif", bands)
-    fit(write(phases={"first": MASKED, "second": STILL}), [city], tmp_path / "run")
-    fit(write(phases={"second": STILL}), [city], tmp_path / "fresh")
+    fit(write(stages={"first": MASKED, "second": STILL}), [city], tmp_path / "run")
+    fit(write(stages={"second": STILL}), [city], tmp_path / "fresh")
     restoring = learnt(tmp_path / "run", "first")["head.weight"]
     found, fresh = (tensors(tmp_path / name)["head.weight"] for name in ("run", "fresh"))
     assert restoring.shape == found.shape == (13, 4, 1, 1)
@@ -90,7 +95,7 @@ def test_a_restoring_layer_of_the_very_shape_of_the_classifier_is_not_taken(writ
 
 
 def test_both_cities_are_learnt_from_and_the_record_tells(write, cities, make_city, tmp_path):
-    recipe = write(phases={"first": MASKED, "second": STILL})
+    recipe = write(stages={"first": MASKED, "second": STILL})
     assert recipe.uses_target
     assert not recipe.needs_target
     other = make_city("other", seed=5, label=False)
@@ -105,16 +110,16 @@ def test_both_cities_are_learnt_from_and_the_record_tells(write, cities, make_ci
 
 def test_a_pretrained_recipe_learns_and_maps(write, make_city, tmp_path):
     source, target = make_city("source", seed=1), make_city("target", seed=2, gain=1.5)
-    students = {"start": {"": "first"}, "training": {"method": {"name": "pseudo_labels", "keep": 0.6}}}
-    phases = {"first": MASKED, "teachers": {"share": 15.0}, "students": {"share": 15.0, **students}}
-    fit(write(phases=phases, model={"name": "unet", "widths": [4, 8]}), [source], tmp_path / "run", target=target)
+    students = {"init_from": {"": "first"}, "training": {"method": {"name": "pseudo_labels", "keep": 0.6}}}
+    phases = {"first": MASKED, "teachers": {"fraction": 15.0}, "students": {"fraction": 15.0, **students}}
+    fit(write(stages=phases, model={"name": "unet", "widths": [4, 8]}), [source], tmp_path / "run", target=target)
     predict(tmp_path / "run" / "model.safetensors", target, MapOptions(tmp_path / "map.tif"))
     with rasterio.open(tmp_path / "map.tif") as mapped, rasterio.open(target / "label.tif") as reference:
         assert (mapped.read(1) == reference.read(1)).mean() > 0.8
 
 
 def test_a_run_stopped_while_pretraining_goes_on_with_the_same_bits(write, cities, tmp_path):
-    recipe = write(phases={"first": MASKED, "second": {}})
+    recipe = write(stages={"first": MASKED, "second": {}})
 
     def stopping(label):
         def show(done, total, text=""):
@@ -133,7 +138,7 @@ def test_a_run_stopped_while_pretraining_goes_on_with_the_same_bits(write, citie
 
 
 def test_two_processes_equal_one(write, cities, tmp_path):
-    write(phases={"first": MASKED, "second": {}}, training=BASE["training"] | {"iterations": 4})
+    write(stages={"first": MASKED, "second": {}}, training=BASE["training"] | {"iterations": 4})
     found = {}
     for name, launch in {
         "one": [sys.executable],
@@ -155,34 +160,35 @@ def test_held_out_blocks_are_not_restored(make_city):
     statistics = city_statistics(city.images, ("msi",))
     normalizer = Normalizer.fit("per_city", statistics)
     folds = BlockFolds(2, 16, 3)
-    about = (city.images, ("msi",), normalizer, BandUnits.of(normalizer, statistics))
-    [scene] = training_scenes(*about, None, (folds,), 1, ignore_edge_px=2)
+    city = replace(city, folds=(folds,))
+    [scene] = training_scenes(PreparedCity(city.holding_out(1), statistics, normalizer), ("msi",), use_labels=False)
     np.testing.assert_array_equal(
         scene.targets == 0, scene.valid & folds.training(city.images.scenes[0].grid.window, 1)
     )
     assert set(np.unique(scene.targets)) == {0, 255}
-    assert training_scenes(*about)[0].targets is None
+    whole = PreparedCity(city, statistics, normalizer)
+    assert training_scenes(whole, ("msi",), use_labels=False)[0].targets is None
 
 
 def test_folds_are_scored_with_a_pretraining_phase(write, cities, tmp_path):
     folds = {"folds": 2, "block_px": 24, "final": False}
-    result = fit(write(phases={"first": MASKED, "second": {}}, validation=folds), [cities[0]], tmp_path / "run")
+    result = fit(write(stages={"first": MASKED, "second": {}}, validation=folds), [cities[0]], tmp_path / "run")
     assert result.validation["scores"]["pixels"] == 70 * 91
 
 
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"training": BASE["training"] | MASKED["training"]}, "make it a phase and let another one follow"),
-        ({"phases": {"a": {}, "b": MASKED}}, "make it a phase and let another one follow"),
-        ({"members": {"a": {}, "b": MASKED}}, "make it a phase and let another one follow"),
-        ({"phases": {"a": {"maps": True, **MASKED}, "b": {}}}, "its network cannot map"),
+        ({"training": BASE["training"] | MASKED["training"]}, "let another stage follow it"),
+        ({"stages": {"a": {}, "b": MASKED}}, "let another stage follow it"),
+        ({"stages": {"a": {"networks": {"b": MASKED}}}}, "the method belongs to the stage"),
+        ({"stages": {"a": {"keep_in_ensemble": True, **MASKED}, "b": {}}}, "its network cannot predict"),
         (
-            {"phases": {"a": MASKED, "b": {"training": {"method": {"name": "pseudo_labels"}}}}},
+            {"stages": {"a": MASKED, "b": {"training": {"method": {"name": "pseudo_labels"}}}}},
             "pseudo-labels need a phase before that makes them",
         ),
         (
-            {"training": BASE["training"] | {"sampling": {"batch_size": 1}}, "phases": {"a": MASKED, "b": {}}},
+            {"training": BASE["training"] | {"sampling": {"batch_size": 1}}, "stages": {"a": MASKED, "b": {}}},
             "batch_size must be at least 2",
         ),
     ],
@@ -193,11 +199,11 @@ def test_what_masked_learning_cannot_do_is_said(write, keys, words):
 
 
 def test_null_leaves_a_phase_out_and_a_variant_brings_it_in(write):
-    assert list(write(phases={"first": None, "second": {}}).phases) == ["second"]
+    assert list(write(stages={"first": None, "second": {}}).stages) == ["second"]
     for preset in presets("crosscity"):
         plain, pretrained = (load_recipe(name, preset) for name in ("crosscity", "crosscity@pretraining"))
-        assert list(plain.phases) == ["teachers", "students"]
-        assert list(pretrained.phases) == ["pretraining", "teachers", "students"]
-        assert pretrained.phases["pretraining"].training.method.name == "masked"
-        assert pretrained.without_target().phases.keys() == {"pretraining", "teachers"}
+        assert list(plain.stages) == ["teachers", "students"]
+        assert list(pretrained.stages) == ["pretraining", "teachers", "students"]
+        assert pretrained.stages["pretraining"].training.method.name == "masked"
+        assert pretrained.without_target().stages.keys() == {"pretraining", "teachers"}
         assert list(pretrained.networks(("msi",))) == list(plain.networks(("msi",)))

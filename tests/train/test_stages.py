@@ -1,4 +1,4 @@
-"""Phases that follow each other, members of an ensemble, and the background as an output."""
+"""Stages that follow each other, networks of an ensemble, and the background as an output."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import rasterio
 
-from c2seg.api import fit, predict
 from c2seg.artifacts import read_model_file
 from c2seg.cli import run as run_cli
 from c2seg.data import SceneReader, city_statistics, open_city
 from c2seg.errors import DataError, InputError, RecipeError
+from c2seg.pipeline import fit
 from c2seg.predict import MapOptions, WindowPlan
 from c2seg.predict.backends import BackendOptions, load_predictor
+from c2seg.predict.city import predict
 from c2seg.predict.pseudo_labels import pseudo_labels
 from c2seg.types import Window
 
@@ -38,7 +39,10 @@ def write(write_recipe):
 
 
 def tensors(run):
-    return dict(read_model_file(run / "model.safetensors").tensors)
+    """Return the tensors of a run's model, by their names in the network where there is one alone."""
+    found = dict(read_model_file(run / "model.safetensors").tensors)
+    prefixes = {".".join(name.split(".")[:3]) + "." for name in found if name.startswith("networks.")}
+    return {name.removeprefix(*prefixes): value for name, value in found.items()} if len(prefixes) == 1 else found
 
 
 def classes(path):
@@ -54,7 +58,7 @@ def columns(path):
 def test_a_phase_starts_from_the_one_before_and_may_have_its_own_method(write, cities, tmp_path):
     method = {"name": "adversarial", "discriminators": [{"widths": [4]}]}
     adversarial = {"method": method, "optimizer": {"lr": 1e-9, "weight_decay": 0}}
-    recipe = write(phases={"first": {}, "second": {"training": adversarial, "share": 0.5}})
+    recipe = write(stages={"first": {}, "second": {"training": adversarial, "fraction": 0.5}})
     assert recipe.uses_target
     fit(recipe, [cities[0]], tmp_path / "run", target=cities[1])
     fit(write(), [cities[0]], tmp_path / "single", target=cities[1])
@@ -71,14 +75,14 @@ def test_a_phase_starts_from_the_one_before_and_may_have_its_own_method(write, c
 def test_named_parts_of_earlier_phases_are_the_first_weights(write, cities, tmp_path):
     still = {"optimizer": {"lr": 1e-12, "weight_decay": 0}, "iterations": 1}
     recipe = write(
-        phases={
+        stages={
             "wide": {},
-            "other": {"start": {"encoder": "wide/encoder"}, "training": still},
-            "fresh": {"start": {}, "training": still},
+            "other": {"init_from": {"encoder": "wide/encoder"}, "training": still},
+            "fresh": {"init_from": {}, "training": still},
         }
     )
     fit(recipe, [cities[0]], tmp_path / "run")
-    only_other = write(phases={name: recipe.phases[name].model_dump() for name in ("wide", "other")})
+    only_other = write(stages={name: recipe.stages[name].model_dump() for name in ("wide", "other")})
     fit(only_other, [cities[0]], tmp_path / "other")
     fit(write(), [cities[0]], tmp_path / "single")
     learnt, other, fresh = (tensors(tmp_path / name) for name in ("single", "other", "run"))
@@ -90,35 +94,39 @@ def test_named_parts_of_earlier_phases_are_the_first_weights(write, cities, tmp_
 
 def test_a_phase_for_a_modality_that_is_missing_is_left_out(write, make_city, tmp_path):
     city = make_city("source", seed=1, modalities=("msi",))
-    recipe = write(phases={"sar": {"inputs": ["sar"]}, "all": {"start": {"encoder": "sar/encoder"}}})
+    recipe = write(stages={"sar": {"inputs": ["sar"]}, "all": {"init_from": {"encoder": "sar/encoder"}}})
     fit(recipe, [city], tmp_path / "run")
-    assert not (tmp_path / "run" / "phases" / "sar").exists()
-    assert (tmp_path / "run" / "phases" / "all").exists()
+    assert not (tmp_path / "run" / "stages" / "sar").exists()
+    assert (tmp_path / "run" / "stages" / "all").exists()
 
 
 def test_a_start_that_names_nothing_is_an_error(write, cities, tmp_path):
-    with pytest.raises(RecipeError, match="phase 'nowhere'"):
-        write(phases={"a": {}, "b": {"start": {"": "nowhere"}}})
-    with pytest.raises(InputError, match="no tensor of the phase a is in its part 'trunk'"):
-        fit(write(phases={"a": {}, "b": {"start": {"encoder": "a/trunk"}}}), [cities[0]], tmp_path / "run")
+    with pytest.raises(RecipeError, match="stage 'nowhere'"):
+        write(stages={"a": {}, "b": {"init_from": {"": "nowhere"}}})
+    with pytest.raises(InputError, match="no tensor of the stage a is in its part 'trunk'"):
+        fit(write(stages={"a": {}, "b": {"init_from": {"encoder": "a/trunk"}}}), [cities[0]], tmp_path / "run")
     with pytest.raises(InputError, match=r"cannot start from the tensor trunk\.0\.0\.weight"):
-        fit(write(phases={"a": {}, "b": {"start": {"trunk": "a/encoder"}}}), [cities[0]], tmp_path / "b")
+        fit(write(stages={"a": {}, "b": {"init_from": {"trunk": "a/encoder"}}}), [cities[0]], tmp_path / "b")
 
 
-def test_members_have_seeds_of_their_own_and_map_together(write, cities, tmp_path):
+def named(networks):
+    return {"training": {"networks": networks}}
+
+
+def test_named_networks_have_seeds_of_their_own_and_predict_together(write, cities, tmp_path):
     shape = {"model": {"widths": [4, 4]}}
-    recipe = write(members={"a": {}, "b": {}, "msi": {**shape, "inputs": ["msi"]}}, ensemble="probabilities")
+    recipe = write(stages=named({"a": {}, "b": {}, "msi": {**shape, "inputs": ["msi"]}}), ensemble="probabilities")
     fit(recipe, [cities[0]], tmp_path / "run")
     found = tensors(tmp_path / "run")
-    assert np.abs(found["members.a.head.weight"] - found["members.b.head.weight"]).max() > 1e-3
-    assert found["members.msi.encoder.0.0.weight"].shape == (4, 4, 3, 3)
+    assert np.abs(found["networks.training.a.head.weight"] - found["networks.training.b.head.weight"]).max() > 1e-3
+    assert found["networks.training.msi.encoder.0.0.weight"].shape == (4, 4, 3, 3)
     chances = {}
     for name, inputs in {"a": None, "b": None, "msi": ["msi"]}.items():
-        alone = write(members={name: {"inputs": inputs, **(shape if inputs else {})}}, ensemble="probabilities")
+        alone = write(stages=named({name: {"inputs": inputs, **(shape if inputs else {})}}), ensemble="probabilities")
         out = tmp_path / name
         fit(alone, [cities[0]], out)
         chances[name] = tensors(out)
-    np.testing.assert_array_equal(found["members.a.head.weight"], chances["a"]["members.a.head.weight"])
+    np.testing.assert_array_equal(found["networks.training.a.head.weight"], chances["a"]["head.weight"])
     out = tmp_path / "map.tif"
     predict(tmp_path / "run" / "model.safetensors", cities[1], MapOptions(out, probabilities=tmp_path / "p.tif"))
     assert classes(out) <= set(range(1, 14))
@@ -131,18 +139,18 @@ def test_the_background_is_an_output_that_maps_never_show(write, make_city, tmp_
         label[:30] = 0
         file.write(label, 1)
     bias = {}
-    for kind in ("ignored", "learnt"):
+    for kind in ("ignored", "trained"):
         out = tmp_path / kind
         fit(write(background=kind), [city], out)
         bias[kind] = tensors(out)["head.bias"]
         assert bias[kind].shape == (14,)
         predict(out / "model.safetensors", city, MapOptions(out / "map.tif"))
         assert classes(out / "map.tif") <= set(range(1, 14))
-    assert bias["learnt"][13] > bias["ignored"][13] + 0.01
+    assert bias["trained"][13] > bias["ignored"][13] + 0.01
 
 
 def test_a_staged_run_goes_on_where_it_was_stopped(write, cities, tmp_path):
-    recipe = write(phases={"first": {}, "second": {}})
+    recipe = write(stages={"first": {}, "second": {}})
 
     def stopping(label):
         def show(done, total, text=""):
@@ -176,19 +184,19 @@ def test_a_model_taught_with_modality_dropout_maps_a_city_that_lacks_one(write, 
 
 
 def test_networks_of_a_phase_teach_the_next_by_pseudo_labels(write, make_city, tmp_path):
-    """The target is brighter and its class 10 is learnt on pixels that the teachers agree on; the model is both students."""
+    """The target is brighter and its class 10 is learnt on pixels that the teachers label; the model is both students."""
     sources, target = [make_city("source", seed=1)], make_city("target", seed=2, gain=1.5)
     training = BASE["training"] | {"iterations": 60}
     phases = {
-        "teachers": {"networks": 2, "share": 0.5, "maps": True},
-        "students": {"networks": 2, "start": {}, "training": {"method": {"name": "pseudo_labels", "keep": 0.6}}},
+        "teachers": {"networks": 2, "fraction": 0.5, "keep_in_ensemble": True},
+        "students": {"networks": 2, "init_from": {}, "training": {"method": {"name": "pseudo_labels", "keep": 0.6}}},
     }
     prediction = BASE["prediction"] | {"decision": "expected_iou"}
-    recipe = write(training=training, phases=phases, ensemble="probabilities", prediction=prediction)
+    recipe = write(training=training, stages=phases, ensemble="probabilities", prediction=prediction)
     fit(recipe, sources, tmp_path / "run", target=target)
     found = tensors(tmp_path / "run")
     names = {key.split(".head")[0] for key in found if key.endswith("head.weight")}
-    assert names == {f"members.{phase}.{k}" for phase in ("teachers", "students") for k in (0, 1)}
+    assert names == {f"networks.{stage}.{k}" for stage in ("teachers", "students") for k in (0, 1)}
     predict(tmp_path / "run" / "model.safetensors", target, MapOptions(tmp_path / "map.tif"))
     with rasterio.open(tmp_path / "map.tif") as mapped, rasterio.open(target / "label.tif") as reference:
         assert (mapped.read(1) == reference.read(1)).mean() > 0.8
@@ -204,14 +212,14 @@ def test_the_forest_labels_the_target_with_the_teachers(write, make_city, tmp_pa
         reference = file.read(1)
     found = []
     spy = lambda *args, **options: found.append(pseudo_labels(*args, **options)) or found[-1]  # noqa: E731
-    monkeypatch.setattr("c2seg.pipeline.stages.pseudo_labels", spy)
+    monkeypatch.setattr("c2seg.pipeline.pseudo_labels.pseudo_labels", spy)
     for forest in (False, True):
-        method = {"name": "pseudo_labels", "keep": 1.0, "agree": False, "forest": forest}
+        method = {"name": "pseudo_labels", "keep_fraction": 1.0, "forest": forest}
         phases = {
             "teachers": {"inputs": ["sar"], "training": {"iterations": 1}},
-            "students": {"start": {}, "training": {"method": method, "iterations": 1}},
+            "students": {"init_from": {}, "training": {"method": method, "iterations": 1}},
         }
-        recipe = write(phases=phases, forest={"weight": 0.9, "model": {"trees": 10}})
+        recipe = write(stages=phases, forest={"weight": 0.9, "model": {"trees": 10}})
         fit(recipe, [source], tmp_path / f"run{forest}", target=target)
     known = (reference > 0) & (reference < 255)
     without, mixed = ((labels[known] == reference[known] - 1).mean() for labels in found)
@@ -221,13 +229,13 @@ def test_the_forest_labels_the_target_with_the_teachers(write, make_city, tmp_pa
 
 def test_pseudo_labels_need_a_phase_before_and_a_target(write, cities, tmp_path):
     method = {"training": {"method": {"name": "pseudo_labels"}}}
-    with pytest.raises(RecipeError, match="need a phase before"):
-        write(phases={"students": method})
-    with pytest.raises(RecipeError, match="made by a phase before"):
+    with pytest.raises(RecipeError, match="need a stage before"):
+        write(stages={"students": method})
+    with pytest.raises(RecipeError, match="need a stage before"):
         write(training=BASE["training"] | method["training"])
-    result = fit(write(phases={"teachers": {}, "students": method}), [cities[0]], tmp_path / "run")
-    assert result.notes[0].startswith("no --target: students left out")
-    assert not (tmp_path / "run" / "phases" / "students").exists()
+    result = fit(write(stages={"teachers": {}, "students": method}), [cities[0]], tmp_path / "run")
+    assert result.notes[0].startswith("no `target`: students left out")
+    assert not (tmp_path / "run" / "stages" / "students").exists()
 
 
 @dataclass(frozen=True)
@@ -242,7 +250,7 @@ class Fixed:
         return self.scores[None]
 
 
-def test_the_surest_pixels_of_each_class_are_kept_where_predictors_agree():
+def test_the_surest_pixels_of_each_class_are_kept():
     sure = np.array([[0.9, 0.8, 0.7, 0.6, 0.2, 0.3, 0.1, 0.4]])
     other = sure.copy()
     other[0, 7] = 0.55  # names the other class there
@@ -254,12 +262,10 @@ def test_the_surest_pixels_of_each_class_are_kept_where_predictors_agree():
 
     plan = WindowPlan(1, 8, 8)
     pair = [Fixed(np.stack([a, 1 - a]).astype(np.float32)) for a in (sure, other)]
-    keep_all = pseudo_labels(reader, pair, plan, keep=1.0)
-    np.testing.assert_array_equal(keep_all, [[255, 0, 0, 0, 1, 1, 1, 255]])
-    half = pseudo_labels(reader, pair, plan, keep=0.5)
+    keep_all = pseudo_labels(reader, pair, plan, keep_fraction=1.0)
+    np.testing.assert_array_equal(keep_all, [[255, 0, 0, 0, 1, 1, 1, 1]])
+    half = pseudo_labels(reader, pair, plan, keep_fraction=0.5)
     np.testing.assert_array_equal(half, [[255, 0, 0, 255, 1, 255, 1, 255]])
-    loose = pseudo_labels(reader, pair, plan, keep=1.0, agree=False)
-    np.testing.assert_array_equal(loose, [[255, 0, 0, 0, 1, 1, 1, 1]])
 
 
 def test_a_forest_maps_with_the_network_and_travels_in_the_onnx_file(write, make_city, tmp_path):

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from c2seg.api import Storage, fit
-from c2seg.artifacts import read_model_file
+from c2seg.artifacts import RunRecord, read_model_file
 from c2seg.errors import InputError, TrainingError
+from c2seg.pipeline import Storage, fit
 from c2seg.recipes import load_recipe
 from c2seg.train.curves import Curves
 from c2seg.train.loop import _warm_average
@@ -43,12 +43,12 @@ def assert_same(first: Path, second: Path) -> None:
 
 
 def stopping_at(step: int):
-    """Return bars that send this process SIGTERM when training reports a step."""
+    """Return bars that send this process SIGINT when training reports a step."""
 
     def bars(label: str):
         def show(done, total, text=""):
             if label == "training" and done == step:
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), signal.SIGINT)
 
         return show
 
@@ -162,23 +162,36 @@ def test_absent_modalities_are_named(make_city, tmp_path):
         fit(recipe("inputs=[msi, sar]"), [city], tmp_path / "run")
 
 
-def test_bfloat16_and_every_loss_and_schedule_train(cities, tmp_path):
-    for index, options in enumerate(
-        [
-            [
-                "training.precision=bf16",
-                "training.loss={gce: 1}",
-                "training.schedule={name: cosine, warmup: 0.2}",
-            ],
-            ["training.loss={cross_entropy: 0, focal: 1, dice: 0.5}", "training.schedule.name=poly"],
-            [
-                "training.loss={class_weights: inverse_sqrt}",
-                "training.optimizer={name: sgd, lr: 0.01}",
-                "training.ema_decay=null",
-            ],
-        ]
-    ):
-        fit(recipe("training.iterations=4", *options), [cities[0]], tmp_path / str(index))
+@pytest.mark.parametrize(
+    ("options", "columns", "precision", "rates"),
+    [
+        (
+            ["training.precision=bf16", "training.loss={gce: 1}", "training.schedule={name: cosine, warmup: 0.5}"],
+            {"gce"}, "bf16", {1, -1},
+        ),
+        (
+            ["training.loss={cross_entropy: 0, gce: 1, dice: 0.5}", "training.schedule.name=poly"],
+            {"gce", "dice"}, "32", {-1},
+        ),
+        (
+            ["training.loss={class_weights: inverse}", "training.optimizer={name: sgd, lr: 0.05}",
+             "training.ema_decay=null", "training.schedule.name=constant"],
+            {"cross_entropy"}, "32", {0},
+        ),
+    ],
+    ids=["bf16-gce-cosine", "gce-dice-poly", "weights-sgd-constant"],
+)  # fmt: skip
+def test_every_precision_loss_schedule_and_optimizer_trains(cities, tmp_path, options, columns, precision, rates):
+    run = tmp_path / "run"
+    fit(recipe("training.iterations=60", "model.dropout=0", *options), [cities[0]], run)
+    rows = np.genfromtxt(run / "curves.csv", delimiter=",", names=True)
+    assert rows["loss"][-2:].mean() < 0.9 * rows["loss"][0]
+    assert columns <= set(rows.dtype.names)
+    assert RunRecord.read(run / "record.json").precision == precision
+    changes = np.sign(np.diff(rows["learning_rate"])).tolist()
+    assert changes == sorted(changes, reverse=True)
+    assert set(changes) == rates
+    assert all(np.isfinite(values).all() for values in tensors(run).values() if values.dtype.kind == "f")
 
 
 def test_memory_cache_and_files_give_the_same_bits(cities, tmp_path):

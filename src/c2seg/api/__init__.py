@@ -1,8 +1,1 @@
-"""The commands as functions, for use from Python."""
-
-from __future__ import annotations
-
-from c2seg.pipeline import FitResult, Storage, fit
-from c2seg.predict.city import predict
-
-__all__ = ["FitResult", "Storage", "fit", "predict"]
+"""The public interface: the functions and objects that ``import c2seg`` gives, one module each. Import them from there."""

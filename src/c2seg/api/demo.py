@@ -9,13 +9,12 @@ from pathlib import Path
 from c2seg.artifacts import ScoreRecord
 from c2seg.errors import OutputError
 from c2seg.pipeline.fit import fit
-from c2seg.pipeline.prepare import Bars
 from c2seg.pipeline.scoring import score_maps
 from c2seg.predict import MapOptions
 from c2seg.predict.city import predict
-from c2seg.progress import silent_bars
+from c2seg.progress import Bars, silent_bars
 from c2seg.recipes import load_recipe
-from c2seg.report import ReportOptions, make_report
+from c2seg.report import ReportOptions, check_packages, make_report
 from c2seg.simulate import simulate_pair
 
 __all__ = ["DEMO_RECIPES", "DemoResult", "demo"]
@@ -54,7 +53,8 @@ def demo(
     """
     page = out / "report.html"
     if page.exists() and not overwrite:
-        raise OutputError(f"{out} holds a demo already; give another folder or --overwrite")
+        raise OutputError(f"{out} holds a demo already; give another folder or `overwrite=True`")
+    check_packages()
     pair = simulate_pair(out / "cities", "ab", _SCALE, seed, progress=bars("simulate"), overwrite=overwrite)
     source, target = (out / "cities" / city.name for city in (pair.source, pair.target))
     maps, found = {}, {}

@@ -20,9 +20,9 @@ from c2seg.artifacts.model import (
     write_model_file,
 )
 from c2seg.artifacts.provenance import Provenance, provenance
-from c2seg.artifacts.runs import RunProvenance, RunRecord, SourceCity, TargetCity, run_provenance
+from c2seg.artifacts.runs import RunProvenance, RunRecord, SourceCity, TargetCity, TrainingFacts, run_provenance
 from c2seg.artifacts.scores import ScoreRecord, ScoreValues
-from c2seg.artifacts.training import TrainingIdentity
+from c2seg.artifacts.training import TrainedSettings, TrainingIdentity
 from c2seg.artifacts.validation import ValidationRecord
 
 __all__ = [
@@ -44,6 +44,8 @@ __all__ = [
     "StripNote",
     "StripsKey",
     "TargetCity",
+    "TrainedSettings",
+    "TrainingFacts",
     "TrainingIdentity",
     "ValidationRecord",
     "check_city",

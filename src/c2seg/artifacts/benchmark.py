@@ -8,10 +8,20 @@ from c2seg.artifacts.runs import TargetImageUse
 from c2seg.artifacts.scores import ClassName, ScoreRecord, ScoreValues
 from c2seg.artifacts.upgrade import upgraded_result
 from c2seg.artifacts.validation import ValidationRecord
+from c2seg.metrics import Comparison
 from c2seg.recipes import Recipe
 from c2seg.records import Artifact, Json, Record
 
-__all__ = ["BenchmarkCosts", "BenchmarkKey", "BenchmarkResult", "BenchmarkTable", "PooledScores"]
+__all__ = [
+    "BenchmarkCosts",
+    "BenchmarkKey",
+    "BenchmarkResult",
+    "BenchmarkRow",
+    "BenchmarkTable",
+    "PairedDifference",
+    "PooledScores",
+    "Spread",
+]
 
 
 class BenchmarkKey(Record):
@@ -74,12 +84,47 @@ class BenchmarkCosts(Artifact):
     forest_seconds: float = 0.0
 
 
+Spread = tuple[float | None, float | None]
+"""Mean and standard deviation over seeds; None: not known."""
+
+
+class BenchmarkRow(Record):
+    """A recipe on a pair of cities, or on average over the pairs (``pair`` is then ``mean``)."""
+
+    pair: str
+    label: str
+    seeds: int
+    uses_target: str
+    """``*``: trained on target images; ``+``: inputs are standardized by their statistics."""
+    oa: Spread
+    kappa: Spread
+    mf1: Spread
+    miou: Spread
+    miou_common: Spread
+    """Of the classes with at least 1000 ground truth pixels."""
+    difference: Spread
+    """mIoU minus that of the baseline with the same seed."""
+    offline_miou: Spread
+    fit_seconds: float | None
+    map_seconds: float | None
+    peak_memory_mib: float | None
+    parameters: int | None
+    gflops_128: float | None
+    iterations: int | None
+
+
+class PairedDifference(Comparison):
+    """The mIoU of the baseline minus that of ``other`` over the same pairs, seeds and blocks."""
+
+    other: str
+    by_pair: dict[str, float | None]
+
+
 class BenchmarkTable(Artifact):
     """``benchmark.json``: the rows of the table, paired differences, all results, and what went wrong by run."""
 
     artifact: Literal["benchmark"] = "benchmark"
-    rows: tuple[Json, ...]
-    against: tuple[Json, ...]
-    results: tuple[Json, ...]
-    """Each as in the run's own ``result.json``."""
+    rows: tuple[BenchmarkRow, ...]
+    against: tuple[PairedDifference, ...]
+    results: tuple[BenchmarkResult, ...]
     failed: dict[str, str]

@@ -17,17 +17,18 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, PlainSerializer, PlainValidator
+from pydantic import Field, PlainSerializer, PlainValidator, TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save, save_file
 
 from c2seg._version import __version__
 from c2seg.artifacts.runs import RunProvenance
 from c2seg.artifacts.upgrade import upgraded_header, upgraded_tensors
-from c2seg.data import BandStatistics, City, Normalizer
+from c2seg.data import BandStatistics, City, FullStatistics, Normalizer
 from c2seg.errors import InputError, ModelFileError, needs_extra
 from c2seg.legend import Legend
 from c2seg.outputs import atomic_file
+from c2seg.plugins import Plugin, require
 from c2seg.recipes import Recipe
 from c2seg.records import Artifact, Json, Record
 
@@ -90,6 +91,10 @@ class Header(Artifact):
     """Of the ensemble's probabilities where they are shown or summed, never where classes are decided; None: not measured."""
     projection: dict[str, tuple[tuple[float, ...], ...]] = Field(default_factory=dict)
     """What makes the channels of a modality from its normalized bands, where these are not the channels themselves."""
+    plugins: tuple[Plugin, ...] = ()
+    """What of other packages, with their versions, the model was made with."""
+    target_statistics: dict[str, FullStatistics] | None = None
+    """Band statistics of the target by modality, where the normalization follows the city; None: no target, or not recorded."""
 
     @property
     def channels(self) -> dict[str, int]:
@@ -156,7 +161,9 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
     if "c2seg" not in metadata:
         raise ModelFileError(f"{path} is a safetensors file but not one that c2seg wrote")
     header, present = _header(path, metadata["c2seg"])
-    return ModelFile(header, tensors if present else upgraded_tensors(tensors), _digest(metadata["c2seg"], tensors))
+    return ModelFile(
+        header, tensors if present else upgraded_tensors(tensors, header.recipe), _digest(metadata["c2seg"], tensors)
+    )
 
 
 def _header(path: Path, text: str) -> tuple[Header, bool]:
@@ -167,11 +174,21 @@ def _header(path: Path, text: str) -> tuple[Header, bool]:
             raise ModelFileError(f"{path}: its header is no JSON object")
         if "schema" not in content and content.get("format") != 1:
             raise ModelFileError(f"{path} has format {content.get('format')}, which c2seg {__version__} does not read")
+        check_plugins(content.get("plugins", ()), path)
         return Header.parse(content, str(path)), "schema" in content
     except ModelFileError:
         raise
     except ValueError as error:
         raise ModelFileError(f"{path}: its header cannot be read: {str(error)[:300]}") from error
+
+
+def check_plugins(plugins: object, path: Path) -> None:
+    """Raise PluginError with the command that installs it if a header lists a plug-in that its recipe needs and that lacks.
+
+    Layouts are listed for the record only.
+    """
+    listed = TypeAdapter(tuple[Plugin, ...]).validate_python(plugins)
+    require((plugin for plugin in listed if plugin.group != "layouts"), str(path))
 
 
 def _load_onnx(path: Path) -> ModelFile:
@@ -190,7 +207,7 @@ def _load_onnx(path: Path) -> ModelFile:
     graph = Graph(content, int(metadata.get("c2seg_stride_px", 1)))
     tensors = load(base64.b64decode(metadata["c2seg_forest"])) if "c2seg_forest" in metadata else {}
     if not present:
-        tensors = upgraded_tensors(tensors)
+        tensors = upgraded_tensors(tensors, header.recipe)
     return ModelFile(header, tensors, hashlib.sha256(content).hexdigest()[:16], graph)
 
 

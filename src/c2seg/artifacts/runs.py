@@ -98,7 +98,7 @@ class TrainingFacts(Record):
 
     iterations: int | None = None
     trainings: int | None = None
-    """Number of trainings: of members, stages and networks."""
+    """Number of networks trained, over all stages."""
     precision: str | None = None
     parameters: int | None = None
     """Of the networks that make the map."""
@@ -116,7 +116,7 @@ class TrainingFacts(Record):
 class AdaptationCheck(Record):
     """Whether adapting stages stay: mIoU on held-out blocks ``with`` and ``without`` them, by decision."""
 
-    phases: tuple[str, ...]
+    stages: tuple[str, ...]
     kept: bool
     miou: dict[str, dict[str, float]]
 

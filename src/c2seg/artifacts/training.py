@@ -5,9 +5,27 @@ from __future__ import annotations
 from typing import Literal
 
 from c2seg.artifacts.upgrade import upgraded_state
-from c2seg.records import Artifact, Json
+from c2seg.recipes import Recipe
+from c2seg.recipes.models import Model
+from c2seg.recipes.training import Training
+from c2seg.records import Artifact, Json, Record
 
-__all__ = ["TrainingIdentity"]
+__all__ = ["TrainedSettings", "TrainingIdentity"]
+
+
+class TrainedSettings(Record):
+    """What of a recipe the weights of one of its networks depend on."""
+
+    model: Model
+    training: Training
+    background: str
+    normalization: str
+    max_bands: int | None
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> TrainedSettings:
+        """Return the settings of a recipe of one network."""
+        return cls(**{name: getattr(recipe, name) for name in cls.model_fields})
 
 
 class TrainingIdentity(Artifact):
@@ -15,8 +33,9 @@ class TrainingIdentity(Artifact):
     weights; ``threads`` are those of torch."""
 
     artifact: Literal["state"] = "state"
-    recipe: Json
-    """Of this training alone, which need not be a whole recipe: checked where it was made."""
+    settings: TrainedSettings
+    plugins: str = ""
+    """Plug-ins that the settings name, with package and version."""
     seed: int
     data: str
     start: str

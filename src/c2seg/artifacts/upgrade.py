@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from c2seg.recipes.upgrade import upgrade_recipe
+from c2seg.recipes import Recipe
+from c2seg.recipes.upgrade import stored_recipe
 from c2seg.records import Json
 
 __all__ = [
@@ -49,14 +50,29 @@ def upgraded_header(content: Json) -> Json:
     header = _renamed(content, names)
     header["recipe"] = _recipe(header.get("recipe"))
     header["provenance"] = _provenance(header["provenance"]) if header.get("provenance") else None
-    legend = _renamed(header.get("legend"), {"numberings": "label_maps"})
-    legend["classes"] = [_renamed(item, {"colour": "color"}) for item in legend.get("classes", [])]
-    return header | {"legend": legend}
+    return header
 
 
-def upgraded_tensors(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the tensors of a model file of 0.1.0 under their present names: so far the same."""
-    return dict(tensors)
+def upgraded_tensors(tensors: Mapping[str, np.ndarray], recipe: Recipe) -> dict[str, np.ndarray]:
+    """Return the tensors of a model file of 0.1.0 under their present names.
+
+    Those of a forest had no prefix and have none; those of a network alone had none, those of several ``members.<name>.``.
+    """
+    if not recipe.stages:
+        return dict(tensors)
+    last = list(recipe.stages)[-1]
+    members = isinstance(recipe.stages[last].networks, dict)
+    return {_tensor_name(name, last, members=members): value for name, value in tensors.items()}
+
+
+def _tensor_name(name: str, last_stage: str, *, members: bool) -> str:
+    if name.startswith("forest."):
+        return name
+    parts = ["discriminator" if part == "critic" else part for part in name.split(".")]
+    if parts[0] != "members":
+        return ".".join(["networks", last_stage, "0", *parts])
+    # A member was its name alone, one of several networks of a phase ``phase.number``.
+    return ".".join(["networks", *([last_stage] if members else []), *parts[1:]])
 
 
 def upgraded_run(content: Json) -> Json:
@@ -64,7 +80,12 @@ def upgraded_run(content: Json) -> Json:
     facts = {key: value for key, value in content.items() if key not in _PROVENANCE}
     facts = _renamed(facts, {"gate": "source_check"})
     if facts.get("source_check"):
-        facts["source_check"] = _renamed(facts["source_check"], {"labelled_pixels": "labeled_pixels"})
+        check = _renamed(facts["source_check"], {"labelled_pixels": "labeled_pixels"})
+        if check.get("adaptation"):
+            check["adaptation"] = _renamed(check["adaptation"], {"phases": "stages"})
+        if check.get("settings"):
+            check["settings"] = _recipe({"source_check": check["settings"]})["source_check"]
+        facts["source_check"] = check
     return _provenance(content) | facts
 
 
@@ -105,7 +126,10 @@ def upgraded_strips(content: Json) -> Json:
 
 def upgraded_state(content: Json) -> Json:
     """Return the identity in a training's state as ``TrainingIdentity`` reads it."""
-    return content | {"recipe": _recipe(json.loads(str(content.get("recipe", "null"))))}
+    rest = {key: value for key, value in content.items() if key != "recipe"}
+    recipe = _recipe(json.loads(str(content.get("recipe", "null")))) or {}
+    names = ("model", "training", "background", "normalization", "max_bands")
+    return rest | {"settings": {name: recipe.get(name) for name in names}}
 
 
 def upgraded_result(content: Json) -> Json:
@@ -127,7 +151,7 @@ def _stored_validation(content: Any) -> Any:
 
 
 def _recipe(content: Any) -> Any:
-    return upgrade_recipe(content)[0] if isinstance(content, dict) else content
+    return stored_recipe(content) if isinstance(content, dict) else content
 
 
 def _provenance(content: Mapping[str, Any]) -> Json:

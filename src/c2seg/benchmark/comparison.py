@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from c2seg.benchmark.runner import Run
+from c2seg.artifacts.benchmark import PairedDifference
+from c2seg.benchmark.plan import Run
 from c2seg.benchmark.tables import aligned
 from c2seg.legend import c2seg13
-from c2seg.metrics import Comparison, Confusion, ReferenceCode, compare_pooled, count_maps, pair_maps
+from c2seg.metrics import Confusion, ReferenceCode, compare_pooled, count_maps, pair_maps
 from c2seg.progress import Progress, no_progress
 
-__all__ = ["PairedDifference", "compare_recipes", "comparison_text"]
+__all__ = ["compare_recipes", "comparison_text"]
 
 BLOCK_PX = 100
 
-
-@dataclass(frozen=True)
-class PairedDifference:
-    """The mIoU of a recipe minus that of ``other`` over the same pairs, seeds and blocks."""
-
-    other: str
-    comparison: Comparison
-    by_pair: dict[str, float | None]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything for JSON."""
-        return {"other": self.other, **self.comparison.as_json(), "by_pair": self.by_pair}
+_Counts = dict[tuple[str, int], list[Confusion]]
+"""Of blocks, by pair and seed."""
 
 
 def compare_recipes(
@@ -40,39 +29,44 @@ def compare_recipes(
     scored = [run for run in runs if run.pair.reference is not None and not run.pair.inside]
     if all(run.label != baseline for run in scored):
         return []
-    counts: dict[tuple[str, str, int], list[Confusion]] = {}
+    counts: dict[str, _Counts] = {}
     for done, run in enumerate(scored):
-        assert run.pair.reference is not None
-        found = pair_maps(run.map, run.pair.reference, by_index=True)
-        counts[run.label, run.pair.name, run.seed] = count_maps(found, ReferenceCode(c2seg13()), block_px=block_px)
+        counts.setdefault(run.label, {})[run.pair.name, run.seed] = _count(run, block_px)
         progress(done + 1, len(scored), run.label)
-    own = {key[1:] for key in counts if key[0] == baseline}
-    result = []
-    for other in dict.fromkeys(run.label for run in scored if run.label != baseline):
-        shared = sorted(own & {key[1:] for key in counts if key[0] == other})
-        pairs = list(dict.fromkeys(pair for pair, _ in shared))
-        if not pairs:
-            continue
-        first, second = (
-            [[counts[name, pair, seed] for p, seed in shared if p == pair] for pair in pairs]
-            for name in (baseline, other)
-        )
-        comparison, by_pair = compare_pooled(first, second)
-        result.append(PairedDifference(other, comparison, dict(zip(pairs, by_pair, strict=True))))
-    return result
+    base = counts.pop(baseline)
+    compared = [_compare(label, base, other) for label, other in counts.items()]
+    return [difference for difference in compared if difference]
 
 
-def comparison_text(baseline: str, found: Sequence[PairedDifference]) -> str:
+def _count(run: Run, block_px: int) -> list[Confusion]:
+    """Count a run's map by blocks."""
+    assert run.pair.reference is not None
+    maps = pair_maps(run.map, run.pair.reference, by_index=True)
+    return count_maps(maps, ReferenceCode(c2seg13()), block_px=block_px)
+
+
+def _compare(label: str, base: Mapping[tuple[str, int], list[Confusion]], other: _Counts) -> PairedDifference | None:
+    """Compare over the pairs and seeds that both have; None if there are none."""
+    shared = sorted(base.keys() & other.keys())
+    pairs = list(dict.fromkeys(pair for pair, _ in shared))
+    if not pairs:
+        return None
+    first, second = ([[counts[key] for key in shared if key[0] == pair] for pair in pairs] for counts in (base, other))
+    comparison, by_pair = compare_pooled(first, second)
+    return PairedDifference(**dict(comparison), other=label, by_pair=dict(zip(pairs, by_pair, strict=True)))
+
+
+def comparison_text(baseline: str, differences: Sequence[PairedDifference]) -> str:
     """Return one line per other recipe: difference with its 95 % interval, and the worst and best pair."""
     lines = [["mIoU minus that of", "difference", "95 %", "p", "pairs", "worst pair", "best pair"]]
-    for item in found:
-        difference, known = item.comparison.difference, [(v, k) for k, v in item.by_pair.items() if v is not None]
-        if difference.value is None or difference.low is None:
+    for item in differences:
+        known = [(value, pair) for pair, value in item.by_pair.items() if value is not None]
+        if item.difference.value is None or item.difference.low is None:
             continue
         (low, worst), (high, best) = min(known), max(known)
-        interval = f"{difference.low:+.3f} .. {difference.high:+.3f}"
+        interval = f"{item.difference.low:+.3f} .. {item.difference.high:+.3f}"
         lines.append(
-            [item.other, f"{difference.value:+.3f}", interval, f"{item.comparison.p_value:.3f}", str(len(known)),
+            [item.other, f"{item.difference.value:+.3f}", interval, f"{item.p_value:.3f}", str(len(known)),
              f"{low:+.3f} {worst}", f"{high:+.3f} {best}"]
         )  # fmt: skip
     return f"{baseline} against the others\n{aligned(lines)}"

@@ -1,77 +1,79 @@
-"""Tables of a benchmark: mean and spread over seeds, paired differences, as rows, text and CSV."""
+"""Tables of a benchmark: mean and spread over seeds, paired differences, as rows, text, HTML and CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from html import escape
 from statistics import mean, stdev
-from typing import Any
 
-from c2seg.benchmark.runner import common_classes
+from c2seg.artifacts.benchmark import BenchmarkResult, BenchmarkRow, Spread
 from c2seg.metrics.published import published_offline
 
-__all__ = ["aligned", "as_csv", "as_text", "modality_text", "offline_text", "rows"]
+__all__ = ["aligned", "as_csv", "as_html", "as_text", "modality_text", "offline_text", "rows"]
 
+RARE_PX = 1000
 _SCORES = ("oa", "kappa", "mf1", "miou")
 _MOST_COLUMNS = 6
+_BEFORE = ("pair", "recipe", "target", "OA", "Kappa", "mF1", "mIoU", ">=1000px")
+_AFTER = ("fit s", "MiB", "Mpar", "GFLOP")
+LEGEND = "target: * trained on target images, + standardized by their statistics; spread: standard deviation over seeds"
 
 
-def rows(results: Sequence[dict[str, Any]], baseline: str = "forest") -> list[dict[str, Any]]:
+def rows(results: Sequence[BenchmarkResult], baseline: str = "forest") -> list[BenchmarkRow]:
     """Return one row per pair and recipe: mean and standard deviation of each score over the seeds.
 
     ``difference`` is the mIoU minus that of ``baseline`` with the same pair and seed (mean and deviation over seeds).
     Rows named ``mean`` average the pairs, each seed first: the challenge's score is the plain mean over its datasets.
     """
+    pairs = list(dict.fromkeys(r.pair for r in results))
+    labels = list(dict.fromkeys(r.label for r in results))
+    base = {(r.pair, r.seed): _score(r, "miou") for r in results if r.label == baseline}
     table = []
-    pairs = list(dict.fromkeys(r["pair"] for r in results))
-    labels = list(dict.fromkeys(r["label"] for r in results))
-    base = {(r["pair"], r["seed"]): _score(r, "miou") for r in results if r["label"] == baseline}
     for pair in pairs:
         for label in labels:
-            found = [r for r in results if r["pair"] == pair and r["label"] == label]
-            if found:
-                table.append(_row(pair, label, found, base))
+            seeds = [r for r in results if r.pair == pair and r.label == label]
+            if seeds:
+                table.append(_row(pair, label, seeds, base))
     if len(pairs) > 1:
-        for label in labels:
-            found = [r for r in results if r["label"] == label]
-            table.append(_mean_row(label, found, pairs))
+        table += [_mean_row(label, [r for r in results if r.label == label], pairs) for label in labels]
     return table
 
 
-def as_text(table: Sequence[dict[str, Any]], baseline: str = "forest") -> str:
+def as_text(table: Sequence[BenchmarkRow], baseline: str = "forest") -> str:
     """Return the table for a terminal; ``*`` marks training on target images, ``+`` statistics of target images."""
-    head = [
-        "pair",
-        "recipe",
-        "target",
-        "OA",
-        "Kappa",
-        "mF1",
-        "mIoU",
-        ">=1000px",
-        f"vs {baseline}",
-        "fit s",
-        "MiB",
-        "Mpar",
-        "GFLOP",
-    ]
-    lines = [head]
+    return aligned(_cells(table, baseline))
+
+
+def as_html(table: Sequence[BenchmarkRow], baseline: str = "forest") -> str:
+    """Return the table as HTML, for a notebook."""
+    head, *lines = _cells(table, baseline)
+    body = "".join(f"<tr>{_html_cells(line, 'td')}</tr>" for line in lines)
+    return f"<table><thead><tr>{_html_cells(head, 'th')}</tr></thead><tbody>{body}</tbody></table><p>{LEGEND}</p>"
+
+
+def _html_cells(line: Sequence[str], tag: str) -> str:
+    return "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in line)
+
+
+def _cells(table: Sequence[BenchmarkRow], baseline: str) -> list[list[str]]:
+    """Return the table as text in cells, with its head."""
+    lines = [[*_BEFORE, f"vs {baseline}", *_AFTER]]
     lines += [
         [
-            row["pair"], row["label"], row["uses_target"],
-            *(_pm(row[name]) for name in _SCORES), _pm(row["miou_common"]), _pm(row["difference"], sign=True),
-            _n(row["fit_seconds"], 0), _n(row["peak_memory_mib"], 0),
-            _n(row["parameters"] and row["parameters"] / 1e6, 2), _n(row["gflops_128"], 2),
+            row.pair, row.label, row.uses_target, _pm(row.oa), _pm(row.kappa), _pm(row.mf1), _pm(row.miou),
+            _pm(row.miou_common), _pm(row.difference, sign=True), _n(row.fit_seconds, 0), _n(row.peak_memory_mib, 0),
+            _millions(row.parameters), _n(row.gflops_128, 2),
         ]
         for row in table
     ]  # fmt: skip
-    return aligned(lines)
+    return lines
 
 
-def as_csv(table: Sequence[dict[str, Any]]) -> str:
+def as_csv(table: Sequence[BenchmarkRow]) -> str:
     """Return the table as CSV; means and deviations in columns of their own."""
-    flat = [{k: v for key, value in row.items() for k, v in _flatten(key, value)} for row in table]
+    flat = [{k: v for key, value in row for k, v in _flatten(key, value)} for row in table]
     names = list(dict.fromkeys(name for row in flat for name in row))
     out = io.StringIO()
     writer = csv.DictWriter(out, names, lineterminator="\n")
@@ -80,29 +82,33 @@ def as_csv(table: Sequence[dict[str, Any]]) -> str:
     return out.getvalue()
 
 
-def modality_text(results: Sequence[dict[str, Any]]) -> str:
+def modality_text(results: Sequence[BenchmarkResult]) -> str:
     """Return, per pair, the IoU of each class by row of the table (mean over seeds)."""
     parts = []
-    for pair in dict.fromkeys(r["pair"] for r in results):
-        chosen = [r for r in results if r["pair"] == pair and r["scores"]]
-        labels = list(dict.fromkeys(r["label"] for r in chosen))
-        if not chosen:
-            continue
-        classes = chosen[0]["scores"]["classes"]
-        lines = [["class", *labels]]
-        for index, item in enumerate(classes):
-            cells = [_average([r["scores"]["iou"][index] for r in chosen if r["label"] == label]) for label in labels]
-            lines.append([f"{item['id']} {item['name']}", *(_n(cell, 3) for cell in cells)])
-        key = ""
-        if len(labels) > _MOST_COLUMNS:  # one line a recipe, and the classes by their ids
-            key = f" ({'; '.join(line[0] for line in lines[1:])})"
-            columns = [[str(item["id"]), *line[1:]] for item, line in zip(classes, lines[1:], strict=True)]
-            lines = [list(row) for row in zip(["recipe", *labels], *columns, strict=True)]
-        parts += [f"IoU by class{key}, {pair}", aligned(lines), ""]
+    for pair in dict.fromkeys(r.pair for r in results):
+        scored = [r for r in results if r.pair == pair and r.scores]
+        if scored:
+            parts += [*_classes(pair, scored), ""]
     return "\n".join(parts)
 
 
-def offline_text(table: Sequence[dict[str, Any]], which: str) -> str:
+def _classes(pair: str, results: Sequence[BenchmarkResult]) -> tuple[str, str]:
+    """Return a title and the IoU of each class, a column a recipe, or, of many recipes, a line."""
+    assert results[0].scores is not None
+    classes, labels = results[0].scores.classes, list(dict.fromkeys(r.label for r in results))
+    lines = [["class", *labels]]
+    for index, item in enumerate(classes):
+        by_label = [[r.scores.iou[index] for r in results if r.label == label and r.scores] for label in labels]
+        lines.append([f"{item.id} {item.name}", *(_n(_average(values), 3) for values in by_label)])
+    if len(labels) <= _MOST_COLUMNS:
+        return f"IoU by class, {pair}", aligned(lines)
+    key = "; ".join(line[0] for line in lines[1:])
+    columns = [[str(item.id), *line[1:]] for item, line in zip(classes, lines[1:], strict=True)]
+    turned = [list(line) for line in zip(["recipe", *labels], *columns, strict=True)]
+    return f"IoU by class ({key}), {pair}", aligned(turned)
+
+
+def offline_text(table: Sequence[BenchmarkRow], which: str) -> str:
     """Return the challenge's Table II or III: the leaking split inside the source, as published and across cities."""
     published: dict[str, list[str]] = {}
     for score in published_offline(which):
@@ -111,10 +117,10 @@ def offline_text(table: Sequence[dict[str, Any]], which: str) -> str:
     lines = [["pair", "recipe", "Mpar", "offline mIoU (leaks)", "as published", "mIoU across cities"]]
     lines += [
         [
-            row["pair"], row["label"], _n(row["parameters"] and row["parameters"] / 1e6, 2), _pm(row["offline_miou"]),
-            ", ".join(published.get(row["label"], ["-"])), _pm(row["miou"]),
+            row.pair, row.label, _millions(row.parameters), _pm(row.offline_miou),
+            ", ".join(published.get(row.label, ["-"])), _pm(row.miou),
         ]
-        for row in table if row["offline_miou"][0] is not None
+        for row in table if row.offline_miou[0] is not None
     ]  # fmt: skip
     return aligned(lines)
 
@@ -126,53 +132,57 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
 
 
 def _row(
-    pair: str, label: str, found: Sequence[dict[str, Any]], base: dict[tuple[str, int], float | None]
-) -> dict[str, Any]:
-    differences = []
-    for result in found:
-        own, other = _score(result, "miou"), base.get((result["pair"], result["seed"]))
-        if own is not None and other is not None:
-            differences.append(own - other)
-    uses = found[0]["uses_target_images"]
-    return {
-        "pair": pair,
-        "label": label,
-        "seeds": len(found),
-        "uses_target": ("*" if uses["training"] else "") + ("+" if uses["normalization"] else ""),
-        **{name: _spread([_score(r, name) for r in found]) for name in _SCORES},
-        "miou_common": _spread([_common(r) for r in found]),
-        "difference": _spread(differences),
-        "offline_miou": _spread([r["offline"]["scores"]["miou"] for r in found if r.get("offline")]),
-        "fit_seconds": _average([r["fit_seconds"] for r in found]),
-        "map_seconds": _average([r["map_seconds"] for r in found]),
-        "peak_memory_mib": _average([r["peak_memory_mib"] for r in found]),
-        "parameters": found[0]["parameters"],
-        "gflops_128": found[0]["gflops_128"],
-        "iterations": found[0]["iterations"],
-    }
+    pair: str, label: str, seeds: Sequence[BenchmarkResult], base: Mapping[tuple[str, int], float | None]
+) -> BenchmarkRow:
+    uses = seeds[0].uses_target_images
+    return BenchmarkRow(
+        pair=pair,
+        label=label,
+        seeds=len(seeds),
+        uses_target=("*" if uses.training else "") + ("+" if uses.normalization else ""),
+        oa=_spread([_score(r, "oa") for r in seeds]),
+        kappa=_spread([_score(r, "kappa") for r in seeds]),
+        mf1=_spread([_score(r, "mf1") for r in seeds]),
+        miou=_spread([_score(r, "miou") for r in seeds]),
+        miou_common=_spread([_common(r) for r in seeds]),
+        difference=_spread(_differences(seeds, base)),
+        offline_miou=_spread([r.offline.scores.miou for r in seeds if r.offline]),
+        fit_seconds=_average([r.fit_seconds for r in seeds]),
+        map_seconds=_average([r.map_seconds for r in seeds]),
+        peak_memory_mib=_average([r.peak_memory_mib for r in seeds]),
+        parameters=seeds[0].parameters,
+        gflops_128=seeds[0].gflops_128,
+        iterations=seeds[0].iterations,
+    )
 
 
-def _mean_row(label: str, found: Sequence[dict[str, Any]], pairs: Sequence[str]) -> dict[str, Any]:
-    by_seed: dict[int, list[dict[str, Any]]] = {}
-    for result in found:
-        by_seed.setdefault(result["seed"], []).append(result)
+def _mean_row(label: str, results: Sequence[BenchmarkResult], pairs: Sequence[str]) -> BenchmarkRow:
+    by_seed: dict[int, list[BenchmarkResult]] = {}
+    for result in results:
+        by_seed.setdefault(result.seed, []).append(result)
     whole = [group for group in by_seed.values() if len(group) == len(pairs)]
-    row = _row("mean", label, found, {})
-    for name in _SCORES:
-        row[name] = _spread([_average([_score(r, name) for r in group], all_needed=True) for group in whole])
-    row["miou_common"] = _spread([_average([_common(r) for r in group], all_needed=True) for group in whole])
-    return row
+    means = {name: _spread([_average([_score(r, name) for r in group], all_needed=True) for group in whole])
+             for name in _SCORES}  # fmt: skip
+    common = _spread([_average([_common(r) for r in group], all_needed=True) for group in whole])
+    return _row("mean", label, results, {}).model_copy(update={**means, "miou_common": common})
 
 
-def _score(result: dict[str, Any], name: str) -> float | None:
-    value: float | None = (result["scores"] or {}).get(name)
+def _differences(seeds: Sequence[BenchmarkResult], base: Mapping[tuple[str, int], float | None]) -> list[float]:
+    """Return the mIoU of runs minus that of the baseline with the same pair and seed, where both are known."""
+    both = [(_score(r, "miou"), base.get((r.pair, r.seed))) for r in seeds]
+    return [ours - theirs for ours, theirs in both if ours is not None and theirs is not None]
+
+
+def _score(result: BenchmarkResult, name: str) -> float | None:
+    value: float | None = getattr(result.scores, name) if result.scores else None
     return value
 
 
-def _common(result: dict[str, Any]) -> float | None:
-    if not result["scores"]:
+def _common(result: BenchmarkResult) -> float | None:
+    """Return the mean IoU of the classes with at least 1000 ground truth pixels."""
+    if not result.scores:
         return None
-    return _average([result["scores"]["iou"][i] for i in common_classes(result)])
+    return _average([iou for iou, px in zip(result.scores.iou, result.scores.support, strict=True) if px >= RARE_PX])
 
 
 def _average(values: Sequence[float | None], *, all_needed: bool = False) -> float | None:
@@ -182,14 +192,14 @@ def _average(values: Sequence[float | None], *, all_needed: bool = False) -> flo
     return mean(known)
 
 
-def _spread(values: Sequence[float | None]) -> tuple[float | None, float | None]:
+def _spread(values: Sequence[float | None]) -> Spread:
     known = [v for v in values if v is not None]
     if not known:
         return None, None
     return mean(known), stdev(known) if len(known) > 1 else None
 
 
-def _pm(value: tuple[float | None, float | None], *, sign: bool = False) -> str:
+def _pm(value: Spread, *, sign: bool = False) -> str:
     center, spread = value
     if center is None:
         return "-"
@@ -201,7 +211,11 @@ def _n(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def _flatten(key: str, value: Any) -> list[tuple[str, Any]]:
+def _millions(value: int | None) -> str:
+    return _n(value / 1e6 if value else value, 2)
+
+
+def _flatten(key: str, value: object) -> list[tuple[str, object]]:
     if isinstance(value, tuple):
         return [(key, value[0]), (f"{key}_std", value[1])]
     return [(key, value)]

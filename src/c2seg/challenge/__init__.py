@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from c2seg.challenge.board import METRICS, Board, ReferenceSource, Row, create_board
+from c2seg.challenge.organize import Table, add_entry, check_archive, publish_board
 from c2seg.challenge.publish import write_board_csv, write_board_html
 from c2seg.challenge.rules import Limits, SubmissionError, TileSet, tile_windows
 from c2seg.challenge.submission import CheckedSubmission, Decoder, check_submission, pack_submission
@@ -16,10 +17,14 @@ __all__ = [
     "ReferenceSource",
     "Row",
     "SubmissionError",
+    "Table",
     "TileSet",
+    "add_entry",
+    "check_archive",
     "check_submission",
     "create_board",
     "pack_submission",
+    "publish_board",
     "tile_windows",
     "write_board_csv",
     "write_board_html",

@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from c2seg.challenge.board import METRICS, Row
+from c2seg.errors import needs_extra
 from c2seg.outputs import write_text
 
 __all__ = ["write_board_csv", "write_board_html"]
@@ -33,7 +34,8 @@ def write_board_html(
     path: Path, rows: Sequence[Row], datasets: Sequence[str], *, title: str, overwrite: bool = False
 ) -> None:
     """Write one HTML page without scripts or outside references; names are escaped."""
-    from jinja2 import Environment
+    with needs_extra("the leaderboard's web page", "report"):
+        from jinja2 import Environment
 
     template = resources.files("c2seg.challenge").joinpath("board.html.j2").read_text(encoding="utf-8")
     page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)

@@ -17,7 +17,9 @@ from typing import Any, NoReturn
 import typer
 
 from c2seg._version import __version__
+from c2seg.cli.options import with_options
 from c2seg.errors import C2SegError, unknown_name
+from c2seg.process import keep_freed_memory, set_up, stop_on_sigterm
 
 __all__ = ["COMMANDS", "main", "run"]
 
@@ -38,23 +40,40 @@ COMMANDS = {
     "submit": "Pack or check a challenge submission.",
     "challenge": "Run a leaderboard with hidden ground truth.",
 }
+_PREDICTING = {"demo", "fit", "predict"}  # they run a predictor over a city
+
+
+# Options of 0.1.0 by command -> today's; they go with the next release.
+RENAMED_OPTIONS = {
+    ("benchmark", "--reference"): "--baseline",
+    ("challenge", "--numbering"): "--label-map",
+    ("challenge", "--truth"): "--reference",
+    ("fit", "--numbering"): "--label-map",
+    ("inspect", "--numbering"): "--label-map",
+    ("predict", "--second"): "--runner-up",
+    ("report", "--numbering"): "--label-map",
+    ("report", "--truth"): "--reference",
+    ("score", "--numbering"): "--label-map",
+}
 
 
 def main() -> NoReturn:
     """Entry point of the console script."""
-    # Threads that wait by spinning starve other processes: on two cores a second run made both many times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    set_up()
+    if next((a for a in sys.argv[1:] if not a.startswith("-")), None) in _PREDICTING:
+        keep_freed_memory()
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code; errors go to stderr."""
     command = next((a for a in arguments if not a.startswith("-")), None)
-    previous = _on_sigterm()
+    previous = stop_on_sigterm()
     try:
         if command is not None and command not in COMMANDS:
             raise C2SegError(unknown_name("command", command, COMMANDS))
-        result = _application(command)(args=list(arguments) or ["--help"], prog_name="c2seg", standalone_mode=False)
+        arguments = [_todays_option(command, argument) for argument in arguments]
+        result = _application(command)(args=arguments or ["--help"], prog_name="c2seg", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except C2SegError as error:
         return _fail(str(error), 2)
@@ -98,6 +117,16 @@ def _application(command: str | None) -> Any:
     return root
 
 
+def _todays_option(command: str | None, argument: str) -> str:
+    """Return an argument, with a warning under its new name if it is an option that was renamed."""
+    option, equals, value = argument.partition("=")
+    new = RENAMED_OPTIONS.get((command or "", option))
+    if new is None:
+        return argument
+    print(f"c2seg: {option} is now {new}; the old name goes with the next release", file=sys.stderr)  # noqa: T201
+    return f"{new}{equals}{value}"
+
+
 class _StoppedError(Exception):
     """A KeyboardInterrupt on its way through typer, which would turn it into exit code 130 whatever its cause."""
 
@@ -130,17 +159,5 @@ def _nothing() -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"c2seg: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    print(f"c2seg: {with_options(' '.join(message.split()))}", file=sys.stderr)  # noqa: T201
     return code
-
-
-def _on_sigterm() -> Any:
-    """Let SIGTERM unwind the stack like Ctrl-C, so that temporary files are removed and checkpoints written."""
-
-    def stop(_signal: int, _frame: object) -> None:
-        raise KeyboardInterrupt("SIGTERM")
-
-    try:
-        return signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not in the main thread (tests): leave the signal alone
-        return None

@@ -11,18 +11,15 @@ import typer
 
 from c2seg.challenge import (
     METRICS,
-    Board,
-    Decoder,
     ReferenceSource,
     Row,
+    add_entry,
     create_board,
-    write_board_csv,
-    write_board_html,
+    publish_board,
 )
 from c2seg.cli.console import JSON, OVERWRITE, QUIET, note, print_json
 from c2seg.errors import InputError
 from c2seg.legend import c2seg13, load_legend
-from c2seg.outputs import check_output
 
 __all__ = ["app"]
 
@@ -71,8 +68,7 @@ def add(
     """Check and score an entry on every data set, and record it."""
     archives = {name: Path(path) for name, path in _named("--submission", submission).items()}
     time = submitted_at.replace(tzinfo=UTC) if submitted_at else None
-    with Decoder() as decoder:
-        row = Board(board).add(team, method, archives, decoder, time)
+    row = add_entry(board, team, method, archives, time)
     if as_json:
         print_json(row.as_dict())
     else:
@@ -90,19 +86,11 @@ def rank(
     overwrite: bool = OVERWRITE,
 ) -> None:
     """Show the leaderboard: plain means over the data sets, ranked by mIoU, ties by time."""
-    for path in (csv, html):
-        if path is not None:
-            check_output(path, overwrite=overwrite)
-    opened = Board(board)
-    rows = opened.rows(history=history)
-    if csv is not None:
-        write_board_csv(csv, rows, opened.datasets, overwrite=overwrite)
-    if html is not None:
-        write_board_html(html, rows, opened.datasets, title=title, overwrite=overwrite)
+    table = publish_board(board, history=history, csv=csv, html=html, title=title, overwrite=overwrite)
     if as_json:
-        print_json({"datasets": list(opened.datasets), "rows": [row.as_dict() for row in rows]})
+        print_json({"datasets": list(table.datasets), "rows": [row.as_dict() for row in table.rows]})
     else:
-        typer.echo(_table(rows, []))
+        typer.echo(_table(table.rows, []))
 
 
 def _named(option: str, values: Sequence[str]) -> dict[str, str]:

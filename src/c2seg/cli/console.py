@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +11,20 @@ from typing import Any
 
 import typer
 
-from c2seg.progress import Progress, no_progress
+from c2seg.cli.options import with_options
+from c2seg.progress import Bars, Progress, silent_bars
 
-__all__ = ["JSON", "OVERWRITE", "QUIET", "SEED", "note", "print_json", "progress_bar"]
+__all__ = [
+    "JSON",
+    "OVERWRITE",
+    "QUIET",
+    "SEED",
+    "note",
+    "notes_on_stderr",
+    "print_json",
+    "progress_bar",
+    "progress_bars",
+]
 
 OVERWRITE = typer.Option(False, "--overwrite", help="Replace existing outputs.")
 QUIET = typer.Option(False, "--quiet", "-q", help="No progress, no notes.")
@@ -23,7 +35,28 @@ JSON = typer.Option(False, "--json", help="Print one JSON object on stdout and n
 def note(text: str, *, quiet: bool = False) -> None:
     """Print a line to stderr unless quiet."""
     if not quiet:
-        typer.echo(text, err=True)
+        typer.echo(with_options(text), err=True)
+
+
+@contextmanager
+def notes_on_stderr(name: str, *, quiet: bool = False) -> Iterator[None]:
+    """Print what the logger of that name says, a line each, for the time of the block; nothing if quiet."""
+    logger, handler = logging.getLogger(name), _Notes(logging.CRITICAL + 1 if quiet else logging.INFO)
+    level, spread = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = spread
+
+
+class _Notes(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        note(record.getMessage())
 
 
 def print_json(content: Any) -> None:
@@ -32,35 +65,27 @@ def print_json(content: Any) -> None:
 
 
 @contextmanager
-def progress_bar(label: str, *, quiet: bool = False) -> Iterator[Progress]:
-    """Show a bar with rate and time left on stderr; without a terminal, a line every tenth of the work."""
+def progress_bars(*, quiet: bool = False) -> Iterator[Bars]:
+    """Give what shows a bar on stderr for each part of the work; without a terminal, a line every tenth of it."""
     if quiet:
-        yield no_progress
+        yield silent_bars
     elif sys.stderr.isatty():
-        yield from _rich_bar(label)
+        from c2seg.api.arguments import opened_bars
+
+        with opened_bars(True) as bars:
+            yield bars
     else:
-        yield from _plain_bar(label)
+        yield _plain_bar
 
 
-def _rich_bar(label: str) -> Iterator[Progress]:
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as RichProgress
-
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn(),
-        TimeRemainingColumn(), TextColumn("{task.fields[text]}"),
-    )  # fmt: skip
-    with RichProgress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=None, text="")
-
-        def show(done: float, total: float, text: str = "") -> None:
-            bar.update(task, completed=done, total=total, text=text)
-
-        yield show
+@contextmanager
+def progress_bar(label: str, *, quiet: bool = False) -> Iterator[Progress]:
+    """Show one bar."""
+    with progress_bars(quiet=quiet) as bars:
+        yield bars(label)
 
 
-def _plain_bar(label: str) -> Iterator[Progress]:
+def _plain_bar(label: str) -> Progress:
     shown = -1
 
     def show(done: float, total: float, text: str = "") -> None:
@@ -70,4 +95,4 @@ def _plain_bar(label: str) -> Iterator[Progress]:
             shown = tenth
             note(f"{label}: {10 * tenth} %" + (f"  {text}" if text else ""))
 
-    yield show
+    return show

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import typer
 
-from c2seg.cli.console import JSON, OVERWRITE, QUIET, SEED, note, print_json, progress_bar
-from c2seg.cli.fit import summary
+from c2seg.api.tables import score_line
+from c2seg.cli.console import JSON, OVERWRITE, QUIET, SEED, note, print_json, progress_bars
 from c2seg.errors import needs_extra
 
 __all__ = ["command"]
@@ -27,15 +26,8 @@ def command(
         import torch  # noqa: F401  (told before the work, not after it)
     from c2seg.api.demo import demo
 
-    silent = quiet or json
-    with ExitStack() as stack:
-        result = demo(
-            out,
-            seed=seed,
-            overwrite=overwrite,
-            bars=lambda label: stack.enter_context(progress_bar(label, quiet=silent)),
-            command=["c2seg", *sys.argv[1:]],
-        )
+    with progress_bars(quiet=quiet or json) as bars:
+        result = demo(out, seed=seed, overwrite=overwrite, bars=bars, command=["c2seg", *sys.argv[1:]])
     if json:
         print_json(
             {
@@ -50,5 +42,5 @@ def command(
     note(f"learnt on  {result.source}", quiet=quiet)
     note(f"mapped     {result.target}", quiet=quiet)
     for name, path in result.maps.items():
-        typer.echo(f"{name:8} {summary(result.scores[name])}   {path}")
+        typer.echo(f"{name:8} {score_line(result.scores[name])}   {path}")
     typer.echo(f"report: {result.page}")

@@ -19,17 +19,9 @@ def command(
     quiet: bool = QUIET,
 ) -> None:
     """Write a network as ONNX, checked against torch, for mapping without torch: c2seg predict OUT.onnx CITY."""
-    from c2seg.artifacts import read_model_file
-    from c2seg.errors import InputError, needs_extra
+    from c2seg.api.models import export_model
 
-    if out.suffix != ".onnx":
-        raise InputError(f"cannot write {out}: the name must end in .onnx")
-    loaded = read_model_file(model)
-    if loaded.graph is not None:
-        raise InputError(f"{model} is an ONNX file already")
-    with needs_extra("c2seg export", "train"):
-        from c2seg.predict.backends.export import export
-    check = export(loaded, out, overwrite=overwrite)
+    check = export_model(model, out, overwrite=overwrite)
     if json:
         print_json({"out": str(out), **vars(check)})
         return

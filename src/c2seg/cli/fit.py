@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import typer
 
-from c2seg.artifacts import ScoreValues
-from c2seg.cli.console import JSON, OVERWRITE, QUIET, SEED, note, print_json, progress_bar
-from c2seg.recipes import load_recipe
+from c2seg.api.tables import score_line
+from c2seg.cli.console import JSON, OVERWRITE, QUIET, SEED, note, print_json, progress_bars
 
 __all__ = ["command"]
 
@@ -33,43 +31,39 @@ def command(
     quiet: bool = QUIET,
 ) -> None:
     """Learn from labeled cities, and an unlabeled one if the recipe adapts; write a model file."""
-    settings = load_recipe(recipe, preset, set_)
-    from c2seg.api import Storage, fit
+    from c2seg.api.fitting import fit
 
-    with ExitStack() as stack:
-        result = fit(
-            settings,
-            source,
-            out,
+    with progress_bars(quiet=quiet or json) as bars:
+        run = fit(
+            recipe,
+            source=source,
             target=target,
+            out=out,
+            preset=preset,
+            overrides=set_,
             seed=seed,
             device=device,
-            overwrite=overwrite,
-            resume=resume,
             label_map=label_map,
-            storage=Storage(cache, int(memory * 2**30)),
-            bars=lambda label: stack.enter_context(progress_bar(label, quiet=quiet or json)),
+            cache=cache,
+            memory_gib=memory,
+            resume=resume,
+            overwrite=overwrite,
+            progress=bars,
             command=["c2seg", *sys.argv[1:]],
         )
     if json:
         print_json(
             {
-                "model": str(result.model) if result.model else None,
-                "seconds": result.seconds,
-                "validation": result.validation.as_json() if result.validation else None,
-                "notes": list(result.notes),
+                "model": str(run.model) if run.model else None,
+                "seconds": run.seconds,
+                "validation": run.result.validation.as_json() if run.result.validation else None,
+                "notes": list(run.notes),
             }
         )
         return
-    for text in result.notes:
+    for text in run.notes:
         note(text, quiet=quiet)
-    if result.validation:
-        note(f"{result.validation.kind}: {summary(result.validation.scores)}", quiet=quiet)
-    note(f"{result.seconds:.0f} s", quiet=quiet)
-    typer.echo(result.model or out)
-
-
-def summary(scores: ScoreValues) -> str:
-    """Write the main scores in one line."""
-    parts = (("OA", scores.oa), ("Kappa", scores.kappa), ("mF1", scores.mf1), ("mIoU", scores.miou))
-    return "  ".join(f"{name} -" if value is None else f"{name} {value:.4f}" for name, value in parts)
+    if run.scores:
+        note(f"{run.folds}: {score_line(run.scores)}", quiet=quiet)
+    note(f"{run.seconds:.0f} s", quiet=quiet)
+    typer.echo(run.model or out)

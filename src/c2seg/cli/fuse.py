@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
-from c2seg.cli.console import JSON, OVERWRITE, QUIET, note, print_json, progress_bar
-from c2seg.errors import InputError, unknown_name
-
-if TYPE_CHECKING:
-    from c2seg.fusion import Rule
-    from c2seg.legend import Legend
+from c2seg.cli.console import JSON, OVERWRITE, QUIET, note, print_json, progress_bars
+from c2seg.errors import InputError
 
 __all__ = ["command"]
 
@@ -40,35 +35,25 @@ def command(
     quiet: bool = QUIET,
 ) -> None:
     """Average maps, then let experts decide single classes (the challenge's second place: --hsi --sar --msi)."""
-    from c2seg.artifacts.provenance import provenance
-    from c2seg.fusion import SECOND_PLACE, FuseOptions, Rule, Rules, fuse, open_map
-    from c2seg.legend import c2seg13, load_legend
+    from c2seg.api.fusing import fuse_maps
 
-    classes = load_legend(legend) if legend is not None else c2seg13()
-    experts = {"hsi": hsi, "sar": sar, "msi": msi}
-    if any(experts.values()) and classes.name != c2seg13().name:
-        raise InputError(
-            "--hsi, --sar and --msi decide classes of C2Seg's legend; with another one use --rule CLASS=FILE"
-        )
-    index = classes.index_table()
-    chosen = [
-        Rule(int(index[number]), open_map(path, classes))
-        for number, name in SECOND_PLACE.items()
-        if (path := experts[name]) is not None
-    ]
-    rules = Rules((*chosen, *(_rule(text, classes) for text in rule)), threshold, soft)
-    if (soft or threshold is not None) and not rules.rules:
-        raise InputError("--soft and --threshold say how experts decide; give --hsi, --sar, --msi or --rule")
-    sources = [open_map(path, classes) for path in maps]
-    with progress_bar("fuse", quiet=quiet or json) as progress:
-        result = fuse(
-            sources,
-            rules,
-            classes,
-            FuseOptions(out, probabilities, overwrite, palette),
+    with progress_bars(quiet=quiet or json) as bars:
+        result = fuse_maps(
+            maps,
+            out,
             weights=_numbers(weights),
-            process=provenance(seed=0, device="cpu", command=["c2seg", *sys.argv[1:]]),
-            progress=progress,
+            hsi=hsi,
+            sar=sar,
+            msi=msi,
+            rules=[_rule(text) for text in rule],
+            threshold=threshold,
+            soft=soft,
+            probabilities=probabilities,
+            legend=legend,
+            palette=palette,
+            overwrite=overwrite,
+            progress=bars,
+            command=["c2seg", *sys.argv[1:]],
         )
     if json:
         print_json(result.as_json())
@@ -82,17 +67,11 @@ def command(
     typer.echo(out)
 
 
-def _rule(text: str, legend: Legend) -> Rule:
-    from c2seg.fusion import Rule, open_map
-
+def _rule(text: str) -> tuple[str, Path]:
     name, separator, path = text.partition("=")
     if not separator or not name.strip() or not path.strip():
         raise InputError(f"--rule {text!r} is not of the form CLASS=FILE, such as 'Street=msi.tif' or 2=msi.tif")
-    known = {str(item.id): i for i, item in enumerate(legend.classes)}
-    known |= {item.name.casefold(): i for i, item in enumerate(legend.classes)}
-    if (key := name.strip().casefold()) not in known:
-        raise InputError(f"--rule: {unknown_name('class', name.strip(), legend.names)}")
-    return Rule(known[key], open_map(Path(path.strip()), legend))
+    return name.strip(), Path(path.strip())
 
 
 def _numbers(text: str | None) -> list[float] | None:

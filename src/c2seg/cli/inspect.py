@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
-from c2seg.cli.console import JSON, QUIET, print_json, progress_bar
-
-if TYPE_CHECKING:
-    from c2seg.data.inspected import (
-        InspectedCity,
-        InspectedLabel,
-        InspectedModality,
-        InspectedScene,
-        InspectedStatistics,
-    )
+from c2seg.cli.console import JSON, QUIET, print_json, progress_bars
+from c2seg.cli.options import with_options
 
 __all__ = ["command"]
-
-_SHOWN_BANDS = 8
 
 
 def command(
@@ -36,106 +25,12 @@ def command(
     quiet: bool = QUIET,
 ) -> int:
     """Show what a city holds and what is wrong, file by file. Exit code 2 if something is."""
-    from c2seg.data.inspection import inspect_city
+    from c2seg.api.cities import inspect_city
 
-    with progress_bar("inspect", quiet=quiet or json) as progress:
-        report = inspect_city(path, label_map=label_map, against=against, headers_only=headers_only, progress=progress)
+    with progress_bars(quiet=quiet or json) as bars:
+        found = inspect_city(path, label_map=label_map, against=against, headers_only=headers_only, progress=bars)
     if json:
-        print_json(report)
+        print_json(found.as_dict())
     else:
-        typer.echo("\n".join(_lines(report)))
-    return 2 if report["problems"] else 0
-
-
-def _lines(report: InspectedCity) -> list[str]:
-    origin = f", {report['split']} city of {report['dataset']}" if report["dataset"] else ""
-    lines = [f"{report['name']}: {report['layout']}{origin}, legend {report['legend']}"]
-    for scene in report["scenes"]:
-        lines += ["", *_scene_lines(scene)]
-    for title, texts in (("notes", report["notes"]), ("problems", report["problems"])):
-        if texts:
-            lines += ["", f"{title}:", *(f"  - {text}" for text in texts)]
-    if not report["problems"]:
-        lines += ["", "no problems found"]
-    return lines
-
-
-def _scene_lines(scene: InspectedScene) -> list[str]:
-    x, y = scene["resolution_xy"]
-    unit = scene["crs"] or "no CRS"
-    lines = [f"scene {scene['name']}: {scene['height']} x {scene['width']} px of {x:g} x {y:g}, {unit}"]
-    if "valid_pixels" in scene:
-        pixels = scene["height"] * scene["width"]
-        share = scene["valid_pixels"] / pixels
-        lines.append(f"  valid in every modality: {scene['valid_pixels']:,} of {pixels:,} px ({share:.1%})")
-    if scene["tiles"]:
-        t = scene["tiles"]
-        lines.append(
-            f"  tiles: {t['count']} = {t['rows']} x {t['columns']} of {t['tile_px']} px, step {t['step_px']} px, "
-            f"numbered by {t['order']}"
-        )
-    for name, stack in scene["modalities"].items():
-        lines += _modality_lines(name, stack)
-    if scene.get("label"):
-        lines += _label_lines(scene["label"])
-    return lines
-
-
-def _modality_lines(name: str, stack: InspectedModality) -> list[str]:
-    grid = f"{stack['height']} x {stack['width']}" + (f" ({stack['ratio']} x coarser)" if stack["ratio"] > 1 else "")
-    roles = " ".join(role or "-" for role in stack["roles"]) if any(stack["roles"]) else ""
-    known_nodata = stack["nodata"]
-    nodata = "none" if known_nodata is None else "NaN" if isinstance(known_nodata, str) else f"{known_nodata:g}"
-    if stack["blank"] is not None:
-        nodata = f"{stack['blank']:g} in all bands"
-    scale = f", scale {stack['scale']:g}" if stack["scale"] != 1 else ""
-    known = [nm for nm in stack["wavelengths_nm"] if nm]
-    wavelengths = f", {min(known):.0f} to {max(known):.0f} nm" if known else ""
-    lines = [
-        f"  {name}: {stack['bands']} bands {stack['dtype']}, {grid}, no-data {nodata}{scale}{wavelengths}  {roles}"
-    ]
-    if "valid_pixels" in stack:
-        lines.append(
-            f"    valid {stack['valid_pixels']:,} px; cells without data {stack['empty_cells']:,}, of which NaN "
-            f"{stack['nan_cells']:,}"
-        )
-    if numbers := stack.get("statistics"):
-        lines += _statistics_lines(stack, numbers)
-    if landmarks := stack.get("landmarks"):
-        edge = landmarks["red_edge_band"]
-        dips = ", ".join(map(str, landmarks["dip_bands"])) or "none"
-        lines.append(f"    red edge at band {edge or '-'}, absorption dips at bands {dips}")
-    return [line.rstrip() for line in lines]
-
-
-def _statistics_lines(stack: InspectedModality, numbers: InspectedStatistics) -> list[str]:
-    published = stack.get("published")
-    header = f"    {'band':>6} {'mean':>11} {'std':>11} {'min':>11} {'max':>11}"
-    if published:
-        header += f" {'tile mean':>11} {'published':>11} {'tile std':>11} {'published':>11}"
-    lines = [header]
-    count = stack["bands"]
-    shown = range(count) if count <= _SHOWN_BANDS else [*range(3), *range(count - 3, count)]
-    for band in shown:
-        columns = [numbers["mean"], numbers["std"], numbers["minimum"], numbers["maximum"]]
-        if published:
-            columns += [published["mean_here"], published["mean"], published["std_here"], published["std"]]
-        row = [values[band] for values in columns]
-        lines.append(f"    {band + 1:>6} " + " ".join(f"{value:>11.5g}" for value in row))
-        if count > _SHOWN_BANDS and band == 2:
-            lines.append(f"    {'...':>6} ({count - 6} more: --json)")
-    return lines
-
-
-def _label_lines(label: InspectedLabel) -> list[str]:
-    lines = [f"  label: {label['origin']}, {label['dtype']}, label mapping {label['label_map']}"]
-    if "classes" not in label:
-        return lines
-    widest = max(len(item["name"]) for item in label["classes"])
-    most = max(item["share"] for item in label["classes"]) or 1.0
-    for item in label["classes"]:
-        bar = "#" * round(24 * item["share"] / most)
-        lines.append(f"    {item['id']:>3} {item['name']:<{widest}} {item['pixels']:>12,} {item['share']:>7.2%} {bar}")
-    lines.append(f"      0 {'background':<{widest}} {label['background']:>12,}")
-    lines.append(f"    255 {'ignore':<{widest}} {label['ignore']:>12,}")
-    return [line.rstrip() for line in lines]
+        typer.echo(with_options(str(found)))
+    return 2 if found.problems else 0

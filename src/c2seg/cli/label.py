@@ -6,9 +6,9 @@ from pathlib import Path
 
 import typer
 
-from c2seg.cli.console import JSON, OVERWRITE, QUIET, note, print_json, progress_bar
+from c2seg.cli.console import JSON, OVERWRITE, QUIET, note, print_json, progress_bars
+from c2seg.cli.options import with_options
 from c2seg.errors import InputError
-from c2seg.types import Grid
 
 __all__ = ["command"]
 
@@ -51,46 +51,36 @@ def command(
     ground that nobody mapped, or that the extract does not cover, is 0. OUT.qml, a QGIS style, and OUT.json, the
     report, are written beside OUT.tif.
     """
-    from c2seg.labels import format_report, load_rules, make_labels, write_labels
-    from c2seg.legend import load_legend
-    from c2seg.outputs import check_output
-    from c2seg.raster import write_qml
+    from c2seg.api.labeling import make_labels
 
-    if fractions is not None and fractions.resolve() == out.resolve():
-        raise InputError(f"--fractions and OUT are the same file {out}; give two names")
-    style, record = out.with_suffix(".qml"), out.with_suffix(".json")
-    for path in (out, style, record, *([fractions] if fractions else [])):
-        check_output(path, overwrite=overwrite)
-    table = load_rules(rules, choices=_choices(switch), legend=load_legend(legend) if legend else None)
-    grid = _grid(like, bounds, resolution, crs)
-    with progress_bar("label", quiet=quiet) as progress:
-        labels = make_labels(osm, table, grid, progress=progress)
-        report = write_labels(labels, out, fractions=fractions, overwrite=overwrite, progress=progress)
-    write_qml(style, table.legend)
-    report.write(record, overwrite=overwrite)
+    with progress_bars(quiet=quiet) as bars:
+        labels = make_labels(
+            out,
+            osm=osm,
+            like=like,
+            bounds=None if bounds is None else _box(bounds),
+            resolution=resolution,
+            crs=crs,
+            rules=rules,
+            switches=_choices(switch),
+            legend=legend,
+            fractions=fractions,
+            overwrite=overwrite,
+            progress=bars,
+        )
     if as_json:
-        print_json(report.as_json())
+        print_json(labels.report.as_json())
     else:
-        typer.echo(format_report(report))
+        typer.echo(with_options(str(labels)))
         note(f"labels: {out}", quiet=quiet)
 
 
-def _grid(like: Path | None, bounds: str | None, resolution: float | None, crs: str | None) -> Grid:
-    from c2seg.labels import grid_from_bounds, grid_like
-
-    if (like is None) == (bounds is None):
-        raise InputError("give either --like RASTER or --bounds W,S,E,N with --resolution")
-    if like is not None:
-        if resolution is not None or crs is not None:
-            raise InputError("--resolution and --crs go with --bounds; --like takes them from the raster")
-        return grid_like(like)
-    if resolution is None:
-        raise InputError("--bounds needs --resolution (pixel size in meters)")
+def _box(bounds: str) -> tuple[float, float, float, float]:
     try:
-        west, south, east, north = (float(part) for part in (bounds or "").split(","))
+        west, south, east, north = (float(part) for part in bounds.split(","))
     except ValueError:
         raise InputError(f"--bounds {bounds!r} is not four numbers W,S,E,N separated by commas") from None
-    return grid_from_bounds((west, south, east, north), resolution, crs)
+    return west, south, east, north
 
 
 def _choices(switches: list[str]) -> dict[str, str]:

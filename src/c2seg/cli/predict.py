@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from c2seg.cli.console import JSON, OVERWRITE, QUIET, note, print_json, progress_bar
+from c2seg.cli.console import JSON, OVERWRITE, QUIET, note, print_json, progress_bars
 
 if TYPE_CHECKING:
     from c2seg.artifacts import MapRun
@@ -23,7 +22,9 @@ def command(
     out: Path = typer.Option(..., "--out", help="The map, a GeoTIFF (a folder for a city of several scenes)."),
     probabilities: Path = typer.Option(None, "--probabilities", help="Also write all class probabilities here."),
     confidence: Path = typer.Option(None, "--confidence", help="Also write the probability of the mapped class here."),
-    runner_up: Path = typer.Option(None, "--runner_up", help="Also write the second class and the margin to it here."),
+    runner_up: Path = typer.Option(
+        None, "--runner-up", help="Also write the runner-up class and the margin to it here."
+    ),
     preview: Path = typer.Option(None, "--preview", help="Also write a PNG of the map here."),
     tta: bool = typer.Option(None, "--tta/--no-tta", help="Average 8 flips and rotations (default: as in the recipe)."),
     backend: str = typer.Option(
@@ -55,31 +56,34 @@ def command(
     quiet: bool = QUIET,
 ) -> None:
     """Map a whole city; run the same command again to go on after a stop."""
-    from c2seg.api import predict
-    from c2seg.predict import MapOptions
+    from c2seg.api.models import load_model
 
-    options = MapOptions(
-        out, probabilities, confidence, runner_up, preview, workers=workers, overwrite=overwrite, palette=palette,
-        min_area_px=min_area_px, min_area_keep=() if min_area_keep == ["none"] else tuple(min_area_keep) or None,
-    )  # fmt: skip
-    with ExitStack() as stack:
-        results = predict(
-            model,
+    with progress_bars(quiet=quiet or json) as bars:
+        predicted = load_model(model).predict(
             city,
-            options,
+            out,
+            probabilities=probabilities,
+            confidence=confidence,
+            runner_up=runner_up,
+            preview=preview,
             backend=backend,
             device=device,
             precision=precision,
             tta=tta,
             threads=threads,
             compile=compile_,
-            bars=lambda label: stack.enter_context(progress_bar(label, quiet=quiet or json)),
+            workers=workers,
+            min_area_px=min_area_px,
+            min_area_keep=_kept(min_area_keep),
+            palette=palette,
+            overwrite=overwrite,
+            progress=bars,
             command=["c2seg", *sys.argv[1:]],
         )
     if json:
-        print_json({"out": str(out), "maps": [result.as_json() for result in results]})
+        print_json({"out": str(out), "maps": [result.as_json() for result in predicted.maps]})
         return
-    for result in results:
+    for result in predicted.maps:
         if not quiet:
             for line in _measured(result.run):
                 note(line)
@@ -90,6 +94,11 @@ def command(
                 expected = result.expected_area_km2
                 note(f"  {name:36} {area:10.3f} km2" + (f"  expected {expected[name]:10.3f}" if expected else ""))
     typer.echo(out)
+
+
+def _kept(classes: list[str]) -> list[str] | None:
+    """Return the classes that are left alone; None: the default."""
+    return [] if classes == ["none"] else classes or None
 
 
 def _measured(run: MapRun | None) -> list[str]:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
 import typer
 
+from c2seg.api.recipes import load_recipe
 from c2seg.cli.console import JSON, print_json
-from c2seg.recipes import load_recipe, presets, recipe_names, recipe_text, variants
+from c2seg.errors import C2SegError
+from c2seg.plugins import GROUPS, Plugin, installed
+from c2seg.recipes import plugin_recipes, presets, recipe_names, recipe_text, variants
 
 __all__ = ["command"]
 
@@ -13,20 +19,14 @@ __all__ = ["command"]
 def command(
     name: str = typer.Argument("", help="A recipe, or recipe@variant, to print; none: list them."),
     preset: str = typer.Option("", "--preset", help="Print the recipe with this preset laid over it, all keys filled."),
+    plugins: bool = typer.Option(False, "--plugins", help="List what installed packages add, with their versions."),
     json: bool = JSON,
 ) -> None:
     """List the recipes, or print one as YAML (with --preset or --json: with every default filled in)."""
-    if not name:
-        rows = {n: (load_recipe(n).description, presets(n), variants(n)) for n in recipe_names()}
-        if json:
-            print_json(
-                {n: {"description": d, "presets": list(p), "variants": list(v)} for n, (d, p, v) in rows.items()}
-            )
-        else:
-            for n, (description, choices, others) in rows.items():
-                typer.echo(f"{n:15} {description} [{', '.join(choices)}]")
-                if others:
-                    typer.echo(f"{'':15} @ {', '.join(others)}")
+    if plugins:
+        _list_plugins(as_json=json)
+    elif not name:
+        _list_recipes(as_json=json)
     elif json or preset:
         content = load_recipe(name, preset or None).model_dump(mode="json")
         if json:
@@ -37,3 +37,41 @@ def command(
             typer.echo(yaml.safe_dump(content, sort_keys=False).rstrip())
     else:
         typer.echo(recipe_text(name.partition("@")[0]).rstrip())
+
+
+def _list_recipes(*, as_json: bool) -> None:
+    others = plugin_recipes()
+    rows = {name: _row(name) for name in recipe_names()} | {name: _plugin_row(p) for name, p in others.items()}
+    if as_json:
+        print_json(rows)
+        return
+    for name, row in rows.items():
+        typer.echo(f"{name:15} {row['description']} [{', '.join(row['presets'])}]")
+        if row["variants"]:
+            typer.echo(f"{'':15} @ {', '.join(row['variants'])}")
+    if any(installed(group) for group in GROUPS):
+        typer.echo("\nplug-ins:")
+        _list_plugins(as_json=False)
+
+
+def _row(name: str) -> dict[str, Any]:
+    description = load_recipe(name).description
+    return {"description": description, "presets": list(presets(name)), "variants": list(variants(name))}
+
+
+def _plugin_row(plugin: Plugin) -> dict[str, Any]:
+    """Return the row of a recipe of another package; one that is broken says so and keeps the others."""
+    package = {"package": plugin.package, "version": plugin.version}
+    try:
+        return _row(plugin.name) | package
+    except C2SegError as error:
+        return {"description": str(error), "presets": [], "variants": []} | package
+
+
+def _list_plugins(*, as_json: bool) -> None:
+    found = [plugin for group in GROUPS for plugin in installed(group)]
+    if as_json:
+        print_json([asdict(plugin) for plugin in found])
+    else:
+        for plugin in found:
+            typer.echo(str(plugin))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
 import typer
 
-from c2seg.cli.console import JSON, OVERWRITE, QUIET, note, print_json, progress_bar
+from c2seg.cli.console import JSON, OVERWRITE, QUIET, note, print_json, progress_bars
 
 __all__ = ["command"]
 
@@ -34,14 +33,20 @@ def command(
 
     Maps are found in the run folders (RUN/*.tif and RUN/*/*.tif that c2seg predict wrote).
     """
-    from c2seg.report import ReportOptions, make_report
+    from c2seg.api.reporting import make_report
 
-    options = ReportOptions(
-        out, figure, tuple(city), tuple(reference), label_map, palette=palette, title=title, overwrite=overwrite
-    )
-    with ExitStack() as stack:
+    with progress_bars(quiet=quiet or json) as bars:
         result = make_report(
-            runs, options, bars=lambda label: stack.enter_context(progress_bar(label, quiet=quiet or json))
+            runs,
+            out,
+            figure=figure,
+            cities=city,
+            references=reference,
+            label_map=label_map,
+            palette=palette,
+            title=title,
+            overwrite=overwrite,
+            progress=bars,
         )
     if json:
         scored = [

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 
 import typer
 
+from c2seg.api.scoring import score
+from c2seg.api.tables import HEADLINE, number
 from c2seg.artifacts.scores import ScoreRecord
-from c2seg.cli.console import JSON, OVERWRITE, QUIET, SEED, note, print_json, progress_bar
+from c2seg.cli.console import JSON, OVERWRITE, QUIET, SEED, note, print_json, progress_bars
 from c2seg.metrics import PROTOCOLS, Comparison, Interval
-from c2seg.outputs import check_output
-from c2seg.pipeline.scoring import score_maps
 
 __all__ = ["command"]
-
-HEADLINE = {"oa": "OA", "kappa": "Kappa", "mf1": "mF1", "miou": "mIoU"}
 
 
 def command(
@@ -43,10 +40,8 @@ def command(
     Reference 0 and 255 are ignored; a labeled pixel without a prediction is an error. Classes absent from the reference are
     left out of the means, whatever the map says there.
     """
-    if out is not None:
-        check_output(out, overwrite=overwrite)
-    with ExitStack() as stack:
-        record = score_maps(
+    with progress_bars(quiet=quiet) as bars:
+        scores = score(
             prediction,
             reference,
             protocol=protocol,
@@ -61,12 +56,13 @@ def command(
             by_index=by_index,
             workers=workers,
             seed=seed,
-            bars=lambda label: stack.enter_context(progress_bar(label, quiet=quiet)),
+            out=out,
+            overwrite=overwrite,
+            progress=bars,
         )
+    record = scores.record
     if record.matched_by == "rows and columns":
         note("no georeference: rows and columns are compared as they are", quiet=quiet)
-    if out is not None:
-        record.write(out, overwrite=overwrite)
     if as_json:
         print_json(record.as_json())
     else:
@@ -79,11 +75,11 @@ def _print(record: ScoreRecord) -> None:
     for name, title in HEADLINE.items():
         typer.echo(f"{title:<6} {_headline(record, name)}")
     typer.echo(
-        f"disagreement: quantity {_show(record.quantity_disagreement)}, allocation "
-        f"{_show(record.allocation_disagreement)}; {record.pixels:,} labeled pixels, protocol {record.protocol}"
+        f"disagreement: quantity {number(record.quantity_disagreement)}, allocation "
+        f"{number(record.allocation_disagreement)}; {record.pixels:,} labeled pixels, protocol {record.protocol}"
     )
     if record.boundary:
-        typer.echo(f"boundary F1 within {record.boundary.tolerance_px} px: {_show(record.boundary.mean_f1)}")
+        typer.echo(f"boundary F1 within {record.boundary.tolerance_px} px: {number(record.boundary.mean_f1)}")
 
 
 def _print_classes(record: ScoreRecord) -> None:
@@ -91,26 +87,22 @@ def _print_classes(record: ScoreRecord) -> None:
     width = max(len(name) for name in names.values())
     typer.echo(f"{'':>3} {'class':<{width}} {'IoU':>8} {'F1':>8} {'precision':>9} {'recall':>8} {'pixels':>12}")
     columns = zip(record.ids, record.iou, record.f1, record.precision, record.recall, record.support, strict=True)
-    for number, iou, f1, precision, recall, support in columns:
-        cells = f"{_show(iou):>8} {_show(f1):>8} {_show(precision):>9} {_show(recall):>8} {support:>12,}"
-        typer.echo(f"{number:>3} {names[number]:<{width}} {cells}")
+    for id_, iou, f1, precision, recall, support in columns:
+        cells = f"{number(iou):>8} {number(f1):>8} {number(precision):>9} {number(recall):>8} {support:>12,}"
+        typer.echo(f"{id_:>3} {names[id_]:<{width}} {cells}")
 
 
 def _headline(record: ScoreRecord, name: str) -> str:
     """Write a score with its interval and its difference to another map, where there are some."""
-    line = _show(getattr(record, name))
+    line = number(getattr(record, name))
     if record.intervals:
         interval: Interval = getattr(record.intervals, name)
-        line += f"  95 % [{_show(interval.low)}, {_show(interval.high)}]"
+        line += f"  95 % [{number(interval.low)}, {number(interval.high)}]"
     if record.comparison:
         compared: Comparison = getattr(record.comparison, name)
         difference = compared.difference
         line += (
-            f"  minus the other map {_show(difference.value, '+')} "
-            f"[{_show(difference.low, '+')}, {_show(difference.high, '+')}], p {_show(compared.p_value)}"
+            f"  minus the other map {number(difference.value, '+')} "
+            f"[{number(difference.low, '+')}, {number(difference.high, '+')}], p {number(compared.p_value)}"
         )
     return line
-
-
-def _show(value: float | None, sign: str = "") -> str:
-    return "-" if value is None else f"{value:{sign}.4f}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from c2seg.cli.console import JSON, OVERWRITE, QUIET, SEED, print_json, progress_bar
+from c2seg.cli.console import JSON, OVERWRITE, QUIET, SEED, print_json, progress_bars
 from c2seg.errors import InputError
 
 __all__ = ["command"]
@@ -39,13 +39,20 @@ def command(
     Each city is a folder with msi.tif, hsi.tif, sar.tif, label.tif, valid.tif, reference.tif and city.yaml. The thousands
     of the seed choose one of four families of layouts and shifts.
     """
-    from c2seg.simulate import simulate_pair
+    from c2seg.api.simulating import simulate_pair
 
-    given = {"source": source_layout, "target": target_layout}
-    layouts = {role: path for role, path in given.items() if path is not None}
-    with progress_bar("simulate", quiet=quiet or json) as progress:
+    with progress_bars(quiet=quiet or json) as bars:
         info = simulate_pair(
-            out, pair, scale, seed, shift, _knobs(knob), progress=progress, overwrite=overwrite, layouts=layouts
+            out,
+            pair=pair,
+            scale=scale,
+            seed=seed,
+            shift=shift,
+            parameters=_knobs(knob),
+            source_layout=source_layout,
+            target_layout=target_layout,
+            overwrite=overwrite,
+            progress=bars,
         )
     cities: list[dict[str, Any]] = [
         {

@@ -7,7 +7,7 @@ from typing import Literal
 
 import typer
 
-from c2seg.challenge import Decoder, TileSet, check_submission, pack_submission
+from c2seg.challenge import check_archive, pack_submission
 from c2seg.cli.console import JSON, OVERWRITE, QUIET, note, print_json, progress_bar
 from c2seg.legend import Legend, c2seg13, load_legend
 
@@ -53,9 +53,7 @@ def check(
     quiet: bool = QUIET,
 ) -> None:
     """Check a submission as a wary organizer does: names, number, sizes, type, ids, damage, tricks."""
-    with Decoder() as decoder:
-        expected = TileSet.from_path(like, _legend(legend).ids, tile_px, order)
-        checked = check_submission(archive, expected, decoder)
+    checked = check_archive(archive, like, _legend(legend), tile_px=tile_px, order=order)
     if as_json:
         print_json(checked.as_dict())
     else:

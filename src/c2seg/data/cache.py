@@ -58,7 +58,7 @@ def cached_labels(
     labels = city.labels
     if sum(source_bytes(label.source) for label in labels) <= room:
         labels = tuple(replace(label, source=layer_in_memory(label.source)) for label in labels)
-    return LabeledCity(images, labels)
+    return replace(city, images=images, labels=labels)
 
 
 class _locked:
@@ -95,7 +95,7 @@ class _Build:
         if self.total - held > free:
             raise OutputError(
                 f"the cache of {city.name!r} in {self.folder.parent} needs {(self.total - held) / 2**30:.1f} GiB, "
-                f"{free / 2**30:.1f} GiB are free; name another folder (--cache)"
+                f"{free / 2**30:.1f} GiB are free; name another folder (`cache`)"
             )
 
     def layer(self, scene: int, name: str, source: RasterSource) -> KeptRaster:

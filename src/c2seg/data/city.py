@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
+from c2seg.data.folds import Folds
 from c2seg.data.tiling import TileGrid
 from c2seg.errors import DataError, unknown_name
 from c2seg.legend import IGNORE, Legend
@@ -224,16 +225,43 @@ class City:
 
 @dataclass(frozen=True)
 class LabeledCity:
-    """A city with one label per scene. Only this type carries labels; training targets are of type City."""
+    """A city with one label per scene. Only this type carries labels; training targets are of type City.
+
+    ``folds`` divide each scene for validation; ``held_out`` is the fold whose labels ``read_label`` withholds.
+    """
 
     images: City
     labels: tuple[Label, ...]
+    folds: tuple[Folds, ...] = ()
+    held_out: int | None = None
+
+    def holding_out(self, fold: int) -> LabeledCity:
+        """Return the city without the labels of a fold and of what lies too near to it."""
+        if not 0 <= fold < (count := self.folds[0].folds if self.folds else 0):
+            raise ValueError(f"city {self.images.name!r} has {count} folds, none of number {fold}")
+        return replace(self, held_out=fold)
 
     def read_label(self, scene: int, window: Window) -> np.ndarray:
         """Return ids uint8 [H, W]: 0 background (also outside the label raster), 255 ignore, else a class id.
 
-        Raises DataError for a value outside the legend, naming file and value.
+        What is held out for validation is 255. Raises DataError for a value outside the legend, naming file and value.
         """
+        ids = self._read_ids(scene, window)
+        if self.held_out is not None:
+            ids[~self.trainable(scene, window)] = IGNORE
+        return ids
+
+    def trainable(self, scene: int, window: Window) -> np.ndarray:
+        """Return bool [H, W]: pixels on which a model may be trained, with or without their labels."""
+        if self.held_out is None:
+            return np.ones((window.height, window.width), bool)
+        return self.folds[scene].training(window, self.held_out)
+
+    def read_held_out(self, scene: int, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Return ids uint8 [H, W] as ``read_label`` without a held-out fold, and bool [H, W]: pixels of that fold."""
+        return self._read_ids(scene, window), self.folds[scene].fold(window) == self.held_out
+
+    def _read_ids(self, scene: int, window: Window) -> np.ndarray:
         label = self.labels[scene]
         stored, inside = label.read(window)
         values = stored[0]

@@ -8,13 +8,28 @@ guard distance from the tested blocks, and every pixel is tested exactly once.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from c2seg.errors import InputError
 from c2seg.types import Window
 
-__all__ = ["BlockFolds"]
+__all__ = ["BlockFolds", "Folds"]
+
+
+class Folds(Protocol):
+    """How the pixels of a scene are divided for validation."""
+
+    @property
+    def folds(self) -> int:
+        """Number of folds."""
+
+    def fold(self, window: Window) -> np.ndarray:
+        """Return uint8 [H, W]: the fold in which each pixel is tested; 255: in none."""
+
+    def training(self, window: Window, fold: int) -> np.ndarray:
+        """Return bool [H, W]: pixels on which a model that is tested on ``fold`` may be trained."""
 
 
 @dataclass(frozen=True, slots=True)

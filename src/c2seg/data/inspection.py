@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from c2seg.data.inspected import (
     InspectedTiles,
 )
 from c2seg.data.label_map import detect_label_map, settle_label_maps
-from c2seg.data.layouts import layout_of
+from c2seg.data.layouts import Layout, layout_of
 from c2seg.data.published import CITIES, PublishedCity, published_means
 from c2seg.data.spectra import compare_landmarks, find_landmarks, wavelength_notes
 from c2seg.data.splits import leak_report, published_split
@@ -51,12 +50,13 @@ def inspect_city(
     only when nothing is recognized at ``path``. All values are JSON types.
     """
     layout = layout_of(path)
-    city: City = layout.images(path)
+    city = layout.images(path)
     report = _Report(list(city.notes), list(city.problems))
     labels = _open_labels(layout, path, city, label_map, report)
-    if hasattr(layout, "check") and not headers_only:
+    check = getattr(layout, "check", None)
+    if check and not headers_only:
         codes = {IGNORE, *labels.images.legend.codes(labels.labels[0].label_map)} if labels else None
-        report.problems += layout.check(path, city, codes, _share(progress, 0.0, 0.2))
+        report.problems += check(path, city, codes, _share(progress, 0.0, 0.2))
     scenes: list[InspectedScene] = []
     for index, scene in enumerate(city.scenes):
         entry = _scene_entry(scene)
@@ -110,9 +110,7 @@ def _published(city: City) -> PublishedCity | None:
     return known
 
 
-def _open_labels(
-    layout: ModuleType, path: Path, city: City, label_map: str | None, report: _Report
-) -> LabeledCity | None:
+def _open_labels(layout: Layout, path: Path, city: City, label_map: str | None, report: _Report) -> LabeledCity | None:
     if not city.scenes:
         return None
     try:
@@ -260,7 +258,7 @@ def _label_entry(
         if detected != label.label_map:
             report.notes.append(
                 f"{label.origin}: by its values and the images the label looks numbered as {detected!r}, not "
-                f"{label.label_map!r}; if so, say --label-map {detected}"
+                f"{label.label_map!r}; if so, say `label_map={detected}`"
             )
     except C2SegError:  # undecided; values outside the label mapping show below
         pass
@@ -343,7 +341,7 @@ def _compare_bands(
     if known is not None:
         others[f"the source city of {known.dataset} (published mean)"] = published_means(known.dataset)["hsi"][0]
     if against is not None:
-        other: City = layout_of(against).images(against)
+        other = layout_of(against).images(against)
         gap = _wavelength_gap(city, other)
         if gap is None:
             others[other.name] = city_statistics(other, ["hsi"])["hsi"].mean

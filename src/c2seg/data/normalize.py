@@ -83,27 +83,16 @@ class Normalizer:
 
 @dataclass(frozen=True)
 class SceneReader:
-    """Reads normalized patches of a scene; safe to call from several threads.
-
-    ``absent``: bands of the inputs that the scene does not have; they are 0 everywhere.
-    """
+    """Reads normalized patches of a scene; safe to call from several threads."""
 
     scene: Scene
     inputs: Sequence[str]
     normalizer: Normalizer
-    absent: Mapping[str, int] = field(default_factory=dict)
 
     def __call__(self, window: Window) -> tuple[Patch, np.ndarray]:
         """Return float32 [C, H, W] by modality, 0 where not valid, and valid bool [H, W] (every modality is)."""
         raw, valid = {}, np.ones((window.height, window.width), bool)
         for name in self.inputs:
-            if name not in self.absent:
-                raw[name], usable = self.scene.read(name, window)
-                valid &= usable
-        patch = {}
-        for name in self.inputs:
-            if name in self.absent:
-                patch[name] = np.zeros((self.absent[name], *valid.shape), np.float32)
-            else:
-                patch[name] = self.normalizer.apply(name, raw[name], valid)
-        return patch, valid
+            raw[name], usable = self.scene.read(name, window)
+            valid &= usable
+        return {name: self.normalizer.apply(name, raw[name], valid) for name in self.inputs}, valid

@@ -13,7 +13,7 @@ from c2seg.data.normalize import Normalizer
 from c2seg.raster import RasterSource
 from c2seg.types import Window
 
-__all__ = ["ProjectedChannels", "mixed"]
+__all__ = ["ProjectedChannels", "project_city"]
 
 _PIXELS = 2**14
 
@@ -61,7 +61,7 @@ class ProjectedChannels(Derived):
         return digest.hexdigest()[:16]
 
 
-def mixed(city: City, normalizer: Normalizer) -> tuple[City, Normalizer]:
+def project_city(city: City, normalizer: Normalizer) -> tuple[City, Normalizer]:
     """Return the city with the channels of mixed modalities in the place of their bands, and the normalizer of that city.
 
     Patches read with both are those of the city and normalizer given, up to rounding. The bands are mixed as they are read:

@@ -27,7 +27,7 @@ class BandStatistics:
     minimum: np.ndarray
     maximum: np.ndarray
     quantiles: np.ndarray | None = None
-    """Float64 [C, 256], where they were asked for; neither merged nor stored."""
+    """Float64 [C, 256], where they were asked for; never merged, stored only on request."""
 
     def merge(self, other: BandStatistics) -> BandStatistics:
         """Return the statistics of both sets of pixels together (Chan, Golub and LeVeque 1983)."""
@@ -55,18 +55,24 @@ class BandStatistics:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def as_dict(self) -> dict[str, object]:
-        """Return a JSON structure without the quantiles; ``from_dict`` reads it back exactly."""
+    def as_dict(self, *, quantiles: bool = False) -> dict[str, object]:
+        """Return a JSON structure, with the quantiles if wanted and there; ``from_dict`` reads it back exactly."""
+        stored = {"quantiles": self.quantiles.tolist()} if quantiles and self.quantiles is not None else {}
         return {
             "count": self.count,
             **{k: getattr(self, k).tolist() for k in ("mean", "std", "minimum", "maximum")},
+            **stored,
         }
 
     @classmethod
     def from_dict(cls, content: Mapping[str, object]) -> BandStatistics:
         """Read what ``as_dict`` wrote."""
-        arrays = [np.asarray(content[k], np.float64) for k in ("mean", "std", "minimum", "maximum")]
-        return cls(int(str(content["count"])), *arrays)
+        mean, std, minimum, maximum = (
+            np.asarray(content[k], np.float64) for k in ("mean", "std", "minimum", "maximum")
+        )
+        stored = content.get("quantiles")
+        quantiles = None if stored is None else np.asarray(stored, np.float64)
+        return cls(int(str(content["count"])), mean, std, minimum, maximum, quantiles)
 
     @classmethod
     def of(cls, values: np.ndarray, weights: np.ndarray) -> BandStatistics:

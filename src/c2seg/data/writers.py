@@ -18,7 +18,7 @@ from rasterio.crs import CRS
 
 from c2seg.data.city import City, LabeledCity, Modality, Scene, blocks
 from c2seg.data.tiling import TileGrid
-from c2seg.errors import DataError, InputError, OutputError
+from c2seg.errors import DataError, InputError, OutputError, needs_extra
 from c2seg.outputs import atomic_file
 from c2seg.progress import Progress, no_progress
 from c2seg.types import Grid, Window
@@ -141,7 +141,7 @@ class _new_folder:
 
     def __init__(self, folder: Path, *, overwrite: bool) -> None:
         if folder.exists() and not overwrite and (not folder.is_dir() or any(folder.iterdir())):
-            raise OutputError(f"{folder} exists already; give another name or --overwrite")
+            raise OutputError(f"{folder} exists already; give another name or `overwrite=True`")
         self.folder = folder
         self.temporary = folder.parent / f".{folder.name}.tmp"
 
@@ -263,7 +263,8 @@ def _whole(reader: _Reader) -> np.ndarray:
 
 def _write_hdf5(path: Path, arrays: dict[str, _Reader], progress: Progress) -> None:
     """Write arrays as MATLAB v7.3: HDF5 behind a text header of 512 bytes, axes in reverse."""
-    import h5py
+    with needs_extra("a .mat file of version 7.3", "mat"):
+        import h5py
 
     with h5py.File(path, "w", userblock_size=512) as file:
         for done, (key, ((height, width, count), dtype, read)) in enumerate(arrays.items()):

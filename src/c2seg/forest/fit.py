@@ -1,15 +1,14 @@
-"""Learn a forest from labeled cities by one streaming pass, and score it on guarded folds."""
+"""Train a forest on labeled cities by one streaming pass, and score it on guarded folds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
-from c2seg.data import BlockFolds, LabeledCity, Normalizer, SceneReader
+from c2seg.data import LabeledCity, PreparedCity
 from c2seg.data.city import blocks
-from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import TrainingError
 from c2seg.forest.features import FeatureSpec, augment_radiometry, features, fit_projections, halo_px
 from c2seg.forest.trees import Forest
@@ -18,45 +17,38 @@ from c2seg.progress import Progress, no_progress
 from c2seg.recipes.models import ForestModel
 from c2seg.types import Window
 
-__all__ = ["Source", "feature_spec", "fit_forest", "validate_forest"]
+__all__ = ["feature_spec", "fit_forest", "validate_forest"]
 
 _BLOCK = 256
 
 
-@dataclass(frozen=True)
-class Source:
-    """A labeled city, its normalizer, and the folds of each of its scenes (for validation)."""
-
-    city: LabeledCity
-    normalizer: Normalizer
-    folds: tuple[BlockFolds | TileFolds, ...] = ()
+Sources = Sequence[PreparedCity[LabeledCity]]
 
 
-def feature_spec(sources: Sequence[Source], names: Sequence[str], model: ForestModel) -> FeatureSpec:
+def feature_spec(sources: Sources, names: Sequence[str], model: ForestModel) -> FeatureSpec:
     """Return the features of a forest on these sources: its windows, and projections of modalities of many bands."""
-    projections = fit_projections([(source.city.images, source.normalizer) for source in sources], names, model)
+    projections = fit_projections([(source.images, source.normalizer) for source in sources], names, model)
     return FeatureSpec(model.mean_px, model.std_px, projections)
 
 
 def fit_forest(
-    sources: Sequence[Source],
+    sources: Sources,
     names: Sequence[str],
     model: ForestModel,
     spec: FeatureSpec,
     seed: int,
-    *,
-    held_out: int | None = None,
     progress: Progress = no_progress,
 ) -> Forest:
-    """Learn from the labeled, valid pixels of the sources, without those of and near fold ``held_out``.
+    """Train on the labeled, valid pixels of the sources, without those that they hold out.
 
     At most about ``pixels_per_class`` pixels of each class are drawn; classes weigh alike. Raises TrainingError when
     fewer than two classes have pixels.
     """
     from sklearn.ensemble import RandomForestClassifier
 
-    counts = _class_counts(sources, names, held_out)
+    counts = _class_counts(sources, names)
     if np.count_nonzero(counts) < 2:
+        held_out = sources[0].city.held_out
         where = "" if held_out is None else f" far enough from fold {held_out + 1} (validation.block_px, .guard_px)"
         raise TrainingError(
             f"{np.count_nonzero(counts) or 'no'} class has labeled, valid pixels{where}; a forest needs two at least"
@@ -66,7 +58,7 @@ def fit_forest(
     samples, targets = [], []
     places = list(_blocks(sources))
     for done, (source, scene, window) in enumerate(places):
-        label = _targets(source, scene, window, held_out)
+        label = _targets(source, scene, window)
         drawn = (label != 255) & (rng.random(label.shape) < keep[np.where(label == 255, 0, label)])
         if drawn.any():
             values, valid = _features(source, scene, window, names, spec)
@@ -89,7 +81,7 @@ def fit_forest(
 
 
 def validate_forest(
-    sources: Sequence[Source],
+    sources: Sources,
     names: Sequence[str],
     model: ForestModel,
     spec: FeatureSpec,
@@ -99,15 +91,16 @@ def validate_forest(
     """Return the pooled confusion over all folds: each labeled, valid pixel is tested once, by a forest that never
     saw it nor anything within the guard distance.
     """
-    legend = sources[0].city.images.legend
+    legend = sources[0].images.legend
     pooled = Confusion.empty(legend.ids)
-    count = sources[0].folds[0].folds
+    count = sources[0].city.folds[0].folds
     to_id = legend.id_table()
     for fold in range(count):
-        forest = fit_forest(sources, names, model, spec, seed, held_out=fold)
-        for source, scene, window in _blocks(sources):
-            reference = source.city.read_label(scene, window)
-            reference[source.folds[scene].fold(window) != fold] = 0
+        held = [replace(source, city=source.city.holding_out(fold)) for source in sources]
+        forest = fit_forest(held, names, model, spec, seed)
+        for source, scene, window in _blocks(held):
+            reference, tested = source.city.read_held_out(scene, window)
+            reference[~tested] = 0
             if not reference.any():
                 continue
             values, valid = _features(source, scene, window, names, spec)
@@ -118,36 +111,33 @@ def validate_forest(
     return pooled
 
 
-def _blocks(sources: Sequence[Source]) -> Iterator[tuple[Source, int, Window]]:
+def _blocks(sources: Sources) -> Iterator[tuple[PreparedCity[LabeledCity], int, Window]]:
     for source in sources:
-        for index, scene in enumerate(source.city.images.scenes):
+        for index, scene in enumerate(source.images.scenes):
             for window in blocks(scene.grid.window, _BLOCK):
                 yield source, index, window
 
 
-def _class_counts(sources: Sequence[Source], names: Sequence[str], held_out: int | None) -> np.ndarray:
-    legend = sources[0].city.images.legend
+def _class_counts(sources: Sources, names: Sequence[str]) -> np.ndarray:
+    legend = sources[0].images.legend
     counts = np.zeros(256, np.int64)
     for source, scene, window in _blocks(sources):
-        label = _targets(source, scene, window, held_out)
+        label = _targets(source, scene, window)
         if (label != 255).any():
-            valid = source.city.images.scenes[scene].read_valid(names, window)
+            valid = source.images.scenes[scene].read_valid(names, window)
             counts += np.bincount(label[valid], minlength=256)
     return counts[: legend.num_classes]
 
 
-def _targets(source: Source, scene: int, window: Window, held_out: int | None) -> np.ndarray:
-    """Return output indices uint8 [H, W]; 255 where nothing may be learnt."""
-    label = source.city.images.legend.index_table()[source.city.read_label(scene, window)]
-    if held_out is not None:
-        label[~source.folds[scene].training(window, held_out)] = 255
-    return np.asarray(label)
+def _targets(source: PreparedCity[LabeledCity], scene: int, window: Window) -> np.ndarray:
+    """Return output indices uint8 [H, W]; 255 on pixels that are not to be trained on."""
+    return np.asarray(source.images.legend.index_table()[source.city.read_label(scene, window)])
 
 
 def _features(
-    source: Source, scene: int, window: Window, names: Sequence[str], spec: FeatureSpec
+    source: PreparedCity[LabeledCity], scene: int, window: Window, names: Sequence[str], spec: FeatureSpec
 ) -> tuple[np.ndarray, np.ndarray]:
     halo = halo_px(spec)
-    patch, valid = SceneReader(source.city.images.scenes[scene], names, source.normalizer)(window.expand(halo))
+    patch, valid = source.readers(names)[scene](window.expand(halo))
     inner = slice(halo, halo + window.height), slice(halo, halo + window.width)
     return features(patch, valid, spec, names), valid[inner]

@@ -46,12 +46,14 @@ class Rules:
     def __post_init__(self) -> None:
         if self.soft and self.threshold is not None:
             raise InputError("a rule is soft or has a threshold, not both")
+        if (self.soft or self.threshold is not None) and not self.rules:
+            raise InputError("soft and threshold say how experts decide; give hsi, sar, msi or rules")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise InputError(f"the threshold is a probability (0 to 1), found {self.threshold}")
         if (self.soft or self.threshold is not None) and (plain := [r for r in self.rules if r.expert.plain]):
             raise InputError(
-                f"{plain[0].expert.file.path} is a class map: soft rules and thresholds need probabilities (c2seg predict "
-                "--probabilities)"
+                f"{plain[0].expert.file.path} is a class map: soft rules and thresholds need probabilities, as "
+                "predict writes them with `probabilities`"
             )
 
 

@@ -62,7 +62,7 @@ def open_map(path: Path, legend: Legend) -> ScoreMap:
         return ScoreMap(file, legend, plain=False)
     raise DataError(
         f"{path} has {file.count} band{'s' if file.count > 1 else ''} of {file.dtype}; needed are class probabilities "
-        f"({legend.num_classes} bands, from c2seg predict --probabilities) or a class map (1 band of uint8)"
+        f"({legend.num_classes} bands, as predict writes them with `probabilities`) or a class map (1 band of uint8)"
     )
 
 

@@ -5,14 +5,21 @@ The data are (c) OpenStreetMap contributors under the ODbL; rasters made of them
 
 from __future__ import annotations
 
-from c2seg.labels.build import Labels, make_labels
-from c2seg.labels.grids import grid_from_bounds, grid_like
-from c2seg.labels.record import LabelRecord
-from c2seg.labels.report import build_report, format_report
-from c2seg.labels.rules import Rule, RuleTable, Switch, default_rules_text, load_rules
-from c2seg.labels.writing import write_labels
+from c2seg.errors import needs_extra
+
+with needs_extra("labels from OpenStreetMap", "labels"):
+    import osmium  # noqa: F401  (told before the work, not after it)
+
+    from c2seg.labels.build import Labels, make_labels
+    from c2seg.labels.files import Area, write_label_files
+    from c2seg.labels.grids import grid_from_bounds, grid_like
+    from c2seg.labels.record import LabelRecord
+    from c2seg.labels.report import build_report, format_report
+    from c2seg.labels.rules import Rule, RuleTable, Switch, default_rules_text, load_rules
+    from c2seg.labels.writing import write_labels
 
 __all__ = [
+    "Area",
     "LabelRecord",
     "Labels",
     "Rule",
@@ -25,5 +32,6 @@ __all__ = [
     "grid_like",
     "load_rules",
     "make_labels",
+    "write_label_files",
     "write_labels",
 ]

@@ -44,7 +44,7 @@ def grid_from_bounds(bounds: Box, resolution_m: float, crs: str | None = None) -
     if crs is None:
         if west < -180 or east > 180 or south < -84 or north > 84:
             raise InputError(
-                f"bounds {bounds} are not degrees within -180..180 and -84..84; bounds in meters need --crs"
+                f"bounds {bounds} are not degrees within -180..180 and -84..84; bounds in meters need `crs`"
             )
         target = _crs(_utm((west + east) / 2, (south + north) / 2))
         west, south, east, north = _transform_bounds(bounds, DEGREES, target)

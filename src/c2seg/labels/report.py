@@ -131,7 +131,7 @@ def format_report(report: LabelRecord, *, most: int = 8) -> str:
     lines += ["", f"{'rule':<28}{'class':>6}{'features':>10}{'km2':>10}{'share':>9}"]
     used = [r for r in report.rules if r.class_id and r.features]
     lines += [f"{r.name:<28}{r.class_id:>6}{r.features:>10}{r.km2:>10.3f}{r.share:>9.2%}" for r in used]
-    lines += ["", "contested tags (--switch NAME=OPTION); share = what moves with the switch"]
+    lines += ["", "contested tags (`switches=NAME=OPTION`); share = what moves with the switch"]
     lines += [_switch_text(switch) for switch in report.switches]
     lines += ["", _coast_text(report.coastline)]
     lines += _listed("areas with tags that no rule takes", [f"{u.tag} {u.km2:.3f} km2" for u in report.unmatched], most)
@@ -170,5 +170,5 @@ def _coast_text(coast: Coastline) -> str:
 def _listed(title: str, entries: list[str], most: int) -> list[str]:
     if not entries:
         return []
-    rest = [f"  ... and {len(entries) - most} more (--json lists all)"] if len(entries) > most else []
+    rest = [f"  ... and {len(entries) - most} more (JSON lists all)"] if len(entries) > most else []
     return [f"{title}: {len(entries)}", *(f"  {entry}" for entry in entries[:most]), *rest]

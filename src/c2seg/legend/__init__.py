@@ -140,7 +140,8 @@ class Legend:
 
     @classmethod
     def from_dict(cls, content: Any, where: str) -> Legend:
-        """Build a legend from parsed YAML or JSON; ``where`` names its origin in error messages."""
+        """Build a legend from parsed YAML or JSON, also as 0.1.0 wrote it; ``where`` names its origin in error messages."""
+        content = _todays_words(content)
         try:
             return cls(
                 name=str(content["name"]),
@@ -174,6 +175,22 @@ def c2seg13() -> Legend:
     """Return the legend of the C2Seg challenge (13 classes), the default everywhere."""
     text = resources.files("c2seg.legend").joinpath("c2seg13.yaml").read_text(encoding="utf-8")
     return Legend.from_dict(yaml.safe_load(text), "c2seg13.yaml")
+
+
+def _todays_words(content: Any) -> Any:
+    """Return a legend's content with the keys of 0.1.0 renamed: ``numberings`` and the ``colour`` of a class."""
+    if not isinstance(content, Mapping):
+        return content
+    renamed = {"label_maps" if key == "numberings" else key: value for key, value in content.items()}
+    classes = renamed.get("classes")
+    if isinstance(classes, list):
+        renamed["classes"] = [
+            {"color" if key == "colour" else key: value for key, value in item.items()}
+            if isinstance(item, dict)
+            else item
+            for item in classes
+        ]
+    return renamed
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,6 @@
-"""Losses that are sums over pixels: cross-entropy, focal loss and generalized cross-entropy.
+"""Losses that are sums over pixels: cross-entropy and generalized cross-entropy.
 
-All return the sum over labeled pixels and the sum of their weights, so that processes can divide by the sum over all of
+Both return the sum over labeled pixels and the sum of their weights, so that processes can divide by the sum over all of
 them and several processes give the gradient of one.
 """
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["IGNORE_INDEX", "cross_entropy", "focal_loss", "generalized_cross_entropy"]
+__all__ = ["IGNORE_INDEX", "cross_entropy", "generalized_cross_entropy"]
 
 IGNORE_INDEX = 255
 
@@ -33,18 +33,6 @@ def cross_entropy(
         label_smoothing=label_smoothing,
     )
     return total, _weight_sum(targets, weights)
-
-
-def focal_loss(
-    logits: Tensor, targets: Tensor, weights: Tensor | None = None, gamma: float = 2.0
-) -> tuple[Tensor, Tensor]:
-    """Return (sum of weighted focal loss, sum of weights): (1 - p)^gamma times cross-entropy (Lin et al., ICCV 2017).
-
-    Shapes as in ``cross_entropy``; gamma 0 is cross-entropy.
-    """
-    nll = F.cross_entropy(logits.float(), targets, ignore_index=IGNORE_INDEX, reduction="none")
-    scale = (1.0 - torch.exp(-nll)).clamp_min(0.0) ** gamma
-    return (nll * _weighted(scale, targets, weights)).sum(), _weight_sum(targets, weights)
 
 
 def generalized_cross_entropy(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from c2seg.errors import InputError, unknown_name
 from c2seg.methods.adversarial import Adversarial
 from c2seg.methods.base import Batch, MethodContext, OptimizerStep, TrainingMethod, supervised_loss
 from c2seg.methods.masked import Masked
 from c2seg.methods.pseudo import PseudoLabeled
 from c2seg.methods.supervised import Supervised
+from c2seg.plugins import call, find, installed
 
 __all__ = [
     "METHODS",
@@ -20,6 +22,7 @@ __all__ = [
     "PseudoLabeled",
     "Supervised",
     "TrainingMethod",
+    "build_method",
     "supervised_loss",
 ]
 
@@ -30,3 +33,15 @@ METHODS: dict[str, Callable[[MethodContext], TrainingMethod]] = {
     "pseudo_labels": PseudoLabeled,
     "supervised": Supervised,
 }
+
+
+def build_method(context: MethodContext) -> TrainingMethod:
+    """Return the training method that a context's settings name, of ours or of a plug-in; PluginError if one fails."""
+    name = context.settings.method.name
+    if name in METHODS:
+        return METHODS[name](context)
+    plugin = find("methods", name)
+    if plugin is None:
+        raise InputError(unknown_name("method", name, [*METHODS, *(p.name for p in installed("methods"))]))
+    method: TrainingMethod = call(plugin, "build", context)
+    return method

@@ -63,14 +63,14 @@ class Adversarial:
     def step(self, source: Batch, target: Batch | None) -> dict[str, Tensor]:
         """Take one step; returns ``loss`` (supervised), ``deceive`` and ``discriminators``."""
         if target is None:
-            raise InputError("adversarial learning needs the target's images: give --target")
+            raise InputError("adversarial learning needs the target's images: give `target`")
         assert source.targets is not None
         settings = self.context.settings
         found = self._outputs(source, "source")
         terms = supervised_loss(found, source.targets, settings.loss, self.context)
         loss = torch.stack(list(terms.values())).sum()
         self.steps += 1
-        if self.steps <= self.method.begin * settings.iterations:
+        if self.steps <= self.method.start_after * settings.iterations:
             self.optimizer_step.apply(loss)
             zero = torch.zeros(())
             return {"loss": loss.detach(), "deceive": zero, "discriminators": zero}

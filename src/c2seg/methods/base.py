@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from c2seg.errors import InputError
-from c2seg.losses import cross_entropy, dice_loss, focal_loss, generalized_cross_entropy
+from c2seg.losses import cross_entropy, dice_loss, generalized_cross_entropy, plugin_loss
 from c2seg.recipes.training import Loss, Optimizer, Schedule, Training
 
 __all__ = ["Batch", "MethodContext", "OptimizerStep", "TrainingMethod", "supervised_loss"]
@@ -152,7 +152,6 @@ def _terms(logits: Tensor, targets: Tensor, settings: Loss, context: MethodConte
     terms: dict[str, Tensor] = {}
     pixelwise: dict[str, tuple[float, PixelwiseLoss, float]] = {
         "cross_entropy": (settings.cross_entropy, cross_entropy, settings.label_smoothing),
-        "focal": (settings.focal, focal_loss, settings.focal_gamma),
         "gce": (settings.gce, generalized_cross_entropy, settings.gce_q),
     }
     for name, (share, loss, parameter) in pixelwise.items():
@@ -162,6 +161,10 @@ def _terms(logits: Tensor, targets: Tensor, settings: Loss, context: MethodConte
     if settings.dice:
         classes = context.num_classes - context.background
         terms["dice"] = settings.dice * dice_loss(logits, targets, settings.dice_kind, classes) / context.processes
+    for name, term in settings.terms.items():
+        if term.weight:
+            value, count = plugin_loss(logits, targets, context.class_weights, term)
+            terms[name] = term.weight * value / context.total(count).clamp_min(1e-6)
     return terms
 
 

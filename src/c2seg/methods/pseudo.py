@@ -17,7 +17,7 @@ class PseudoLabeled(Supervised):
     def step(self, source: Batch, target: Batch | None) -> dict[str, torch.Tensor]:
         """Take one step; returns ``loss`` and its terms."""
         if target is None or target.targets is None or source.targets is None:
-            raise InputError("learning from pseudo-labels needs the target's images: give --target")
+            raise InputError("learning from pseudo-labels needs the target's images: give `target`")
         both = Batch(
             {name: torch.cat([values, target.patch[name]]) for name, values in source.patch.items()},
             torch.cat([source.valid, target.valid]),

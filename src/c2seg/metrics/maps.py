@@ -256,7 +256,7 @@ def _relate(grid: Grid, name: str, true: RasterFile, *, by_index: bool, numbered
     if unplaced:
         raise GridError(
             f"{name} and {true.path}: only one has a georeference; write it to the other too, or compare rows "
-            "and columns with c2seg score --by-index"
+            "and columns with `by_index=True`"
         )
     return relate_grids(true.grid, grid, str(true.path), name), False
 

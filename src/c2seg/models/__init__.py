@@ -14,7 +14,7 @@ from torch import nn
 
 from c2seg.errors import InputError, unknown_name
 from c2seg.models.deeplabv3plus import DeepLabV3Plus
-from c2seg.models.device import choose_device, choose_precision, limit_threads, place
+from c2seg.models.device import choose_device, choose_precision, limit_threads, place, threads_unchanged
 from c2seg.models.highdan import HighDAN
 from c2seg.models.hrnet import SegHRNet
 from c2seg.models.mmglots import MMGLOTS
@@ -24,6 +24,7 @@ from c2seg.models.pretrained import PretrainedReport, load_pretrained
 from c2seg.models.segformer import SegFormer
 from c2seg.models.segnet import SegNet
 from c2seg.models.unet import UNet
+from c2seg.plugins import call, find, installed
 
 __all__ = [
     "MODELS",
@@ -35,6 +36,7 @@ __all__ = [
     "limit_threads",
     "load_pretrained",
     "place",
+    "threads_unchanged",
 ]
 
 # Model by recipe name -> builder(settings, bands by modality, number of classes).
@@ -54,11 +56,16 @@ MODELS: dict[str, Callable[[Any, Mapping[str, int], int], nn.Module]] = {
 def build_model(settings: Any, bands: Mapping[str, int], num_classes: int) -> nn.Module:
     """Return a randomly initialized network for the bands of each modality. Seed torch before for equal weights.
 
-    Pretrained weights, if the settings ask for them, are for training to load (load_pretrained).
+    Names that are not in ``MODELS`` belong to plug-ins; PluginError if one fails. Pretrained weights, if the settings ask
+    for them, are for training to load (load_pretrained).
     """
-    if settings.name not in MODELS:
-        raise InputError(unknown_name("network", settings.name, MODELS))
-    return MODELS[settings.name](settings, bands, num_classes)
+    if settings.name in MODELS:
+        return MODELS[settings.name](settings, bands, num_classes)
+    plugin = find("models", settings.name)
+    if plugin is None:
+        raise InputError(unknown_name("network", settings.name, [*MODELS, *(p.name for p in installed("models"))]))
+    network: nn.Module = call(plugin, "build", settings, bands, num_classes)
+    return network
 
 
 def last_layers(settings: Any, bands: Mapping[str, int]) -> frozenset[str]:

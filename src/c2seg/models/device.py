@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -9,7 +11,7 @@ from torch import nn
 
 from c2seg.errors import InputError, unknown_name
 
-__all__ = ["choose_device", "choose_precision", "limit_threads", "place"]
+__all__ = ["choose_device", "choose_precision", "limit_threads", "place", "threads_unchanged"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -19,7 +21,7 @@ def choose_device(name: str) -> torch.device:
     if name not in {"auto", "cpu", "cuda"}:
         raise InputError(unknown_name("device", name, ["auto", "cpu", "cuda"]))
     if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: no CUDA device is available; use --device cpu")
+        raise InputError("`device='cuda'`: no CUDA device is available; use `device='cpu'`")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
@@ -42,3 +44,13 @@ def limit_threads(count: int) -> None:
     """Set how many threads work inside layers, for the thread in which this is called and those that begin later."""
     torch.set_num_threads(count)
     torch.get_num_threads()  # else the first layer in a new thread takes the number that was set last in any
+
+
+@contextmanager
+def threads_unchanged() -> Iterator[None]:
+    """Keep how many threads work inside the caller's layers, and those of threads that begin later, whatever the block sets."""
+    count = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        limit_threads(count)

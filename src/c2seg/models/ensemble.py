@@ -1,4 +1,4 @@
-"""The network that maps: one network, or several together, with nothing but the classes at its output."""
+"""The network that predicts: one network, or several together, with nothing but the classes at its output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from c2seg.errors import ModelFileError
 from c2seg.models import build_model
 from c2seg.recipes.schema import Recipe
 
-__all__ = ["EnsembleModel", "member_prefix", "output_count"]
+__all__ = ["EnsembleModel", "output_count", "tensor_prefix"]
 
 
 class EnsembleModel(nn.Module):
@@ -29,11 +29,11 @@ class EnsembleModel(nn.Module):
         self.num_classes = num_classes
         self.ensemble = recipe.ensemble
         self.temperature = recipe.prediction.temperature
-        members = recipe.networks(tuple(bands))
-        self.inputs = {name: inputs for name, (_, inputs) in members.items()}
+        networks = recipe.ensemble_networks(tuple(bands))
+        self.inputs = {network.path: network.inputs for network in networks}
         self.networks = nn.ModuleList(
-            build_model(settings, {modality: bands[modality] for modality in inputs}, outputs)
-            for settings, inputs in members.values()
+            build_model(network.model, {modality: bands[modality] for modality in network.inputs}, outputs)
+            for network in networks
         )
         self.stride_px = lcm(*(int(getattr(network, "stride_px", 1)) for network in self.networks))
 
@@ -41,12 +41,12 @@ class EnsembleModel(nn.Module):
         """Take the tensors of a model file; ModelFileError if they do not fit."""
         weights = {key: value for key, value in tensors.items() if not key.startswith(FOREST)}
         for name, network in zip(self.inputs, self.networks, strict=True):
-            prefix = member_prefix(name)
+            prefix = tensor_prefix(name)
             own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
             try:
                 network.load_state_dict(own)
             except RuntimeError as error:  # it lists every tensor
-                part, wrong = f" of {name}" if name else "", _misfits(own, network.state_dict())
+                part, wrong = f" of {name}" if len(self.inputs) > 1 else "", _misfits(own, network.state_dict())
                 raise ModelFileError(
                     f"the weights{part} do not fit the model {type(network).__name__}: {wrong}"
                 ) from error
@@ -66,9 +66,9 @@ class EnsembleModel(nn.Module):
         return {"logits": logits if self.temperature == 1 else logits / self.temperature}
 
 
-def member_prefix(name: str) -> str:
-    """Return what the tensors of a network of several begin with in a model file; nothing for the only one."""
-    return f"members.{name}." if name else ""
+def tensor_prefix(path: str) -> str:
+    """Return what the tensors of a network (``stage.name``) begin with in a model file."""
+    return f"networks.{path}."
 
 
 def output_count(recipe: Recipe, num_classes: int) -> int:

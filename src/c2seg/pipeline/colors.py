@@ -9,6 +9,7 @@ from c2seg.artifacts import BandSpec
 from c2seg.data.published import MSI_ROLES
 from c2seg.data.spectral import COLORS_NM
 from c2seg.recipes import Recipe
+from c2seg.recipes.schema import Stage
 
 __all__ = ["find_colors", "with_colors"]
 
@@ -48,21 +49,23 @@ def with_colors(recipe: Recipe, inputs: Mapping[str, Sequence[BandSpec]]) -> tup
     They become part of the recipe, and so of the model file: the network is built again without knowing any roles.
     """
     bands = inputs.get(_MODALITY, ())
-    models = [recipe.model, *(v.model for v in (*recipe.phases.values(), *recipe.members.values()))]
-    if not bands or not any(_asks(model) for model in models):
+    variations: list[Any] = [change for stage in recipe.stages.values() for change in stage.variations.values()]
+    if not bands or not any(_asks(change.model) for change in [recipe, *recipe.stages.values(), *variations]):
         return recipe, ()
-    found, note = find_colors(bands)
+    colors, note = find_colors(bands)
 
     def fill(holder: Any) -> Any:
         if not _asks(holder.model):
             return holder
-        return holder.model_copy(update={"model": holder.model.model_copy(update={"colors": found})})
+        return holder.model_copy(update={"model": holder.model.model_copy(update={"colors": colors})})
 
-    updates = {
-        "phases": {name: fill(phase) for name, phase in recipe.phases.items()},
-        "members": {name: fill(member) for name, member in recipe.members.items()},
-    }
-    return fill(recipe).model_copy(update=updates), (note,) if note else ()
+    def fill_stage(stage: Stage) -> Stage:
+        if not isinstance(stage.networks, int):
+            stage = stage.model_copy(update={"networks": {n: fill(change) for n, change in stage.networks.items()}})
+        return fill(stage)  # type: ignore[no-any-return]
+
+    stages = {name: fill_stage(stage) for name, stage in recipe.stages.items()}
+    return fill(recipe).model_copy(update={"stages": stages}), (note,) if note else ()
 
 
 def _asks(model: Any) -> bool:

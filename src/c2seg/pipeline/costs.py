@@ -1,16 +1,20 @@
-"""What learning costs, as the record tells it."""
+"""What training costs, as the run record tells it."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-__all__ = ["FOREST_COSTS", "STEP_COSTS", "Stopwatch"]
+from c2seg.artifacts import TrainingFacts
 
-STEP_COSTS = "step_seconds", "step_processor_seconds"
-"""Keys of the time that an iteration takes."""
+if TYPE_CHECKING:
+    from c2seg.train import TrainingResult
 
-FOREST_COSTS = "forest_seconds", "forest_processor_seconds"
-"""Keys of the time that a forest beside the networks takes."""
+__all__ = ["COSTS", "Stopwatch", "summed", "training_facts"]
+
+COSTS = ("step_seconds", "step_processor_seconds", "forest_seconds", "forest_processor_seconds")
+"""Fields of ``TrainingFacts`` that are times."""
 
 
 class Stopwatch:
@@ -22,3 +26,42 @@ class Stopwatch:
     def spent(self) -> tuple[float, float]:
         """Return the seconds and the processor seconds since then, to a thousandth."""
         return round(time.perf_counter() - self._begun[0], 3), round(time.process_time() - self._begun[1], 3)
+
+
+def training_facts(
+    iterations: int,
+    trainings: Sequence[tuple[TrainingResult, int]],
+    ensemble: Sequence[TrainingResult],
+    forest: tuple[float, float] | None,
+) -> TrainingFacts:
+    """Sum up the trainings of a run, given with their iterations.
+
+    ``iterations`` are the recipe's, ``ensemble`` the results whose networks predict, ``forest`` the seconds and processor
+    seconds of the forest beside them, if there is one.
+    """
+    last = trainings[-1][0]
+    seconds = sum((result.step_seconds or 0.0) * steps for result, steps in trainings)
+    processor = sum((result.step_processor_seconds or 0.0) * steps for result, steps in trainings)
+    return TrainingFacts(
+        iterations=iterations,
+        trainings=len(trainings),
+        precision=last.precision,
+        parameters=sum(result.parameters for result in ensemble),
+        gflops_128=sum(result.gflops_128 for result in ensemble),
+        pretrained=last.pretrained.record() if last.pretrained else None,
+        step_seconds=round(seconds / iterations, 6),
+        step_processor_seconds=round(processor / iterations, 6),
+        forest_seconds=forest[0] if forest else None,
+        forest_processor_seconds=forest[1] if forest else None,
+    )
+
+
+def summed(facts: TrainingFacts, other: TrainingFacts | None) -> TrainingFacts:
+    """Return facts with the times of other trainings added; sizes stay."""
+    if other is None:
+        return facts
+    times = {}
+    for name in COSTS:
+        known = [value for value in (getattr(facts, name), getattr(other, name)) if value is not None]
+        times[name] = round(sum(known), 6) if known else None
+    return facts.model_copy(update=times)

@@ -6,7 +6,6 @@ A run folder holds ``model.safetensors``, ``recipe.yaml`` (resolved), ``record.j
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,22 +26,22 @@ from c2seg.artifacts import (
     write_model_file,
 )
 from c2seg.artifacts.runs import SourceCheckRecord, TrainingFacts
+from c2seg.data import BandStatistics
+from c2seg.data.layouts import layout_plugins
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import OutputError, needs_extra
 from c2seg.metrics import Confusion
 from c2seg.outputs import make_folder, write_text
 from c2seg.pipeline.colors import with_colors
 from c2seg.pipeline.forest import fit_forest_model
-from c2seg.pipeline.prepare import Bars, FitJob, Prepared, Storage, prepare, scene_folds
+from c2seg.pipeline.prepare import FitJob, Prepared, Storage, prepare
 from c2seg.predict.workers import peak_memory_mib
-from c2seg.progress import silent_bars
-from c2seg.recipes import Recipe
+from c2seg.process import is_first
+from c2seg.progress import Bars, silent_bars
+from c2seg.recipes import Recipe, plugins_of
 from c2seg.recipes.models import ForestModel
 
 __all__ = ["FitResult", "fit"]
-
-# Under torchrun every process computes, the first one writes and talks.
-_PRIMARY = os.environ.get("RANK", "0") == "0"
 
 
 @dataclass(frozen=True)
@@ -86,22 +85,22 @@ def fit(
         recipe=recipe,
         inputs=prepared.inputs,
         statistics=prepared.statistics,
-        legend=prepared.sources[0].images.legend,
+        legend=prepared.legend,
         provenance=origin,
-        trained_classes=prepared.learnt,
-        projection={
-            name: tuple(map(tuple, rows.tolist())) for name, rows in prepared.normalizers[0].projection.items()
-        },
+        trained_classes=prepared.trained_classes,
+        projection={name: tuple(map(tuple, rows.tolist())) for name, rows in prepared.projection.items()},
+        plugins=(*plugins_of(recipe), *layout_plugins([*sources, *([target] if target else [])])),
+        target_statistics=_target_statistics(recipe, prepared),
     )
-    job = FitJob(recipe, prepared, out, seed, device, resume, bars if _PRIMARY else silent_bars, storage)
+    job = FitJob(recipe, prepared, out, seed, device, resume, bars if is_first() else silent_bars, storage)
     if isinstance(recipe.model, ForestModel):
         tensors, pooled = fit_forest_model(job, recipe.model)
         facts, checked = TrainingFacts(), None
     else:
-        with needs_extra("learning a network", "train"):
-            from c2seg.pipeline.stages import fit_network
-        tensors, pooled, noted, checked = fit_network(job)
-        facts = TrainingFacts.model_validate({key: value for key, value in noted.items() if key != "source_check"})
+        with needs_extra("training a network", "train"):
+            from c2seg.pipeline.network import fit_networks
+        fitted = fit_networks(job)
+        tensors, pooled, facts, checked = fitted.tensors, fitted.validation, fitted.facts, fitted.checked
     if checked:
         header = header.model_copy(update={"recipe": checked.recipe, "confidence_temperature": checked.temperature})
     notes = (
@@ -115,7 +114,7 @@ def fit(
     validation = None if pooled is None else _validation(recipe, prepared, pooled)
     seconds = time.perf_counter() - started
     model = out / "model.safetensors" if recipe.validation.final else None
-    if _PRIMARY:
+    if is_first():  # under torchrun every process computes, the first one writes and talks
         write_text(out / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
         RunRecord(
             **dict(origin),
@@ -131,13 +130,18 @@ def fit(
     return FitResult(model, validation, seconds, notes)
 
 
+def _target_statistics(recipe: Recipe, prepared: Prepared) -> dict[str, BandStatistics] | None:
+    """Return what normalizes images of the target that come without their city."""
+    return dict(prepared.target.statistics) if prepared.target and recipe.follows_city else None
+
+
 def _provenance(recipe: Recipe, prepared: Prepared, process: Provenance) -> RunProvenance:
     """Return where the run comes from, with its id."""
     sources = tuple(
-        SourceCity(name=c.images.name, images=c.images.fingerprint(), labels=c.label_fingerprint())
-        for c in prepared.sources
+        SourceCity(name=source.images.name, images=source.images.fingerprint(), labels=source.city.label_fingerprint())
+        for source in prepared.sources
     )
-    target = prepared.target
+    target = prepared.target.city if prepared.target else None
     unlabeled = TargetCity(name=target.name, images=target.fingerprint()) if target else None
     return run_provenance(process, recipe, sources, unlabeled)
 
@@ -145,25 +149,25 @@ def _provenance(recipe: Recipe, prepared: Prepared, process: Provenance) -> RunP
 def _alone(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
     """Return what of a recipe can be learnt without a target, and what is to be said of that."""
     rest = recipe.without_target()
-    left_out = [name for name in recipe.phases if name not in rest.phases]
+    left_out = [name for name in recipe.stages if name not in rest.stages]
     if not left_out:
         return recipe, ()
-    return rest, (f"no --target: {', '.join(left_out)} left out, nothing is learnt from the city to be mapped",)
+    return rest, (f"no `target`: {', '.join(left_out)} left out, nothing is learnt from the city to be mapped",)
 
 
 def _notes(prepared: Prepared) -> tuple[str, ...]:
     """Say what the sources cannot teach."""
-    legend, learnt = prepared.sources[0].images.legend, prepared.learnt
-    absent = [f"{item.id} {item.name}" for item in legend.classes if item.id not in learnt]
-    if not absent:
+    unknown = [f"{item.id} {item.name}" for item in prepared.legend.classes if item.id not in prepared.trained_classes]
+    if not unknown:
         return ()
-    return (f"no labeled pixel of {'; '.join(absent)} in the sources: the model will never map them",)
+    return (f"no labeled pixel of {'; '.join(unknown)} in the sources: the model will never map them",)
 
 
 def _validation(recipe: Recipe, prepared: Prepared, pooled: Confusion) -> ValidationRecord:
     kind = f"{recipe.validation.folds} interleaved guarded block folds over the sources, pooled"
     if recipe.validation.kind == "random_tiles":
-        leaks = [f.leak.text for c in prepared.sources for f in scene_folds(recipe, c) if isinstance(f, TileFolds)]
+        sources = prepared.with_folds(recipe.validation).sources
+        leaks = [f.leak.text for source in sources for f in source.city.folds if isinstance(f, TileFolds)]
         kind = f"random split of half-overlapping tiles, which leaks: {'; '.join(leaks)}"
     return ValidationRecord.of(kind, pooled)
 
@@ -171,5 +175,5 @@ def _validation(recipe: Recipe, prepared: Prepared, pooled: Confusion) -> Valida
 def check_run_folder(out: Path, *, overwrite: bool, resume: bool) -> None:
     """Raise OutputError when a run folder is taken or cannot be written. Resuming needs no permission to overwrite."""
     if (out / "model.safetensors").exists() and not (overwrite or resume):
-        raise OutputError(f"{out} holds a model already; give another folder or --overwrite")
+        raise OutputError(f"{out} holds a model already; give another folder or `overwrite=True`")
     make_folder(out)

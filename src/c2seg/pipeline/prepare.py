@@ -2,56 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from c2seg.artifacts import BandSpec, input_bands
-from c2seg.data import BandStatistics, BlockFolds, City, LabeledCity, Normalizer, city_statistics, open_city
+from c2seg.data import BandStatistics, City, Folds, LabeledCity, Normalizer, PreparedCity, city_statistics, open_city
+from c2seg.data.folds import BlockFolds
 from c2seg.data.layouts import open_labeled_city
 from c2seg.data.pca import principal_components
 from c2seg.data.spectral import match_bands
 from c2seg.data.tile_folds import TileFolds
 from c2seg.data.tiling import TileGrid
 from c2seg.errors import DataError, InputError
+from c2seg.legend import Legend
 from c2seg.progress import Bars, Progress
 from c2seg.recipes import Recipe
+from c2seg.recipes.schema import Validation
+from c2seg.types import Grid
 
-__all__ = ["Bars", "FitJob", "Prepared", "Storage", "prepare", "scene_folds"]
+__all__ = ["FitJob", "Prepared", "Storage", "prepare"]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What every kind of model learns from. The target is a City: it has no label, by type."""
+    """What every kind of model is trained on. The target is a City: it has no label, by type."""
 
-    sources: tuple[LabeledCity, ...]
-    target: City | None
+    sources: tuple[PreparedCity[LabeledCity], ...]
+    target: PreparedCity[City] | None
     inputs: dict[str, tuple[BandSpec, ...]]
     statistics: dict[str, BandStatistics]
     """Pooled over the sources."""
-    source_statistics: tuple[dict[str, BandStatistics], ...]
-    """Of each source."""
-    target_statistics: dict[str, BandStatistics] | None
-    normalizers: tuple[Normalizer, ...]
-    """One per source."""
-    target_normalizer: Normalizer | None
-    learnt: tuple[int, ...]
+    trained_classes: tuple[int, ...]
     """Ids of the classes that have a labeled pixel in a source."""
     notes: tuple[str, ...] = ()
-    """What was done to the cities' bands so that they fit."""
+    """What was done to the cities' bands so that they match."""
+
+    @property
+    def legend(self) -> Legend:
+        """The classes of the sources."""
+        return self.sources[0].images.legend
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Those that the run takes, in order."""
+        return tuple(self.inputs)
+
+    @property
+    def projection(self) -> Mapping[str, np.ndarray]:
+        """What makes channels of the normalized bands, float32 [M, C] by modality, where channels are not bands."""
+        return self.sources[0].normalizer.projection
 
     @property
     def channels(self) -> dict[str, int]:
         """The channels of each modality as networks see them."""
-        projection = self.normalizers[0].projection
-        return {name: len(projection.get(name, bands)) for name, bands in self.inputs.items()}
+        return {name: len(self.projection.get(name, bands)) for name, bands in self.inputs.items()}
 
     @property
     def present(self) -> list[bool]:
-        """For each class, whether anything is learnt of it."""
-        return self.sources[0].images.legend.among(self.learnt)
+        """For each class, whether anything is learned of it."""
+        return self.legend.among(self.trained_classes)
+
+    @property
+    def held_out(self) -> int | None:
+        """The fold that the sources hold out."""
+        return self.sources[0].city.held_out
+
+    def with_folds(self, settings: Validation) -> Prepared:
+        """Return the data with the sources' scenes divided for validation."""
+        return self._with_cities(lambda city: replace(city, folds=tuple(_folds(settings, city.images))))
+
+    def holding_out(self, fold: int) -> Prepared:
+        """Return the data without the labels of a fold of the sources."""
+        return self._with_cities(lambda city: city.holding_out(fold))
+
+    def close_at_hand(self, storage: Storage, bars: Bars, *, with_target: bool) -> Prepared:
+        """Return the data with the sources, and the target if it is trained on, in memory as far as ``storage`` allows."""
+        room, sources = storage.memory_bytes, []
+        for source in self.sources:
+            sources.append(source.close_at_hand(storage.cache, room, bars("cache")))
+            size = source.bytes_in_memory()
+            room -= size if size <= room else 0
+        target = self.target
+        if target is not None and with_target:
+            target = target.close_at_hand(storage.cache, room, bars("cache"))
+        return replace(self, sources=tuple(sources), target=target)
+
+    def identity(self) -> list[object]:
+        """Return what the sources and the target are, as JSON: fingerprints of images and labels."""
+        sources = [(source.images.fingerprint(), source.city.label_fingerprint()) for source in self.sources]
+        return [sources, self.target.city.fingerprint() if self.target else None]
+
+    def _with_cities(self, change: Callable[[LabeledCity], LabeledCity]) -> Prepared:
+        return replace(self, sources=tuple(replace(source, city=change(source.city)) for source in self.sources))
 
 
 @dataclass(frozen=True)
@@ -64,7 +109,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class FitJob:
-    """One fit: recipe, data, run folder, seed, device, whether to go on, where progress is shown, where pixels are kept."""
+    """One fit: recipe, data, run folder, seed, device, whether to resume, where progress is shown, where pixels are kept."""
 
     recipe: Recipe
     prepared: Prepared
@@ -80,30 +125,68 @@ def prepare(
     recipe: Recipe, sources: Sequence[Path], target: Path | None, label_map: str | None, progress: Progress
 ) -> Prepared:
     """Open the cities, check that they agree, and fit the normalization."""
+    cities = _open_sources(sources, label_map)
+    if recipe.needs_target and target is None:
+        raise InputError(f"recipe {recipe.name} trains on the target's images too: give a target")
+    goal = open_city(target) if target is not None else None
+    inputs = _shared_inputs(recipe, [city.images for city in cities] + ([goal] if goal else []))
+    cities, goal, notes = _match_bands(cities, goal, inputs)
+    names = tuple(inputs)
+    ranked = recipe.normalization == "quantile"
+    each = [city_statistics(city.images, names, progress, quantiles=ranked) for city in cities]
+    pooled = _pooled(each)
+    fitted = _normalizers(recipe, cities, each, pooled, progress)
+    prepared_target = None
+    if goal:
+        statistics = city_statistics(goal, names, progress, quantiles=ranked)
+        normalizer = Normalizer.fit(recipe.normalization, statistics if recipe.follows_city else pooled)
+        prepared_target = PreparedCity(goal, statistics, replace(normalizer, projection=fitted[0].projection))
+    counts = np.sum([city.class_counts() for city in cities], axis=0)
+    return Prepared(
+        tuple(PreparedCity(*parts) for parts in zip(cities, each, fitted, strict=True)),
+        prepared_target,
+        inputs,
+        pooled,
+        tuple(number for number in cities[0].images.legend.ids if counts[number]),
+        notes,
+    )
+
+
+def _open_sources(sources: Sequence[Path], label_map: str | None) -> tuple[LabeledCity, ...]:
     if not sources:
-        raise InputError("no source city; give at least one --source")
+        raise InputError("no source city; give at least one `source`")
     cities = tuple(open_labeled_city(path, label_map) for path in sources)
     for city in cities:
         city.check_classes()
         if city.images.legend.ids != cities[0].images.legend.ids:
             raise DataError(f"{city.images.name} and {cities[0].images.name} have different legends")
-    if recipe.needs_target and target is None:
-        raise InputError(f"recipe {recipe.name} learns from the target's images too: give --target")
-    goal = open_city(target) if target is not None else None
-    inputs = input_bands(cities[0].images, recipe)
+    return cities
+
+
+def _shared_inputs(recipe: Recipe, cities: Sequence[City]) -> dict[str, tuple[BandSpec, ...]]:
+    """Return the bands by modality that the recipe takes: a modality that the target lacks cannot be used to map it."""
+    inputs = input_bands(cities[0], recipe)
     if recipe.inputs == "all":
-        # What every city has: a modality that the target lacks cannot be used to map it.
-        others = [c.images for c in cities[1:]] + ([goal] if goal else [])
-        inputs = {n: b for n, b in inputs.items() if all(n in other.modality_names for other in others)}
+        inputs = {n: bands for n, bands in inputs.items() if all(n in city.modality_names for city in cities[1:])}
         if not inputs:
             raise DataError("the cities have no modality in common; see c2seg inspect")
-    fitted = [match_bands(city.images, inputs) for city in cities[1:]]
-    cities = (cities[0], *(LabeledCity(i, c.labels) for (i, _), c in zip(fitted, cities[1:], strict=True)))
-    notes = [text for _, texts in fitted for text in texts]
-    if goal:
-        goal, more = match_bands(goal, inputs)
-        notes += more
-    for other in [c.images for c in cities] + ([goal] if goal else []):
+    return inputs
+
+
+def _match_bands(
+    cities: Sequence[LabeledCity], target: City | None, inputs: Mapping[str, tuple[BandSpec, ...]]
+) -> tuple[tuple[LabeledCity, ...], City | None, tuple[str, ...]]:
+    """Return the cities with the bands of the first one, in its order, and notes on what that took."""
+    notes: list[str] = []
+    matched = [cities[0]]
+    for city in cities[1:]:
+        images, texts = match_bands(city.images, inputs)
+        matched.append(replace(city, images=images))
+        notes += texts
+    if target:
+        target, texts = match_bands(target, inputs)
+        notes += texts
+    for other in [city.images for city in matched] + ([target] if target else []):
         counts = other.band_counts(tuple(inputs))
         for name, bands in inputs.items():
             if counts[name] != len(bands):
@@ -111,58 +194,49 @@ def prepare(
                     f"city {other.name!r} has {counts[name]} {name} bands, {cities[0].images.name!r} has {len(bands)}; "
                     "name roles or wavelengths in city.yaml, or keep the same bands with `keep:`"
                 )
-    names = tuple(inputs)
-    ranked = recipe.normalization == "quantile"
-    each = [city_statistics(city.images, names, progress, quantiles=ranked) for city in cities]
-    goal_statistics = city_statistics(goal, names, progress, quantiles=ranked) if goal else None
+    return tuple(matched), target, tuple(notes)
+
+
+def _pooled(each: Sequence[dict[str, BandStatistics]]) -> dict[str, BandStatistics]:
     pooled = dict(each[0])
-    for other_statistics in each[1:]:
-        pooled = {name: pooled[name].merge(other_statistics[name]) for name in names}
-    own = recipe.follows_city
+    for statistics in each[1:]:
+        pooled = {name: pooled[name].merge(statistics[name]) for name in pooled}
+    return pooled
+
+
+def _normalizers(
+    recipe: Recipe,
+    cities: Sequence[LabeledCity],
+    each: Sequence[Mapping[str, BandStatistics]],
+    pooled: Mapping[str, BandStatistics],
+    progress: Progress,
+) -> list[Normalizer]:
+    """Return one normalizer per source, all with the same projection of modalities that have more bands than wanted."""
     kind = recipe.normalization
-    normalizers = tuple(Normalizer.fit(kind, statistics if own else pooled) for statistics in each)
-    projection = _projection(recipe, cities, normalizers, progress)
-    normalizers = tuple(replace(normalizer, projection=projection) for normalizer in normalizers)
-    goal_normalizer = Normalizer.fit(kind, goal_statistics if own else pooled) if goal_statistics else None
-    if goal_normalizer:
-        goal_normalizer = replace(goal_normalizer, projection=projection)
-    counts = np.sum([city.class_counts() for city in cities], axis=0)
-    learnt = tuple(id for id in cities[0].images.legend.ids if counts[id])
-    return Prepared(
-        cities, goal, inputs, pooled, tuple(each), goal_statistics, normalizers, goal_normalizer, learnt, tuple(notes)
-    )
-
-
-def _projection(
-    recipe: Recipe, cities: Sequence[LabeledCity], normalizers: Sequence[Normalizer], progress: Progress
-) -> dict[str, np.ndarray]:
-    """Return principal components float32 [M, C], of unit deviation, of the modalities with more bands than wanted."""
+    plain = [Normalizer.fit(kind, statistics if recipe.follows_city else pooled) for statistics in each]
     wide = [
         name
         for name, modality in cities[0].images.scenes[0].modalities.items()
-        if recipe.max_bands is not None and name in normalizers[0].shift and modality.count > recipe.max_bands
+        if recipe.max_bands is not None and name in plain[0].shift and modality.count > recipe.max_bands
     ]
-    scenes = [(s, norm) for city, norm in zip(cities, normalizers, strict=True) for s in city.images.scenes]
-    found = {name: principal_components(scenes, name, recipe.max_bands or 1, progress) for name in wide}
-    return {
+    scenes = [(scene, norm) for city, norm in zip(cities, plain, strict=True) for scene in city.images.scenes]
+    components = {name: principal_components(scenes, name, recipe.max_bands or 1, progress) for name in wide}
+    projection = {
         name: (parts.axes / np.maximum(parts.std, 1e-3 * parts.std.max())[:, None]).astype(np.float32)
-        for name, parts in found.items()
+        for name, parts in components.items()
     }
+    return [replace(normalizer, projection=projection) for normalizer in plain]
 
 
-Folds = BlockFolds | TileFolds
-
-
-def scene_folds(recipe: Recipe, city: LabeledCity) -> tuple[Folds, ...]:
-    """Return the validation folds of each scene of a city."""
-    settings = recipe.validation
-    folds: list[Folds] = []
-    for scene in city.images.scenes:
+def _folds(settings: Validation, city: City) -> Iterator[Folds]:
+    """Yield the validation folds of each scene of a city."""
+    for scene in city.scenes:
         if settings.kind == "random_tiles":
-            folds.append(
-                TileFolds(TileGrid(scene.grid.height, scene.grid.width, settings.tile_px, settings.tile_px // 2))
-            )
-            continue
-        side = settings.block_px or max(4 * settings.guard_px, min(scene.grid.height, scene.grid.width) // 6, 8)
-        folds.append(BlockFolds(settings.folds, side, settings.guard_px))
-    return tuple(folds)
+            yield _random_tiles(settings, scene.grid)
+        elif settings.folds:
+            side = settings.block_px or max(4 * settings.guard_px, min(scene.grid.height, scene.grid.width) // 6, 8)
+            yield BlockFolds(settings.folds, side, settings.guard_px)
+
+
+def _random_tiles(settings: Validation, grid: Grid) -> TileFolds:
+    return TileFolds(TileGrid(grid.height, grid.width, settings.tile_px, settings.tile_px // 2))

@@ -1,6 +1,6 @@
-"""Before the real training: learn a reduced copy of the recipe without some blocks of the sources, and see there what helps.
+"""Before the real training: train a reduced copy of the recipe without some blocks of the sources, and see there what helps.
 
-Nothing here sees a label of the target; phases that adapt to it see its images, as in the real training.
+Nothing here sees a label of the target; stages that adapt to it see its images, as in the real training.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from c2seg.artifacts import FOREST
+from c2seg.artifacts import FOREST, TrainingFacts
 from c2seg.legend import Legend
 from c2seg.metrics import confusion_counts, scores
-from c2seg.models.ensemble import member_prefix
-from c2seg.pipeline.costs import FOREST_COSTS, STEP_COSTS, Stopwatch
+from c2seg.pipeline.costs import COSTS, Stopwatch
 from c2seg.pipeline.held_out import held_out_pixels
 from c2seg.pipeline.prepare import FitJob, Prepared
+from c2seg.pipeline.stages import TrainedStages
 from c2seg.predict import Predictor
 from c2seg.predict.backends import BackendOptions
 from c2seg.predict.backends.forest import forest_predictor
@@ -28,10 +28,10 @@ from c2seg.predict.decision import expected_iou, subsampled
 from c2seg.recipes import Recipe
 from c2seg.recipes.schema import SourceCheck, Validation
 
-__all__ = ["CheckedRecipe", "HeldOutPixels", "adapting_phases", "decide", "run_source_check"]
+__all__ = ["CheckedRecipe", "HeldOutPixels", "adapting_stages", "decide", "run_source_check"]
 
 Weights = dict[str, np.ndarray]
-Learn = Callable[[FitJob, Prepared, Path, int | None], tuple[Weights, dict[str, Any]]]
+TrainWithoutFold = Callable[[FitJob, Prepared, Validation, Path, int], tuple[Prepared, TrainedStages]]
 
 _PIXELS = 1_000_000  # held out and kept, evenly taken
 
@@ -43,6 +43,8 @@ class CheckedRecipe:
     recipe: Recipe
     temperature: float | None
     record: dict[str, Any]
+    facts: TrainingFacts | None = None
+    """What the trial's training took."""
 
 
 @dataclass(frozen=True)
@@ -56,30 +58,31 @@ class HeldOutPixels:
     without: np.ndarray | None = None
     forest: np.ndarray | None = None
 
-    def mixed(self, networks: np.ndarray, weight: float) -> np.ndarray:
+    def ensemble(self, networks: np.ndarray, weight: float) -> np.ndarray:
         """Return the probabilities float32 [K, N] of networks and forest."""
         found = networks.astype(np.float32)
         return found if self.forest is None else (1 - weight) * found + weight * self.forest.astype(np.float32)
 
 
-def run_source_check(job: FitJob, prepared: Prepared, learn: Learn) -> CheckedRecipe:
-    """Learn with one fold held out, measure there, and return what is to be learnt in earnest.
+def run_source_check(job: FitJob, data: Prepared, train: TrainWithoutFold) -> CheckedRecipe:
+    """Train with one fold held out, measure there, and return what is to be trained in earnest.
 
-    ``learn`` runs the trainings of a job in a folder, without a fold, and returns tensors and facts.
+    ``train`` trains the stages of a job in a folder without a fold, and returns the data that hold it out, too.
     """
     watch = Stopwatch()
-    source_check = job.recipe.source_check
-    assert source_check is not None
-    asked = _reduced(job.recipe, source_check)
-    inner = replace(job, recipe=asked, bars=lambda label: job.bars(f"source check: {label}"))
-    every = {name: phase.model_copy(update={"maps": True}) for name, phase in asked.phases.items()}
-    whole = asked.model_copy(update={"phases": every})
-    tensors, facts = learn(replace(inner, recipe=whole), prepared, job.out / "source_check", 0)
-    names = adapting_phases(asked, tuple(prepared.inputs))
-    checked = decide(job.recipe, names, _measure(inner, prepared, tensors, names), prepared.present, _legend(prepared))
-    costs = {key: facts[key] for key in ("trainings", *STEP_COSTS, *FOREST_COSTS) if key in facts}
+    settings = job.recipe.source_check
+    assert settings is not None
+    reduced = _reduced(job.recipe, settings)
+    inner = replace(job, recipe=reduced, bars=lambda label: job.bars(f"source check: {label}"))
+    whole = replace(inner, recipe=reduced.with_stages(keep_in_ensemble=True))
+    held, trained = train(whole, data, reduced.validation, job.out / "source_check", 0)
+    names = adapting_stages(reduced, data.modalities)
+    pixels = _measure(inner, held, trained.tensors, names)
+    checked = decide(job.recipe, names, pixels, data.present, data.legend)
     spent = dict(zip(("seconds", "processor_seconds"), watch.spent(), strict=True))
-    return replace(checked, record=checked.record | costs | spent)
+    costs = {name: value for name in COSTS if (value := getattr(trained.facts, name)) is not None}
+    facts = {"trainings": trained.facts.trainings} | costs | spent
+    return replace(checked, record=checked.record | facts, facts=trained.facts)
 
 
 def decide(
@@ -105,13 +108,13 @@ def decide(
     if held.without is not None:
         kept, record["adaptation"] = _adaptation(trial, held.without, recipe, adapting, notes)
         if not kept:
-            networks, recipe = held.without, _left_out(recipe, adapting)
+            networks, recipe = held.without, recipe.without_stages(adapting)
     weight = 0.0
     if recipe.forest and held.forest is not None:
         weight, record["forest"] = _weight(trial, networks, recipe.forest.weight, source_check, notes)
         forest = recipe.forest.model_copy(update={"weight": weight}) if weight else None
         recipe = recipe.model_copy(update={"forest": forest})
-    temperature, record["calibration"] = _calibration(trial, held.mixed(networks, weight), labeled, notes)
+    temperature, record["calibration"] = _calibration(trial, held.ensemble(networks, weight), labeled, notes)
     return CheckedRecipe(recipe, temperature, record | {"notes": notes})
 
 
@@ -135,7 +138,7 @@ class _Trial:
         """Return the mean IoU of networks with a forest of this weight, by decision."""
         ids = self.legend.id_table()
         found = {}
-        for name, index in self.decided(self.held.mixed(networks, weight)).items():
+        for name, index in self.decided(self.held.ensemble(networks, weight)).items():
             counts = confusion_counts(self.held.reference, ids[index], self.legend.ids)
             found[name] = round(scores(counts).miou or 0.0, 4)
         return found
@@ -154,7 +157,7 @@ def _adaptation(
         f"source check: {', '.join(adapting)} {'kept' if kept else 'left out'}: mIoU {score['with']:.3f} with, "
         f"{score['without']:.3f} without, on held-out blocks of the sources"
     )
-    return kept, {"phases": list(adapting), "kept": kept, "miou": both}
+    return kept, {"stages": list(adapting), "kept": kept, "miou": both}
 
 
 def _weight(
@@ -193,64 +196,53 @@ def _calibration(
     return temperature, {"temperature": temperature, "log_loss": loss, "expected_calibration_error": errors}
 
 
-def _left_out(recipe: Recipe, names: tuple[str, ...]) -> Recipe:
-    return recipe.model_copy(update={"phases": {n: phase for n, phase in recipe.phases.items() if n not in names}})
-
-
-def _reduced(recipe: Recipe, source_check: SourceCheck) -> Recipe:
-    """Return the recipe with fewer networks a phase, tested on the source check's folds."""
-    phases = {
-        name: phase.model_copy(update={"networks": min(phase.networks, source_check.networks or phase.networks)})
-        for name, phase in recipe.phases.items()
+def _reduced(recipe: Recipe, settings: SourceCheck) -> Recipe:
+    """Return the recipe with fewer networks a stage, tested on the source check's folds."""
+    stages = {
+        name: stage.model_copy(update={"networks": min(stage.networks, settings.networks or stage.networks)})
+        if isinstance(stage.networks, int)
+        else stage
+        for name, stage in recipe.stages.items()
     }
-    folds = Validation(folds=source_check.folds, block_px=source_check.block_px, guard_px=source_check.guard_px)
-    return recipe.model_copy(update={"phases": phases, "validation": folds})
+    folds = Validation(folds=settings.folds, block_px=settings.block_px, guard_px=settings.guard_px)
+    return recipe.model_copy(update={"stages": stages, "validation": folds})
 
 
-def adapting_phases(recipe: Recipe, modalities: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the last phases, as far as they look at the target, if others come before: what can be left out as a whole."""
-    taken = [(name, phase) for name, phase in recipe.phases.items() if phase.taken(modalities)]
+def adapting_stages(recipe: Recipe, modalities: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the last stages, as far as they look at the target, if others come before: what can be left out as a whole."""
+    taken = [name for name in recipe.stages if recipe.stage_networks(name, modalities)]
     names: list[str] = []
-    while taken and taken[-1][1].training.method.uses_target:
-        names.insert(0, taken.pop()[0])
+    while taken and recipe.stages[taken[-1]].training.method.uses_target:
+        names.insert(0, taken.pop())
     return tuple(names) if taken else ()
 
 
-def _measure(job: FitJob, prepared: Prepared, tensors: Weights, adapting: tuple[str, ...]) -> HeldOutPixels:
+def _measure(job: FitJob, held: Prepared, tensors: Weights, adapting: tuple[str, ...]) -> HeldOutPixels:
     """Return the held-out pixels with the probabilities of every part that may be left out."""
-    recipe, modalities = job.recipe, tuple(prepared.inputs)
-    classes = _legend(prepared).num_classes
-    options = BackendOptions(job.device, tta=recipe.prediction.tta, tta_transforms=recipe.prediction.tta_transforms)
-    variants = {"networks": recipe}
-    if adapting:
-        variants["without"] = _left_out(recipe, adapting)
+    recipe = job.recipe
+    predictors = _parts(job, held, tensors, adapting)
+    scenes = [scene.grid for source in held.sources for scene in source.images.scenes]
+    step = max(1, -(-sum(grid.height * grid.width for grid in scenes) // (recipe.validation.folds * _PIXELS)))
+    references: list[np.ndarray] = []
+    probabilities: dict[str, list[np.ndarray]] = {name: [] for name in predictors}
+    for ids, strips in held_out_pixels(held, recipe.prediction, list(predictors.values())):
+        references.append(ids[::step])
+        for name, values in zip(predictors, strips, strict=True):
+            probabilities[name].append(values[:, ::step].astype(np.float16))
+    whole = {name: np.concatenate(values, axis=1) for name, values in probabilities.items()}
+    return HeldOutPixels(np.concatenate(references), **whole)
+
+
+def _parts(job: FitJob, held: Prepared, tensors: Weights, adapting: tuple[str, ...]) -> dict[str, Predictor]:
+    """Return the predictors of the networks, of those without the adapting stages, and of the forest."""
+    recipe, classes = job.recipe, held.legend.num_classes
+    settings = recipe.prediction
+    options = BackendOptions(job.device, tta=settings.tta, tta_transforms=settings.tta_transforms)
+    variants = {"networks": recipe} | ({"without": recipe.without_stages(adapting)} if adapting else {})
     predictors: dict[str, Predictor] = {
-        name: network_predictor(variant, prepared.channels, classes, _own(variant, tensors, modalities), options)
-        for name, variant in variants.items()
+        name: network_predictor(variant, held.channels, classes, tensors, options) for name, variant in variants.items()
     }
     if recipe.forest:
-        own = {name.removeprefix(FOREST): value for name, value in tensors.items() if name.startswith(FOREST)}
-        predictors["forest"] = forest_predictor(recipe.forest.model, prepared.channels, classes, own)
-    scenes = [scene.grid for city in prepared.sources for scene in city.images.scenes]
-    step = max(1, -(-sum(grid.height * grid.width for grid in scenes) // (recipe.validation.folds * _PIXELS)))
-    reference: list[np.ndarray] = []
-    chances: list[list[np.ndarray]] = [[] for _ in predictors]
-    for labels, found in held_out_pixels(job, prepared, list(predictors.values()), 0):
-        reference.append(labels[::step])
-        for kept, chance in zip(chances, found, strict=True):
-            kept.append(chance[:, ::step].astype(np.float16))
-    whole = {name: np.concatenate(kept, axis=1) for name, kept in zip(predictors, chances, strict=True)}
-    return HeldOutPixels(np.concatenate(reference), **whole)
-
-
-def _own(recipe: Recipe, tensors: Weights, modalities: tuple[str, ...]) -> Weights:
-    """Return the weights that a recipe's networks look for among those of all phases, each under its phase's name."""
-    if not recipe.phases or list(recipe.networks(modalities)) != [""]:
-        return tensors
-    last = [name for name, phase in recipe.phases.items() if phase.taken(modalities)][-1]
-    prefix = member_prefix(f"{last}.0")
-    return {k.removeprefix(prefix): value for k, value in tensors.items() if k.startswith(prefix)} or tensors
-
-
-def _legend(prepared: Prepared) -> Legend:
-    return prepared.sources[0].images.legend
+        forest = {name.removeprefix(FOREST): value for name, value in tensors.items() if name.startswith(FOREST)}
+        predictors["forest"] = forest_predictor(recipe.forest.model, held.channels, classes, forest)
+    return predictors

@@ -80,7 +80,7 @@ def measure_agreement(
         usable = _inner(valid[0], halo)
         reference, other = (p.predict(patch, valid)[0][:, usable] for p in (exact, faster))
         if not np.isfinite(other).all():
-            raise InputError("the reduced precision gives values that are not finite; use --precision 32")
+            raise InputError("the reduced precision gives values that are not finite; use `precision='32'`")
         same = reference.argmax(axis=0) == other.argmax(axis=0)
         top = (
             np.partition(reference, -2, axis=0)[-2:]

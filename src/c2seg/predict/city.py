@@ -12,7 +12,17 @@ import numpy as np
 from c2seg.artifacts import Header, MapKey, MapNotes, MapRecord, MapRun, ModelFile, check_city, read_model_file
 from c2seg.artifacts.maps import AgreementRecord, BackendChoice, MappedCity
 from c2seg.artifacts.provenance import provenance
-from c2seg.data import City, Normalizer, Patch, Scene, SceneReader, city_statistics, open_city
+from c2seg.data import (
+    BandStatistics,
+    City,
+    Patch,
+    PreparedCity,
+    Scene,
+    SceneReader,
+    city_statistics,
+    fill_missing,
+    open_city,
+)
 from c2seg.data.spectral import match_bands
 from c2seg.errors import InputError
 from c2seg.outputs import check_output
@@ -31,7 +41,7 @@ from c2seg.predict.decision import Decision, expected_iou, sample_probabilities
 from c2seg.predict.plan import window_plan
 from c2seg.progress import Progress, silent_bars
 
-__all__ = ["predict"]
+__all__ = ["batch_size", "predict", "prepare_for_model", "without_forest"]
 
 _BATCH_BYTES = 32 * 2**20  # of inputs: several batches are in memory at once, and many bands make them wide
 
@@ -42,13 +52,13 @@ class _Job:
 
     model: ModelFile
     city: City
-    normalizer: Normalizer
+    seen: PreparedCity[City]
+    """The city with layers of zeros for the modalities that it lacks."""
     backend: str
     options: BackendOptions
-    absent: Mapping[str, int]
 
-    def reader(self, scene: Scene) -> SceneReader:
-        return SceneReader(scene, tuple(self.model.header.inputs), self.normalizer, self.absent)
+    def reader(self, scene: int) -> SceneReader:
+        return self.seen.readers(tuple(self.model.header.inputs))[scene]
 
     def plan(self, scene: Scene, predictor: Predictor) -> WindowPlan:
         return window_plan(scene, self.model.header.recipe.prediction, predictor)
@@ -79,10 +89,10 @@ def predict(
     header = loaded.header
     images, fitted = match_bands(open_city(city), header.inputs)
     absent = check_city(header, images)
-    loaded = _without_forest(loaded) if absent else loaded
+    loaded = without_forest(loaded) if absent else loaded
     header = loaded.header
     if options.workers < 1:
-        raise InputError(f"--workers must be at least 1, found {options.workers}")
+        raise InputError(f"`workers` must be at least 1, found {options.workers}")
     cleanup = wanted_cleanup(options.min_area_px, options.min_area_keep, header.legend)
     scenes = list(zip(images.scenes, _scene_options(images, options), strict=True))
     for _, scene_options in scenes:
@@ -93,7 +103,9 @@ def predict(
     running = BackendOptions(device, precision, averaged, threads, compile, settings.tta_transforms)
     name = backend or default_backend(loaded)
     predictor = None if name == "auto" else load_predictor(loaded, name, running)  # wrong options show at once
-    job = _Job(loaded, images, _normalizer(header, images, absent, bars("statistics")), name, running, absent)
+    statistics = _statistics(header, images, absent, bars("statistics"))
+    seen = prepare_for_model(header, images, statistics, absent)
+    job = _Job(loaded, images, seen, name, running)
     key = _key(job).model_copy(update={"cleanup": cleanup.record() if cleanup else None})
     choice = None
     if predictor is None:
@@ -124,17 +136,17 @@ def predict(
     )
     results = []
     for index, (scene, scene_options) in enumerate(scenes):
-        decision = _decision(job, scene, predictor)
+        decision = _decision(job, index, predictor)
         weights = decision.record() if decision else None
         scene_key = key.model_copy(update={"scene": scene.name, "backend": name, "decision": weights})
-        build = partial(_build, model, city, index, job.normalizer, absent, name, replace(running, threads=share))
+        build = partial(_build, model, city, index, statistics, absent, name, replace(running, threads=share))
         results.append(
             map_scene(
-                job.reader(scene),
+                job.reader(index),
                 predictor,
                 job.plan(scene, predictor),
                 header.legend,
-                replace(scene_options, batch_size=_batch_size(header), decision=decision, temperature=temperature),
+                replace(scene_options, batch_size=batch_size(header), decision=decision, temperature=temperature),
                 scene_key,
                 build=build,
                 notes=notes,
@@ -152,7 +164,7 @@ def _key(job: _Job) -> MapKey:
         city=job.city.fingerprint(),
         window_px=settings.window_px,
         overlap_px=settings.overlap,
-        batch_size=_batch_size(job.model.header),
+        batch_size=batch_size(job.model.header),
         tta=job.options.tta,
         device=job.options.device,
         precision=job.options.precision,
@@ -166,13 +178,13 @@ def _check_precision(job: _Job, predictor: Predictor) -> AgreementRecord | None:
         return None
     scene = job.city.scenes[0]
     exact = load_predictor(job.model, job.backend, replace(job.options, precision="32"))
-    agreement = measure_agreement(exact, predictor, job.reader(scene), job.plan(scene, predictor))
+    agreement = measure_agreement(exact, predictor, job.reader(0), job.plan(scene, predictor))
     if not agreement.accepted:
-        raise InputError(f"--precision {job.options.precision} changes too much: {agreement}; use --precision 32")
+        raise InputError(f"`precision='{job.options.precision}'` changes too much: {agreement}; use `precision='32'`")
     return agreement.record()
 
 
-def _without_forest(model: ModelFile) -> ModelFile:
+def without_forest(model: ModelFile) -> ModelFile:
     """Return the networks of a model alone: a forest, unlike them, was not taught to do without a modality."""
     header = model.header
     return replace(
@@ -180,11 +192,12 @@ def _without_forest(model: ModelFile) -> ModelFile:
     )
 
 
-def _decision(job: _Job, scene: Scene, predictor: Predictor) -> Decision | None:
+def _decision(job: _Job, scene: int, predictor: Predictor) -> Decision | None:
     """Return the decision that a scene's own probabilities ask for, if the recipe wants one."""
     if job.model.header.recipe.prediction.decision == "argmax":
         return None
-    chance = sample_probabilities(job.reader(scene), predictor, job.plan(scene, predictor))
+    plan = job.plan(job.city.scenes[scene], predictor)
+    chance = sample_probabilities(job.reader(scene), predictor, plan)
     header = job.model.header
     present = None if header.trained_classes is None else header.legend.among(header.trained_classes)
     return expected_iou(chance, present) if chance.shape[1] else None
@@ -215,10 +228,10 @@ def _sample_batch(job: _Job, predictor: Predictor) -> tuple[Patch, np.ndarray]:
     """Return a batch of the city; zeros where it has no valid pixel."""
     scene = job.city.scenes[0]
     plan = job.plan(scene, predictor)
-    size = _batch_size(job.model.header)
+    size = batch_size(job.model.header)
     window = plan.windows(0)[0].expand(predictor.halo_px)
     patch, valid = next(
-        sample_windows(job.reader(scene), plan, predictor.halo_px, 1),
+        sample_windows(job.reader(0), plan, predictor.halo_px, 1),
         ({name: np.zeros((1, count, window.height, window.width), np.float32)
           for name, count in job.model.header.channels.items()}, np.ones((1, window.height, window.width), bool)),
     )  # fmt: skip
@@ -229,20 +242,20 @@ def _build(
     model: Path,
     city: Path,
     scene: int,
-    normalizer: Normalizer,
+    statistics: Mapping[str, BandStatistics],
     absent: Mapping[str, int],
     backend: str,
     options: BackendOptions,
 ) -> tuple[SceneReader, Predictor]:
     """Return reader and predictor in a worker process."""
     loaded = read_model_file(model)
-    loaded = _without_forest(loaded) if absent else loaded
+    loaded = without_forest(loaded) if absent else loaded
     images, _ = match_bands(open_city(city), loaded.header.inputs)
-    reader = SceneReader(images.scenes[scene], tuple(loaded.header.inputs), normalizer, absent)
+    reader = prepare_for_model(loaded.header, images, statistics, absent).readers(tuple(loaded.header.inputs))[scene]
     return reader, load_predictor(loaded, backend, options)
 
 
-def _batch_size(header: Header) -> int:
+def batch_size(header: Header) -> int:
     """Return the recipe's batch size, less where the inputs of a batch would be large."""
     settings = header.recipe.prediction
     patch_bytes = 4 * settings.window_px**2 * sum(header.channels.values())
@@ -257,10 +270,17 @@ def _scene_options(city: City, options: MapOptions) -> list[MapOptions]:
     return [replace(options, out=options.out / f"{scene.name}.tif") for scene in city.scenes]
 
 
-def _normalizer(header: Header, city: City, absent: Mapping[str, int], progress: Progress) -> Normalizer:
-    statistics = {}
-    if header.recipe.follows_city:
-        names = tuple(name for name in header.inputs if name not in absent)
-        ranked = header.recipe.normalization == "quantile"
-        statistics = city_statistics(city, names, progress, quantiles=ranked)
-    return header.normalizer(statistics)
+def _statistics(header: Header, city: City, absent: Mapping[str, int], progress: Progress) -> dict[str, BandStatistics]:
+    """Return the city's own statistics where the model's normalization follows the city."""
+    if not header.recipe.follows_city:
+        return {}
+    names = tuple(name for name in header.inputs if name not in absent)
+    return city_statistics(city, names, progress, quantiles=header.recipe.normalization == "quantile")
+
+
+def prepare_for_model(
+    header: Header, city: City, statistics: Mapping[str, BandStatistics], absent: Mapping[str, int]
+) -> PreparedCity[City]:
+    """Return the city as the model sees it: normalized, with layers of zeros for the modalities that it lacks."""
+    filled, normalizer = fill_missing(city, header.normalizer(statistics), absent)
+    return PreparedCity(filled, statistics, normalizer)

@@ -55,10 +55,10 @@ def wanted_cleanup(min_area_px: int | None, keep: Collection[str] | None, legend
     """
     if min_area_px is None:
         if keep is not None:
-            raise InputError("--min-area-keep names classes that --min-area-px leaves alone; give --min-area-px")
+            raise InputError("`min_area_keep` names classes that `min_area_px` leaves alone; give `min_area_px`")
         return None
     if min_area_px < 2:
-        raise InputError(f"--min-area-px must be at least 2, found {min_area_px}")
+        raise InputError(f"`min_area_px` must be at least 2, found {min_area_px}")
     if keep is None:
         return Cleanup(
             min_area_px, tuple(c for c in legend.classes if _THIN & set(re.findall(r"\w+", c.name.casefold())))
@@ -66,7 +66,7 @@ def wanted_cleanup(min_area_px: int | None, keep: Collection[str] | None, legend
     known = {str(c.id): c for c in legend.classes} | {c.name.casefold(): c for c in legend.classes}
     for name in keep:
         if name.strip().casefold() not in known:
-            raise InputError(f"--min-area-keep: {unknown_name('class', name.strip(), legend.names)}")
+            raise InputError(f"`min_area_keep`: {unknown_name('class', name.strip(), legend.names)}")
     kept = {known[name.strip().casefold()] for name in keep}
     return Cleanup(min_area_px, tuple(c for c in legend.classes if c in kept))
 

@@ -21,7 +21,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from c2seg.data import Patch
-from c2seg.predict.memory import keep_freed_memory
+from c2seg.predict.memory import give_back
 from c2seg.predict.plan import WindowPlan, taper
 from c2seg.predict.timings import Timings
 from c2seg.types import Window
@@ -54,7 +54,8 @@ class Predictor(Protocol):
         """Return probabilities float32 [B, K, H, W] of normalized float32 [B, C, H + 2 halo, W + 2 halo] by modality.
 
         ``valid`` is bool [B, H + 2 halo, W + 2 halo]; inputs are 0 where it is False. The result is the caller's, who
-        changes it in place: the next call must neither change nor read it. Two threads may call at once.
+        changes it in place: the next call must neither change nor read it. Two threads may call at once. A predictor with a
+        method ``release(scores)`` is given back what it returned when its pixels were handed on, to use the memory again.
         """
 
 
@@ -105,10 +106,14 @@ class _Read:
 
 @dataclass(frozen=True)
 class _Scored:
-    """Windows in their order with valid bool [H, W], and the scores [K, H, W] of each; None where no pixel is valid."""
+    """Windows in their order with valid bool [H, W], and the scores [K, H, W] of each; None where no pixel is valid.
+
+    ``batch`` [B, K, H, W] holds the scores, as the predictor made them; None if no window has a valid pixel.
+    """
 
     windows: list[tuple[Window, np.ndarray]]
     scores: list[np.ndarray | None]
+    batch: np.ndarray | None
 
 
 def map_rows(
@@ -139,14 +144,14 @@ def map_parts(
 ) -> Generator[Strip]:
     """Yield the strips of ``plan`` (those in ``strips``; all by default) from top to bottom, each in parts from left to right.
 
-    A part is what a window finishes: its own pixels that no later window covers. Scores are weighted means of the
+    A part is what a window finishes: its own pixels that no later window covers. It lies in the memory of the window's scores,
+    which the predictor may get back when the next part is asked for. Scores are weighted means of the
     windows that cover a pixel; windows without a valid pixel are not predicted. ``readers`` is the number of reading
     threads; each decodes the blocks of files for itself. ``stages`` collects seconds.
     """
     wanted = strips if strips is not None else range(len(plan.rows))
     if not len(wanted):
         return
-    keep_freed_memory()
     stages = stages or Timings()
     rows = range(plan.first_row_for(wanted.start), wanted.stop)
     blend = _Blend(plan, predictor.num_classes, rows.start)
@@ -159,6 +164,8 @@ def map_parts(
                     part = blend.part(window, scores, valid)
                 if part.index >= wanted.start:
                     yield part
+            if scored.batch is not None:
+                give_back(predictor, scored.batch)
 
 
 class _Blend:
@@ -252,13 +259,14 @@ def _jobs(reads: Iterator[_Read], size: int, last_col: int) -> Iterator[list[_Re
 
 def _score(job: list[_Read], predictor: Predictor, stages: Timings) -> _Scored:
     batch = [read for read in job if read.patch]
-    found: Iterator[np.ndarray] = iter(())
+    scores: np.ndarray | None = None
     if batch:
         with stages.time("predict"):
             patch = {name: _stack([read.patch[name] for read in batch]) for name in batch[0].patch}
-            found = iter(predictor.predict(patch, _stack([read.usable for read in batch])))
-    # The inputs are not needed any more.
-    return _Scored([(read.window, read.valid) for read in job], [next(found) if read.patch else None for read in job])
+            scores = predictor.predict(patch, _stack([read.usable for read in batch]))
+    one_by_one = iter(() if scores is None else scores)
+    windows = [(read.window, read.valid) for read in job]  # without the inputs, which are not needed any more
+    return _Scored(windows, [next(one_by_one) if read.patch else None for read in job], scores)
 
 
 def _stack(arrays: list[np.ndarray]) -> np.ndarray:

@@ -1,36 +1,53 @@
-"""What the C library does with memory that was freed."""
+"""Memory that was freed, and arrays that are used again."""
 
 from __future__ import annotations
 
 import ctypes
-import os
+import threading
+from dataclasses import dataclass, field
 
-__all__ = ["keep_freed_memory", "return_freed_memory"]
+import numpy as np
 
-_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # names of glibc's mallopt, from malloc.h
-_KEPT_BYTES = 256 * 2**20
+__all__ = ["ArrayPool", "give_back", "return_freed_memory"]
+
+_MOST_SPARE = 8
 
 
-def keep_freed_memory() -> None:
-    """Let this process take freed memory again instead of new pages; other C libraries than glibc are left alone.
+@dataclass(frozen=True)
+class ArrayPool:
+    """Float32 arrays that are lent and come back: making one of many megabytes anew for every window costs time.
 
-    A map takes and frees the same arrays of many megabytes for every window. By default glibc returns each to the system and
-    gets it back as pages that are to be zeroed: a tenth of the time of a network in torch at 32 bits. From now on all
-    threads share one heap, of which up to 256 MiB of free memory at its end are kept. Nothing is changed where the
-    environment sets ``MALLOC_...`` or ``GLIBC_TUNABLES``.
+    Who was lent an array owns it and may give it back once, when nobody looks at it or a view of it any more. One that never
+    comes back is freed as any other. Threads may share a pool.
     """
-    if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
-        return
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return
-    for name, value in ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, _KEPT_BYTES)):
-        mallopt(name, value)
+
+    _spare: list[np.ndarray] = field(default_factory=list, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def acquire(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return an array of a shape with any content."""
+        with self._lock:
+            self._spare[:] = [array for array in self._spare if array.shape == shape]
+            if self._spare:
+                return self._spare.pop()
+        return np.empty(shape, np.float32)
+
+    def release(self, array: np.ndarray) -> None:
+        """Take an array back."""
+        with self._lock:
+            if len(self._spare) < _MOST_SPARE and all(array is not spare for spare in self._spare):
+                self._spare.append(array)
+
+
+def give_back(owner: object, array: np.ndarray) -> None:
+    """Give an array back to who made it, if it takes arrays back (``release``)."""
+    release = getattr(owner, "release", None)
+    if release is not None:
+        release(array)
 
 
 def return_freed_memory() -> None:
-    """Give memory that was freed and kept back to the system, where the C library is glibc."""
+    """Give memory that was freed and kept back to the system, where the C library is glibc. No setting is changed."""
     try:
         trim = ctypes.CDLL(None).malloc_trim
     except (OSError, AttributeError):

@@ -22,8 +22,7 @@ def pseudo_labels(
     predictors: Sequence[Predictor],
     plan: WindowPlan,
     *,
-    keep: float = 0.5,
-    agree: bool = True,
+    keep_fraction: float = 0.5,
     decision: Decision | None = None,
     weights: Sequence[float] | None = None,
     batch_size: int = 1,
@@ -32,8 +31,8 @@ def pseudo_labels(
     """Return output indices uint8 [H, W], 255 where nothing is sure enough or the scene is not valid.
 
     A pixel's class follows from the mean (by ``weights``) of the predictors' probabilities: the largest, or by ``decision``.
-    Of the pixels of each class the ``keep`` share in which that class is most probable stays (class-balanced self-training,
-    Zou et al., ECCV 2018); with ``agree`` only where every predictor decides so. Memory: 3 bytes a pixel.
+    Of the pixels of each class the ``keep_fraction`` in which that class is most probable stays (class-balanced self-training,
+    Zou et al., ECCV 2018). Memory: 3 bytes a pixel.
     """
     height, width = plan.height, plan.width
     labels = np.full((height, width), UNLABELED, np.uint8)
@@ -49,14 +48,10 @@ def pseudo_labels(
         own = np.take_along_axis(mean, label[None].astype(np.intp), axis=0)[0]
         level = (own * (_LEVELS - 1)).astype(np.uint16)
         counts += _counted(label[first.valid], level[first.valid], counts.shape)
-        usable = first.valid.copy()
-        if agree:
-            for strip in strips:
-                usable &= _decided(strip.scores, decision) == label
-        labels[rows] = np.where(usable, label, UNLABELED)
+        labels[rows] = np.where(first.valid, label, UNLABELED)
         levels[rows] = level
         progress(first.last, height, "pseudo-labels")
-    least = _least_levels(counts, keep)
+    least = _least_levels(counts, keep_fraction)
     for row in range(0, height, 512):
         part = labels[row : row + 512]
         part[levels[row : row + 512] < np.append(least, _LEVELS)[np.minimum(part, len(least))]] = UNLABELED

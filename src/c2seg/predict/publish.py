@@ -106,7 +106,8 @@ def _verify(path: Path, read: RowReader, grid: Grid) -> None:
 def _write_preview(path: Path, source: Path, legend: Legend, palette: str) -> None:
     """Write a PNG of the map, its longer side at most 1024 pixels, nodata transparent."""
     import rasterio
-    from matplotlib.image import imsave
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
     with rasterio.open(source) as dataset:
         factor = max(1.0, max(dataset.shape) / _PREVIEW_PX)
@@ -114,8 +115,10 @@ def _write_preview(path: Path, source: Path, legend: Legend, palette: str) -> No
     colors = np.zeros((256, 4), np.uint8)
     for value, color in legend.colors(palette).items():
         colors[value] = (*color, 255)
+    made_by = PngInfo()
+    made_by.add_text("Software", "c2seg")
     try:
-        imsave(path, colors[ids], metadata={"Software": "c2seg"})
+        Image.fromarray(colors[ids]).save(path, "PNG", pnginfo=made_by)
         fsync_path(path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}; run the same command to go on") from error

@@ -29,6 +29,7 @@ from c2seg.predict.memory import return_freed_memory
 from c2seg.predict.plan import WindowPlan
 from c2seg.predict.scratch import RowFiles
 from c2seg.predict.timings import Timings
+from c2seg.process import keep_freed_memory, set_up
 
 __all__ = ["Build", "Work", "chunks", "peak_memory_mib", "run_strips", "run_workers"]
 
@@ -187,13 +188,15 @@ def _receive(connection: Connection) -> tuple[str, Any]:
     except (EOFError, ConnectionResetError) as error:
         raise C2SegError(
             "a worker process was killed (out of memory?); finished rows are kept: run the same command to go on, "
-            "with fewer --workers if memory is short"
+            "with fewer `workers` if memory is short"
         ) from error
     return message
 
 
 def _worker(connection: Connection, work: Work, build: Build) -> None:
     """Compute the strips that come through the connection until None comes."""
+    set_up()
+    keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -227,4 +230,8 @@ def _follow(sentinel: int) -> None:
 
 def peak_memory_mib() -> float:
     """Return the largest resident memory of this process so far, MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    try:
+        with open("/proc/self/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) / 1024
+    except (OSError, StopIteration):  # what getrusage tells begins with the memory of the process that started this one
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -6,7 +6,6 @@ then copied by GDAL's COG driver, which streams. Equal content gives equal bytes
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,8 +26,6 @@ from c2seg.types import Grid
 __all__ = ["RasterTags", "write_cog", "write_map"]
 
 _BLOCK = 512
-# GDAL's block cache defaults to 5 % of the machine's memory; bounded-memory code sets it. Read by GDAL on first use.
-os.environ.setdefault("GDAL_CACHEMAX", "64")
 
 RowReader = Callable[[int, int], np.ndarray]
 

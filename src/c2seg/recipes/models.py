@@ -5,11 +5,11 @@ No torch here: a recipe is checked before anything heavy is imported.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from c2seg.errors import unknown_name
+from c2seg.recipes.plugged import ModelSettings, Open, Strict
 
 __all__ = [
     "DeepLabV3PlusModel",
@@ -28,22 +28,7 @@ __all__ = [
 ]
 
 
-class Strict(BaseModel):
-    """A frozen model that refuses unknown keys and says which exist."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, content: Any) -> Any:
-        if isinstance(content, dict):
-            for key in content:
-                if key not in cls.model_fields:
-                    raise ValueError(unknown_name("key", str(key), cls.model_fields))
-        return content
-
-
-class ForestModel(Strict):
+class ForestModel(ModelSettings):
     """A random forest on per-pixel features: bands, local means and local standard deviations."""
 
     name: Literal["forest"] = "forest"
@@ -74,7 +59,7 @@ class ForestModel(Strict):
         return self
 
 
-class UNetModel(Strict):
+class UNetModel(ModelSettings):
     """U-Net (Ronneberger et al. 2015) with batch normalization; all modalities are stacked at the input."""
 
     name: Literal["unet"] = "unet"
@@ -103,7 +88,7 @@ class UNetModel(Strict):
         return self
 
 
-class SegNetModel(Strict):
+class SegNetModel(ModelSettings):
     """SegNet (Badrinarayanan et al. 2017): VGG16 with batch normalization, mirrored with max-unpooling."""
 
     name: Literal["segnet"] = "segnet"
@@ -113,7 +98,7 @@ class SegNetModel(Strict):
     """First weights of the encoder (width 1 only): null, imagenet (fetched), or a .safetensors or .pth file."""
 
 
-class DeepLabV3PlusModel(Strict):
+class DeepLabV3PlusModel(ModelSettings):
     """DeepLabv3+ (Chen et al. 2018): dilated encoder, atrous spatial pyramid pooling, decoder at a quarter."""
 
     name: Literal["deeplabv3plus"] = "deeplabv3plus"
@@ -130,7 +115,7 @@ class DeepLabV3PlusModel(Strict):
     """First weights of the encoder: null, imagenet (fetched), or a .safetensors or .pth file."""
 
 
-class SegFormerModel(Strict):
+class SegFormerModel(ModelSettings):
     """SegFormer (Xie et al. 2021): Mix Transformer encoder, all-MLP decoder at a quarter of the resolution."""
 
     name: Literal["segformer"] = "segformer"
@@ -142,7 +127,7 @@ class SegFormerModel(Strict):
     """First weights of the encoder: null, imagenet (fetched), or a .safetensors or .pth file."""
 
 
-class MRSNModel(Strict):
+class MRSNModel(ModelSettings):
     """MRSN (third place of the challenge): a ConvNeXt per group of bands, fused before and after UPerNet heads."""
 
     name: Literal["mrsn"] = "mrsn"
@@ -164,7 +149,7 @@ class MRSNModel(Strict):
     """First weights of every trunk: null, imagenet (fetched), or a .safetensors or .pth file."""
 
 
-class MMGLOTSModel(Strict):
+class MMGLOTSModel(ModelSettings):
     """MMGLOTS, the challenge's winner: BEiT on the MSI, a residual network on each other modality, fusion at four levels,
     and a decoder of window and global attention."""
 
@@ -223,7 +208,7 @@ class MMGLOTSModel(Strict):
         return self
 
 
-class HRNetTrunk(Strict):
+class HRNetTrunk(ModelSettings):
     """A high-resolution network (Sun et al. 2019; Wang et al., TPAMI 2020): four branches, each half as fine as the one
     before and twice as wide, which are fused again and again."""
 
@@ -287,7 +272,7 @@ class HighDANModel(HRNetTrunk):
     """First weights of bottlenecks and trunk: null, imagenet (fetched), or a .safetensors or .pth file."""
 
 
-Model = Annotated[
+_BUILT_IN = Annotated[
     ForestModel
     | UNetModel
     | SegNetModel
@@ -300,3 +285,6 @@ Model = Annotated[
     | HighDANModel,
     Field(discriminator="name"),
 ]
+
+Model = Annotated[ModelSettings, Open("models", _BUILT_IN)]
+"""One of ours, or the settings of a plug-in."""

@@ -8,19 +8,19 @@ No torch here: a recipe is checked before anything heavy is imported.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from c2seg.data.normalize import Normalization
 from c2seg.errors import unknown_name
-from c2seg.recipes.models import ForestModel, Model, Strict
-from c2seg.recipes.training import AdversarialMethod, MaskedMethod, Method, Training
+from c2seg.recipes.models import ForestModel, HighDANModel, Model, Strict
+from c2seg.recipes.training import AdversarialMethod, MaskedMethod, PseudoLabelMethod, Training
 
 __all__ = [
-    "ForestShare",
-    "Member",
-    "Phase",
+    "ForestWeight",
+    "Network",
     "Prediction",
     "Recipe",
     "SourceCheck",
@@ -30,6 +30,9 @@ __all__ = [
 ]
 
 Inputs = tuple[str, ...] | Literal["all"]
+
+ONLY_STAGE = "training"
+"""Name of the stage of a recipe that names none."""
 
 
 class Validation(Strict):
@@ -108,35 +111,57 @@ class Variation(Strict):
         return self.inputs if all(name in modalities for name in self.inputs) else ()
 
 
-class Phase(Variation):
-    """One of several trainings that follow each other; the last one's network, or networks, are the model.
+class Stage(Variation):
+    """One step of the training of a recipe: one network, or several side by side. Stages follow each other.
 
-    ``null`` in its place leaves a phase out, as in a recipe whose variant brings it in.
+    ``null`` in its place leaves a stage out, as in a recipe whose variant brings it in.
     """
 
-    networks: int = Field(default=1, ge=1)
-    """Networks that are trained in this phase, each with a seed of its own; together they label or map the target."""
-    maps: bool = False
-    """Keep this phase's networks in the model, beside those of the last phase."""
-    share: float | None = Field(default=None, gt=0)
-    """Iterations as a share of the recipe's ``training.iterations``; null: those of this phase's own ``training``."""
-    start: dict[str, str | None] | None = None
-    """First weights: part of this network -> ``phase`` or ``phase/part``, parts being module names such as
-    ``trunks.msi`` (an empty name: the whole network), or null: random. null: all of the phase before; an empty mapping:
+    networks: Annotated[int, Field(ge=1)] | dict[str, Variation] = 1
+    """How many networks are trained, each with a seed of its own; or, by name, what each of them changes in the stage. The
+    networks of a stage label or predict the target together."""
+    fraction: float | None = Field(default=None, gt=0)
+    """Iterations as a fraction of the recipe's ``training.iterations``; null: those of this stage's own ``training``."""
+    init_from: dict[str, str | None] | None = None
+    """Initial weights: part of this network -> ``stage`` or ``stage/part``, parts being module names such as
+    ``trunks.msi`` (an empty name: the whole network), or null: random. null: all of the stage before; an empty mapping:
     random."""
+    keep_in_ensemble: bool = False
+    """Keep this stage's networks in the model, beside those of the last stage."""
 
     @property
-    def labels(self) -> bool:
-        """True if its networks learn classes, and so can label and map."""
+    def variations(self) -> dict[str, Variation]:
+        """The networks' settings by name; numbered where they are counted."""
+        if isinstance(self.networks, int):
+            return {str(index): self for index in range(self.networks)}
+        return self.networks
+
+    @property
+    def predicts_classes(self) -> bool:
+        """True if its networks learn classes, and so can label and predict."""
         return not isinstance(self.training.method, MaskedMethod)
 
 
-class Member(Variation):
-    """One network of an ensemble, with a seed of its own."""
+@dataclass(frozen=True)
+class Network:
+    """One network of a recipe for the cities of a run: where it stands, its modalities, its settings."""
+
+    stage: str
+    name: str
+    """Within the stage."""
+    inputs: tuple[str, ...]
+    model: Model
+    training: Training
+    """With the iterations of its stage."""
+
+    @property
+    def path(self) -> str:
+        """Stage and name, as in the tensor names of a model file: ``teachers.0``."""
+        return f"{self.stage}.{self.name}"
 
 
-class ForestShare(Strict):
-    """A forest that maps together with the networks."""
+class ForestWeight(Strict):
+    """A forest that predicts together with the networks."""
 
     weight: float = Field(default=0.25, gt=0, lt=1)
     """Of its probabilities in the mean with those of the networks."""
@@ -176,18 +201,17 @@ class Recipe(Strict):
     max_bands: int | None = Field(default=None, ge=1)
     """A modality with more bands is projected on this many principal components of the sources' normalized bands, each of
     unit deviation there; null: never."""
-    background: Literal["none", "ignored", "learnt"] = "none"
-    """One more output for pixels that are labeled 0 (unknown): ``ignored`` is never a target, ``learnt`` is. Maps never
+    background: Literal["none", "ignored", "trained"] = "none"
+    """One more output for pixels that are labeled 0 (unknown): ``ignored`` is never a target, ``trained`` is. Maps never
     show it."""
     model: Model
     training: Training = Training()
-    phases: dict[str, Phase] = Field(default_factory=dict)
-    """Trainings that follow each other, by name; none: ``training`` alone."""
-    members: dict[str, Member] = Field(default_factory=dict)
-    """Networks of an ensemble, by name; none: ``model`` alone."""
+    stages: dict[str, Stage] = Field(default_factory=dict)
+    """What is trained, in order, by name; not given: one stage, ``training``. Each has the recipe's ``model`` and
+    ``training`` but for what it changes. A forest has none."""
     ensemble: Literal["logits", "probabilities"] = "logits"
-    """What is averaged over the members, or over the networks of the last phase."""
-    forest: ForestShare | None = None
+    """What is averaged over the networks of the ensemble: those of the last stage, and those that are kept."""
+    forest: ForestWeight | None = None
     """A forest beside the networks; null: none."""
     source_check: SourceCheck | None = None
     """What is tried on held-out blocks of the sources before the real training; null: nothing."""
@@ -197,80 +221,59 @@ class Recipe(Strict):
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, content: Any) -> Any:
-        """Fill every variation with the recipe's own keys."""
+        """Fill every stage, and every named network of one, with the keys above it."""
         if not isinstance(content, dict):
             return content
         content = dict(content)
-        for group in ("phases", "members"):
-            if isinstance(found := content.get(group), dict):
-                content[group] = {n: _filled(content, change) for n, change in found.items() if change is not None}
+        stages = content.get("stages") or {}
+        if not isinstance(stages, dict):
+            return content
+        if not stages and not _is_forest(content):
+            stages = {ONLY_STAGE: {}}
+        content["stages"] = {name: _stage(content, stage) for name, stage in stages.items() if stage is not None}
         return content
 
     @model_validator(mode="after")
-    def _variations(self) -> Recipe:
-        kept = self.phases or self.members or self.forest or self.source_check or self.background != "none"
-        if self.model.name == "forest" and kept:
-            raise ValueError("phases, members, background, forest and source check are for networks, not for a forest")
-        if self.model.name == "forest" and self.training.aligns:
+    def _stages(self) -> Recipe:
+        if self.model.name == "forest":
+            self._check_forest()
+        elif not self.stages:
+            raise ValueError("stages: every stage is left out")
+        earlier: list[str] = []
+        for name, stage in self.stages.items():
+            _check_name("stage", name)
+            _check_networks(name, stage)
+            self._check_order(name, stage, earlier)
+            earlier.append(name)
+        if self.stages and not self.stages[earlier[-1]].predicts_classes:
+            raise ValueError("masked pretraining teaches no classes: let another stage follow it")
+        return self
+
+    def _check_forest(self) -> None:
+        if self.stages or self.forest or self.source_check or self.background != "none":
+            raise ValueError("stages, background, forest and source_check are for networks, not for a forest")
+        if self.training.aligns:
             raise ValueError(
                 "training.augment.fda and training.adabn are for networks: a forest draws no patches and has "
                 "no batch normalization"
             )
-        if self.phases and self.members:
-            raise ValueError("a recipe has phases or members, not both")
-        for group in (self.phases, self.members):
-            for name, change in group.items():
-                if "/" in name or not name:
-                    raise ValueError(f"the name {name!r} of a phase or member must not be empty or hold a /")
-                if change.model.name == "forest":
-                    raise ValueError(f"{name}: a forest cannot be a phase or a member")
-        self._check_phases()
-        if not self.phases and any(method.name == "pseudo_labels" for method in self.methods):
-            raise ValueError("pseudo-labels are made by a phase before: give phases, the last of them with this method")
-        return self
 
-    def _check_phases(self) -> None:
-        """Raise ValueError where a phase needs what no earlier one gives, or where no classes are learnt."""
-        earlier: list[str] = []
-        for name, phase in self.phases.items():
-            for origin in filter(None, (phase.start or {}).values()):
-                if origin.split("/")[0] not in earlier:
-                    raise ValueError(f"phases.{name}.start: {unknown_name('phase', origin.split('/')[0], earlier)}")
-            if phase.training.method.name == "pseudo_labels" and all(not self.phases[n].labels for n in earlier):
-                raise ValueError(f"phases.{name}: pseudo-labels need a phase before that makes them")
-            if phase.maps and not phase.labels:
-                raise ValueError(f"phases.{name}: masked learning teaches no classes, its network cannot map")
-            earlier.append(name)
-        last = self.phases[earlier[-1]].training.method if earlier else None
-        if isinstance(last, MaskedMethod) or (not earlier and any(isinstance(m, MaskedMethod) for m in self.methods)):
-            raise ValueError("masked learning teaches no classes: make it a phase and let another one follow")
-
-    @model_validator(mode="after")
-    def _attention(self) -> Recipe:
-        for part in (*self.phases.values(), *self.members.values()) or (self,):
-            discriminators = (
-                part.training.method.discriminators if isinstance(part.training.method, AdversarialMethod) else ()
-            )
-            if isinstance(part.training.method, MaskedMethod):
-                continue
-            if getattr(part.model, "attention", False) and all(
-                discriminator.sees != "features" for discriminator in discriminators
-            ):
-                raise ValueError(
-                    "model.attention weighs features by a discriminator that sees them: add it to method.discriminators or set "
-                    "model.attention=false"
-                )
-        return self
+    def _check_order(self, name: str, stage: Stage, earlier: Sequence[str]) -> None:
+        """Raise ValueError where a stage needs what no earlier one gives."""
+        for origin in filter(None, (stage.init_from or {}).values()):
+            if origin.split("/")[0] not in earlier:
+                raise ValueError(f"stages.{name}.init_from: {unknown_name('stage', origin.split('/')[0], earlier)}")
+        needs_labels = isinstance(stage.training.method, PseudoLabelMethod)
+        if needs_labels and not any(self.stages[other].predicts_classes for other in earlier):
+            raise ValueError(f"stages.{name}: pseudo-labels need a stage before that makes them")
+        if stage.keep_in_ensemble and not stage.predicts_classes:
+            raise ValueError(f"stages.{name}: masked pretraining teaches no classes, its network cannot predict")
 
     @property
     def trainings(self) -> tuple[Training, ...]:
-        """Every training."""
-        return tuple(v.training for v in (*self.phases.values(), *self.members.values())) or (self.training,)
-
-    @property
-    def methods(self) -> tuple[Method, ...]:
-        """Every method that is used."""
-        return tuple(training.method for training in self.trainings)
+        """Every training; a forest has its settings only."""
+        stages = [network.training for stage in self.stages.values() for network in stage.variations.values()]
+        return tuple(stages) or (self.training,)
 
     @property
     def follows_city(self) -> bool:
@@ -288,36 +291,53 @@ class Recipe(Strict):
         return any(training.method.needs_target or training.aligns for training in self.trainings)
 
     def without_target(self) -> Recipe:
-        """Return the recipe without the phases that learn from pseudo-labels: what is left when no target is given."""
-        kept = {n: phase for n, phase in self.phases.items() if phase.training.method.name != "pseudo_labels"}
-        return self.model_copy(update={"phases": kept})
+        """Return the recipe without the stages that train on pseudo-labels: what is left when no target is given."""
+        pseudo = [name for name, stage in self.stages.items() if isinstance(stage.training.method, PseudoLabelMethod)]
+        return self.without_stages(pseudo)
 
-    def networks(self, modalities: Sequence[str]) -> dict[str, tuple[Model, tuple[str, ...]]]:
-        """Return the networks that map, by member name (``""``: the only one): settings and modalities.
+    def without_stages(self, names: Sequence[str]) -> Recipe:
+        """Return the recipe without some of its stages."""
+        return self.model_copy(update={"stages": {n: stage for n, stage in self.stages.items() if n not in names}})
 
-        ``modalities`` are those of the run; members and phases that need others are left out.
-        """
-        if self.members:
-            return {n: (m.model, inputs) for n, m in self.members.items() if (inputs := m.taken(modalities))}
-        if not self.phases:
-            return {"": (self.model, tuple(modalities))}
-        taken = [(name, phase) for name, phase in self.phases.items() if phase.labels and phase.taken(modalities)]
-        found = {
-            f"{name}.{k}": (phase.model, phase.taken(modalities))
-            for name, phase in taken
-            if phase.maps or name == taken[-1][0]
-            for k in range(phase.networks)
-        }
-        return found if len(found) > 1 else dict(zip([""] * len(found), found.values(), strict=True))
+    def with_stages(self, **changes: Any) -> Recipe:
+        """Return the recipe with the same fields changed in every stage."""
+        stages = {name: stage.model_copy(update=changes) for name, stage in self.stages.items()}
+        return self.model_copy(update={"stages": stages})
 
-    def varied(self, change: Variation) -> Recipe:
-        """Return the recipe of one training: a variation's inputs, model and training in place of the recipe's own."""
-        training = change.training
-        if isinstance(change, Phase) and change.share is not None:
-            iterations = max(1, round(change.share * self.training.iterations))
-            training = training.model_copy(update={"iterations": iterations})
-        updates = {"inputs": change.inputs or self.inputs, "model": change.model, "training": training}
-        return self.model_copy(update=updates | {"phases": {}, "members": {}})
+    def stage_networks(self, stage: str, modalities: Sequence[str]) -> tuple[Network, ...]:
+        """Return the networks of a stage for cities with these modalities, without those that need others."""
+        settings = self.stages[stage]
+        if not settings.taken(modalities):
+            return ()
+        networks = []
+        for name, change in settings.variations.items():
+            if inputs := change.taken(settings.taken(modalities) if change.inputs is None else modalities):
+                networks.append(Network(stage, name, inputs, change.model, self._iterated(settings, change.training)))
+        return tuple(networks)
+
+    def ensemble_networks(self, modalities: Sequence[str]) -> tuple[Network, ...]:
+        """Return the networks that predict: those of the last stage with any, and those of stages that are kept."""
+        trained = {name: self.stage_networks(name, modalities) for name in self.stages}
+        able = [name for name, networks in trained.items() if networks and self.stages[name].predicts_classes]
+        return tuple(
+            network
+            for name in able
+            if self.stages[name].keep_in_ensemble or name == able[-1]
+            for network in trained[name]
+        )
+
+    def alone(self, network: Network) -> Recipe:
+        """Return the recipe of one of its networks: its inputs, model and training, in a single stage."""
+        changes = {"inputs": network.inputs, "model": network.model, "training": network.training}
+        stage = Stage(model=network.model, training=network.training)
+        return self.model_copy(update=changes | {"stages": {ONLY_STAGE: stage}})
+
+    def _iterated(self, stage: Stage, training: Training) -> Training:
+        """Return a training with the iterations that its stage asks for."""
+        if stage.fraction is None:
+            return training
+        iterations = max(1, round(stage.fraction * self.training.iterations))
+        return training.model_copy(update={"iterations": iterations})
 
 
 def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -337,11 +357,56 @@ def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _filled(recipe: Mapping[str, Any], change: Any) -> Any:
-    """Return a variation with the recipe's model and training under its own."""
+def _stage(recipe: Mapping[str, Any], stage: Any) -> Any:
+    """Return a stage, and the networks it names, with the recipe's model and training under their own."""
+    stage = _filled(recipe, stage)
+    networks = stage.get("networks") if isinstance(stage, dict) else None
+    if not isinstance(networks, dict):
+        return stage
+    return stage | {"networks": {n: _filled(stage, change) for n, change in networks.items() if change is not None}}
+
+
+def _filled(above: Mapping[str, Any], change: Any) -> Any:
+    """Return a variation with the model and training of what is above it under its own."""
     if not isinstance(change, dict):
         return change
-    base = {key: recipe.get(key, {}) for key in ("model", "training")}
+    base = {key: above.get(key, {}) for key in ("model", "training")}
     if not all(isinstance(part, dict) for part in base.values()):
         return change
     return overlay(base, change)
+
+
+def _is_forest(recipe: Mapping[str, Any]) -> bool:
+    model = recipe.get("model")
+    return getattr(model, "name", None) == "forest" or (isinstance(model, dict) and model.get("name") == "forest")
+
+
+def _check_name(kind: str, name: str) -> None:
+    if not name or "/" in name or "." in name:
+        raise ValueError(f"the name {name!r} of a {kind} must not be empty or hold a / or a dot")
+
+
+def _check_networks(name: str, stage: Stage) -> None:
+    """Raise ValueError for networks that a stage cannot train together."""
+    if isinstance(stage.networks, dict) and not stage.networks:
+        raise ValueError(f"stages.{name}.networks: give a number, or at least one name")
+    for network, change in stage.variations.items():
+        _check_name("network", network)
+        if change.model.name == "forest":
+            raise ValueError(f"stages.{name}: a forest cannot be a network of a stage")
+        if change.training.method != stage.training.method:
+            raise ValueError(f"stages.{name}.networks.{network}: the method belongs to the stage")
+        _check_attention(change)
+
+
+def _check_attention(change: Variation) -> None:
+    """Raise ValueError for a network that weighs features by a discriminator that nothing trains."""
+    method = change.training.method
+    if isinstance(method, MaskedMethod) or not (isinstance(change.model, HighDANModel) and change.model.attention):
+        return
+    discriminators = method.discriminators if isinstance(method, AdversarialMethod) else ()
+    if all(discriminator.sees != "features" for discriminator in discriminators):
+        raise ValueError(
+            "model.attention weighs features by a discriminator that sees them: add it to method.discriminators or set "
+            "model.attention=false"
+        )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
-from c2seg.recipes.models import Strict
+from c2seg.recipes.plugged import LossSettings, MethodSettings, Open, Strict, plugin_settings
 
 __all__ = [
     "FDA",
@@ -28,13 +28,18 @@ __all__ = [
 DiceKind = Literal["present", "all", "per_patch"]
 
 
+def _term(value: Any) -> Any:
+    """Return the settings of a plug-in's term of the loss."""
+    if isinstance(value, dict) and isinstance(name := value.get("name"), str):
+        return plugin_settings("losses", name, []).model_validate(value)
+    return value
+
+
 class Loss(Strict):
     """The supervised loss, a weighted sum of terms over labeled, valid pixels."""
 
     cross_entropy: float = Field(default=1.0, ge=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    focal: float = Field(default=0.0, ge=0)
-    focal_gamma: float = Field(default=2.0, ge=0)
     gce: float = Field(default=0.0, ge=0)
     gce_q: float = Field(default=0.7, gt=0, le=1)
     """Generalized cross-entropy (1 - p^q) / q, for wrong labels: near 0 cross-entropy, at 1 half the mean absolute error."""
@@ -42,15 +47,33 @@ class Loss(Strict):
     dice_kind: DiceKind = "present"
     """Dice of the outputs present in a batch; of ``all`` outputs (MRSN); or ``per_patch``, summed over the classes, where
     pixels without label count as seen too (HighDAN)."""
-    class_weights: Literal["none", "inverse", "inverse_sqrt"] = "none"
+    class_weights: Literal["none", "inverse"] = "none"
     """Weights by labeled pixels of the sources, with mean 1 over the classes present."""
     aux: float = Field(default=0.0, ge=0)
     """Weight of the same loss on the network's ``aux`` output, for networks that have one."""
+    terms: dict[str, Annotated[SerializeAsAny[LossSettings], BeforeValidator(_term)]] = Field(default_factory=dict)
+    """Terms that plug-ins bring, by name: a weight, or settings with a ``weight``; null leaves one out."""
+
+    @field_validator("terms", mode="before")
+    @classmethod
+    def _named(cls, terms: Any) -> Any:
+        """Tell every term its name."""
+        if not isinstance(terms, dict):
+            return terms
+        if taken := [name for name in terms if name in cls.model_fields]:
+            raise ValueError(f"{taken[0]!r} is a key of the loss itself, not a term of a plug-in")
+        given = {name: {"weight": term} if isinstance(term, int | float) else term for name, term in terms.items()}
+        return {
+            name: {"name": name, **term} if isinstance(term, dict) else term
+            for name, term in given.items()
+            if term is not None
+        }
 
     @model_validator(mode="after")
     def _some(self) -> Loss:
-        if not (self.cross_entropy or self.focal or self.gce or self.dice):
-            raise ValueError("at least one of cross_entropy, focal, gce and dice must be above 0")
+        weights = self.cross_entropy, self.gce, self.dice, *(term.weight for term in self.terms.values())
+        if not any(weights):
+            raise ValueError("at least one of cross_entropy, gce and dice, or of the terms, must be above 0")
         return self
 
 
@@ -89,8 +112,6 @@ class Sampling(Strict):
     batch_size: int = Field(default=8, ge=1)
     class_balanced_fraction: float = Field(default=0.5, ge=0, le=1)
     """Share of patches centered near a pixel of a class drawn evenly; the rest are drawn evenly over the city."""
-    ignore_edge_px: int = Field(default=0, ge=0, le=32)
-    """Labels this close to another class teach nothing: the edges of map labels are the least reliable."""
     cat_max_ratio: float | None = Field(default=None, gt=0, le=1)
     """A patch where one class covers this share of the labeled pixels, or more, is drawn again, up to ten times."""
 
@@ -98,7 +119,7 @@ class Sampling(Strict):
 class FDA(Strict):
     """Patches of the source in the target's style: amplitudes of low frequencies (Yang and Soatto, CVPR 2020)."""
 
-    share: float = Field(default=0.5, gt=0, le=1)
+    fraction: float = Field(default=0.5, gt=0, le=1)
     """Share of the patches that take the amplitudes of a random patch of the target."""
     beta: float = Field(default=0.05, gt=0, le=0.5)
     """Frequencies of up to this share of the patch's side, in whole cycles a patch, rounded down: 0 is the mean alone."""
@@ -130,12 +151,10 @@ class Augmentation(Strict):
         return self
 
 
-class SupervisedMethod(Strict):
+class SupervisedMethod(MethodSettings):
     """Learn from the labeled sources alone."""
 
     name: Literal["supervised"] = "supervised"
-    uses_target: ClassVar[bool] = False
-    needs_target: ClassVar[bool] = False
 
 
 class DiscriminatorSettings(Strict):
@@ -152,7 +171,7 @@ class DiscriminatorSettings(Strict):
     """Channels of its stride-2 convolutions; on features, three 3 x 3 convolutions halve the channels instead."""
 
 
-class AdversarialMethod(Strict):
+class AdversarialMethod(MethodSettings):
     """Learn from the sources while one or more discriminators cannot tell the target's outputs from the source's."""
 
     name: Literal["adversarial"] = "adversarial"
@@ -163,7 +182,7 @@ class AdversarialMethod(Strict):
     """Binary cross-entropy, or least squares (Mao et al., ICCV 2017); source is 0, target is 1."""
     discriminator_scale: float = Field(default=0.5, gt=0)
     """Factor of each half of a discriminator's own loss: 0.5 in ADVENT, 1 in HighDAN."""
-    begin: float = Field(default=0.0, ge=0, lt=1)
+    start_after: float = Field(default=0.0, ge=0, lt=1)
     """Share of the iterations that are learnt from the sources alone, before the discriminators join."""
     optimizer: Optimizer = Optimizer(name="adam", lr=1e-4, weight_decay=0, gradient_clip=None)
     """Of the discriminators."""
@@ -175,7 +194,7 @@ class AdversarialMethod(Strict):
         return self
 
 
-class PseudoLabelMethod(Strict):
+class PseudoLabelMethod(MethodSettings):
     """Learn from the sources and from the target's surest pixels as the networks of the phase before label them.
 
     Class-balanced self-training (Zou et al., ECCV 2018): of the pixels mapped to a class the surest are kept, whatever the
@@ -185,19 +204,17 @@ class PseudoLabelMethod(Strict):
     name: Literal["pseudo_labels"] = "pseudo_labels"
     uses_target: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True
-    keep: float = Field(default=0.5, gt=0, le=1)
+    keep_fraction: float = Field(default=0.5, gt=0, le=1)
     """Share of the pixels mapped to each class that are kept, the surest first."""
-    agree: bool = True
-    """Keep only pixels on whose class all networks of the phase before agree."""
     forest: bool = False
     """The recipe's forest, if it has one, labels with the networks, by its weight."""
     decision: Literal["argmax", "expected_iou"] = "argmax"
     """How a pixel's class follows from the networks' mean probabilities, as in ``prediction``."""
-    target_share: float = Field(default=0.5, gt=0, lt=1)
+    target_fraction: float = Field(default=0.5, gt=0, lt=1)
     """Share of each batch's patches that come from the target."""
 
 
-class MaskedMethod(Strict):
+class MaskedMethod(MethodSettings):
     """Learn, without labels, to restore hidden blocks of the normalized bands from what is around them.
 
     Masked image modeling (He et al., CVPR 2022; Xie et al., CVPR 2022), on the sources' images and, if there is one, the
@@ -211,11 +228,16 @@ class MaskedMethod(Strict):
     """Share of a patch's blocks that is hidden."""
     block_px: int = Field(default=8, ge=1)
     """Side of a block; all modalities are hidden together."""
-    target_share: float = Field(default=0.5, gt=0, lt=1)
+    target_fraction: float = Field(default=0.5, gt=0, lt=1)
     """Share of each batch's patches that come from the target, if there is one."""
 
 
-Method = Annotated[SupervisedMethod | AdversarialMethod | PseudoLabelMethod | MaskedMethod, Field(discriminator="name")]
+_BUILT_IN = Annotated[
+    SupervisedMethod | AdversarialMethod | PseudoLabelMethod | MaskedMethod, Field(discriminator="name")
+]
+
+Method = Annotated[MethodSettings, Open("methods", _BUILT_IN)]
+"""One of ours, or the settings of a plug-in."""
 
 
 class Training(Strict):
@@ -236,7 +258,7 @@ class Training(Strict):
     """Compute the means and variances of batch normalization anew on the target's images after the training (AdaBN, Li et
     al. 2018)."""
     checkpoint_every: int = Field(default=200, ge=1)
-    """Iterations between states from which ``--resume`` can go on."""
+    """Iterations between states from which a stopped run can be resumed."""
 
     @field_validator("precision", mode="before")
     @classmethod
@@ -250,6 +272,6 @@ class Training(Strict):
 
     @model_validator(mode="after")
     def _both(self) -> Training:
-        if hasattr(self.method, "target_share") and self.sampling.batch_size < 2:
+        if hasattr(self.method, "target_fraction") and self.sampling.batch_size < 2:
             raise ValueError("both cities make up one batch: sampling.batch_size must be at least 2")
         return self

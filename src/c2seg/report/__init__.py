@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from c2seg.report.build import ReportOptions, ReportResult, make_report
+from c2seg.report.build import ReportOptions, ReportResult, check_packages, make_report
 
-__all__ = ["ReportOptions", "ReportResult", "make_report"]
+__all__ = ["ReportOptions", "ReportResult", "check_packages", "make_report"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from c2seg.errors import InputError
+from c2seg.errors import InputError, needs_extra
 from c2seg.outputs import check_output, write_text
 from c2seg.progress import Progress, silent_bars
 from c2seg.report.assess import ScoredMap, ScorePanel, assess_view
@@ -16,7 +16,7 @@ from c2seg.report.page import PageContent, render_page
 from c2seg.report.runs import Run, open_runs
 from c2seg.report.views import View, class_colors, make_views
 
-__all__ = ["ReportOptions", "ReportResult", "make_report"]
+__all__ = ["ReportOptions", "ReportResult", "check_packages", "make_report"]
 
 MAX_BYTES = 15_000_000
 MAX_FIGURES = 3
@@ -55,6 +55,13 @@ class ReportResult:
     panels: tuple[ScorePanel, ...]
 
 
+def check_packages() -> None:
+    """Raise MissingExtraError where no report can be made; call it before long work that ends with one."""
+    with needs_extra("a report", "report"):
+        import jinja2  # noqa: F401
+        import matplotlib  # noqa: F401
+
+
 def make_report(
     runs: Sequence[Path], options: ReportOptions, *, bars: Callable[[str], Progress] = silent_bars
 ) -> ReportResult:
@@ -63,11 +70,12 @@ def make_report(
     ``runs`` are run folders, or single maps. Scores come from ``options.references``, else from the JSON files of ``c2seg
     score`` in the run folders. Raises C2SegError subclasses for what the user can mend; nothing is left half written.
     """
+    check_packages()
     for path in (options.out, options.figure):
         if path is not None:
             check_output(path, overwrite=options.overwrite)
     if options.out is None and options.figure is None:
-        raise InputError("nothing to write: give --out page.html or --figure figure.pdf")
+        raise InputError("nothing to write: give `out=page.html` or `figure=figure.pdf`")
     if options.figure is not None:
         check_figure(options.figure)
     opened = open_runs(runs)

@@ -75,7 +75,7 @@ def _draw(views: Sequence[View], runs: Sequence[Run], palette: str, pixels: int)
     from matplotlib.figure import Figure
 
     if not views:
-        raise InputError("there is no map to draw: run c2seg predict with --out in the run folder, or give a map")
+        raise InputError("there is no map to draw: predict with `out` in the run folder, or give a map")
     lines = [
         line
         for view in views

@@ -23,7 +23,7 @@ from c2seg.raster import RasterFile, RasterSource
 from c2seg.raster.reading import open_raster
 from c2seg.types import Grid, Window
 
-__all__ = ["Composite", "Sampling", "composites", "encode_picture", "picture", "sample", "sample_ids"]
+__all__ = ["Composite", "Sampling", "composites", "encode_picture", "picture", "sample", "sample_ids", "sample_layer"]
 
 _STRIP_BYTES = 64 << 20
 _PNG_BYTES = 400_000
@@ -184,7 +184,7 @@ def picture(scene: Scene, composite: Composite, sampling: Sampling) -> np.ndarra
     values, valid = _read_image(layer, composite.bands, sampling)
     valid &= np.isfinite(values).all(axis=0)
     if scene.valid is not None:
-        valid &= _sample_layer(scene.valid, sampling, (0,))[0][0] != 0
+        valid &= sample_layer(scene.valid, sampling, (0,))[0][0] != 0
     if composite.difference:
         values = np.concatenate([values, values[:1] - values[1:2]])
     channels = [_stretch(band, valid) for band in values]
@@ -196,14 +196,15 @@ def picture(scene: Scene, composite: Composite, sampling: Sampling) -> np.ndarra
 def _read_image(layer: Layer, bands: Sequence[int], sampling: Sampling) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(layer.source, RasterFile) and sampling.step > 1:
         return _read_averaged(layer.source, bands, sampling)
-    values, inside = _sample_layer(layer, sampling, bands)
+    values, inside = sample_layer(layer, sampling, bands)
     nodata = layer.source.nodata
     if nodata is not None and not math.isnan(nodata):
         inside &= (values != nodata).all(axis=0)
     return values.astype(np.float32), inside
 
 
-def _sample_layer(layer: Layer, sampling: Sampling, bands: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+def sample_layer(layer: Layer, sampling: Sampling, bands: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return values [C, h, w] of a scene's layer under the display pixels' centers, and inside bool [h, w]."""
     rows, cols = sampling.axes(sampling.grid)
     relation = layer.relation
     axes = ((rows - relation.row_offset) // relation.ratio, (cols - relation.col_offset) // relation.ratio)

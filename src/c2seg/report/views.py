@@ -189,15 +189,15 @@ def _recorded_images(view: View) -> View:
     """Look for the city where it was when it was mapped."""
     path = next((e.city_path for _, e in view.maps if e.city_path), None)
     if path is None:
-        return replace(view, remark="No images: give the mapped city with --city.")
+        return replace(view, remark="No images: the mapped city was not given (`city`).")
     try:
         city = open_city(path)
     except C2SegError as error:
-        return replace(view, remark=f"No images: {error}. Give the mapped city with --city.")
+        return replace(view, remark=f"No images: {error}. The mapped city may be given (`city`).")
     wanted = view.maps[0][1].scene
     fitting = [scene for scene in city.scenes if _same_grid(scene.grid, view.grid)]
     if not fitting:
-        return replace(view, remark=f"No images: {path} is no longer on the grid of the map; give --city.")
+        return replace(view, remark=f"No images: {path} is not on the grid of the map any more; give another `city`.")
     scene = next((s for s in fitting if s.name == wanted), fitting[0])
     return _imaged(view, _Images(city, scene, city.fingerprint()))
 

@@ -10,11 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.ndimage import maximum_filter, minimum_filter
 
-from c2seg.data import BlockFolds, City, LabeledCity, Normalizer, Patch, SceneReader
+from c2seg.data import City, LabeledCity, Patch, PreparedCity, Scene, SceneReader
 from c2seg.data.city import blocks
-from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import TrainingError
 from c2seg.recipes.training import Augmentation, Sampling
 from c2seg.sampling.augment import BandUnits, augment_geometry, augment_radiometry, cut_box, drop_modality, restyle
@@ -68,45 +66,60 @@ class Sample:
 
 
 def training_scenes(
-    city: City,
+    prepared: PreparedCity[City] | PreparedCity[LabeledCity],
     inputs: Sequence[str],
-    normalizer: Normalizer,
-    units: BandUnits,
-    labels: LabeledCity | None = None,
-    folds: tuple[BlockFolds | TileFolds, ...] = (),
-    held_out: int | None = None,
+    *,
+    use_labels: bool = True,
     background: int | None = None,
-    ignore_edge_px: int = 0,
 ) -> list[TrainingScene]:
     """Read validity (and targets) of every scene of a city into memory, 1 or 2 bytes a pixel, for drawing patches.
 
-    ``background``: the output index that pixels labeled 0 are to teach; None: they teach nothing. Pixels with another
-    target within ``ignore_edge_px`` (a square) teach nothing either. Without labels, targets are 0 where images may be learnt
-    from when a fold is held out, and None otherwise.
+    ``background``: the output index that pixels labeled 0 are to teach; None: they teach nothing. With ``use_labels=False``,
+    and for a city without labels, there are no targets; but where a fold is held out, targets are 0 on the pixels that may
+    be trained on.
     """
+    labeled = prepared.city if isinstance(prepared.city, LabeledCity) else None
+    units = BandUnits.of(prepared.normalizer, prepared.statistics)
     scenes = []
-    for index, scene in enumerate(city.scenes):
-        valid = np.zeros((scene.grid.height, scene.grid.width), bool)
-        targets = np.full(valid.shape, UNLABELED, np.uint8) if labels or held_out is not None else None
-        for window in blocks(scene.grid.window, 512):
-            part = window.slices
-            valid[part] = scene.read_valid(inputs, window)
-            if targets is None:
-                continue
-            ids = labels.read_label(index, window) if labels else None
-            found = np.zeros(valid[part].shape, np.uint8) if ids is None else city.legend.index_table()[ids]
-            if background is not None and ids is not None:
-                found[ids == 0] = background
-            found[~valid[part]] = UNLABELED
-            if held_out is not None:
-                found[~folds[index].training(window, held_out)] = UNLABELED
-            targets[part] = found
-        if targets is not None and ignore_edge_px:
-            side = 2 * ignore_edge_px + 1
-            highest = maximum_filter(targets + np.uint8(1), side)  # 255, no label, becomes 0
-            targets[(targets != UNLABELED) & (highest != minimum_filter(targets, side) + 1)] = UNLABELED
-        scenes.append(TrainingScene(SceneReader(scene, inputs, normalizer), units, valid, targets))
+    for index, reader in enumerate(prepared.readers(inputs)):
+        valid, targets = _read_scene(reader.scene, labeled, index, inputs, use_labels=use_labels, background=background)
+        scenes.append(TrainingScene(reader, units, valid, targets))
     return scenes
+
+
+def _read_scene(
+    scene: Scene,
+    city: LabeledCity | None,
+    index: int,
+    inputs: Sequence[str],
+    *,
+    use_labels: bool,
+    background: int | None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return valid bool [H, W] and targets uint8 [H, W], or None where there is nothing to tell pixels apart."""
+    valid = np.zeros((scene.grid.height, scene.grid.width), bool)
+    has_targets = city is not None and (use_labels or city.held_out is not None)
+    targets = np.full(valid.shape, UNLABELED, np.uint8) if has_targets else None
+    for window in blocks(scene.grid.window, 512):
+        part = window.slices
+        valid[part] = scene.read_valid(inputs, window)
+        if city is None or targets is None:
+            continue
+        if use_labels:
+            targets[part] = _outputs(city, index, window, background)
+        else:
+            targets[part][city.trainable(index, window)] = 0
+        targets[part][~valid[part]] = UNLABELED
+    return valid, targets
+
+
+def _outputs(city: LabeledCity, index: int, window: Window, background: int | None) -> np.ndarray:
+    """Return output indices uint8 [H, W] of a window's labels; 255 where they teach nothing."""
+    ids = city.read_label(index, window)
+    outputs: np.ndarray = city.images.legend.index_table()[ids]
+    if background is not None:
+        outputs[ids == 0] = background
+    return outputs
 
 
 @dataclass(frozen=True)
@@ -148,7 +161,7 @@ class PatchSampler:
 
     def draw(self, step: int) -> list[Draw]:
         """Return what is seen at a step."""
-        return [self._draw_one(step, slot) for slot in range(self.settings.batch_size)]
+        return [self.draw_one(step, slot) for slot in range(self.settings.batch_size)]
 
     def load(self, draws: Sequence[Draw]) -> Sample:
         """Read and augment the patches of some draws."""
@@ -162,7 +175,8 @@ class PatchSampler:
             np.stack(targets) if targets else None,
         )
 
-    def _draw_one(self, step: int, slot: int) -> Draw:
+    def draw_one(self, step: int, slot: int) -> Draw:
+        """Return what is seen in one place of the batch of a step."""
         key = (self.seed, self.stream, step, slot)
         rng = np.random.default_rng(key)
         # The first slots of a batch are balanced, so that every step holds the stated share.
@@ -238,7 +252,7 @@ class PatchSampler:
         if rng.random() >= self.augment.cutmix:
             return loaded
         _, _, step, slot = draw.key
-        other = self._draw_one(step, (slot + int(rng.integers(1, self.settings.batch_size))) % self.settings.batch_size)
+        other = self.draw_one(step, (slot + int(rng.integers(1, self.settings.batch_size))) % self.settings.batch_size)
         box = cut_box(self.settings.patch_px, rng)
         patch, valid, target = loaded
         # With several processes the other patch may be one that another process loads.
@@ -276,7 +290,7 @@ class PatchSampler:
         if fda is None or style is None:
             return patch
         rng = np.random.default_rng((*draw.key, 3))
-        if rng.random() >= fda.share:
+        if rng.random() >= fda.fraction:
             return patch
         scene, window = style._uniform(rng, draw.window.height)
         return restyle(patch, valid, *self._read(style.scenes[scene], window), fda.beta)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from os import environ
 from typing import TypeVar
 
 import torch
 
-from c2seg.models import choose_device, limit_threads
+from c2seg.models import choose_device, limit_threads, threads_unchanged
+from c2seg.process import processes
+from c2seg.train.randomness import randomness_unchanged
 from c2seg.train.signals import StopSignal
 
 __all__ = ["max_parallel", "train_in_parallel"]
@@ -22,7 +23,7 @@ T = TypeVar("T")
 
 def max_parallel(trainings: int, device: str) -> int:
     """Return how many of so many trainings run at once: on a processor, one for each thread; else one."""
-    alone = choose_device(device).type != "cpu" or environ.get("WORLD_SIZE", "1") != "1"
+    alone = choose_device(device).type != "cpu" or processes() != 1
     return 1 if alone else max(1, min(trainings, torch.get_num_threads()))
 
 
@@ -41,7 +42,7 @@ def train_in_parallel(trainings: Sequence[Callable[[StopSignal | None], T]], dev
         limit_threads(threads // count)
         return training(stop)
 
-    with StopSignal() as stop, ThreadPoolExecutor(count) as pool:
+    with threads_unchanged(), randomness_unchanged(), StopSignal() as stop, ThreadPoolExecutor(count) as pool:
         try:
             futures = [pool.submit(run, training) for training in trainings]
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
@@ -51,8 +52,6 @@ def train_in_parallel(trainings: Sequence[Callable[[StopSignal | None], T]], dev
             stop.requested = stop.requested or "another training failed"
             pool.shutdown(cancel_futures=True)
             raise
-        finally:
-            limit_threads(threads)  # in this thread, and for those that begin later
 
 
 def _raise_first(done: set[Future[T]]) -> None:

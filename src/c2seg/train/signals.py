@@ -1,27 +1,29 @@
-"""Stop between two steps, not in the middle of one; and keep the loop's helper library quiet."""
+"""Stop between two steps, not in the middle of one."""
 
 from __future__ import annotations
 
-import logging
 import signal
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-__all__ = ["StopSignal", "quiet_fabric"]
+from c2seg.process import stops_by_interrupt
+
+__all__ = ["StopSignal"]
 
 
 class StopSignal:
-    """While active, SIGINT and SIGTERM only set ``requested`` to their name. A second one interrupts at once."""
+    """While active, SIGINT and SIGTERM only set ``requested`` to their name. A second one interrupts at once.
+
+    That is so where they would raise KeyboardInterrupt: Ctrl-C in Python, both in our commands. Somebody's own handler stays,
+    and SIGTERM ends a process that is not ours as it would without us.
+    """
 
     def __init__(self) -> None:
         self.requested = ""
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignal:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in filter(stops_by_interrupt, (signal.SIGINT, signal.SIGTERM)):
             try:
                 self._previous[number] = signal.signal(number, self._note)
             except ValueError:  # not in the main thread: leave signals to whoever is
@@ -38,17 +40,3 @@ class StopSignal:
         if self.requested:
             raise KeyboardInterrupt(self.requested)
         self.requested = signal.Signals(number).name
-
-
-@contextmanager
-def quiet_fabric() -> Iterator[None]:
-    """Keep lightning-fabric from logging and warning about its choice of devices."""
-    logger = logging.getLogger("lightning_fabric")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning_fabric")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -9,12 +9,19 @@ from typing import Any
 
 import torch
 
-from c2seg.artifacts import TrainingIdentity
+from c2seg.artifacts import TrainedSettings, TrainingIdentity
 from c2seg.errors import DataError, InputError
 from c2seg.outputs import atomic_file
-from c2seg.recipes import Recipe
+from c2seg.recipes import Recipe, plugins_of
 
 __all__ = ["State", "check_same_run", "identity", "load_state", "save_state"]
+
+
+# Keys of a state of 0.1.0 -> today's, wherever they stand.
+_RENAMED = {
+    "learner": "method", "stepper": "optimizer_step", "optimiser": "optimizer", "critics": "discriminators",
+    "critic": "discriminator", "critic_stepper": "discriminator_optimizer_step",
+}  # fmt: skip
 
 
 def identity(
@@ -22,7 +29,8 @@ def identity(
 ) -> TrainingIdentity:
     """Return what the bits of a training in this process depend on; see ``TrainingIdentity``."""
     return TrainingIdentity(
-        recipe=recipe.model_dump(mode="json"),
+        settings=TrainedSettings.of(recipe),
+        plugins=", ".join(map(str, plugins_of(recipe))),
         seed=seed,
         data=data,
         start=start,
@@ -54,11 +62,12 @@ def load_state(path: Path) -> State:
     """Read a state with ``weights_only``. Raises DataError if it is damaged or of a newer version."""
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
-        return State(stored["step"], TrainingIdentity.parse(stored["identity"], str(path)), stored["content"])
+        content = stored["content"] if "artifact" in stored["identity"] else _renamed(stored["content"])
+        return State(stored["step"], TrainingIdentity.parse(stored["identity"], str(path)), content)
     except DataError:
         raise
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, TypeError, KeyError) as error:
-        raise DataError(f"the state {path} cannot be read ({error}); start afresh with --overwrite") from error
+        raise DataError(f"the state {path} cannot be read ({error}); start afresh with `overwrite=True`") from error
 
 
 def check_same_run(saved: TrainingIdentity, now: TrainingIdentity, path: Path) -> None:
@@ -68,8 +77,20 @@ def check_same_run(saved: TrainingIdentity, now: TrainingIdentity, path: Path) -
         if before != value:
             raise InputError(
                 f"cannot resume from {path}: {name} was {_short(before)}, now {_short(value)}; "
-                "give the same again, or start afresh with --overwrite"
+                "give the same again, or start afresh with `overwrite=True`"
             )
+
+
+def _renamed(content: Any) -> Any:
+    """Return the content of a state of 0.1.0 under today's keys."""
+    if isinstance(content, dict):
+        return type(content)((_new_key(key), _renamed(value)) for key, value in content.items())
+    return [_renamed(item) for item in content] if isinstance(content, list) else content
+
+
+def _new_key(key: Any) -> Any:
+    """Return a key in today's words; the names of tensors hold several words."""
+    return ".".join(_RENAMED.get(part, part) for part in key.split(".")) if isinstance(key, str) else key
 
 
 def _short(value: Any) -> str:

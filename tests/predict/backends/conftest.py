@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from c2seg.api import fit
+from c2seg.pipeline import fit
 from c2seg.recipes import load_recipe
 
 SETTINGS = [

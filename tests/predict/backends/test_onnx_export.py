@@ -13,7 +13,6 @@ import pytest
 import rasterio
 import torch
 
-from c2seg.api import predict
 from c2seg.artifacts import BandSpec, Header, ModelFile, read_model_file
 from c2seg.cli import run
 from c2seg.errors import C2SegError, InputError, ModelFileError
@@ -22,6 +21,7 @@ from c2seg.models import build_model
 from c2seg.predict import MapOptions
 from c2seg.predict.backends import BackendOptions, load_predictor
 from c2seg.predict.backends import export as exporting
+from c2seg.predict.city import predict
 from c2seg.recipes import load_recipe
 
 NETWORKS = {
@@ -120,7 +120,7 @@ import sys
 
 class NoTorch:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "torchvision", "timm", "lightning_fabric", "segmentation_models_pytorch"}:
+        if name.split(".")[0] in {"torch", "torchvision", "timm", "segmentation_models_pytorch"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, NoTorch())

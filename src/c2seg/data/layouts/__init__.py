@@ -1,32 +1,48 @@
 """Recognize how a city lies on disk and open it.
 
 One module per layout; each has ``NAME``, ``LOOKS_FOR``, ``recognize``, ``images``, ``labels``, and may have ``check``
-(what is wrong beyond what opening shows).
+(what is wrong beyond what opening shows). Other packages bring layouts of the same form as entry points of the group
+``c2seg.layouts``; they are asked about a path that none of ours recognizes.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
 
-from c2seg.data.city import City, Label, LabeledCity
+from c2seg.data.city import City, LabeledCity
 from c2seg.data.label_map import settle_label_maps
 from c2seg.data.layouts import folder, mat, tiles
-from c2seg.errors import DataError
+from c2seg.data.layouts.plugged import Layout, PluggedLayout
+from c2seg.errors import DataError, PluginError
+from c2seg.plugins import Plugin, installed
 
-__all__ = ["layout_of", "open_city", "open_labeled_city"]
+__all__ = ["Layout", "add_labels", "layout_of", "layout_plugins", "open_city", "open_labeled_city"]
 
-LAYOUTS: tuple[ModuleType, ...] = (tiles, mat, folder)
+LAYOUTS: tuple[Layout, ...] = (tiles, mat, folder)
+
+_log = logging.getLogger(__name__)
 
 
-def layout_of(path: Path) -> ModuleType:
-    """Return the module of the layout found at ``path``; DataError says what was looked for."""
+def layout_of(path: Path) -> Layout:
+    """Return the layout found at ``path``, ours or a plug-in's; DataError says what was looked for."""
     if not path.exists():
         raise DataError(f"{path} does not exist; give a city (a folder with msi.tif, hsi.tif, sar.tif or a city.yaml)")
     for layout in LAYOUTS:
         if layout.recognize(path):
             return layout
-    looked_for = "; ".join(layout.LOOKS_FOR for layout in LAYOUTS)
+    more, broken = [], []
+    for plugin in installed("layouts"):
+        try:
+            plugged = PluggedLayout.load(plugin)
+            more.append(plugged.LOOKS_FOR)
+            if plugged.recognize(path):
+                return plugged
+        except PluginError as error:  # another plug-in may still know the path
+            _log.warning("%s", error)
+            broken.append(f"; {error}")
+    looked_for = "; ".join([*(layout.LOOKS_FOR for layout in LAYOUTS), *more]) + "".join(broken)
     what = "is an empty folder" if path.is_dir() and not any(path.iterdir()) else "holds no city"
     inside = _cities_inside(path)
     hint = f"; it holds cities, give one of them: {', '.join(inside)}" if inside else f"; looked for {looked_for}"
@@ -35,7 +51,7 @@ def layout_of(path: Path) -> ModuleType:
 
 def open_city(path: Path) -> City:
     """Open the images of a city; labels on disk are not even looked at. Raises DataError with the first problem."""
-    city: City = layout_of(path).images(path)
+    city = layout_of(path).images(path)
     if city.problems:
         more = f" ({len(city.problems) - 1} more: c2seg inspect {path})" if len(city.problems) > 1 else ""
         raise DataError(city.problems[0] + more)
@@ -47,11 +63,22 @@ def open_labeled_city(path: Path, label_map: str | None = None) -> LabeledCity:
 
     ``label_map`` overrides the one that the layout states: a name of the legend, a mapping file, or ``auto``.
     """
-    city = open_city(path)
-    labels: tuple[Label, ...] | None = layout_of(path).labels(path, city, label_map)
-    if labels is None:
+    labeled = add_labels(path, open_city(path), label_map)
+    if labeled is None:
         raise DataError(f"{path} has no label (label.tif, or `label:` in city.yaml); a source city needs one")
-    return settle_label_maps(city, labels)
+    return labeled
+
+
+def add_labels(path: Path, city: City, label_map: str | None = None) -> LabeledCity | None:
+    """Return a city that was opened at ``path`` with its labels; None if it has none."""
+    labels = layout_of(path).labels(path, city, label_map)
+    return None if labels is None else settle_label_maps(city, labels)
+
+
+def layout_plugins(paths: Iterable[Path]) -> tuple[Plugin, ...]:
+    """Return the plug-ins whose layouts open some cities."""
+    layouts = (layout_of(path) for path in paths)
+    return tuple(dict.fromkeys(layout.plugin for layout in layouts if isinstance(layout, PluggedLayout)))
 
 
 def _cities_inside(path: Path) -> list[str]:

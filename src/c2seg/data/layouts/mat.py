@@ -24,7 +24,7 @@ from affine import Affine
 
 from c2seg.data.city import Band, City, Label, Modality, Scene
 from c2seg.data.published import CITIES, DATASETS, PublishedCity, band_roles
-from c2seg.errors import C2SegError, DataError
+from c2seg.errors import C2SegError, DataError, needs_extra
 from c2seg.legend import c2seg13
 from c2seg.raster import GridRelation
 from c2seg.types import Grid, Window
@@ -36,6 +36,7 @@ LOOKS_FOR = "a .mat file of the full-scene release"
 MODALITIES = ("msi", "sar", "hsi")
 GRID_M = 10.0
 
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 _DAMAGED = (OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, zlib.error, struct.error)
 _OVERHANG = 2  # coarse pixels
 _TYPES = {"single": "float32", "double": "float64", "logical": "uint8"}
@@ -123,7 +124,7 @@ class MatArray:
 
     def _variable(self) -> Any:
         if self.hdf5:
-            import h5py
+            h5py = _h5py()
 
             state = self._local.__dict__
             if state.get("process") != os.getpid():
@@ -188,10 +189,8 @@ def labels(path: Path, city: City, label_map: str | None) -> tuple[Label, ...] |
 
 def _variables(path: Path) -> dict[str, MatArray]:
     """Return the numeric arrays of two or three axes by lower-case name."""
-    import h5py
-
     try:
-        hdf5 = bool(h5py.is_hdf5(path))
+        hdf5 = _is_hdf5(path)
         listed = _list_hdf5(path) if hdf5 else _list_classic(path)
     except _DAMAGED as error:
         raise _damaged(path, "its contents", error) from error
@@ -204,9 +203,26 @@ def _variables(path: Path) -> dict[str, MatArray]:
     }
 
 
-def _list_hdf5(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    import h5py
+def _h5py() -> Any:
+    with needs_extra("a .mat file of version 7.3", "mat"):
+        import h5py
+    return h5py
 
+
+def _is_hdf5(path: Path) -> bool:
+    """Return True if a file has HDF5's signature: at its start, or behind a header of 512, 1024, 2048, ... bytes."""
+    size, place = path.stat().st_size, 0
+    with path.open("rb") as stream:
+        while place + len(_HDF5) <= size:
+            stream.seek(place)
+            if stream.read(len(_HDF5)) == _HDF5:
+                return True
+            place = 2 * place or 512
+    return False
+
+
+def _list_hdf5(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    h5py = _h5py()
     with h5py.File(path, "r") as file:
         return {
             key: (tuple(reversed(item.shape)), item.dtype)

@@ -277,7 +277,7 @@ def _label_problem(values: np.ndarray, file: Path, codes: Collection[int]) -> st
         return f"{file}: {int(broken.sum())} labels are not whole numbers, such as {values[broken][0]}"
     foreign = sorted(set(np.unique(values).astype(int).tolist()) - set(codes))
     if foreign:
-        return f"{file}: label values {foreign[:8]} are not in the label mapping; name the right one (--label-map)"
+        return f"{file}: label values {foreign[:8]} are not in the label mapping; name the right one (`label_map`)"
     return None
 
 

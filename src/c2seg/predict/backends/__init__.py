@@ -78,9 +78,9 @@ def load_predictor(model: ModelFile, name: str, options: BackendOptions) -> Pred
     if name not in BACKENDS:
         raise InputError(unknown_name("backend", name, BACKENDS))
     if (name == "forest") != (model.header.recipe.model.name == "forest"):
-        raise InputError(f"backend {name!r} cannot run a {model.header.recipe.model.name} model; leave --backend out")
+        raise InputError(f"backend {name!r} cannot run a {model.header.recipe.model.name} model; leave `backend` out")
     if options.compile and name != "torch":
-        raise InputError(f"--compile is for backend torch, not {name}; leave it out or give --backend torch")
+        raise InputError(f"`compile` is for backend torch, not {name}; leave it out or give `backend='torch'`")
     if name == "torch" and model.graph is not None:
         raise InputError(
             "backend 'torch' cannot run an ONNX file; give the model.safetensors, or take onnx or openvino"

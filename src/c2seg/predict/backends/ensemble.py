@@ -12,6 +12,7 @@ from c2seg.artifacts import FOREST
 from c2seg.data import Patch
 from c2seg.predict import Predictor
 from c2seg.predict.backends.forest import forest_predictor
+from c2seg.predict.memory import give_back
 from c2seg.recipes import Recipe
 
 __all__ = ["WeightedEnsemble", "with_forest"]
@@ -51,7 +52,9 @@ class WeightedEnsemble:
             rim = self.halo_px - predictor.halo_px
             inner = (..., slice(rim, valid.shape[-2] - rim), slice(rim, valid.shape[-1] - rim))
             cut = {name: np.ascontiguousarray(values[inner]) for name, values in patch.items()}
-            part = np.float32(weight) * predictor.predict(cut, np.ascontiguousarray(valid[inner]))
+            scores = predictor.predict(cut, np.ascontiguousarray(valid[inner]))
+            part = np.float32(weight) * scores
+            give_back(predictor, scores)
             total = part if total is None else np.add(total, part, out=total)
         assert total is not None
         return total

@@ -56,7 +56,7 @@ class ForestPredictor:
 def load(model: ModelFile, options: BackendOptions) -> ForestPredictor:
     """Return the predictor of a forest model file."""
     if options.tta:
-        raise InputError("--tta changes nothing for a forest: its features look alike from all sides; leave it out")
+        raise InputError("`tta` changes nothing for a forest: its features look alike from all sides; leave it out")
     header = model.header
     assert isinstance(header.recipe.model, ForestModel)
     classes = header.legend.num_classes

@@ -35,9 +35,9 @@ class OnnxPredictor:
 def load(model: ModelFile, options: BackendOptions) -> Predictor:
     """Return the predictor of a network. Raises InputError for a device or precision that this backend lacks."""
     if options.device == "cuda":
-        raise InputError("backend 'onnx' runs on the CPU; leave --device out or take --backend torch")
+        raise InputError("backend 'onnx' runs on the CPU; leave `device` out or take `backend='torch'`")
     if options.precision != "32":
-        raise InputError("backend 'onnx' has precision 32 only; take --backend openvino or torch for bf16")
+        raise InputError("backend 'onnx' has precision 32 only; take `backend='openvino'` or torch for bf16")
     graph = graph_of(model)
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = options.threads or processors()

@@ -56,6 +56,10 @@ class OpenVinoPredictor:
 
         return self.threads.map(run, patch, (len(valid), self.num_classes, *valid.shape[1:]))
 
+    def release(self, scores: np.ndarray) -> None:
+        """Take back what ``predict`` returned."""
+        self.threads.arrays.release(scores)
+
     def _requests(self, patch: Patch, streams: int) -> SimpleQueue[Any]:
         shapes = {name: [1, *values.shape[1:]] for name, values in patch.items()}
         key = (streams, *(tuple(shape) for shape in shapes.values()))
@@ -74,12 +78,12 @@ class OpenVinoPredictor:
 def load(model: ModelFile, options: BackendOptions) -> Predictor:
     """Return the predictor of a network. Raises InputError for a device or precision that this machine lacks."""
     if options.device == "cuda":
-        raise InputError("backend 'openvino' runs on the CPU; leave --device out or take --backend torch")
+        raise InputError("backend 'openvino' runs on the CPU; leave `device` out or take `backend='torch'`")
     if options.precision not in _HINTS:
         raise InputError(unknown_name("precision", options.precision, _HINTS))
     core = openvino.Core()
     if options.precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        raise InputError("--precision bf16: this processor has no bfloat16 arithmetic; use --precision 32")
+        raise InputError("`precision='bf16'`: this processor has no bfloat16 arithmetic; use `precision='32'`")
     graph = graph_of(model)
     try:
         network = core.read_model(graph.onnx)

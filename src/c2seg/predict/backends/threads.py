@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from c2seg.data import Patch
-from c2seg.predict.memory import keep_freed_memory
+from c2seg.predict.memory import ArrayPool
 
 __all__ = ["WindowThreads"]
-
-_HELD = [np.empty(0)]
-_UNUSED = sys.getrefcount(_HELD[0])  # of an array that a list holds and nothing else, no transform either
 
 
 @dataclass(frozen=True)
@@ -25,13 +22,15 @@ class WindowThreads:
 
     Of a batch of fewer windows so many threads work, each with its share of ``count`` inside the layers. They stay, so that
     several batches that are asked for at once follow each other without a pause. ``limit`` sets, for the thread in which
-    it is called and those that begin later, how many threads work inside layers.
+    it is called, how many threads work inside layers; ``unchanged`` keeps the caller's own number while threads begin.
     """
 
     count: int
     limit: Callable[[int], None] | None = None
+    unchanged: Callable[[], AbstractContextManager[None]] = nullcontext
+    arrays: ArrayPool = field(default_factory=ArrayPool)
+    """Of the scores that ``map`` returns, which are the caller's: who is done with them may give them back."""
     _pools: dict[int, ThreadPoolExecutor] = field(default_factory=dict, repr=False)
-    _arrays: list[np.ndarray] = field(default_factory=list, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def together(self, windows: int) -> int:
@@ -40,7 +39,7 @@ class WindowThreads:
 
     def map(self, function: Callable[[Patch, np.ndarray], None], patch: Patch, shape: tuple[int, ...]) -> np.ndarray:
         """Return float32 of a ``shape`` [B, ...]; the function fills one [1, ...] from a window [1, C, H, W] by modality."""
-        scores = self._array(shape)
+        scores = self.arrays.acquire(shape)
 
         def one(k: int) -> None:
             function({name: values[k : k + 1] for name, values in patch.items()}, scores[k : k + 1])
@@ -49,32 +48,30 @@ class WindowThreads:
             pass
         return scores
 
-    def _array(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Return an array that nobody looks at any more, or a new one: others of many megabytes would tear the heap."""
-        with self._lock:
-            self._arrays[:] = [array for array in self._arrays if array.shape == shape]
-            for k in range(len(self._arrays)):
-                if sys.getrefcount(self._arrays[k]) == _UNUSED:
-                    return self._arrays[k]
-            self._arrays.append(np.empty(shape, np.float32))
-            return self._arrays[-1]
+    def whole(self, function: Callable[[Patch, np.ndarray], None], patch: Patch, shape: tuple[int, ...]) -> np.ndarray:
+        """Return as ``map``, but the function fills the batch at once, with all threads inside layers; calls wait in turn."""
+        scores = self.arrays.acquire(shape)
+        self._pool(1).submit(function, patch, scores).result()
+        return scores
 
     def _pool(self, size: int) -> ThreadPoolExecutor:
         with self._lock:
             if size not in self._pools:
-                keep_freed_memory()  # a thread that began before would go on with a heap of its own
-                begun = threading.Barrier(size + 1)
-
-                def begin() -> None:
-                    if self.limit is not None:
-                        self.limit(self.count // size)
-                    begun.wait()
-
-                pool = ThreadPoolExecutor(size, initializer=begin)
-                for _ in range(size):
-                    pool.submit(int)
-                begun.wait()
-                if self.limit is not None:
-                    self.limit(self.count)  # of threads that begin later
-                self._pools[size] = pool
+                with self.unchanged():
+                    self._pools[size] = self._begin(size)
             return self._pools[size]
+
+    def _begin(self, size: int) -> ThreadPoolExecutor:
+        """Return threads that have begun, with their share."""
+        begun = threading.Barrier(size + 1)
+
+        def begin() -> None:
+            if self.limit is not None:
+                self.limit(self.count // size)
+            begun.wait()
+
+        pool = ThreadPoolExecutor(size, initializer=begin)
+        for _ in range(size):
+            pool.submit(int)
+        begun.wait()
+        return pool

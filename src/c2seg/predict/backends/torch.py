@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from c2seg.artifacts import ModelFile
 from c2seg.data import Patch
 from c2seg.errors import InputError, unknown_name
-from c2seg.models import choose_device, limit_threads, place
+from c2seg.models import choose_device, limit_threads, place, threads_unchanged
 from c2seg.models.ensemble import EnsembleModel
 from c2seg.predict.backends import BackendOptions
 from c2seg.predict.backends.threads import WindowThreads
@@ -35,9 +35,7 @@ class TorchPredictor:
     compiled: bool = False
     tta_transforms: int = 8
     halo_px: int = 0
-    _threads: WindowThreads = field(
-        default_factory=lambda: WindowThreads(torch.get_num_threads(), limit_threads), repr=False
-    )
+    threads: WindowThreads = field(default_factory=lambda: torch_threads(), repr=False)
     _one_call: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
@@ -52,9 +50,11 @@ class TorchPredictor:
         """
         shape = len(valid), self.num_classes, *valid.shape[1:]
         if self.device.type == "cpu" and not self.compiled:
-            return self._threads.map(self._predict, patch, shape)
-        scores = np.empty(shape, np.float32)
+            return self.threads.map(self._predict, patch, shape)
         try:
+            if self.device.type == "cpu":
+                return self.threads.whole(self._predict, patch, shape)
+            scores = self.threads.arrays.acquire(shape)
             with self._one_call:
                 self._predict(patch, scores)
             return scores
@@ -62,7 +62,11 @@ class TorchPredictor:
             if not self.compiled or "_dynamo" not in type(error).__module__:
                 raise
             reason = " ".join(str(getattr(error, "inner_exception", error)).split())[:200]
-            raise InputError(f"--compile: the network cannot be compiled here ({reason}); leave it out") from error
+            raise InputError(f"`compile`: the network cannot be compiled here ({reason}); leave it out") from error
+
+    def release(self, scores: np.ndarray) -> None:
+        """Take back what ``predict`` returned."""
+        self.threads.arrays.release(scores)
 
     @torch.inference_mode()
     def _predict(self, patch: Patch, scores: np.ndarray) -> None:
@@ -110,17 +114,22 @@ def network_predictor(
     """Return the predictor of a recipe's network, or ensemble, with these weights, named as in a model file."""
     if options.precision not in {"32", "bf16"}:
         raise InputError(unknown_name("precision", options.precision, ["32", "bf16"]))
-    network = EnsembleModel(recipe, bands, num_classes)
+    with torch.random.fork_rng(devices=[]):  # the first weights, which are drawn, are replaced
+        network = EnsembleModel(recipe, bands, num_classes)
     network.load({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
     device = choose_device(options.device)
     network = place(network.eval(), device)
     if options.compile:
         network.compile()
-    if options.threads:
-        torch.set_num_threads(options.threads)
     return TorchPredictor(
-        network, num_classes, device, options.precision, options.tta, options.compile, options.tta_transforms
-    )
+        network, num_classes, device, options.precision, options.tta, options.compile, options.tta_transforms,
+        threads=torch_threads(options.threads),
+    )  # fmt: skip
+
+
+def torch_threads(count: int | None = None) -> WindowThreads:
+    """Return threads for windows whose layers take ``count`` threads together; None: as many as torch takes here."""
+    return WindowThreads(count or torch.get_num_threads(), limit_threads, threads_unchanged)
 
 
 def _turn(values: Tensor, turns: int, flip: bool) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 
 from c2seg.data import Patch
 from c2seg.predict import Predictor
+from c2seg.predict.memory import give_back
 
 __all__ = ["AveragedTransforms", "tta_transforms"]
 
@@ -45,8 +46,9 @@ class AveragedTransforms:
         for turns, flip in tta_transforms(self.count):
             seen = {name: np.ascontiguousarray(_turn(values, turns, flip)) for name, values in patch.items()}
             scores = self.predictor.predict(seen, _turn(valid, turns, flip))
-            scores = np.rot90(scores[..., ::-1] if flip else scores, -turns, axes=(-2, -1))
-            total = scores.copy() if total is None else np.add(total, scores, out=total)
+            upright = np.rot90(scores[..., ::-1] if flip else scores, -turns, axes=(-2, -1))
+            total = upright.copy() if total is None else np.add(total, upright, out=total)
+            give_back(self.predictor, scores)
         assert total is not None
         total /= self.count
         return total

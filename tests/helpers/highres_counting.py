@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from counting import batch_norm, conv
+from helpers.counting import batch_norm, conv
 
 
 def widths(finest: int) -> list[int]:

@@ -1,0 +1,292 @@
+"""A trained model: what it is, maps of whole cities, probabilities of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from c2seg.api.arguments import FilePath, ShowProgress, as_path, opened_bars, optional_path
+from c2seg.api.cities import OpenedCity, open_city
+from c2seg.api.labeled_arrays import LabeledArrays
+from c2seg.api.tables import html_table
+from c2seg.artifacts import BandSpec, Header, MapRecord, ModelFile, read_model_file
+from c2seg.data import BandStatistics, City, CityStatistics, city_of_arrays, city_statistics
+from c2seg.data.spectral import match_bands
+from c2seg.errors import InputError, needs_extra
+from c2seg.legend import Legend
+from c2seg.predict import MapOptions
+from c2seg.predict.arrays import ArrayPredictor
+from c2seg.predict.backends import BackendOptions
+from c2seg.predict.city import predict as predict_city
+from c2seg.recipes import Recipe
+
+if TYPE_CHECKING:
+    from c2seg.predict.backends.export import ExportCheck
+
+__all__ = ["Model", "PredictedCity", "export_model", "load_model"]
+
+Statistics = FilePath | OpenedCity | CityStatistics
+"""A city, or statistics of one: as an object, or as the JSON file that it wrote."""
+
+
+@dataclass(frozen=True)
+class PredictedCity:
+    """The map of a city: a file, or a folder with one for each scene."""
+
+    out: Path
+    maps: tuple[MapRecord, ...]
+    """By scene: pixels, area by class in km2, seconds, backend."""
+
+    def _repr_html_(self) -> str:
+        rows = [(item.path, name, f"{area:.3f}") for item in self.maps for name, area in item.area_km2.items()]
+        return html_table(("map", "class", "km2"), rows, str(self.out))
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model file that was read."""
+
+    path: Path
+    file: ModelFile = field(repr=False)
+
+    @property
+    def header(self) -> Header:
+        """Everything about the model but its weights."""
+        return self.file.header
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that it was trained by."""
+        return self.header.recipe
+
+    @property
+    def legend(self) -> Legend:
+        """Ids, names and colors of its classes."""
+        return self.header.legend
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of its classes in the order of its outputs."""
+        return self.legend.names
+
+    @property
+    def bands(self) -> dict[str, tuple[BandSpec, ...]]:
+        """The bands that it takes by modality, in order: name, role, wavelength in nm."""
+        return self.header.inputs
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits over header and weights."""
+        return self.file.digest
+
+    def predict(
+        self,
+        city: FilePath,
+        out: FilePath,
+        *,
+        probabilities: FilePath | None = None,
+        confidence: FilePath | None = None,
+        runner_up: FilePath | None = None,
+        preview: FilePath | None = None,
+        backend: str | None = None,
+        device: str = "auto",
+        precision: str = "32",
+        tta: bool | None = None,
+        threads: int | None = None,
+        compile: bool = False,
+        workers: int = 1,
+        min_area_px: int | None = None,
+        min_area_keep: Sequence[str] | None = None,
+        palette: str = "default",
+        overwrite: bool = False,
+        progress: ShowProgress = False,
+        command: Sequence[str] = (),
+    ) -> PredictedCity:
+        """Predict a whole city by windows in bounded memory; a call that was stopped resumes when it is repeated.
+
+        Args:
+            city: The city; labels are not opened.
+            out: The map: a GeoTIFF of ids (uint8, 0 where an image is not valid). A folder for a city of several scenes.
+            probabilities: Also all class probabilities, one band a class (uint8 0..200, 255 nodata).
+            confidence: Also the probability of the predicted class (likewise).
+            runner_up: Also the runner-up class and the margin over it (likewise).
+            preview: Also a PNG in the legend's colors.
+            backend: ``torch``, ``onnx``, ``openvino``, ``forest``; ``auto`` measures; None: what the model needs.
+            device: ``auto``, ``cpu`` or ``cuda``.
+            precision: ``32`` or ``bf16``, which is refused where it changes too many classes.
+            tta: Average over flips and rotations; None: as the recipe says.
+            threads: Of the processor; None: all.
+            compile: torch.compile, for backend ``torch``.
+            workers: Processes that predict side by side.
+            min_area_px: Merge smaller connected areas into their largest neighbor, 2 or more.
+            min_area_keep: Names or ids of classes that are left alone then; None: streets.
+            palette: Colors of the map.
+            overwrite: Replace files that are there.
+            progress: False, True for bars, or a callable.
+            command: What repeats this, for the JSON beside the map.
+
+        Raises:
+            ModelFileError, DataError: The city is damaged, or lacks what the model needs.
+            InputError: Unfit settings.
+            OutputError: A file exists or cannot be written.
+        """
+        options = MapOptions(
+            as_path(out),
+            optional_path(probabilities),
+            optional_path(confidence),
+            optional_path(runner_up),
+            optional_path(preview),
+            workers=workers,
+            overwrite=overwrite,
+            palette=palette,
+            min_area_px=min_area_px,
+            min_area_keep=None if min_area_keep is None else tuple(min_area_keep),
+        )
+        with opened_bars(progress) as bars:
+            maps = predict_city(
+                self.path,
+                as_path(city),
+                options,
+                backend=backend,
+                device=device,
+                precision=precision,
+                tta=tta,
+                threads=threads,
+                compile=compile,
+                bars=bars,
+                command=command,
+            )
+        return PredictedCity(as_path(out), tuple(maps))
+
+    def predict_array(
+        self,
+        arrays: Mapping[str, Any],
+        valid: Any = None,
+        statistics: Statistics | None = None,
+        *,
+        backend: str | None = None,
+        device: str = "auto",
+        tta: bool | None = None,
+        threads: int | None = None,
+    ) -> Any:
+        """Return class probabilities of images in memory, as ``predict`` computes those of a city.
+
+        Args:
+            arrays: By modality, numpy or xarray [band, row, column]: whole or floating numbers in the units of the cities that
+                the model was trained on, not normalized. The largest is the fine grid; others may be coarser by a whole
+                number, from the same corner. NaN and masked cells are not valid.
+            valid: Bool [row, column] on the fine grid; None: valid wherever the arrays are.
+            statistics: Of the city that the images are part of, for models that normalize by it: the city, its
+                ``statistics()``, or the JSON file of these. None: those of the target that the model was trained for. The
+                images' own statistics never serve. Other models ignore it.
+            backend: As in ``predict``, without ``auto``.
+            device: ``auto``, ``cpu`` or ``cuda``.
+            tta: Average over flips and rotations; None: as the recipe says.
+            threads: Of the processor; None: all.
+
+        Returns:
+            float32 [class, row, column] on the fine grid, 0..1, classes as in ``classes``, NaN where not valid. A DataArray if
+            the image on the fine grid is one: with its coordinates and attributes, and the classes' names as ``class``.
+
+        Raises:
+            InputError: An argument has the wrong shape or type, or statistics are missing.
+            ModelFileError, DataError: A modality or band is missing.
+        """
+        settings = self.recipe.prediction
+        averaged = settings.tta if tta is None else tta
+        options = BackendOptions(device, "32", averaged, threads, tta_transforms=settings.tta_transforms)
+        given = LabeledArrays.of(arrays, valid)
+        city = city_of_arrays(given.arrays, given.valid, self.legend)
+        probabilities = self._arrays.predict(city, self._statistics(statistics), options, backend)
+        return given.labeled(probabilities, self.classes)
+
+    @cached_property
+    def _arrays(self) -> ArrayPredictor:
+        return ArrayPredictor(self.file)
+
+    @cached_property
+    def _cities(self) -> dict[str, dict[str, BandStatistics]]:
+        """Statistics of cities by their fingerprints: a city is read once, not for every array."""
+        return {}
+
+    def _statistics(self, given: Statistics | None) -> dict[str, BandStatistics]:
+        """Return what the model normalizes by: empty if that does not depend on the city."""
+        if not self.recipe.follows_city:
+            return {}
+        if given is None:
+            return self._target_statistics()
+        if not isinstance(given, CityStatistics | OpenedCity):
+            path = as_path(given)
+            given = CityStatistics.read(path) if path.suffix == ".json" else open_city(path)
+        if isinstance(given, CityStatistics):
+            return given.modalities
+        return self._statistics_of(given.images)
+
+    def _target_statistics(self) -> dict[str, BandStatistics]:
+        stored = self.header.target_statistics
+        if stored is None:
+            raise InputError(
+                f"statistics is needed: {self.path} normalizes bands by the city at hand and was trained without a target; "
+                "give the city that the arrays are part of"
+            )
+        return stored
+
+    def _statistics_of(self, city: City) -> dict[str, BandStatistics]:
+        images, _ = match_bands(city, self.header.inputs)
+        names = tuple(name for name in self.header.inputs if name in images.modality_names)
+        key = images.fingerprint()
+        if key not in self._cities:
+            self._cities[key] = city_statistics(images, names, quantiles=self.recipe.normalization == "quantile")
+        return self._cities[key]
+
+    def _repr_html_(self) -> str:
+        rows = [(name, len(bands), ", ".join(_band(band) for band in bands)) for name, bands in self.bands.items()]
+        caption = f"{self.recipe.name}, {len(self.classes)} classes of {self.legend.name}: {self.path}"
+        return html_table(("modality", "bands", "which"), rows, caption)
+
+
+def load_model(path: FilePath) -> Model:
+    """Read a model: ``model.safetensors`` or an ``.onnx`` file, or the run folder that holds one. Nothing is unpickled.
+
+    Raises:
+        ModelFileError: It is missing, damaged, or none of ours.
+    """
+    place = as_path(path)
+    file = place / "model.safetensors" if place.is_dir() else place
+    return Model(file.absolute(), read_model_file(file))
+
+
+def export_model(model: Model | FilePath, out: FilePath, *, overwrite: bool = False) -> ExportCheck:
+    """Write a network as ONNX, for predictions without torch.
+
+    Args:
+        model: A model, its file, or its run folder.
+        out: The file; its name ends in ``.onnx``.
+        overwrite: Replace it.
+
+    Returns:
+        Between torch and the written file, by input shape: the largest difference of a probability, and how many are equal.
+
+    Raises:
+        InputError: The model is a forest, an ONNX file already, or cannot be written.
+        OutputError: ``out`` exists.
+        MissingExtraError: It needs ``pip install 'c2seg[train,onnx]'``.
+    """
+    place = as_path(out)
+    if place.suffix != ".onnx":
+        raise InputError(f"cannot write {place}: the name must end in .onnx")
+    loaded = model if isinstance(model, Model) else load_model(model)
+    if loaded.file.graph is not None:
+        raise InputError(f"{loaded.path} is an ONNX file already")
+    with needs_extra("exporting a model", "train"):
+        from c2seg.predict.backends.export import export
+    return export(loaded.file, place, overwrite=overwrite)
+
+
+def _band(band: BandSpec) -> str:
+    if band.wavelength_nm is not None:
+        return f"{band.wavelength_nm:.0f} nm"
+    return band.role or band.name or "-"

@@ -1,0 +1,116 @@
+"""What training costs on this machine: measured in a few steps of each recipe, for estimates and for equal time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from c2seg.artifacts.benchmark import BenchmarkCosts
+from c2seg.artifacts.runs import RunRecord
+from c2seg.benchmark.plan import Benchmark, Pair, Run
+from c2seg.benchmark.runner import Runner
+from c2seg.benchmark.tasks import fit_task
+from c2seg.data import open_city
+from c2seg.errors import C2SegError
+from c2seg.progress import Progress, no_progress
+from c2seg.recipes import Recipe
+from c2seg.recipes.models import ForestModel
+
+__all__ = ["equal_time", "estimate_seconds", "measure_costs"]
+
+_CALIBRATION_STEPS = 20
+_NO_FOLDS = ("validation.folds=0", "validation.final=true")
+
+
+def estimate_seconds(
+    benchmark: Benchmark, waiting: Sequence[Run], runner: Runner, progress: Progress = no_progress
+) -> float:
+    """Return about how many seconds of training these runs take, one after the other, from a few measured steps of each recipe.
+
+    What cannot be measured counts as none, and fails when its turn comes. Variants count as what they vary, but for equal
+    time, which needs the cost of each.
+    """
+    total = 0.0
+    alike: dict[tuple[Pair, str], list[Run]] = {}
+    for run in waiting:
+        alike.setdefault((run.pair, run.label), []).append(run)  # the seeds cost the same
+    for done, same in enumerate(alike.values()):
+        total += len(same) * _training_seconds(benchmark, same[0], runner)
+        progress(done + 1, len(alike), same[0].label)
+    return total
+
+
+def _training_seconds(benchmark: Benchmark, run: Run, runner: Runner) -> float:
+    recipe = run.settings()
+    measured = run if benchmark.equal_seconds else replace(run, recipe=run.recipe.split("@")[0])
+    try:
+        costs = measure_costs(benchmark, measured, runner)
+    except C2SegError:
+        return 0.0
+    folds = 0 if run.pair.reference is not None else recipe.validation.folds
+    steps = _steps(recipe, benchmark.equal_seconds, costs)
+    return (costs.step_seconds * steps + costs.forest_seconds) * (folds + recipe.validation.final)
+
+
+def _steps(recipe: Recipe, equal_seconds: float | None, costs: BenchmarkCosts) -> int:
+    if isinstance(recipe.model, ForestModel):
+        return recipe.model.trees
+    return _steps_within(equal_seconds, costs) if equal_seconds else recipe.training.iterations
+
+
+def equal_time(benchmark: Benchmark, run: Run, runner: Runner) -> tuple[str, ...]:
+    """Return the override that gives a network its training time; none without equal time, and for forests."""
+    if benchmark.equal_seconds is None or isinstance(run.settings().model, ForestModel):
+        return ()
+    steps = _steps_within(benchmark.equal_seconds, measure_costs(benchmark, run, runner))
+    return (f"training.iterations={steps}",)
+
+
+def _steps_within(seconds: float, costs: BenchmarkCosts) -> int:
+    """Return the iterations that take so long, with the forest."""
+    return max(_CALIBRATION_STEPS, round((seconds - costs.forest) / costs.step))
+
+
+def measure_costs(benchmark: Benchmark, run: Run, runner: Runner) -> BenchmarkCosts:
+    """Measure what a recipe costs, once for the bands of a city; it is kept in the benchmark's folder."""
+    path = _calibration(benchmark, run)
+    if not path.exists():
+        folder = path.with_suffix("")
+        shutil.rmtree(folder, ignore_errors=True)
+        _measure(benchmark, run, runner, folder).write(path)
+        shutil.rmtree(folder, ignore_errors=True)
+    return BenchmarkCosts.read(path)
+
+
+def _calibration(benchmark: Benchmark, run: Run) -> Path:
+    """Return the file for these costs."""
+    city = open_city(run.pair.source)
+    bands = city.band_counts(city.modality_names)
+    identity = {"recipe": run.settings().model_dump(mode="json"), "bands": bands, "device": benchmark.device}
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    return benchmark.out / "calibration" / f"{run.recipe.replace('@', '-')}-{digest}.json"
+
+
+def _measure(benchmark: Benchmark, run: Run, runner: Runner, folder: Path) -> BenchmarkCosts:
+    model = run.settings().model
+    if isinstance(model, ForestModel):
+        trees = max(1, model.trees // 10)
+        trained = runner.fit(fit_task(run, benchmark.device, folder, (f"model.trees={trees}", *_NO_FOLDS)))
+        return BenchmarkCosts(step=0.0, step_seconds=trained.seconds / trees)
+    steps = f"training.iterations={_CALIBRATION_STEPS}"
+    trained = runner.fit(fit_task(run, benchmark.device, folder, (steps, *_NO_FOLDS)))
+    return _of_networks(trained.record, processors=benchmark.device == "cpu")
+
+
+def _of_networks(record: RunRecord, *, processors: bool) -> BenchmarkCosts:
+    seconds, forest_seconds = record.step_seconds, record.forest_seconds or 0.0
+    step, forest = seconds, forest_seconds
+    if processors:
+        step, forest = record.step_processor_seconds, record.forest_processor_seconds or 0.0
+    if not step or not seconds:
+        raise C2SegError(f"recipe {record.recipe}: its record does not tell what an iteration costs")
+    return BenchmarkCosts(step=step, step_seconds=seconds, forest=forest, forest_seconds=forest_seconds)

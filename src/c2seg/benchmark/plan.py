@@ -1,0 +1,165 @@
+"""What a benchmark runs: recipes on pairs of cities, with seeds.
+
+A benchmark folder holds ``runs/<pair>/<recipe>[-<inputs>]/seed<k>`` (run folders as ``c2seg fit`` writes them, with the map and
+its scores), ``benchmark.json``, ``benchmark.csv`` and ``benchmark.html``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from c2seg.data import City, open_city
+from c2seg.errors import InputError
+from c2seg.metrics import check_reference
+from c2seg.recipes import Recipe, load_recipe
+
+__all__ = ["Benchmark", "Pair", "PairLike", "Run", "parse_pairs", "plan"]
+
+FOLDS = 4
+
+StrPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A labeled source, an unlabeled target, and the target's ground truth (None: the target cannot be scored).
+
+    The target may be the source itself: then guarded block folds inside the city are scored, pooled, and methods that train
+    on a target's images see those of the city, of the held-out blocks too.
+    """
+
+    source: Path
+    target: Path
+    reference: Path | None
+    number: int = 1
+    """Among pairs of cities with the same names."""
+
+    @property
+    def inside(self) -> bool:
+        """True if the pair is one city."""
+        return self.source == self.target
+
+    @property
+    def name(self) -> str:
+        """Folder name of the pair."""
+        cities = dict.fromkeys(path.resolve().name for path in (self.source, self.target))
+        return "-".join([*cities, *([str(self.number)] if self.number > 1 else [])])
+
+
+PairLike = str | Pair | tuple[StrPath, StrPath] | tuple[StrPath, StrPath, StrPath]
+"""A pair as it may be given: ``"SOURCE:TARGET[:REFERENCE]"``, ``"CITY"``, or a tuple of paths."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What is compared. ``equal_seconds`` gives every recipe with networks about that much training time on this machine:
+    processor time on a CPU, so that other work changes nothing, else time. A forest beside the networks is part of it."""
+
+    pairs: tuple[Pair, ...]
+    recipes: tuple[str, ...]
+    out: Path
+    preset: str = "tiny"
+    seeds: int = 3
+    single_modalities: bool = False
+    equal_seconds: float | None = None
+    offline: bool = False
+    """Also score a random split of overlapping tiles inside the source, as published offline numbers were made."""
+    device: str = "cpu"
+    overrides: tuple[str, ...] = ()
+    jobs: int = 1
+    """Runs at a time."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fit and map: pair, recipe, inputs (``default`` or a modality), seed, and where it goes."""
+
+    pair: Pair
+    recipe: str
+    inputs: str
+    seed: int
+    folder: Path
+    preset: str
+    overrides: tuple[str, ...]
+
+    @property
+    def map(self) -> Path:
+        """Where the map of the target goes."""
+        return self.folder / "maps" / f"{self.pair.target.resolve().name}.tif"
+
+    @property
+    def label(self) -> str:
+        """Row of the table."""
+        return self.recipe if self.inputs == "default" else f"{self.recipe} ({self.inputs})"
+
+    @property
+    def name(self) -> str:
+        """What tells the run from the others."""
+        return f"{self.pair.name} {self.label} seed {self.seed}"
+
+    def settings(self, *overrides: str) -> Recipe:
+        """Return the checked recipe, with more overrides on top. Raises RecipeError."""
+        return load_recipe(self.recipe, self.preset, (*self.overrides, *overrides))
+
+
+def parse_pairs(pairs: Sequence[PairLike]) -> tuple[Pair, ...]:
+    """Read pairs; those whose cities have the same names as an earlier pair's are numbered."""
+    numbered: list[Pair] = []
+    for given in pairs:
+        pair = _pair(given)
+        same = sum(other.name == replace(pair, number=other.number).name for other in numbered)
+        numbered.append(replace(pair, number=same + 1))
+    return tuple(numbered)
+
+
+def _pair(given: PairLike) -> Pair:
+    """Read one pair. Without a reference the target's own label is the ground truth, if it has one."""
+    if isinstance(given, Pair):
+        return given
+    parts = given.split(":") if isinstance(given, str) else [os.fspath(path) for path in given]
+    if len(parts) not in {1, 2, 3} or not all(parts):
+        raise InputError(f"pair {given!r} is not of the form SOURCE:TARGET[:REFERENCE], nor a city")
+    if len(parts) == 1:
+        return Pair(Path(parts[0]), Path(parts[0]), None)
+    source, target = Path(parts[0]), Path(parts[1])
+    if source.resolve() == target.resolve():
+        raise InputError(f"pair {given!r} names one city twice; give it once for folds inside it")
+    if len(parts) == 3:
+        return Pair(source, target, Path(parts[2]))
+    beside = target / "label.tif"
+    return Pair(source, target, beside if beside.is_file() else None)
+
+
+def plan(benchmark: Benchmark) -> list[Run]:
+    """Return every run, pairs first, then recipes, then seeds; checks recipes, cities and ground truths before any work."""
+    runs: list[Run] = []
+    for pair in benchmark.pairs:
+        cities = open_city(pair.source), open_city(pair.target)
+        if pair.reference is not None and len(cities[1].scenes) == 1:
+            check_reference(cities[1].scenes[0].grid, f"the map of {pair.target}", pair.reference, by_index=True)
+        for recipe in benchmark.recipes:
+            for inputs in _inputs(benchmark, *cities):
+                runs += _seeds(benchmark, pair, recipe, inputs)
+    return runs
+
+
+def _inputs(benchmark: Benchmark, source: City, target: City) -> list[str]:
+    """Return what a recipe is trained on, one after the other: what it says, and each modality alone if that is wanted."""
+    shared = [name for name in source.modality_names if name in target.modality_names]
+    return ["default", *shared] if benchmark.single_modalities and len(shared) > 1 else ["default"]
+
+
+def _seeds(benchmark: Benchmark, pair: Pair, recipe: str, inputs: str) -> Iterator[Run]:
+    """Yield the runs that differ by their seeds only."""
+    overrides = (*benchmark.overrides, *(() if inputs == "default" else (f"inputs=[{inputs}]",)))
+    if pair.inside:
+        folds = load_recipe(recipe, benchmark.preset, overrides).validation.folds or FOLDS
+        overrides += (f"validation.folds={folds}", "validation.final=false")
+    load_recipe(recipe, benchmark.preset, overrides)
+    name = recipe if inputs == "default" else f"{recipe}-{inputs}"
+    for seed in range(benchmark.seeds):
+        folder = benchmark.out / "runs" / pair.name / name / f"seed{seed}"
+        yield Run(pair, recipe, inputs, seed, folder, benchmark.preset, overrides)

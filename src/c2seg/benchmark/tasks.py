@@ -1,0 +1,130 @@
+"""What one run asks for, and the functions that do it: each is called in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from c2seg.artifacts.runs import RunRecord
+from c2seg.artifacts.scores import ScoreRecord
+from c2seg.artifacts.validation import ValidationRecord
+from c2seg.benchmark.plan import Run
+from c2seg.recipes import Recipe
+
+__all__ = [
+    "FitTask",
+    "PredictTask",
+    "ScoreTask",
+    "Trained",
+    "fit_city",
+    "fit_task",
+    "predict_city",
+    "predict_task",
+    "score_city",
+    "score_task",
+]
+
+
+@dataclass(frozen=True)
+class FitTask:
+    """Train a recipe on ``source`` for ``target`` into the run folder ``out``; what was begun there is resumed.
+
+    ``command`` repeats it by hand; it goes into the run's record.
+    """
+
+    recipe: Recipe
+    source: Path
+    target: Path
+    out: Path
+    seed: int
+    device: str
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PredictTask:
+    """Map ``city`` with a model file into ``out``."""
+
+    model: Path
+    city: Path
+    out: Path
+    device: str
+
+
+@dataclass(frozen=True)
+class ScoreTask:
+    """Score a map against a ground truth, by rows and columns where there is no georeference, into the JSON file ``out``."""
+
+    prediction: Path
+    reference: Path
+    out: Path
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training left: seconds of the whole fit, its record, and its validation (None without folds)."""
+
+    seconds: float
+    record: RunRecord
+    validation: ValidationRecord | None = None
+
+
+def fit_task(run: Run, device: str, folder: Path, overrides: Sequence[str] = ()) -> FitTask:
+    """Return the training of a run, or a variation of it. No folds where a ground truth of the target gives the scores."""
+    if run.pair.reference is not None and not any("validation" in text for text in overrides):
+        overrides = (*overrides, "validation.folds=0")
+    sets = [part for text in (*run.overrides, *overrides) for part in ("--set", text)]
+    command = (
+        "c2seg", "fit", run.recipe, "--source", str(run.pair.source), "--target", str(run.pair.target), "--out", str(folder),
+        "--preset", run.preset, "--seed", str(run.seed), "--device", device, "--resume", *sets,
+    )  # fmt: skip
+    return FitTask(run.settings(*overrides), run.pair.source, run.pair.target, folder, run.seed, device, command)
+
+
+def predict_task(run: Run, device: str) -> PredictTask:
+    """Return the mapping of a run's target."""
+    return PredictTask(run.folder / "model.safetensors", run.pair.target, run.map, device)
+
+
+def score_task(run: Run, reference: Path) -> ScoreTask:
+    """Return the scoring of a run's map."""
+    return ScoreTask(run.map, reference, run.folder / f"scores-{run.map.stem}.json")
+
+
+def fit_city(task: FitTask) -> Trained:
+    """Train as ``c2seg fit --resume`` does."""
+    from c2seg.pipeline.fit import fit
+
+    result = fit(
+        task.recipe,
+        [task.source],
+        task.out,
+        target=task.target,
+        seed=task.seed,
+        device=task.device,
+        resume=True,
+        command=task.command,
+    )
+    return Trained(result.seconds, RunRecord.read(task.out / "record.json"), result.validation)
+
+
+def predict_city(task: PredictTask) -> float:
+    """Map as ``c2seg predict --overwrite`` does; return the seconds over all scenes."""
+    from c2seg.predict import MapOptions
+    from c2seg.predict.city import predict
+
+    command = (
+        "c2seg", "predict", str(task.model), str(task.city), "--out", str(task.out), "--overwrite", "--device", task.device
+    )  # fmt: skip
+    results = predict(task.model, task.city, MapOptions(task.out, overwrite=True), device=task.device, command=command)
+    return sum(result.seconds for result in results)
+
+
+def score_city(task: ScoreTask) -> ScoreRecord:
+    """Score as ``c2seg score --by-index --overwrite`` does."""
+    from c2seg.pipeline.scoring import score_maps
+
+    record = score_maps(task.prediction, task.reference, by_index=True)
+    record.write(task.out)
+    return record

@@ -1,0 +1,69 @@
+"""What an organizer does, in one call each: check an archive, enter it on the leaderboard, publish the table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from c2seg.challenge.board import Board, Row
+from c2seg.challenge.publish import write_board_csv, write_board_html
+from c2seg.challenge.rules import TileSet
+from c2seg.challenge.submission import CheckedSubmission, Decoder, check_submission
+from c2seg.data.tiling import Order
+from c2seg.legend import Legend
+from c2seg.outputs import check_output
+
+__all__ = ["Table", "add_entry", "check_archive", "publish_board"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The lines of a leaderboard and the data sets behind them."""
+
+    rows: list[Row]
+    datasets: tuple[str, ...]
+
+
+def check_archive(archive: Path, like: Path, legend: Legend, *, tile_px: int, order: Order) -> CheckedSubmission:
+    """Check a submission against a folder of test tiles, or a raster that is cut into tiles.
+
+    Raises SubmissionError with the first rule that it breaks, DataError for ``like``.
+    """
+    expected = TileSet.from_path(like, legend.ids, tile_px, order)
+    with Decoder() as decoder:
+        return check_submission(archive, expected, decoder)
+
+
+def add_entry(
+    board: Path, team: str, method: str, archives: Mapping[str, Path], submitted_at: datetime | None = None
+) -> Row:
+    """Check and score an entry's archives by data set, and record it, whole or not at all. Raises as ``Board.add`` does."""
+    with Decoder() as decoder:
+        return Board(board).add(team, method, archives, decoder, submitted_at)
+
+
+def publish_board(
+    board: Path,
+    *,
+    history: bool = False,
+    csv: Path | None = None,
+    html: Path | None = None,
+    title: str = "C2Seg leaderboard",
+    overwrite: bool = False,
+) -> Table:
+    """Return the leaderboard, or every entry by time with ``history``; write it as CSV and as a web page where asked to.
+
+    Raises DataError for a file that is no leaderboard, OutputError where a file exists.
+    """
+    for path in (csv, html):
+        if path is not None:
+            check_output(path, overwrite=overwrite)
+    opened = Board(board)
+    table = Table(opened.rows(history=history), opened.datasets)
+    if csv is not None:
+        write_board_csv(csv, table.rows, table.datasets, overwrite=overwrite)
+    if html is not None:
+        write_board_html(html, table.rows, table.datasets, title=title, overwrite=overwrite)
+    return table

@@ -1,0 +1,48 @@
+"""Names of the library's parameters in its messages, as the options that a command has for them."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["OPTIONS", "with_options"]
+
+# Parameter, as messages name it between backquotes, -> option of the commands that can meet the message.
+OPTIONS = {
+    "backend": "--backend",
+    "by_index": "--by-index",
+    "cache": "--cache",
+    "city": "--city",
+    "compile": "--compile",
+    "crs": "--crs",
+    "device": "--device",
+    "figure": "--figure",
+    "label_map": "--label-map",
+    "min_area_keep": "--min-area-keep",
+    "min_area_px": "--min-area-px",
+    "out": "--out",
+    "overrides": "--set",
+    "overwrite": "--overwrite",
+    "pairs": "--pair",
+    "precision": "--precision",
+    "probabilities": "--probabilities",
+    "source": "--source",
+    "switches": "--switch",
+    "target": "--target",
+    "tta": "--tta",
+    "workers": "--workers",
+}
+
+_PARAMETER = re.compile(r"`(\w+)(?:=([^`]*))?`")
+
+
+def with_options(text: str) -> str:
+    """Return a message of the library with `` `name` `` and `` `name=value` `` as options; other quoted words stay."""
+    return _PARAMETER.sub(_option, text)
+
+
+def _option(found: re.Match[str]) -> str:
+    name, value = found.groups()
+    if name not in OPTIONS:
+        return found.group()
+    given = "" if value in (None, "True") else f" {value.strip(chr(39))}"
+    return OPTIONS[name] + given

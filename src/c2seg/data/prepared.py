@@ -1,0 +1,60 @@
+"""A city ready to be trained or predicted on: with its statistics and its normalization."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, TypeVar, cast
+
+from c2seg.data.cache import cached, cached_labels
+from c2seg.data.city import City, LabeledCity
+from c2seg.data.memory import city_bytes
+from c2seg.data.normalize import Normalizer, SceneReader
+from c2seg.data.projected import project_city
+from c2seg.data.statistics import BandStatistics
+from c2seg.progress import Progress, no_progress
+
+__all__ = ["PreparedCity"]
+
+C = TypeVar("C", City, LabeledCity)
+
+
+@dataclass(frozen=True)
+class PreparedCity(Generic[C]):
+    """A city, the statistics of its bands by modality, and the normalizer that its patches are read with.
+
+    The type of the city says whether it has labels: a target is a ``PreparedCity[City]``.
+    """
+
+    city: C
+    statistics: Mapping[str, BandStatistics]
+    normalizer: Normalizer
+
+    @property
+    def images(self) -> City:
+        """The city without its labels."""
+        city: City | LabeledCity = self.city
+        return city.images if isinstance(city, LabeledCity) else city
+
+    def readers(self, inputs: Sequence[str]) -> tuple[SceneReader, ...]:
+        """Return a reader of normalized patches of these modalities for each scene."""
+        return tuple(SceneReader(scene, inputs, self.normalizer) for scene in self.images.scenes)
+
+    def close_at_hand(self, cache: Path | None, budget_bytes: int, progress: Progress = no_progress) -> PreparedCity[C]:
+        """Return the city in memory if ``budget_bytes`` allow, else memory-mapped from a folder, else as it is on disk.
+
+        Modalities that are projected are kept as their few channels. Training reads the same pixels many times; a memory
+        map is a hundred times faster than compressed files.
+        """
+        images, normalizer = project_city(self.images, self.normalizer)
+        city: City | LabeledCity = self.city
+        if isinstance(city, LabeledCity):
+            city = cached_labels(replace(city, images=images), cache, budget_bytes, progress)
+        else:
+            city = cached(images, cache, budget_bytes, progress)
+        return PreparedCity(cast(C, city), self.statistics, normalizer)
+
+    def bytes_in_memory(self) -> int:
+        """Return what the images take in memory, with projected modalities as their channels."""
+        return city_bytes(project_city(self.images, self.normalizer)[0])

@@ -1,0 +1,97 @@
+"""Fit networks: source check, validation on guarded folds, training on everything, each where it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from c2seg.artifacts import TrainingFacts
+from c2seg.metrics import Confusion, confusion_counts
+from c2seg.pipeline.costs import summed
+from c2seg.pipeline.held_out import held_out_pixels
+from c2seg.pipeline.prepare import FitJob, Prepared
+from c2seg.pipeline.source_check import CheckedRecipe, run_source_check
+from c2seg.pipeline.stages import TrainedStages, train_stages
+from c2seg.predict import Predictor
+from c2seg.predict.backends import BackendOptions
+from c2seg.predict.backends.ensemble import with_forest
+from c2seg.predict.backends.torch import network_predictor
+from c2seg.predict.decision import expected_iou, subsampled
+from c2seg.recipes.schema import Validation
+
+__all__ = ["FittedNetworks", "fit_networks"]
+
+
+@dataclass(frozen=True)
+class FittedNetworks:
+    """What a fit of networks gives."""
+
+    tensors: dict[str, np.ndarray]
+    """Of the model file; empty without a final training."""
+    facts: TrainingFacts
+    validation: Confusion | None = None
+    """Pooled over the folds; None without validation."""
+    checked: CheckedRecipe | None = None
+    """What the source check left of the recipe; None without one."""
+
+
+def fit_networks(job: FitJob) -> FittedNetworks:
+    """Train the networks of a recipe on the job's cities."""
+    data = job.prepared.close_at_hand(job.storage, job.bars, with_target=job.recipe.uses_target)
+    checked = None
+    if job.recipe.source_check:
+        checked = run_source_check(job, data, train_without_fold)
+        job = replace(job, recipe=checked.recipe)
+    validation = Confusion.empty(data.legend.ids) if job.recipe.validation.count else None
+    trained = TrainedStages({}, TrainingFacts(iterations=job.recipe.training.iterations))
+    for fold in range(job.recipe.validation.count):
+        folder = job.out / "folds" / str(fold)
+        held, trained = train_without_fold(job, data, job.recipe.validation, folder, fold)
+        assert validation is not None
+        validation += _test(job, held, trained)
+    if job.recipe.validation.final:
+        trained = train_stages(job, data, job.out)
+    facts = summed(trained.facts, checked.facts if checked else None)
+    return FittedNetworks(trained.tensors if job.recipe.validation.final else {}, facts, validation, checked)
+
+
+def train_without_fold(
+    job: FitJob, data: Prepared, folds: Validation, folder: Path, fold: int
+) -> tuple[Prepared, TrainedStages]:
+    """Train on the sources without one of their folds; return the data that hold it out, and what was trained."""
+    held = data.with_folds(folds).holding_out(fold)
+    on_disk = job.prepared.with_folds(folds).holding_out(fold)
+    return held, train_stages(replace(job, prepared=on_disk), held, folder)
+
+
+def _test(job: FitJob, held: Prepared, trained: TrainedStages) -> Confusion:
+    """Return the confusion over the pixels that the data hold out."""
+    legend, settings = held.legend, job.recipe.prediction
+    predictor = _predictor(job, held, trained)
+    total = Confusion.empty(legend.ids)
+    if settings.decision == "argmax":
+        for ids, probabilities in _held_out(job, held, predictor):
+            total += confusion_counts(ids, legend.id_table()[probabilities.argmax(axis=0)], legend.ids)
+        return total
+    # Decided when all probabilities are known.
+    strips = [(ids, probabilities.astype(np.float16)) for ids, probabilities in _held_out(job, held, predictor)]
+    decision = expected_iou(subsampled([values for _, values in strips], legend.num_classes), held.present)
+    for ids, probabilities in strips:
+        total += confusion_counts(ids, legend.id_table()[decision.classes(probabilities)], legend.ids)
+    return total
+
+
+def _held_out(job: FitJob, held: Prepared, predictor: Predictor) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for ids, (probabilities,) in held_out_pixels(held, job.recipe.prediction, [predictor]):
+        yield ids, probabilities
+
+
+def _predictor(job: FitJob, held: Prepared, trained: TrainedStages) -> Predictor:
+    """Return the predictor of the networks, with the forest beside them."""
+    settings = job.recipe.prediction
+    options = BackendOptions(job.device, tta=settings.tta, tta_transforms=settings.tta_transforms)
+    networks = network_predictor(job.recipe, held.channels, held.legend.num_classes, trained.tensors, options)
+    return with_forest(networks, job.recipe, held.channels, trained.tensors)
