@@ -147,9 +147,7 @@ def predictor(folder: Path, backend: str, precision: str, nchw: bool = False) ->
     from c2seg.predict.backends import BackendOptions, load_predictor
     from c2seg.recipes import load_recipe
 
-    header = Header(
-        recipe=load_recipe("unet", "tiny"), inputs={}, statistics={}, legend=c2seg13().as_dict(), provenance={}
-    )
+    header = Header(recipe=load_recipe("unet", "tiny"), inputs={}, statistics={}, legend=c2seg13())
     graph = Graph((folder / "network.onnx").read_bytes(), 32)
     return load_predictor(ModelFile(header, {}, "", graph), backend, BackendOptions(precision=precision))
 
@@ -172,6 +170,7 @@ def scene_reader(folder: Path) -> Any:
 
 def part_ours(folder: Path, out: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Map file to file; also run the network alone on the same windows, already read, in the same process."""
+    from c2seg.artifacts import MapKey
     from c2seg.legend import c2seg13
     from c2seg.predict import MapOptions, WindowPlan, map_scene
 
@@ -182,7 +181,9 @@ def part_ours(folder: Path, out: Path, options: argparse.Namespace) -> dict[str,
     model.predict({"msi": warm}, np.ones((options.batch, WINDOW, WINDOW), bool))  # loading ends with the first window
     before = loaded_mib()
     begun, work = time.perf_counter(), time.process_time()
-    result = map_scene(reader, model, plan, c2seg13(), MapOptions(out, batch_size=options.batch, overwrite=True), {})
+    result = map_scene(
+        reader, model, plan, c2seg13(), MapOptions(out, batch_size=options.batch, overwrite=True), MapKey()
+    )
     wall, work = time.perf_counter() - begun, time.process_time() - work
     found = {"seconds": wall, "cpu_seconds": work, "extra_mib": peak_mib() - before, "stages": result.stages}
     if options.alone:
@@ -192,6 +193,7 @@ def part_ours(folder: Path, out: Path, options: argparse.Namespace) -> dict[str,
 
 def part_engine(folder: Path, out: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Return the processor milliseconds a window, file to file, of all but the network: its place takes ready scores."""
+    from c2seg.artifacts import MapKey
     from c2seg.legend import c2seg13
     from c2seg.predict import MapOptions, WindowPlan, map_scene
 
@@ -213,7 +215,7 @@ def part_engine(folder: Path, out: Path, options: argparse.Namespace) -> dict[st
     model = Ready()
     plan = WindowPlan(grid.height, grid.width, WINDOW, OVERLAP, 32)
     begun = time.process_time()
-    map_scene(reader, model, plan, c2seg13(), MapOptions(out, overwrite=True), {})
+    map_scene(reader, model, plan, c2seg13(), MapOptions(out, overwrite=True), MapKey())
     work = time.process_time() - begun - model.seconds
     return {"cpu_ms_per_window": 1000 * work / (len(plan.rows) * len(plan.cols))}
 
@@ -343,6 +345,7 @@ def write_small_model(path: Path, stacks: dict[str, tuple[int, int]]) -> None:
     import torch
 
     from c2seg.artifacts import BandSpec, Header, write_model_file
+    from c2seg.data import BandStatistics
     from c2seg.legend import c2seg13
     from c2seg.models import build_model
     from c2seg.recipes import load_recipe
@@ -353,12 +356,12 @@ def write_small_model(path: Path, stacks: dict[str, tuple[int, int]]) -> None:
     counts = {name: bands for name, (bands, _) in stacks.items()}
     net = build_model(recipe.model, counts, CLASSES)
     statistics = {
-        name: {"count": 1, "mean": [SHIFT] * n, "std": [1 / FACTOR] * n, "minimum": [0.0] * n, "maximum": [4000.0] * n}
+        name: BandStatistics(1, *(np.full(n, value) for value in (SHIFT, 1 / FACTOR, 0.0, 4000.0)))
         for name, n in counts.items()
     }
     header = Header(
         recipe=recipe, inputs={name: tuple(BandSpec() for _ in range(n)) for name, n in counts.items()},
-        statistics=statistics, legend=c2seg13().as_dict(), provenance={},
+        statistics=statistics, legend=c2seg13(),
     )  # fmt: skip
     write_model_file(path, header, {name: value.numpy() for name, value in net.state_dict().items()})
 

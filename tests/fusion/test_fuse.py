@@ -9,6 +9,7 @@ import pytest
 import rasterio
 
 from c2seg.api import fit
+from c2seg.artifacts.maps import FusedRule
 from c2seg.cli import run
 from c2seg.errors import DataError, GridError, InputError
 from c2seg.fusion import FuseOptions, Rule, Rules, fuse, open_map
@@ -110,11 +111,11 @@ def test_an_expert_decides_where_its_class_is_its_first(tmp_path):
     ids, probabilities, result = fused(tmp_path, [base], [(STREET, expert)])
     assert ids[0].tolist() == [STREET, URBAN, STREET, STREET]
     assert probabilities[:3, 0, 0].tolist() == [0, 80, 60]  # the expert's, where it decided
-    (rule,) = result.rules
-    assert rule == {"class": 2, "name": LEGEND.names[1], "expert": str(expert), "held": 3, "changed": 3}
+    (rule,) = result.fusion.rules
+    assert rule == FusedRule(class_id=2, name=LEGEND.names[1], expert=str(expert), held=3, changed=3)
     ids, _, result = fused(tmp_path, [base], [(STREET, expert)], threshold=0.5)
     assert ids[0].tolist() == [URBAN, URBAN, STREET, STREET]
-    assert (result.rules[0]["held"], result.rules[0]["changed"]) == (2, 2)
+    assert (result.fusion.rules[0].held, result.fusion.rules[0].changed) == (2, 2)
 
 
 def test_the_threshold_itself_is_enough(tmp_path):
@@ -129,7 +130,7 @@ def test_later_rules_win_over_earlier_ones(tmp_path):
     water = write_scores(tmp_path / "w.tif", pixels({WATER: 1}))
     ids, _, result = fused(tmp_path, [base], [(WATER, water), (STREET, street)])
     assert ids[0].tolist() == [STREET]
-    assert [rule["changed"] for rule in result.rules] == [1, 1]
+    assert [rule.changed for rule in result.fusion.rules] == [1, 1]
     assert fused(tmp_path, [base], [(STREET, street), (WATER, water)])[0][0].tolist() == [WATER]
 
 
@@ -139,7 +140,7 @@ def test_soft_rules_take_the_mean_for_their_class(tmp_path):
     ids, probabilities, result = fused(tmp_path, [base], [(STREET, expert)], soft=True)
     assert ids[0].tolist() == [STREET, URBAN]  # 0.65 and 0.55 against 0.6
     assert probabilities[1, 0].tolist() == [round(200 * 0.65 / 1.25), round(200 * 0.55 / 1.15)]
-    assert (result.rules[0]["held"], result.rules[0]["changed"]) == (2, 1)
+    assert (result.fusion.rules[0].held, result.fusion.rules[0].changed) == (2, 1)
 
 
 def test_without_data_nothing_is_decided(tmp_path):
@@ -150,7 +151,7 @@ def test_without_data_nothing_is_decided(tmp_path):
         ids, probabilities, result = fused(tmp_path, [base], [(STREET, expert)], **how)
         assert ids[0].tolist() == [URBAN, 0]
         assert (probabilities[:, 0, 1] == 255).all()
-        assert result.rules[0]["changed"] == 0
+        assert result.fusion.rules[0].changed == 0
 
 
 def test_class_maps_are_enough_as_base_and_expert(tmp_path):
@@ -167,7 +168,7 @@ def test_blocks_do_not_show(tmp_path, monkeypatch):
     parts = fused(tmp_path, paths, [(STREET, paths[1])])
     np.testing.assert_array_equal(parts[0], whole[0])
     np.testing.assert_array_equal(parts[1], whole[1])
-    assert parts[2].rules == whole[2].rules
+    assert parts[2].fusion.rules == whole[2].fusion.rules
     steps = [np.rint(200 * s).astype(int) for s in scores]  # whole numbers: ties are exact, the lowest class wins
     expected = np.where(steps[1].argmax(0) == STREET - 1, STREET, np.add(*steps).argmax(0) + 1)
     np.testing.assert_array_equal(whole[0], expected)
@@ -253,11 +254,11 @@ def test_the_rule_of_the_second_place_on_predicted_maps(make_city, tmp_path, cap
     command = ["fuse", str(paths["all"]), str(paths["sar"]), "--out", str(out), "--weights", "2,1", *experts]
     assert run([*command, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert [(rule["class"], rule["expert"]) for rule in result["rules"]] == [
+    assert [(rule["class_id"], rule["expert"]) for rule in result["fusion"]["rules"]] == [
         (ARABLE, str(paths["hsi"])), (WATER, str(paths["sar"])), (STREET, str(paths["msi"])),
     ]  # fmt: skip
     first = read(paths["sar"]).argmax(0) == WATER - 1
-    assert result["rules"][1]["held"] == first.sum() > 0
+    assert result["fusion"]["rules"][1]["held"] == first.sum() > 0
     assert (read(out)[0][first] == WATER).all()
     assert result == json.loads((tmp_path / "fused.json").read_text())
     with rasterio.open(out) as dataset:

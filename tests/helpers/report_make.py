@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,23 @@ import rasterio
 from affine import Affine
 from rasterio.crs import CRS
 
+from c2seg.artifacts import (
+    MapKey,
+    MapRecord,
+    MapRun,
+    Provenance,
+    RunProvenance,
+    RunRecord,
+    SourceCity,
+    TargetCity,
+    ValidationRecord,
+    run_provenance,
+)
+from c2seg.artifacts.maps import MappedCity
 from c2seg.legend import Legend, c2seg13
-from c2seg.metrics import confusion_counts, scores
+from c2seg.metrics import confusion_counts
 from c2seg.raster import write_map
+from c2seg.recipes import load_recipe
 from c2seg.types import Grid
 
 UTM = CRS.from_epsg(32633).to_wkt()
@@ -61,7 +74,7 @@ def make_city(
 
 def make_map(
     path: Path, ids: np.ndarray, place: Grid, *, city: str = "town", city_path: Path | None = None,
-    legend: Legend | None = None, confidence: bool = False, learnt: dict[str, Any] | None = None, fingerprint: str = "f",
+    legend: Legend | None = None, confidence: bool = False, trained: RunProvenance | None = None, fingerprint: str = "f",
 ) -> Path:  # fmt: skip
     legend = legend or c2seg13()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,31 +82,49 @@ def make_map(
     if confidence:
         level = np.where(ids == 0, 255, np.arange(ids.size).reshape(ids.shape) % 201).astype(np.uint8)
         write_raster(path.with_name(path.stem + "_confidence.tif"), level[None], place, nodata=255)
-    notes = {
-        "path": path.name,
-        "area_km2": {c.name: float((ids == c.id).sum()) * place.pixel_area_m2() / 1e6 for c in legend.classes},
-        "pixels": int((ids > 0).sum()), "nodata_pixels": int((ids == 0).sum()), "seconds": 1.5, "peak_memory_mib": 200.0,
-        "key": {"city": fingerprint, "scene": city, "model": "abc"}, "recipe": "forest",
-        "run": {"learnt": learnt or {}, "mapped": {"command": f"c2seg predict model.safetensors {city}"}},
-        "city": {"name": city, "path": str(city_path or path.parent / "gone")},
-        "confidence": path.stem + "_confidence.tif" if confidence else None,
-    }  # fmt: skip
-    path.with_suffix(".json").write_text(json.dumps(notes))
+    predicted = process(command=f"c2seg predict model.safetensors {city}", seed=7)
+    MapRecord(
+        path=path.name,
+        area_km2={c.name: float((ids == c.id).sum()) * place.pixel_area_m2() / 1e6 for c in legend.classes},
+        pixels=int((ids > 0).sum()),
+        nodata_pixels=int((ids == 0).sum()),
+        seconds=1.5,
+        peak_memory_mib=200.0,
+        key=MapKey(city=fingerprint, scene=city, model="abc"),
+        recipe="forest",
+        run_id=trained.run_id if trained else None,
+        run=MapRun(trained=trained, predicted=predicted),
+        city=MappedCity(name=city, path=str(city_path or path.parent / "gone")),
+        confidence=path.stem + "_confidence.tif" if confidence else None,
+    ).write(path.with_suffix(".json"))
     return path
 
 
-def record(**changes: Any) -> dict[str, Any]:
-    return {
-        "c2seg": "0.1.0", "commit": "0123abc", "python": "3.11.7", "machine": "x86_64", "packages": {"numpy": "2.0"},
-        "seed": 7, "device": "cpu", "command": "c2seg fit forest --source village --out run", "recipe": "forest",
-        "sources": [{"name": "village", "images": "aaaa", "labels": "bbbb"}],
-        "target": {"name": "town", "images": "f"}, "normalization_uses_target": True, **changes,
-    }  # fmt: skip
+def process(*, command: str, seed: int) -> Provenance:
+    """What a process on some machine says of itself."""
+    known = {
+        "c2seg": "0.1.0",
+        "commit": "0123abc",
+        "python": "3.11.7",
+        "machine": "x86_64",
+        "packages": {"numpy": "2.0"},
+    }
+    return Provenance(**known, seed=seed, device="cpu", command=command)
+
+
+def trained_by(*, seed: int = 7, **changes: Any) -> RunProvenance:
+    """Where a run comes from, as `c2seg fit` states it; ``changes`` are fields in the place of these."""
+    sources = (SourceCity(name="village", images="aaaa", labels="bbbb"),)
+    run = run_provenance(
+        process(command="c2seg fit forest --source village --out run", seed=seed), load_recipe("forest"), sources,
+        TargetCity(name="town", images="f"),
+    )  # fmt: skip
+    return RunProvenance.model_validate({**dict(run), **changes})
 
 
 def make_run(folder: Path, *, curves: bool = False, validation: bool = False, **changes: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "record.json").write_text(json.dumps(record(**changes) | {"seconds": 12.5}))
+    RunRecord(**dict(trained_by(**changes)), seconds=12.5).write(folder / "record.json")
     (folder / "recipe.yaml").write_text("name: forest\nmodel: {name: forest, trees: 8}\n")
     if curves:
         rows = [f"{k},{k / 10},0.001,50,{2 / (k + 1):.4f},{1 / (k + 1):.4f}" for k in range(0, 400, 10)]
@@ -102,8 +133,7 @@ def make_run(folder: Path, *, curves: bool = False, validation: bool = False, **
     if validation:
         reference = labels(grid())
         counted = confusion_counts(reference, np.where(reference == 7, np.uint8(3), reference), c2seg13().ids)
-        content = {"kind": "4 folds", "scores": scores(counted).as_dict(), **counted.as_dict()}
-        (folder / "validation.json").write_text(json.dumps(content))
+        ValidationRecord.of("4 folds", counted).write(folder / "validation.json")
     return folder
 
 

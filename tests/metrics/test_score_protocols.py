@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -113,8 +114,8 @@ def test_degenerate_cases():
     assert (single.oa, single.kappa, single.miou) == (1.0, None, 1.0)
     nothing = scores(confusion_counts(ones, np.zeros(10, np.uint8), IDS))
     assert (nothing.oa, nothing.kappa, nothing.miou, nothing.precision[0]) == (0.0, 0.0, 0.0, None)
-    json.dumps(empty.as_dict(), allow_nan=False)
-    json.dumps(single.as_dict(), allow_nan=False)
+    json.dumps(asdict(empty), allow_nan=False)
+    json.dumps(asdict(single), allow_nan=False)
 
 
 def test_names_the_valid_protocols():

@@ -116,7 +116,7 @@ def test_a_file_fills_the_encoder(tmp_path, store):
             assert torch.equal(value, state[name]), name
     torch.testing.assert_close(model.encoder.conv1.weight[:, 0], 0.75 * state["conv1.weight"][:, 2])
     assert f"{len(report.loaded)} of {len(report.loaded)} tensors" in report.line
-    assert report.as_dict()["line"] == report.line
+    assert report.record().line == report.line
 
 
 def test_what_is_missing_stays_at_its_random_start_and_is_named(tmp_path):

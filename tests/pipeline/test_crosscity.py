@@ -140,7 +140,7 @@ def test_a_model_taught_with_sar_maps_the_real_city_that_lacks_it(real_pair, tmp
     maps = {}
     for name, city in {"whole": whole, "poor": poor}.items():
         [result] = predict(model, city, MapOptions(tmp_path / f"{name}.tif"))
-        assert result.extra["run"].get("absent", []) == (["sar"] if name == "poor" else [])
+        assert result.run.absent == (("sar",) if name == "poor" else ())
         maps[name] = read(tmp_path / f"{name}.tif")
         check_map(maps[name], read(city / "valid.tif"))
     valid = read(whole / "valid.tif") != 0
@@ -157,5 +157,5 @@ def test_the_real_target_without_sar_is_learnt_for_by_what_both_have(real_pair, 
     assert set(header.inputs) == {"hsi", "msi"}
     assert (tmp_path / "run" / "phases" / "students" / "curves.csv").exists()
     [result] = predict(tmp_path / "run" / "model.safetensors", poor, MapOptions(tmp_path / "map.tif"))
-    assert "absent" not in result.extra["run"]
+    assert not result.run.absent
     check_map(read(tmp_path / "map.tif"), read(poor / "valid.tif"))

@@ -170,7 +170,7 @@ def test_the_source_check_leaves_the_networks_alone_that_it_keeps(write, cities,
     checked, plain = (read_model_file(tmp_path / name / "model.safetensors").tensors for name in ("checked", "plain"))
     for name, value in plain.items():
         np.testing.assert_array_equal(checked[name], value)
-    assert "source_check" not in json.loads((tmp_path / "plain/record.json").read_text())
+    assert json.loads((tmp_path / "plain/record.json").read_text())["source_check"] is None
 
 
 def test_a_source_check_is_for_networks():
@@ -244,7 +244,7 @@ def test_the_temperature_reaches_the_layers_of_a_map_also_through_onnx(write, ci
         layers = {key: tmp_path / f"{name}-{key}.tif" for key in ("confidence", "probabilities")}
         [result] = predict(file, target, MapOptions(tmp_path / f"{name}.tif", **layers))
         maps[name] = {key: read(place) for key, place in (layers | {"map": tmp_path / f"{name}.tif"}).items()}
-        assert result.extra["run"].get("confidence_temperature") == (None if name == "plain" else temperature)
+        assert result.run.confidence_temperature == (None if name == "plain" else temperature)
         area = result.expected_area_km2[c2seg13().names[0]]
         share = maps[name]["probabilities"][0].astype(float)
         assert area == pytest.approx(share.sum() / 200 * 1e-4, rel=0.02, abs=2e-3)  # pixels of 10 m

@@ -17,6 +17,7 @@ from test_mapping import DiesAt
 import c2seg.predict.cleanup as cleaning
 import c2seg.predict.publish as publish
 from c2seg.api import fit
+from c2seg.artifacts import MapKey, MapRecord
 from c2seg.cli import run
 from c2seg.errors import C2SegError, InputError
 from c2seg.legend import LandClass, Legend, c2seg13
@@ -62,7 +63,7 @@ def build(ids=None):
 def map_to(path, predictor=None, **options):
     reader, identity = build()
     return map_scene(
-        reader, predictor or identity, PLAN, LEGEND, MapOptions(path, **options), {"model": "m"}, build=build
+        reader, predictor or identity, PLAN, LEGEND, MapOptions(path, **options), MapKey(model="m"), build=build
     )
 
 
@@ -176,9 +177,9 @@ def test_which_classes_are_kept():
 
 
 def test_the_map_its_numbers_and_its_preview_are_cleaned_and_the_layers_are_not(tmp_path):
-    plain = map_to(tmp_path / "plain.tif", confidence=tmp_path / "pc.tif", second=tmp_path / "ps.tif")
+    plain = map_to(tmp_path / "plain.tif", confidence=tmp_path / "pc.tif", runner_up=tmp_path / "ps.tif")
     np.testing.assert_array_equal(read(tmp_path / "plain.tif"), scene_ids())
-    layers = {"confidence": tmp_path / "c.tif", "second": tmp_path / "s.tif", "preview": tmp_path / "map.png"}
+    layers = {"confidence": tmp_path / "c.tif", "runner_up": tmp_path / "s.tif", "preview": tmp_path / "map.png"}
     result = map_to(tmp_path / "map.tif", min_area_px=10, **layers)
     found = read(tmp_path / "map.tif")
     np.testing.assert_array_equal(found, clean(scene_ids(), 10, (STREET,)).ids)
@@ -220,7 +221,7 @@ def test_stops_and_workers_do_not_change_the_bytes(tmp_path, monkeypatch):
     assert predictor.calls == 0
     assert result.resumed_strips == len(PLAN.rows)
     assert path.read_bytes() == whole
-    assert result.extra["cleanup"]["changed_pixels"] > 0
+    assert result.cleanup.changed_pixels > 0
 
 
 @pytest.mark.parametrize("other", [{}, {"min_area_px": 9}, {"min_area_px": 10, "min_area_keep": ()}])
@@ -234,7 +235,7 @@ def test_other_options_do_not_go_on_with_a_stopped_run(tmp_path, other):
 def test_without_the_option_nothing_changes(tmp_path):
     result = map_to(tmp_path / "map.tif")
     np.testing.assert_array_equal(read(tmp_path / "map.tif"), scene_ids())
-    assert "cleanup" not in json.loads((tmp_path / "map.json").read_text())
+    assert MapRecord.read(tmp_path / "map.json").cleanup is None
     assert set(result.stages) == {"read", "predict", "blend", "write", "publish"}
 
 

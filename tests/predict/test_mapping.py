@@ -9,6 +9,7 @@ from rio_cogeo import cog_validate
 from test_engine import CLASSES, Identity, scene_of
 
 import c2seg.predict.publish as publish
+from c2seg.artifacts import MapKey
 from c2seg.errors import OutputError
 from c2seg.legend import LandClass, Legend
 from c2seg.predict import MapOptions, WindowPlan, map_scene
@@ -16,7 +17,7 @@ from c2seg.predict import MapOptions, WindowPlan, map_scene
 LEGEND = Legend(
     "three", (LandClass(2, "two", "#0000FF"), LandClass(5, "five", "#00FF00"), LandClass(9, "nine", "#FF0000"))
 )
-KEY = {"model": "abc"}
+KEY = MapKey(model="abc")
 
 
 @pytest.fixture
@@ -107,7 +108,7 @@ def test_another_key_starts_afresh(reader, tmp_path, monkeypatch):
     path = tmp_path / "map.tif"
     with pytest.raises(KeyboardInterrupt):
         run(reader, path, DiesAt(14))
-    monkeypatch.setitem(KEY, "model", "other")
+    monkeypatch.setattr("test_mapping.KEY", MapKey(model="other"))
     assert run(reader, path).resumed_strips == 0
 
 
@@ -148,7 +149,7 @@ def test_existing_outputs_and_second_writers_are_refused(reader, tmp_path):
 def test_second_class_and_preview(reader, tmp_path):
     from matplotlib.image import imread
 
-    run(reader, tmp_path / "map.tif", second=tmp_path / "s.tif", preview=tmp_path / "map.png")
+    run(reader, tmp_path / "map.tif", runner_up=tmp_path / "s.tif", preview=tmp_path / "map.png")
     with rasterio.open(tmp_path / "map.tif") as dataset:
         found = dataset.read(1)
     with rasterio.open(tmp_path / "s.tif") as dataset:

@@ -167,7 +167,7 @@ def test_text_from_files_is_escaped(tmp_path):
     place = make.grid()
     name = "<b>x</b>&'\"$a$"
     run = make.make_run(tmp_path / name, recipe=EVIL, command=EVIL, commit=EVIL, packages={EVIL: EVIL},
-                        sources=[{"name": EVIL, "images": EVIL}])  # fmt: skip
+                        sources=[{"name": EVIL, "images": EVIL, "labels": EVIL}])  # fmt: skip
     (run / "recipe.yaml").write_text(EVIL)
     (run / "curves.csv").write_text(f"step,{EVIL.replace(',', '')}\n1,2\n2,3\n")
     classes = tuple(LandClass(c.id, EVIL + str(c.id), c.color) for c in c2seg13().classes)

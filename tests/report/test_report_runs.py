@@ -1,14 +1,18 @@
 from __future__ import annotations
 
-import json
 import math
 
 import numpy as np
 import pytest
 
+from c2seg.artifacts import RunRecord
 from c2seg.errors import DataError, InputError
-from c2seg.legend import c2seg13
-from c2seg.metrics import confusion_counts
+from c2seg.pipeline import fit
+from c2seg.pipeline.scoring import score_maps
+from c2seg.predict import MapOptions
+from c2seg.predict.city import predict
+from c2seg.recipes import load_recipe
+from c2seg.report import ReportOptions, make_report
 from c2seg.report.runs import open_runs
 from helpers import report_make as make
 
@@ -22,8 +26,8 @@ def test_run_folder_is_read_whole(tmp_path):
     assert [m.city for m in found.maps] == ["north", "town"]
     assert [m.confidence is not None for m in found.maps] == [False, True]
     assert found.recipe_name == "forest"
-    assert found.record["seed"] == 7
-    assert found.validation["kind"] == "4 folds"
+    assert found.record.seed == 7
+    assert found.validation.kind == "4 folds"
     # The last row was cut short by a kill.
     assert found.curves.steps == tuple(float(k) for k in range(0, 400, 10))
     assert found.curves.columns["loss"][0] == 2.0
@@ -32,8 +36,8 @@ def test_run_folder_is_read_whole(tmp_path):
 def test_a_map_elsewhere_joins_the_run_that_learnt_it(tmp_path):
     place = make.grid()
     run = make.make_run(tmp_path / "run")
-    mine = make.make_map(tmp_path / "out" / "a.tif", make.labels(place), place, learnt=make.record())
-    other = make.make_map(tmp_path / "out" / "b.tif", make.labels(place), place, learnt=make.record(seed=8))
+    mine = make.make_map(tmp_path / "out" / "a.tif", make.labels(place), place, trained=make.trained_by())
+    other = make.make_map(tmp_path / "out" / "b.tif", make.labels(place), place, trained=make.trained_by(seed=8))
     first, second = open_runs([run, mine, other, mine])
     assert [m.path.name for m in first.maps] == ["a.tif"]
     assert (second.name, second.folder) == ("b", None)
@@ -50,12 +54,12 @@ def test_names_differ(tmp_path):
 
 def test_score_files_are_found(tmp_path):
     run = make.make_run(tmp_path / "run")
-    counted = confusion_counts(np.array([3, 3], np.uint8), np.array([3, 7], np.uint8), c2seg13().ids)
-    content = {"confusion": counted.as_dict(), "prediction": "town.tif", "classes": [{"id": 3, "name": "Urban"}]}
-    (run / "scores.json").write_text(json.dumps(content))
+    place = make.grid()
+    reference = make.write_raster(tmp_path / "label.tif", make.labels(place)[None], place)
+    scored = score_maps(make.make_map(tmp_path / "town.tif", make.labels(place), place), reference)
+    scored.write(run / "scores.json")
     (found,) = open_runs([run])
-    assert found.scores[0].confusion == counted
-    assert found.scores[0].names == {3: "Urban"}
+    assert found.scores == (scored,)
 
 
 @pytest.mark.parametrize(
@@ -63,8 +67,8 @@ def test_score_files_are_found(tmp_path):
     [
         ("record.json", "{", "record.json is damaged"),
         ("curves.csv", "a,b\n1,2\n", "no column `step`"),
-        ("scores.json", '{"confusion": {"ids": [1]}, "prediction": "x"}', "no scores"),
-        ("validation.json", '{"ids": [1, 2], "counts": [[1]]}', "not confusion counts"),
+        ("scores.json", '{"confusion": {"ids": [1]}, "prediction": "x"}', "does not fit .scores."),
+        ("validation.json", '{"ids": [1, 2], "counts": [[1]]}', "does not fit .validation."),
     ],
 )
 def test_damaged_files_are_named(tmp_path, name, text, said):
@@ -72,6 +76,32 @@ def test_damaged_files_are_named(tmp_path, name, text, said):
     (run / name).write_text(text)
     with pytest.raises(DataError, match=said):
         open_runs([run])
+
+
+def test_a_map_elsewhere_joins_its_run(cities, tmp_path):
+    """The producers' own files: a map of the run, and one of another seed that is otherwise alike."""
+    source, target = cities
+    recipe = load_recipe("forest", None, ["model.trees=2", "validation.folds=0", "prediction.window_px=64"])
+    for seed in (0, 1):
+        fit(recipe, [source], tmp_path / f"run{seed}", target=target, seed=seed)
+        predict(tmp_path / f"run{seed}" / "model.safetensors", target, MapOptions(tmp_path / f"elsewhere{seed}.tif"))
+    first, second = open_runs([tmp_path / "run0", tmp_path / "elsewhere0.tif", tmp_path / "elsewhere1.tif"])
+    assert [entry.path.name for entry in first.maps] == ["elsewhere0.tif"]
+    assert (second.folder, second.provenance.seed, second.recipe_name) == (None, 1, "forest")
+    page = render(tmp_path / "page.html", [tmp_path / "run0"])
+    assert "uses the unlabeled images of the mapped city" in page  # per_city, the forest's normalization
+    assert "uses the unlabeled images of the target city" not in page
+    adapting = RunRecord.read(tmp_path / "run0" / "record.json")
+    used = adapting.uses_target_images.model_copy(update={"normalization": False, "training": True})
+    adapting.model_copy(update={"uses_target_images": used}).write(tmp_path / "run0" / "record.json")
+    page = render(tmp_path / "page.html", [tmp_path / "run0"])
+    assert "uses the unlabeled images of the mapped city" not in page
+    assert "uses the unlabeled images of the target city" in page
+
+
+def render(page, runs):
+    make_report(runs, ReportOptions(page, overwrite=True))
+    return page.read_text()
 
 
 def test_empty_curves_are_no_curves(tmp_path):

@@ -170,7 +170,7 @@ def test_a_model_taught_with_modality_dropout_maps_a_city_that_lacks_one(write, 
     fit(write(training=training | {"augment": {"modality_dropout": 0.5}}), sources, tmp_path / "robust")
     model = tmp_path / "robust" / "model.safetensors"
     [result] = predict(model, poor, MapOptions(tmp_path / "map.tif"))
-    assert result.extra["run"]["absent"] == ["sar"]
+    assert result.run.absent == ("sar",)
     with rasterio.open(tmp_path / "map.tif") as found, rasterio.open(poor / "label.tif") as reference:
         assert (found.read(1) == reference.read(1)).mean() > 0.8
 
@@ -296,7 +296,7 @@ def test_a_forest_maps_with_the_network_and_travels_in_the_onnx_file(write, make
     assert (maps[".safetensors"] == maps[".onnx"]).mean() > 0.999
     poor = make_city("poor", seed=2, modalities=("msi", "sar"))
     [found] = predict(model, poor, MapOptions(tmp_path / "poor.tif"))
-    assert found.extra["run"]["absent"] == ["hsi"]
+    assert found.run.absent == ("hsi",)
 
 
 def test_wide_modalities_become_components_of_unit_deviation(write, make_city, tmp_path):

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from c2seg.cli.console import JSON, QUIET, print_json, progress_bar
+
+if TYPE_CHECKING:
+    from c2seg.data.inspected import (
+        InspectedCity,
+        InspectedLabel,
+        InspectedModality,
+        InspectedScene,
+        InspectedStatistics,
+    )
 
 __all__ = ["command"]
 
@@ -38,20 +47,20 @@ def command(
     return 2 if report["problems"] else 0
 
 
-def _lines(report: dict[str, Any]) -> list[str]:
+def _lines(report: InspectedCity) -> list[str]:
     origin = f", {report['split']} city of {report['dataset']}" if report["dataset"] else ""
     lines = [f"{report['name']}: {report['layout']}{origin}, legend {report['legend']}"]
     for scene in report["scenes"]:
         lines += ["", *_scene_lines(scene)]
-    for title in ("notes", "problems"):
-        if report[title]:
-            lines += ["", f"{title}:", *(f"  - {text}" for text in report[title])]
+    for title, texts in (("notes", report["notes"]), ("problems", report["problems"])):
+        if texts:
+            lines += ["", f"{title}:", *(f"  - {text}" for text in texts)]
     if not report["problems"]:
         lines += ["", "no problems found"]
     return lines
 
 
-def _scene_lines(scene: dict[str, Any]) -> list[str]:
+def _scene_lines(scene: InspectedScene) -> list[str]:
     x, y = scene["resolution_xy"]
     unit = scene["crs"] or "no CRS"
     lines = [f"scene {scene['name']}: {scene['height']} x {scene['width']} px of {x:g} x {y:g}, {unit}"]
@@ -72,10 +81,11 @@ def _scene_lines(scene: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _modality_lines(name: str, stack: dict[str, Any]) -> list[str]:
+def _modality_lines(name: str, stack: InspectedModality) -> list[str]:
     grid = f"{stack['height']} x {stack['width']}" + (f" ({stack['ratio']} x coarser)" if stack["ratio"] > 1 else "")
     roles = " ".join(role or "-" for role in stack["roles"]) if any(stack["roles"]) else ""
-    nodata = "none" if stack["nodata"] is None else f"{stack['nodata']:g}" if stack["nodata"] != "nan" else "NaN"
+    known_nodata = stack["nodata"]
+    nodata = "none" if known_nodata is None else "NaN" if isinstance(known_nodata, str) else f"{known_nodata:g}"
     if stack["blank"] is not None:
         nodata = f"{stack['blank']:g} in all bands"
     scale = f", scale {stack['scale']:g}" if stack["scale"] != 1 else ""
@@ -89,8 +99,8 @@ def _modality_lines(name: str, stack: dict[str, Any]) -> list[str]:
             f"    valid {stack['valid_pixels']:,} px; cells without data {stack['empty_cells']:,}, of which NaN "
             f"{stack['nan_cells']:,}"
         )
-    if stack.get("statistics"):
-        lines += _statistics_lines(stack)
+    if numbers := stack.get("statistics"):
+        lines += _statistics_lines(stack, numbers)
     if landmarks := stack.get("landmarks"):
         edge = landmarks["red_edge_band"]
         dips = ", ".join(map(str, landmarks["dip_bands"])) or "none"
@@ -98,8 +108,7 @@ def _modality_lines(name: str, stack: dict[str, Any]) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def _statistics_lines(stack: dict[str, Any]) -> list[str]:
-    numbers = stack["statistics"]
+def _statistics_lines(stack: InspectedModality, numbers: InspectedStatistics) -> list[str]:
     published = stack.get("published")
     header = f"    {'band':>6} {'mean':>11} {'std':>11} {'min':>11} {'max':>11}"
     if published:
@@ -108,16 +117,17 @@ def _statistics_lines(stack: dict[str, Any]) -> list[str]:
     count = stack["bands"]
     shown = range(count) if count <= _SHOWN_BANDS else [*range(3), *range(count - 3, count)]
     for band in shown:
-        row = [numbers[key][band] for key in ("mean", "std", "minimum", "maximum")]
+        columns = [numbers["mean"], numbers["std"], numbers["minimum"], numbers["maximum"]]
         if published:
-            row += [published[key][band] for key in ("mean_here", "mean", "std_here", "std")]
+            columns += [published["mean_here"], published["mean"], published["std_here"], published["std"]]
+        row = [values[band] for values in columns]
         lines.append(f"    {band + 1:>6} " + " ".join(f"{value:>11.5g}" for value in row))
         if count > _SHOWN_BANDS and band == 2:
             lines.append(f"    {'...':>6} ({count - 6} more: --json)")
     return lines
 
 
-def _label_lines(label: dict[str, Any]) -> list[str]:
+def _label_lines(label: InspectedLabel) -> list[str]:
     lines = [f"  label: {label['origin']}, {label['dtype']}, label mapping {label['label_map']}"]
     if "classes" not in label:
         return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 
 import typer
@@ -44,7 +45,7 @@ def command(
         )
     if json:
         scored = [
-            {"title": panel.title, "run": entry.run, "scores": entry.scores.as_dict()}
+            {"title": panel.title, "run": entry.run, "scores": asdict(entry.scores)}
             for panel in result.panels
             for entry in panel.entries
         ]

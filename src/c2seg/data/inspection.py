@@ -5,17 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
 from c2seg.data.city import City, LabeledCity, Layer, Modality, Scene, blocks
+from c2seg.data.inspected import (
+    InspectedCity,
+    InspectedLabel,
+    InspectedModality,
+    InspectedScene,
+    InspectedStatistics,
+    InspectedTiles,
+)
 from c2seg.data.label_map import detect_label_map, settle_label_maps
 from c2seg.data.layouts import layout_of
 from c2seg.data.published import CITIES, PublishedCity, published_means
 from c2seg.data.spectra import compare_landmarks, find_landmarks, wavelength_notes
 from c2seg.data.splits import leak_report, published_split
 from c2seg.data.statistics import BandStatistics, city_statistics, unusable
+from c2seg.data.tiling import TileGrid
 from c2seg.errors import C2SegError
 from c2seg.legend import BACKGROUND, IGNORE
 from c2seg.progress import Progress, no_progress
@@ -35,7 +43,7 @@ def inspect_city(
     against: Path | None = None,
     headers_only: bool = False,
     progress: Progress = no_progress,
-) -> dict[str, Any]:
+) -> InspectedCity:
     """Return what a city holds: layout, grids, modalities, pixel counts, statistics, class histogram, notes, problems.
 
     ``label_map`` is for the label (see ``open_labeled_city``); ``against`` is another city whose HSI bands are compared;
@@ -49,7 +57,7 @@ def inspect_city(
     if hasattr(layout, "check") and not headers_only:
         codes = {IGNORE, *labels.images.legend.codes(labels.labels[0].label_map)} if labels else None
         report.problems += layout.check(path, city, codes, _share(progress, 0.0, 0.2))
-    scenes = []
+    scenes: list[InspectedScene] = []
     for index, scene in enumerate(city.scenes):
         entry = _scene_entry(scene)
         valid: Layer | None = None
@@ -115,44 +123,43 @@ def _open_labels(
         return None
 
 
-def _scene_entry(scene: Scene) -> dict[str, Any]:
-    entry: dict[str, Any] = {"name": scene.name, **_grid_entry(scene.grid)}
-    entry["valid_raster"] = scene.valid.origin if scene.valid else None
-    tiles = scene.tiles
-    entry["tiles"] = (
-        {
-            "count": tiles.count,
-            "tile_px": tiles.tile_px,
-            "step_px": tiles.step_px,
-            "rows": len(tiles.row_offsets),
-            "columns": len(tiles.col_offsets),
-            "order": tiles.order,
-        }
-        if tiles
-        else None
-    )
-    entry["modalities"] = {name: _modality_entry(stack) for name, stack in scene.modalities.items()}
-    return entry
-
-
-def _grid_entry(grid: Grid) -> dict[str, Any]:
-    crs = None
-    if grid.crs:
-        from rasterio.crs import CRS
-
-        code = CRS.from_wkt(grid.crs).to_epsg()
-        crs = f"EPSG:{code}" if code else grid.crs
+def _scene_entry(scene: Scene) -> InspectedScene:
+    grid = scene.grid
     return {
+        "name": scene.name,
         "height": grid.height,
         "width": grid.width,
-        "crs": crs,
+        "crs": _crs_name(grid),
         "resolution_xy": list(grid.resolution_xy),
         "bounds_xy": list(grid.bounds_xy),
         "pixel_area_m2": grid.pixel_area_m2(),
+        "valid_raster": scene.valid.origin if scene.valid else None,
+        "tiles": _tiles_entry(scene.tiles) if scene.tiles else None,
+        "modalities": {name: _modality_entry(stack) for name, stack in scene.modalities.items()},
     }
 
 
-def _modality_entry(stack: Modality) -> dict[str, Any]:
+def _tiles_entry(tiles: TileGrid) -> InspectedTiles:
+    return {
+        "count": tiles.count,
+        "tile_px": tiles.tile_px,
+        "step_px": tiles.step_px,
+        "rows": len(tiles.row_offsets),
+        "columns": len(tiles.col_offsets),
+        "order": tiles.order,
+    }
+
+
+def _crs_name(grid: Grid) -> str | None:
+    if not grid.crs:
+        return None
+    from rasterio.crs import CRS
+
+    code = CRS.from_wkt(grid.crs).to_epsg()
+    return f"EPSG:{code}" if code else grid.crs
+
+
+def _modality_entry(stack: Modality) -> InspectedModality:
     nodata = stack.source.nodata
     relation = stack.relation
     return {
@@ -172,7 +179,7 @@ def _modality_entry(stack: Modality) -> dict[str, Any]:
     }
 
 
-def _survey(city: City, scene: Scene, entry: dict[str, Any], report: _Report, progress: Progress) -> Layer | None:
+def _survey(city: City, scene: Scene, entry: InspectedScene, report: _Report, progress: Progress) -> Layer | None:
     """Count pixels and fit statistics of every modality in one pass; return where all are valid (None if unreadable)."""
     total = sum(s.source.height * s.source.width * s.count for s in scene.modalities.values())
     done = 0
@@ -207,7 +214,7 @@ def _survey(city: City, scene: Scene, entry: dict[str, Any], report: _Report, pr
         problem = unusable(replace(city, scenes=(scene,)), name, statistics)
         if problem:
             report.problems.append(problem)
-        counted["statistics"] = {"kind": "pooled", **statistics.as_dict()} if statistics and statistics.count else None
+        counted["statistics"] = _statistics_entry(statistics) if statistics and statistics.count else None
         if nan_px:
             report.notes.append(
                 f"{stack.origin or name}: {nan_px} pixels hold NaN or infinity; they are treated as no data"
@@ -217,7 +224,18 @@ def _survey(city: City, scene: Scene, entry: dict[str, Any], report: _Report, pr
     return _all_valid(scene, layers, entry)
 
 
-def _all_valid(scene: Scene, layers: list[Layer], entry: dict[str, Any]) -> Layer:
+def _statistics_entry(statistics: BandStatistics) -> InspectedStatistics:
+    return {
+        "kind": "pooled",
+        "count": statistics.count,
+        "mean": statistics.mean.tolist(),
+        "std": statistics.std.tolist(),
+        "minimum": statistics.minimum.tolist(),
+        "maximum": statistics.maximum.tolist(),
+    }
+
+
+def _all_valid(scene: Scene, layers: list[Layer], entry: InspectedScene) -> Layer:
     valid = np.zeros((1, scene.grid.height, scene.grid.width), np.uint8)
     for window in blocks(scene.grid.window, 2048):
         here = np.ones((window.height, window.width), bool)
@@ -231,10 +249,10 @@ def _all_valid(scene: Scene, layers: list[Layer], entry: dict[str, Any]) -> Laye
 
 def _label_entry(
     labels: LabeledCity, index: int, valid: Layer | None, report: _Report, *, headers_only: bool
-) -> dict[str, Any] | None:
+) -> InspectedLabel:
     label = labels.labels[index]
     legend = labels.images.legend
-    entry: dict[str, Any] = {
+    entry: InspectedLabel = {
         "origin": label.origin, "label_map": label.label_map, "dtype": str(label.source.dtype)
     }  # fmt: skip
     try:
@@ -281,7 +299,7 @@ def _label_entry(
 
 
 def _compare_published(
-    city: City, known: PublishedCity, entry: dict[str, Any], report: _Report, progress: Progress
+    city: City, known: PublishedCity, entry: InspectedScene, report: _Report, progress: Progress
 ) -> None:
     """Put the published statistics beside those of the same kind; note the random splits' leak. Source cities only."""
     tiles = city.scenes[0].tiles
@@ -315,7 +333,7 @@ def _compare_published(
 
 
 def _compare_bands(
-    city: City, known: PublishedCity | None, against: Path | None, scenes: list[dict[str, Any]], report: _Report
+    city: City, known: PublishedCity | None, against: Path | None, scenes: list[InspectedScene], report: _Report
 ) -> None:
     """Note wavelengths that step back, and bands that mean other wavelengths than in another city.
 
@@ -332,11 +350,12 @@ def _compare_bands(
         elif gap > 1:
             report.notes.append(f"hsi: wavelengths differ from those of {other.name} by up to {gap:.0f} nm at one band")
     for entry in scenes:
-        hsi: dict[str, Any] | None = entry["modalities"].get("hsi")
-        if hsi is None or not hsi.get("statistics"):
+        hsi = entry["modalities"].get("hsi")
+        statistics = hsi.get("statistics") if hsi else None
+        if hsi is None or not statistics:
             continue
         report.notes += [f"hsi: {note}" for note in wavelength_notes(hsi["wavelengths_nm"])]
-        found = find_landmarks(np.asarray(hsi["statistics"]["mean"]))
+        found = find_landmarks(np.asarray(statistics["mean"]))
         if found is None or all(hsi["wavelengths_nm"]):
             continue
         hsi["landmarks"] = {

@@ -7,7 +7,7 @@ convention, so that a number can be recomputed the way it was made. C class, M[i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -80,11 +80,6 @@ class Scores:
     precision: PerClass
     recall: PerClass
     support: tuple[int, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return all fields as plain values for JSON (None where undefined)."""
-        names = (name for name in self.__dataclass_fields__)
-        return {name: list(v) if isinstance(v := getattr(self, name), tuple) else v for name in names}
 
 
 def protocol_ids(ids: tuple[int, ...], protocol: str) -> tuple[int, ...]:

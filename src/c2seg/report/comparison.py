@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from c2seg.legend import c2seg13
 from c2seg.metrics import scores
 from c2seg.metrics.published import PublishedSource, published_class_f1, published_scores, published_sources
 from c2seg.report.assess import ScorePanel
+from c2seg.report.contexts import ClassF1Row, ClassF1Table, PublishedContext, PublishedRow, PublishedTable
 from c2seg.report.runs import Run
 from c2seg.report.views import View
 
@@ -20,13 +20,13 @@ SCENES = {"berlin": ("AB", {(2465, 811), (2456, 811)}), "wuhan": ("BW", {(6225, 
 
 def published_context(
     panels: Sequence[ScorePanel], views: Sequence[View], runs: Sequence[Run]
-) -> dict[str, Any] | None:
+) -> PublishedContext | None:
     """Return the published tables with the runs' own rows in front; None where the legend is not C2Seg-13."""
     legends = {view.legend.ids for view in views} | {tuple(panel.names) for panel in panels}
     if legends and c2seg13().ids not in legends:
         return None
     own = [p for p in panels if p.view is not None and tuple(p.names) == c2seg13().ids]
-    tables = []
+    tables: list[PublishedTable] = []
     for source in published_sources().values():
         rows = [row for panel in own for row in _own_rows(panel, views, runs, source)]
         rows += [
@@ -43,10 +43,10 @@ def published_context(
 
 def _own_rows(
     panel: ScorePanel, views: Sequence[View], runs: Sequence[Run], source: PublishedSource
-) -> list[dict[str, Any]]:
+) -> list[PublishedRow]:
     if source.protocol is None:
         return []
-    rows = []
+    rows: list[PublishedRow] = []
     for entry in panel.entries:
         result = scores(entry.confusion, source.protocol)
         name = views[panel.view].name if panel.view is not None else ""
@@ -90,11 +90,11 @@ def _comparable(view: View, panel: ScorePanel) -> str:
     )
 
 
-def _class_f1(own: Sequence[ScorePanel], runs: Sequence[Run]) -> dict[str, Any]:
+def _class_f1(own: Sequence[ScorePanel], runs: Sequence[Run]) -> ClassF1Table:
     published = published_class_f1()
     mine = [(entry, runs[entry.run].name) for panel in own for entry in panel.entries]
     columns = [name for _, name in mine] + [f"{dataset} {method}" for dataset, method in published]
-    rows = [
+    rows: list[ClassF1Row] = [
         {
             "name": item.name,
             "cells": [entry.scores.f1[k] for entry, _ in mine] + [values[k] for values in published.values()],

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from c2seg.report.imagery import Sampling, composites, encode_picture, picture, 
 from c2seg.report.runs import MapFile, Run
 from c2seg.report.views import View
 
-__all__ = ["Reliability", "RenderedView", "draw_views", "reference_ids"]
+__all__ = ["Layer", "Reliability", "RenderedView", "draw_views", "reference_ids"]
 
 MAX_VIEWS = 12
 _FIRST_PIXELS = 1_200_000  # of one view, if the budget allows
@@ -40,12 +40,24 @@ class Reliability:
     """Of the labeled pixels of each tenth; 0 where there are none."""
 
 
+class Layer(TypedDict):
+    """A layer of a view: ``data`` is its pixels as text, ``of`` the two layers that a computed one compares."""
+
+    kind: str
+    title: str
+    key: NotRequired[str]
+    role: NotRequired[str]
+    run: NotRequired[int]
+    data: NotRequired[str]
+    of: NotRequired[list[str]]
+
+
 @dataclass(frozen=True)
 class RenderedView:
     """A view as shown: its sampling, its layers (plain structures for JSON), and what was seen on the way."""
 
     sampling: Sampling
-    layers: tuple[dict[str, Any], ...]
+    layers: tuple[Layer, ...]
     reliability: dict[int, Reliability]
     """By run."""
     agreement: float | None
@@ -76,7 +88,7 @@ def draw_views(
 
 
 def _draw(view: View, runs: Sequence[Run], sampling: Sampling) -> RenderedView:
-    layers: list[dict[str, Any]] = []
+    layers: list[Layer] = []
     if view.images is not None:
         layers += [
             {"kind": "image", "title": item.title, "data": encode_picture(picture(view.images, item, sampling))}
@@ -110,7 +122,7 @@ def _title(view: View, runs: Sequence[Run], index: int, entry: MapFile) -> str:
     return f"{runs[index].name} ({entry.path.name})" if own > 1 else runs[index].name
 
 
-def _differences(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _differences(layers: Sequence[Layer]) -> list[Layer]:
     """Layers that the page computes from two others: errors of each map, and where maps differ from the first."""
     places = {layer["title"]: number for number, layer in enumerate(layers)}
     maps = [layer for layer in layers if layer.get("role") == "map"]

@@ -7,13 +7,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
 
 from c2seg._version import __version__
 from c2seg.artifacts import RunProvenance
 from c2seg.report.assess import ScorePanel
 from c2seg.report.charts import curve_charts, reliability_chart
 from c2seg.report.comparison import published_context
+from c2seg.report.contexts import AreaCell, AreaColumn, RunContext, ViewContext, ViewData
 from c2seg.report.layers import RenderedView
 from c2seg.report.panels import panel_context
 from c2seg.report.runs import MapFile, Run
@@ -136,7 +136,7 @@ def _sections(content: PageContent, curves: bool, published: bool) -> list[tuple
     return found + ([("figure", "Figure")] if content.figures else [])
 
 
-def _run_context(index: int, run: Run) -> dict[str, Any]:
+def _run_context(index: int, run: Run) -> RunContext:
     trained = run.provenance
     seconds = run.record.seconds if run.record else None
     commands = [trained.command if trained else "", *(_map_command(entry) for entry in run.maps)]
@@ -198,7 +198,7 @@ def _map_facts(entry: MapFile) -> str:
     return ", ".join(parts)
 
 
-def _view_context(index: int, content: PageContent) -> dict[str, Any]:
+def _view_context(index: int, content: PageContent) -> ViewContext:
     view, drawn = content.views[index], content.drawn[index]
     panel = next((p for p in content.panels if p.view == index), None)
     columns, rows = _areas(view, content.runs, panel)
@@ -234,9 +234,7 @@ def _facts(view: View, drawn: RenderedView) -> str:
     return "; ".join(parts) + "."
 
 
-def _areas(
-    view: View, runs: Sequence[Run], panel: ScorePanel | None
-) -> tuple[list[dict[str, Any]], list[list[dict[str, str]]]]:
+def _areas(view: View, runs: Sequence[Run], panel: ScorePanel | None) -> tuple[list[AreaColumn], list[list[AreaCell]]]:
     """Return columns (title, run, total) and, by class, the cells (km2, share) of each column."""
     pixel_km2 = view.grid.pixel_area_m2() / 1e6
     series: list[tuple[str, int | None, list[float]]] = []
@@ -245,8 +243,10 @@ def _areas(
     if panel is not None:
         support = panel.entries[0].scores.support
         series.append(("Reference", None, [n * _reference_pixel_km2(view) for n in support]))
-    columns = [{"title": title, "run": run, "total": f"{sum(values):,.1f}"} for title, run, values in series]
-    rows = [
+    columns: list[AreaColumn] = [
+        {"title": title, "run": run, "total": f"{sum(values):,.1f}"} for title, run, values in series
+    ]
+    rows: list[list[AreaCell]] = [
         [
             {"km2": _km2(values[k]), "share": f"{values[k] / sum(values):.1%}" if sum(values) else ""}
             for _, _, values in series
@@ -282,7 +282,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _view_data(index: int, content: PageContent) -> dict[str, Any]:
+def _view_data(index: int, content: PageContent) -> ViewData:
     """Return what the script needs of a view."""
     view, drawn = content.views[index], content.drawn[index]
     sampling = drawn.sampling

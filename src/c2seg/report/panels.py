@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from c2seg.legend import c2seg13
 from c2seg.report.assess import ScoredMap, ScorePanel, findings
+from c2seg.report.contexts import BarCell, ClassRow, ConfusionRow, EntryContext, PanelColumn, PanelContext
 from c2seg.report.runs import Run
 from c2seg.report.views import View
 
@@ -18,7 +18,7 @@ HEADLINE = ("oa", "kappa", "mf1", "miou")
 GRAY = "#808080"
 
 
-def panel_context(panel: ScorePanel, runs: Sequence[Run], views: Sequence[View]) -> dict[str, Any]:
+def panel_context(panel: ScorePanel, runs: Sequence[Run], views: Sequence[View]) -> PanelContext:
     """Return what the template shows of a panel."""
     legend = views[panel.view].legend if panel.view is not None else c2seg13()
     colors = {c.id: c.color for c in legend.classes}
@@ -43,13 +43,13 @@ def panel_context(panel: ScorePanel, runs: Sequence[Run], views: Sequence[View])
         "entries": [_entry(panel, entry, runs, colors) for entry in panel.entries],
         "classes": _classes(panel, colors),
         "columns": [
-            *({"id": i, "name": panel.names[i], "color": colors.get(i, GRAY)} for i in first.ids),
-            {"id": "none", "name": "no class of the legend", "color": ""},
+            *(PanelColumn(id=i, name=panel.names[i], color=colors.get(i, GRAY)) for i in first.ids),
+            PanelColumn(id="none", name="no class of the legend", color=""),
         ],
     }
 
 
-def _entry(panel: ScorePanel, entry: ScoredMap, runs: Sequence[Run], colors: dict[int, str]) -> dict[str, Any]:
+def _entry(panel: ScorePanel, entry: ScoredMap, runs: Sequence[Run], colors: dict[int, str]) -> EntryContext:
     intervals = entry.intervals or {}
     return {
         "run": entry.run,
@@ -79,11 +79,11 @@ def _below(entry: ScoredMap) -> str:
     return f"{difference.value:.3f} ({difference.low:+.3f} to {difference.high:+.3f}; p {compared.p_value:.2g})"
 
 
-def _classes(panel: ScorePanel, colors: dict[int, str]) -> list[dict[str, Any]]:
+def _classes(panel: ScorePanel, colors: dict[int, str]) -> list[ClassRow]:
     first = panel.entries[0].scores
-    rows = []
+    rows: list[ClassRow] = []
     for k, i in enumerate(first.ids):
-        cells = {
+        cells: dict[str, list[BarCell]] = {
             name: [
                 {"run": entry.run, "value": value, "width": round(100 * (value or 0.0), 1)}
                 for entry in panel.entries
@@ -95,11 +95,11 @@ def _classes(panel: ScorePanel, colors: dict[int, str]) -> list[dict[str, Any]]:
     return rows
 
 
-def _matrix(panel: ScorePanel, entry: ScoredMap, colors: dict[int, str]) -> list[dict[str, Any]]:
+def _matrix(panel: ScorePanel, entry: ScoredMap, colors: dict[int, str]) -> list[ConfusionRow]:
     ids, counts = entry.confusion.ids, entry.confusion.counts
     of_reference = _percent(counts, counts.sum(1, keepdims=True))
     of_map = _percent(counts, counts.sum(0, keepdims=True))
-    columns = [*ids, "other"]
+    columns: list[int | str] = [*ids, "other"]
     names = [*(panel.names[i] for i in ids), "no class of the legend"]
     return [
         {

@@ -58,10 +58,10 @@ def test_auto_records_its_choice_and_a_resumed_map_keeps_it(model, make_city, tm
     assert candidates(read_model_file(model), BackendOptions()) == ["torch", "onnx", "openvino"]
     assert candidates(read_model_file(model), BackendOptions(precision="bf16")) == ["torch", "openvino"]
     (result,) = predict(model, city, MapOptions(tmp_path / "map.tif"), backend="auto")
-    choice = result.extra["run"]["backend_choice"]
-    assert set(choice["seconds"]) == {"torch", "onnx", "openvino"}
-    assert choice["name"] == min(choice["seconds"], key=choice["seconds"].get)
-    assert json.loads((tmp_path / "map.json").read_text())["key"]["backend"] == choice["name"]
+    choice = result.run.backend_choice
+    assert set(choice.seconds) == {"torch", "onnx", "openvino"}
+    assert choice.name == min(choice.seconds, key=choice.seconds.get)
+    assert json.loads((tmp_path / "map.json").read_text())["key"]["backend"] == choice.name
 
     real = predicting.map_scene
 
@@ -86,7 +86,7 @@ def test_auto_records_its_choice_and_a_resumed_map_keeps_it(model, make_city, tm
             predict(model, city, MapOptions(out), backend="openvino")
     monkeypatch.setattr(choose, "fastest", lambda *_: pytest.fail("measured though a stopped run decides"))
     (result,) = predict(model, city, MapOptions(out), backend="auto")
-    assert result.extra["key"]["backend"] == "openvino"
+    assert result.key.backend == "openvino"
     assert result.resumed_strips > 0
 
 

@@ -59,7 +59,7 @@ def test_every_network_keeps_its_probabilities(name):
             if parameter.endswith("gamma"):  # blocks that start all but switched off must count
                 weights.fill_(0.5)
     inputs = {key: tuple(BandSpec(name=f"{key}{i}") for i in range(count)) for key, count in bands.items()}
-    header = Header(recipe=recipe, inputs=inputs, statistics={}, legend=legend.as_dict(), provenance={})
+    header = Header(recipe=recipe, inputs=inputs, statistics={}, legend=legend)
     model = ModelFile(header, {k: v.numpy() for k, v in network.state_dict().items()}, "0" * 16)
     graph = exporting.to_graph(model)
     side = max(32, graph.stride_px)

@@ -1,0 +1,227 @@
+"""What the page's template sees: plain structures whose keys are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
+
+from c2seg.report.charts import Chart
+from c2seg.report.layers import Layer
+from c2seg.report.runs import Curves
+
+__all__ = [
+    "AreaCell",
+    "AreaColumn",
+    "AreaRow",
+    "BarCell",
+    "ClassF1Row",
+    "ClassF1Table",
+    "ClassRow",
+    "ConfusionCell",
+    "ConfusionRow",
+    "EntryContext",
+    "HeadlineCell",
+    "PanelColumn",
+    "PanelContext",
+    "PublishedContext",
+    "PublishedRow",
+    "PublishedTable",
+    "RunContext",
+    "ViewContext",
+    "ViewData",
+]
+
+
+class RunContext(TypedDict):
+    """A run: its line in the table of runs, and where it comes from."""
+
+    index: int
+    name: str
+    recipe_name: str
+    learnt_on: str
+    mapped: str
+    seed: int | None
+    seconds: str
+    curves: Curves | None
+    recipe: str
+    commands: list[str]
+    provenance: list[tuple[str, str]]
+
+
+class AreaColumn(TypedDict):
+    """A column of the table of areas; ``run`` is None for the ground truth."""
+
+    title: str
+    run: int | None
+    total: str
+
+
+class AreaCell(TypedDict):
+    """An area and its share, as text."""
+
+    km2: str
+    share: str
+
+
+class AreaRow(TypedDict):
+    """The areas of a class."""
+
+    id: int
+    name: str
+    color: str
+    cells: list[AreaCell]
+
+
+class ViewContext(TypedDict):
+    """A mapped scene: texts, colors, areas."""
+
+    name: str
+    facts: str
+    remark: str
+    agreement: str
+    palettes: list[str]
+    palette: str
+    palette_names: dict[str, str]
+    areas: list[AreaRow]
+    area_columns: list[AreaColumn]
+    area_note: str
+    reliability: Chart | None
+
+
+class ViewData(TypedDict):
+    """What the script needs of a view."""
+
+    width: int
+    height: int
+    aspect: float
+    meters: float
+    step: float
+    stepX: float
+    names: dict[str, str]
+    palettes: dict[str, dict[str, str]]
+    layers: Sequence[Layer]
+    left: str | None
+    right: str
+
+
+class HeadlineCell(TypedDict):
+    """A score with its interval."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class ConfusionCell(TypedDict):
+    """A cell of a confusion matrix; ``id`` is the map's class, or ``other``."""
+
+    id: int | str
+    n: int
+    of_reference: str
+    of_map: str
+    right: bool
+    title: str
+    text: str
+
+
+class ConfusionRow(TypedDict):
+    """A row of a confusion matrix: a class of the ground truth."""
+
+    id: int
+    name: str
+    color: str
+    cells: list[ConfusionCell]
+
+
+class EntryContext(TypedDict):
+    """The scores of one run in a panel."""
+
+    run: int
+    name: str
+    best: bool
+    headline: list[HeadlineCell]
+    below: str
+    findings: list[str]
+    matrix: list[ConfusionRow]
+
+
+class BarCell(TypedDict):
+    """A score of a class by one run, and its bar's width in percent."""
+
+    run: int
+    value: float | None
+    width: float
+
+
+class ClassRow(TypedDict):
+    """The scores of a class, by measure."""
+
+    name: str
+    color: str
+    support: int
+    cells: Mapping[str, list[BarCell]]
+
+
+class PanelColumn(TypedDict):
+    """A column of the confusion matrices."""
+
+    id: int | str
+    name: str
+    color: str
+
+
+class PanelContext(TypedDict):
+    """A panel of scores."""
+
+    title: str
+    warning: str
+    note: str
+    view: int | None
+    compared: bool
+    interval_note: str
+    entries: list[EntryContext]
+    classes: list[ClassRow]
+    columns: list[PanelColumn]
+
+
+class PublishedRow(TypedDict):
+    """A line of a table of published results; ``own``: a run of this page."""
+
+    method: str
+    cities: str
+    oa: float | None
+    mf1: float | None
+    miou: float | None
+    own: bool
+    run: int | None
+
+
+class PublishedTable(TypedDict):
+    """Published results of one source with the runs of this page in front."""
+
+    title: str
+    rows: list[PublishedRow]
+    note: str
+    citation: str
+
+
+class ClassF1Row(TypedDict):
+    """F1 of a class by method."""
+
+    name: str
+    cells: list[float | None]
+
+
+class ClassF1Table(TypedDict):
+    """F1 by class of this page's runs and the published ones."""
+
+    columns: list[str]
+    rows: list[ClassF1Row]
+
+
+class PublishedContext(TypedDict):
+    """Everything published that stands beside the page's own scores."""
+
+    notes: list[str]
+    tables: list[PublishedTable]
+    class_f1: ClassF1Table
