@@ -6,13 +6,13 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import typer
 
 from c2seg.cli.options import with_options
-from c2seg.progress import Bars, Progress, no_progress
+from c2seg.progress import Bars, Progress, silent_bars
 
 __all__ = [
     "JSON",
@@ -66,41 +66,26 @@ def print_json(content: Any) -> None:
 
 @contextmanager
 def progress_bars(*, quiet: bool = False) -> Iterator[Bars]:
-    """Give what shows a bar for each part of the work, for the time of the block."""
-    with ExitStack() as stack:
-        yield lambda label: stack.enter_context(progress_bar(label, quiet=quiet))
+    """Give what shows a bar on stderr for each part of the work; without a terminal, a line every tenth of it."""
+    if quiet:
+        yield silent_bars
+    elif sys.stderr.isatty():
+        from c2seg.api.arguments import opened_bars
+
+        with opened_bars(True) as bars:
+            yield bars
+    else:
+        yield _plain_bar
 
 
 @contextmanager
 def progress_bar(label: str, *, quiet: bool = False) -> Iterator[Progress]:
-    """Show a bar with rate and time left on stderr; without a terminal, a line every tenth of the work."""
-    if quiet:
-        yield no_progress
-    elif sys.stderr.isatty():
-        yield from _rich_bar(label)
-    else:
-        yield from _plain_bar(label)
+    """Show one bar."""
+    with progress_bars(quiet=quiet) as bars:
+        yield bars(label)
 
 
-def _rich_bar(label: str) -> Iterator[Progress]:
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as RichProgress
-
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn(),
-        TimeRemainingColumn(), TextColumn("{task.fields[text]}"),
-    )  # fmt: skip
-    with RichProgress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=None, text="")
-
-        def show(done: float, total: float, text: str = "") -> None:
-            bar.update(task, completed=done, total=total, text=text)
-
-        yield show
-
-
-def _plain_bar(label: str) -> Iterator[Progress]:
+def _plain_bar(label: str) -> Progress:
     shown = -1
 
     def show(done: float, total: float, text: str = "") -> None:
@@ -110,4 +95,4 @@ def _plain_bar(label: str) -> Iterator[Progress]:
             shown = tenth
             note(f"{label}: {10 * tenth} %" + (f"  {text}" if text else ""))
 
-    yield show
+    return show
