@@ -10,8 +10,9 @@ import rasterio
 import torch
 from rasterio._env import get_gdal_config
 
-from c2seg.api import fit, predict
+from c2seg.pipeline import fit
 from c2seg.predict import MapOptions
+from c2seg.predict.city import predict
 from c2seg.recipes import load_recipe
 
 SMALL = ["model.widths=[4, 8]", "training.iterations=3", "training.sampling={patch_px: 16, batch_size: 4}"]
@@ -46,11 +47,11 @@ assert after[:5] == before[:5] and after[6] == before[6], (before, after)
 
 USE = """
 from pathlib import Path
-from c2seg.artifacts import load_model
+from c2seg.artifacts import read_model_file
 from c2seg.predict.backends import BackendOptions, load_predictor
 import numpy as np
 
-model = load_model(Path(sys.argv[1]))
+model = read_model_file(Path(sys.argv[1]))
 predictor = load_predictor(model, sys.argv[2], BackendOptions("cpu", threads=2))
 assert state() == before, "made"
 patch = {name: np.zeros((2, count, 32, 32), np.float32) for name, count in model.header.channels.items()}

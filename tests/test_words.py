@@ -81,22 +81,16 @@ def test_names(room):
     for path in of_room(room):
         for line, name, kind in names(ast.parse(path.read_text())):
             text = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
-            for words in wrong(text, "names") + (
-                wrong(text, "variables") if kind == "variables" and "_" not in text else []
-            ):
-                said.append(f"{path.name}:{line} {name}: {words}")
+            plain = kind == "variables" and "_" not in text
+            words = wrong(text, "names") + (wrong(text, "variables") if plain else [])
+            said += [f"{path.name}:{line} {name}: {word}" for word in words]
     assert said == []
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_prose(room):
-    said = [
-        f"{path.name}:{line} {words}"
-        for path in of_room(room)
-        for line, text in prose(path)
-        for words in wrong(text, "prose")
-    ]
-    assert said == []
+    texts = [(f"{path.name}:{line}", text) for path in of_room(room) for line, text in prose(path)]
+    assert [f"{place} {words}" for place, text in texts for words in wrong(text, "prose")] == []
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

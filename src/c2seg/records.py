@@ -33,6 +33,10 @@ class Record(BaseModel):
         """Return plain values (dicts, lists, strings, numbers, None) under their on-disk names."""
         return self.model_dump(mode="json", by_alias=True)
 
+    def as_line(self) -> str:
+        """Return the JSON of ``as_json`` in one line, fields in their order."""
+        return self.model_dump_json(by_alias=True)
+
 
 class Artifact(Record):
     """A JSON file that c2seg writes and reads. It contains its kind (``artifact``) and schema number (``schema``).

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import rasterio
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 
 from c2seg.api.dataset import CityDataset
@@ -16,6 +19,7 @@ from c2seg.recipes.training import Augmentation, Sampling
 from c2seg.sampling import BandUnits, PatchSampler, training_scenes
 from c2seg.train.loader import batches
 
+GUIDE = Path(__file__).parents[2] / "docs/dataset.md"
 AUGMENT = Augmentation(gain_std=0.1, noise_std=0.1, cutmix=0.5, zoom=(0.8, 1.2))
 
 
@@ -178,38 +182,17 @@ def test_mistakes_are_named(city, options, words):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_a_lightning_script_trains_and_predicts(city, tmp_path):
-    lightning = pytest.importorskip("lightning")
-
-    class Script(lightning.LightningModule):
-        def __init__(self, classes):
-            super().__init__()
-            self.network = nn.Conv2d(12, classes, 3, padding=1)
-            self.losses = []
-
-        def forward(self, batch):
-            return self.network(torch.cat([batch["msi"], batch["sar"], batch["hsi"]], dim=1))
-
-        def training_step(self, batch, _):
-            loss = nn.functional.cross_entropy(self(batch), batch["mask"], ignore_index=255)
-            self.losses.append(loss.item())
-            return loss
-
-        def predict_step(self, batch, _):
-            return self(batch).argmax(dim=1), batch["window"]
-
-        def configure_optimizers(self):
-            return torch.optim.Adam(self.parameters(), 0.01)
-
-    data = patches(city)
-    script = Script(data.num_classes)
-    trainer = lightning.Trainer(
-        max_steps=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, default_root_dir=tmp_path,
-    )  # fmt: skip
-    trainer.fit(script, DataLoader(data, batch_size=4, num_workers=2))
-    assert len(script.losses) == 2
-    assert np.isfinite(script.losses).all()
-    windows = CityDataset(city, kind="windows", size_px=48)
-    predicted = trainer.predict(script, DataLoader(windows, batch_size=2))
-    assert [tuple(classes.shape) for classes, _ in predicted] == [(2, 48, 48)] * 2
+def test_the_lightning_script_of_the_guide_trains_and_predicts(make_city, tmp_path, monkeypatch):
+    pytest.importorskip("lightning")
+    make_city("augsburg", seed=1, hsi_ratio=3)
+    make_city("berlin", seed=2)
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    names: dict[str, Any] = {"__name__": "guide"}
+    exec(compile(code, str(GUIDE), "exec"), names)
+    assert names["trainer"].global_step == 2
+    assert np.isfinite(names["trainer"].callback_metrics.get("loss", 0.0))
+    classes, scenes, windows = names["predicted"][0]
+    assert classes.shape == (4, 64, 64)
+    assert scenes.tolist() == [0] * 4
+    assert windows[-1].tolist() == [6, 27, 64, 64]

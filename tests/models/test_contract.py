@@ -51,17 +51,17 @@ SETTINGS = {
     "highdan-plain": HighDANModel(**HRNET, bottlenecks=False, attention=False, head=(16, 16, 8)),
 }
 NEEDED = {"mmglots": ("msi",)}  # modalities without which a network cannot be built
+CASES = {name: ModelCase(settings, needs=NEEDED.get(settings.name, ())) for name, settings in SETTINGS.items()}
 
 
 def test_every_model_is_covered():
     assert {s.name for s in SETTINGS.values()} == set(MODELS)
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("check", MODEL_CHECKS, ids=lambda check: check.__name__)
 def test_contract(check, name):
-    settings = SETTINGS[name]
-    check(ModelCase(settings, needs=NEEDED.get(settings.name, ())))
+    check(CASES[name])
 
 
 def test_unknown_networks_are_refused():

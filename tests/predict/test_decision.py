@@ -89,7 +89,7 @@ def test_confidence_stays_that_of_the_mapped_class():
     scores = np.zeros((13, 4, 5000), np.float32)
     scores[:5] = chance.reshape(5, 4, 5000)
     strip = Strip(0, 0, 4, scores, np.ones((4, 5000), bool))
-    layers, _ = decide(strip, c2seg13(), ("confidence", "second"), Decision(
+    layers, _ = decide(strip, c2seg13(), ("confidence", "runner_up"), Decision(
         (*decision.scale, *[1.0] * 8), (*decision.offset, *[1e6] * 8)
     ))  # fmt: skip
     ids = layers["ids"].astype(int)
@@ -97,8 +97,8 @@ def test_confidence_stays_that_of_the_mapped_class():
     np.testing.assert_allclose(layers["confidence"] / 200, own, atol=0.0026)
     changed = own < scores.max(axis=0)
     assert changed.any()
-    assert (layers["second"][:, 1][changed] == 0).any()
-    assert (layers["second"][:, 0] != ids).all()
+    assert (layers["runner_up"][:, 1][changed] == 0).any()
+    assert (layers["runner_up"][:, 0] != ids).all()
 
 
 def test_thinning_takes_evenly_and_normalizes():

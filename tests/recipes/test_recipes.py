@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from c2seg.errors import RecipeError
 from c2seg.recipes import load_recipe, presets, recipe_from_dict, recipe_names, variants
@@ -24,7 +25,7 @@ def test_every_shipped_variant_is_valid_and_another_recipe(name):
 
 def test_variants_for_noisy_labels_reach_every_phase_of_our_method():
     losses = [training.loss for training in load_recipe("crosscity@robust-loss").trainings]
-    assert [(loss.cross_entropy, loss.gce, loss.gce_q) for loss in losses] == [(0, 1, 0.7)] * 2
+    assert [(loss.cross_entropy, loss.gce, loss.gce_q) for loss in losses] == [(0, 1, 0.7)] * 4
     assert {t.loss.gce for t in load_recipe("crosscity").trainings} == {0}
 
 
@@ -56,7 +57,7 @@ def test_naming_another_model_starts_from_its_defaults():
     [
         ("forst", None, (), ["unknown recipe 'forst'", "Did you mean 'forest'", "unet"]),
         ("forest", "huge", (), ["unknown preset 'huge'", "paper-ab, paper-bw, small, tiny"]),
-        ("unet", None, ["training.optimizer.lr=1"], ["unknown key 'optimizer'", "optimizer"]),
+        ("unet", None, ["training.optimzer.lr=1"], ["unknown key 'optimzer'", "optimizer"]),
         ("unet", None, ["model.width=1"], ["unknown key 'width'", "widths"]),
         ("unet", None, ["model.name=vit"], ["model", "forest", "unet"]),
         ("unet", None, ["training.iterations=-1"], ["training.iterations", "greater than or equal to 1"]),
@@ -129,3 +130,23 @@ def test_recipes_that_0_1_0_stored_are_read_without_keys_that_are_gone():
     stored["phases"] = stored.pop("stages")
     stored["phases"]["students"]["training"]["method"]["agree"] = False
     assert stored_recipe(stored) == plain
+
+
+def test_a_recipe_file_of_0_1_0_may_hold_keys_that_are_gone_where_they_changed_nothing(tmp_path):
+    stored = load_recipe("unet", "tiny").model_dump(mode="json")
+    path = tmp_path / "recipe.yaml"
+    stored["training"]["loss"] |= {"focal": 0.0, "focal_gamma": 2.0}
+    stored["training"]["sampling"]["ignore_edge_px"] = 0
+    path.write_text(yaml.safe_dump(stored))
+    assert load_recipe(str(path)).training == load_recipe("unet", "tiny").training
+    stored["training"]["sampling"]["ignore_edge_px"] = 1
+    path.write_text(yaml.safe_dump(stored))
+    with pytest.raises(RecipeError, match="unknown key 'ignore_edge_px'"):
+        load_recipe(str(path))
+
+
+def test_a_network_trained_by_options_that_are_gone_is_read():
+    stored = load_recipe("unet", "tiny").model_dump(mode="json")
+    stored["training"]["loss"] |= {"cross_entropy": 0.0, "focal": 1.0, "class_weights": "inverse_sqrt"}
+    stored["training"]["sampling"]["ignore_edge_px"] = 1
+    assert recipe_from_dict(stored_recipe(stored), "stored").training.loss.class_weights == "inverse"

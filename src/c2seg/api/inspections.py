@@ -151,7 +151,7 @@ def _statistics_lines(stack: InspectedModality, numbers: InspectedStatistics) ->
         row = [values[band] for values in columns]
         lines.append(f"    {band + 1:>6} " + " ".join(f"{value:>11.5g}" for value in row))
         if count > _SHOWN_BANDS and band == 2:
-            lines.append(f"    {'...':>6} ({count - 6} more: --json)")
+            lines.append(f"    {'...':>6} ({count - 6} more in JSON)")
     return lines
 
 

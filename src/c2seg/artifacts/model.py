@@ -128,7 +128,7 @@ def write_model_file(
 ) -> None:
     """Write a model file, whole or not at all. Equal content gives equal bytes. Raises OutputError."""
     # One metadata entry only: the library writes several in no fixed order.
-    metadata = {"c2seg": header.model_dump_json(by_alias=True)}
+    metadata = {"c2seg": header.as_line()}
     with atomic_file(Path(path), overwrite=overwrite) as temporary:
         save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, temporary, metadata)
 

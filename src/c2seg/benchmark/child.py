@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from c2seg.errors import C2SegError
+from c2seg.process import keep_freed_memory, set_up, stop_on_sigterm
 
 __all__ = ["main"]
 
@@ -27,7 +28,9 @@ def main(descriptor: int) -> int:
     """
     os.set_inheritable(descriptor, False)
     connection = Connection(descriptor)
-    signal.signal(signal.SIGTERM, _interrupt)
+    set_up()
+    keep_freed_memory()
+    stop_on_sigterm()
     try:
         work = connection.recv_bytes()
         threading.Thread(target=_follow, args=(connection,), daemon=True).start()
@@ -45,11 +48,6 @@ def main(descriptor: int) -> int:
 def _call(work: bytes) -> tuple[str, Any]:
     function, arguments = pickle.loads(work)
     return "done", function(*arguments)
-
-
-def _interrupt(number: int, _frame: object) -> None:
-    """Unwind the stack, so that what can be resumed is written."""
-    raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def _follow(connection: Connection) -> None:

@@ -20,7 +20,7 @@ from c2seg.errors import C2SegError, InputError, unknown_name
 from c2seg.outputs import make_folder, write_text
 from c2seg.progress import Bars, silent_bars
 from c2seg.recipes import recipe_names, variants
-from c2seg.report import ReportOptions, make_report
+from c2seg.report import ReportOptions, check_packages, make_report
 
 __all__ = ["BenchmarkSummary", "run_benchmark"]
 
@@ -123,6 +123,8 @@ def run_benchmark(
     )
     runs = plan(benchmark)
     baseline = _baseline(baseline, runs)
+    if any(not run.pair.inside for run in runs):
+        check_packages()  # the page of their maps is made at the end
     make_folder(benchmark.out)
     results, failures = _run(benchmark, runs, runner or SpawningRunner(jobs), executor, bars)
     if not results:

@@ -168,7 +168,7 @@ class Scratch:
         self._end = 0
         if len(lines) < 2 or _key(lines[0]) != self._key:
             os.ftruncate(self._ledger, 0)
-            self._append(self._key.model_dump_json(by_alias=True))
+            self._append(self._key.as_line())
             return
         self._end = len(f"{lines[0]}\n".encode())
         for line in lines[1:-1]:  # what follows the last newline was cut off

@@ -28,40 +28,55 @@ _PREDICTION = {"views": "tta_transforms"}
 def upgrade_recipe(content: Mapping[str, Any]) -> tuple[Content, tuple[str, ...]]:
     """Return a recipe, or a part of one that is to be laid over another, in today's keys, and what was renamed in words.
 
-    Phases and members become stages. What is not a mapping where one is expected stays as it is: checking is not done here.
+    Phases and members become stages. Options that are gone are left out where they changed nothing. What is not a mapping where
+    one is expected stays as it is: checking is not done here.
     """
     upgrade = _Upgrade()
-    result = upgrade.recipe(content)
+    result: Content = _without_gone(upgrade.recipe(content), neutral=True)
     return result, tuple(dict.fromkeys(upgrade.renamed))
 
 
-# Options of 0.1.0 that are gone, by the mapping they stood in: none was part of a published system or had shown a gain.
-_GONE = {
-    "loss": {"focal", "focal_gamma"},
-    "sampling": {"ignore_edge_px"},
-    "method": {"agree", "require_agreement"},
+# Options of 0.1.0 that are gone, by the mapping they stood in, with the value that changed nothing: none was part of a
+# published system or had shown a gain.
+_GONE: dict[str, dict[str, Any]] = {
+    "loss": {"focal": 0, "focal_gamma": 2},
+    "sampling": {"ignore_edge_px": 0},
+    "method": {"agree": False, "require_agreement": False},
 }
 
 
 def stored_recipe(content: Mapping[str, Any]) -> Content:
-    """Return a recipe that 0.1.0 stored with a model or a run as it is stored today, without the options that are gone."""
-    recipe: Content = _without_gone(upgrade_recipe(content)[0])
+    """Return a recipe that 0.1.0 stored with a model or a run as it is stored today, without the options that are gone.
+
+    They told how the network was trained; what it is does not depend on them.
+    """
+    recipe: Content = _without_gone(upgrade_recipe(content)[0], neutral=False)
     return recipe
 
 
-def _without_gone(content: Any) -> Any:
+def _without_gone(content: Any, *, neutral: bool) -> Any:
+    """Return content without options that are gone; with ``neutral`` only where they changed nothing."""
     if isinstance(content, list | tuple):
-        return [_without_gone(item) for item in content]
+        return [_without_gone(item, neutral=neutral) for item in content]
     if not isinstance(content, Mapping):
         return content
-    return {
-        key: _without_gone(
-            {name: part for name, part in value.items() if name not in _GONE.get(key, ())}
-            if isinstance(value, Mapping)
-            else value
-        )
-        for key, value in content.items()
-    }
+    kept = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping) and (gone := _GONE.get(key)):
+            value = _trained_by(value) if key == "loss" and not neutral else value
+            value = {k: v for k, v in value.items() if not (k in gone and (not neutral or v == gone[k]))}
+        kept[key] = _without_gone(value, neutral=neutral)
+    return kept
+
+
+def _trained_by(loss: Mapping[str, Any]) -> Content:
+    """Return a stored loss in terms that there still are: some term must have weight."""
+    loss = dict(loss)
+    if loss.get("class_weights") == "inverse_sqrt":
+        loss["class_weights"] = "inverse"
+    if loss.get("focal") and not any(loss.get(name) for name in ("cross_entropy", "gce", "dice")):
+        loss["cross_entropy"] = loss["focal"]
+    return loss
 
 
 class _Upgrade:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +43,7 @@ class ModelCase:
         size = size or (self.side, 2 * self.side)
         return {name: torch.randn(2, n, *size, generator=generator) for name, n in (bands or self.bands).items()}
 
-    @property
+    @cached_property
     def side(self) -> int:
         """The least multiple of the network's stride from 32 on."""
         stride = int(getattr(self.build(), "stride_px", 1))
@@ -118,8 +119,8 @@ def every_modality_matters(case: ModelCase) -> None:
 
 def any_modalities_and_band_counts(case: ModelCase) -> None:
     """It is built for other bands, and without each modality, or says which it needs."""
-    counts = [{name: n for name, n in case.bands.items() if name != left_out} for left_out in case.bands]
-    for bands in [*counts, {name: n + 3 for name, n in case.bands.items()}]:
+    for left_out in case.bands:
+        bands = {name: count + 3 for name, count in case.bands.items() if name != left_out}
         if not bands or set(case.needs) <= bands.keys():
             logits = case.build(bands=bands)(case.patch(bands=bands))["logits"]
             expect(logits.shape[1] == case.num_classes, f"logits {tuple(logits.shape)} for {bands}")

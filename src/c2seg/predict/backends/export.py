@@ -73,11 +73,7 @@ def to_graph(model: ModelFile) -> Graph:
     if model.header.recipe.model.name == "forest":
         raise InputError("a forest has no ONNX form; it runs without torch as it is")
     network, shapes, stride = _network(model)
-    metadata = {
-        "c2seg": model.header.model_dump_json(by_alias=True),
-        "c2seg_model": model.digest,
-        "c2seg_stride_px": str(stride),
-    }
+    metadata = {"c2seg": model.header.as_line(), "c2seg_model": model.digest, "c2seg_stride_px": str(stride)}
     if forest := forest_text(model.tensors):
         metadata["c2seg_forest"] = forest
     return network_graph(network, shapes, stride, metadata)

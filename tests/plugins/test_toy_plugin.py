@@ -1,0 +1,130 @@
+"""A package with a network, a method, a loss, a layout and a recipe: built as a wheel, installed beside c2seg, used."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import c2seg
+
+HERE = Path(__file__).parent
+PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input"]
+
+PLUGINS = ("network 'toynet'", "training method 'low_entropy'", "loss 'poly1'", "layout 'arrays'", "recipe 'toynet'")
+
+CONTRACT = (HERE / "toy/contract.py").read_text()
+
+TRAIN = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from c2seg.artifacts import load_model
+from c2seg.cli import run
+from c2seg.pipeline import fit
+from c2seg.recipes import load_recipe
+
+source, target, out = map(Path, sys.argv[1:])
+recipe = load_recipe("toynet")
+
+def stopping(label):
+    def show(done, total, text=""):
+        if label == "training" and done == 10:
+            os.kill(os.getpid(), signal.SIGTERM)
+    return show
+
+fit(recipe, [source], out / "whole", target=target)
+try:
+    fit(recipe, [source], out / "stopped", target=target, bars=stopping)
+except KeyboardInterrupt:
+    fit(recipe, [source], out / "stopped", target=target, resume=True)
+whole, stopped = (load_model(out / name / "model.safetensors").tensors for name in ("whole", "stopped"))
+assert whole.keys() == stopped.keys()
+assert all(np.array_equal(value, stopped[name]) for name, value in whole.items())
+model = out / "whole/model.safetensors"
+print(*load_model(model).header.plugins, sep="\\n")
+assert run(["predict", str(model), str(target), "--out", str(out / "map.tif"), "--quiet"]) == 0
+"""
+
+RECIPES = """
+import sys
+from c2seg.cli import run
+assert run(["recipes", "unet", "--preset", "tiny"]) == 0
+assert run(["recipes", "--plugins"]) == 0
+assert "c2seg_toy" not in sys.modules
+assert run(["recipes"]) == 0
+assert "c2seg_toy.network" in sys.modules and "torch" not in sys.modules
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Return a folder with the toy package installed from its wheel."""
+    work = tmp_path_factory.mktemp("toy")
+    shutil.copytree(HERE / "toy", work / "toy")
+    wheel = [*PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(work), str(work / "toy")]
+    subprocess.run(wheel, check=True, capture_output=True)
+    (built,) = work.glob("*.whl")
+    install = [*PIP, "install", "--no-deps", "--no-index", "--target", str(work / "site"), str(built)]
+    subprocess.run(install, check=True, capture_output=True)
+    return work / "site"
+
+
+@pytest.fixture(scope="module")
+def toy_cities(tmp_path_factory):
+    """Return a source and a target in the toy package's layout."""
+    folder = tmp_path_factory.mktemp("cities")
+    for seed, name in enumerate(("source", "target")):
+        rng = np.random.default_rng(seed)
+        blocks = rng.integers(0, 3, (5, 6)).repeat(12, 0).repeat(12, 1)
+        (folder / name).mkdir()
+        images = {"msi": 4, "sar": 2}
+        arrays = {k: (blocks + rng.standard_normal((n, *blocks.shape)) / 3).astype("f4") for k, n in images.items()}
+        np.savez(folder / name / "images.npz", **arrays)
+        np.save(folder / name / "labels.npy", np.array([1, 3, 10], np.uint8)[blocks])
+    return folder / "source", folder / "target"
+
+
+def python(*arguments, site=None, check=True):
+    paths = [str(p) for p in (site, Path(c2seg.__file__).parents[1]) if p]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)], capture_output=True, text=True, env=environment, check=False
+    )
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def test_recipes_lists_it_and_imports_it_only_when_named(site):
+    text = python("-c", RECIPES, site=site).stdout
+    assert "toynet          Two convolutions" in text
+    for plugin in PLUGINS:
+        assert text.count(f"{plugin} of c2seg-toy 1.2\n") == 2
+
+
+def test_the_guide_shows_what_is_tested():
+    guide = (HERE.parents[1] / "docs/plugins.md").read_text()
+    shown = re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", guide, re.DOTALL)
+    assert len(shown) == guide.count("```python") + guide.count("```toml") == 7
+    for name, code in shown:
+        assert code in (HERE / "toy" / name).read_text(), name
+
+
+def test_it_keeps_the_contracts_trains_saves_resumes_and_predicts_and_is_missed(site, toy_cities, tmp_path):
+    source, target = toy_cities
+    named = python("-c", CONTRACT + TRAIN, source, target, tmp_path, site=site).stdout
+    assert all(f"{plugin} of c2seg-toy 1.2\n" in named for plugin in PLUGINS if not plugin.startswith("recipe"))
+    assert (tmp_path / "map.tif").exists()
+    model = tmp_path / "whole/model.safetensors"
+    done = python("-m", "c2seg", "predict", model, target, "--out", tmp_path / "again.tif", check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"c2seg: {model} needs the ")
+    assert done.stderr.endswith("which is not installed: pip install 'c2seg-toy==1.2'\n")
+    assert done.stderr.count("\n") == 1
