@@ -23,7 +23,7 @@ def test_weights_that_do_not_fit_are_told_in_one_line() -> None:
     del tensors["head.bias"]
     tensors |= {"head.weight": tensors["head.weight"][:5], "tail.weight": torch.zeros(1), "tail.bias": torch.zeros(1)}
     told = (
-        "the weights do not fit the model UNet: missing tensors: 1 (such as head.bias), tensors without a place: 2 (such "
+        "the weights do not fit the model UNet: missing tensors: 1 (such as head.bias), unexpected tensors: 2 (such "
         "as tail.weight), tensors of another shape: 1 (such as head.weight)"
     )
     with pytest.raises(ModelFileError, match=f"^{re.escape(told)}$"):

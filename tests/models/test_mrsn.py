@@ -76,7 +76,7 @@ def test_what_is_missing_is_left_out_and_red_stands_in_for_near_infrared():
 @pytest.mark.parametrize(
     ("branches", "bands", "words"),
     [
-        (1, BANDS, "mrsn with 1 branch sees msi, the inputs are msi, sar, hsi; set inputs or model.branches"),
+        (1, BANDS, "mrsn with 1 branch takes msi, the inputs are msi, sar, hsi; set inputs or model.branches"),
         (2, BANDS, "sees msi and sar"),
         (3, {**BANDS, "height": 1}, "sees msi, sar and hsi"),
         (1, {"sar": 2}, "sees msi"),
@@ -88,7 +88,7 @@ def test_modalities_that_would_go_unused_are_refused(branches, bands, words):
 
 
 def test_mistakes_in_the_settings_are_named():
-    with pytest.raises(InputError, match=r"names a band that msi has not \(4 bands"):
+    with pytest.raises(InputError, match=r"names a band that msi does not have \(4 bands"):
         small(colors={"blue": 0, "green": 1, "red": 4})
     with pytest.raises(InputError, match=r"unknown ConvNeXt 'convnext_smal'. Did you mean convnext_small"):
         small(encoder="convnext_smal")
@@ -222,9 +222,9 @@ def test_a_forward_and_a_step_at_the_true_size(name, preset):
     assert logits.isfinite().all()
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
     context = MethodContext(model.train(), recipe.training, OUTPUTS, None, torch.device("cpu"), background=True)
-    learner = METHODS["supervised"](context)
+    training_method = METHODS["supervised"](context)
     targets = torch.randint(OUTPUTS, (1, side, side))
-    losses = learner.step(Batch(inputs, torch.ones(1, side, side, dtype=torch.bool), targets), None)
+    losses = training_method.step(Batch(inputs, torch.ones(1, side, side, dtype=torch.bool), targets), None)
     assert set(losses) == {"loss", "cross_entropy", "dice"}
     # Hardly more than chance at the start: log(14) / 14 and half of a Dice of about 1/14.
     assert 0.1 < losses["cross_entropy"] < 0.5

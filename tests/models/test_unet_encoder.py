@@ -73,8 +73,8 @@ def test_imagenet_weights_fill_every_level_for_any_bands(lite0, source):
 def test_the_encoder_may_have_a_rate_of_its_own():
     model = unet(RGB)
     training = Training(optimizer=Optimizer(lr=0.5, encoder_factor=0.1))
-    learner = METHODS["supervised"](MethodContext(model, training, 13, None, torch.device("cpu")))
-    slow = [group for group in learner.optimizer_step.optimizer.param_groups if group["initial_lr"] == 0.05]
+    training_method = METHODS["supervised"](MethodContext(model, training, 13, None, torch.device("cpu")))
+    slow = [group for group in training_method.optimizer_step.optimizer.param_groups if group["initial_lr"] == 0.05]
     assert [len(group["params"]) for group in slow] == [len(list(model.encoder.parameters()))]
 
 

@@ -187,7 +187,7 @@ class _Training:
             data=_fingerprint(self.job.prepared, self.labels),
             device=self.job.device,
             inputs=bands,
-            start=self.start,
+            initial_weights=self.start,
         )
 
     def _bands(self, modality: str) -> tuple[Band, ...]:
