@@ -344,8 +344,8 @@ def write_small_model(path: Path, stacks: dict[str, tuple[int, int]]) -> None:
     """Write a model file of a small U-Net on all bands (random weights: only time and memory are measured)."""
     import torch
 
-    from c2seg.artifacts import BandSpec, Header, write_model_file
-    from c2seg.data import BandStatistics
+    from c2seg.artifacts import Header, write_model_file
+    from c2seg.data import Band, BandStatistics
     from c2seg.legend import c2seg13
     from c2seg.models import build_model
     from c2seg.recipes import load_recipe
@@ -360,7 +360,7 @@ def write_small_model(path: Path, stacks: dict[str, tuple[int, int]]) -> None:
         for name, n in counts.items()
     }
     header = Header(
-        recipe=recipe, inputs={name: tuple(BandSpec() for _ in range(n)) for name, n in counts.items()},
+        recipe=recipe, inputs={name: tuple(Band() for _ in range(n)) for name, n in counts.items()},
         statistics=statistics, legend=c2seg13(),
     )  # fmt: skip
     write_model_file(path, header, {name: value.numpy() for name, value in net.state_dict().items()})

@@ -149,7 +149,7 @@ def test_wrong_rasters(fail, make_city, tmp_path):
     city = make_city("band")
     change(city / "sar.tif", lambda v: np.stack([v[0], np.full_like(v[1], np.nan)]))
     message = fit(city)
-    assert "bands 2 hold no valid value" in message
+    assert "bands 2 have no valid value" in message
     assert "keep:" in message
     city = make_city("nothing", valid=True)
     change(city / "valid.tif", np.zeros_like)

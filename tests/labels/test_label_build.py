@@ -274,7 +274,7 @@ def test_same_input_gives_same_bytes(osm, tmp_path):
 def test_extract_elsewhere_is_refused(osm, tmp_path):
     osm.bounds = FRAME
     osm.box(0, 0, 1000, 1000, natural="wood")
-    with pytest.raises(DataError, match="do not meet"):
+    with pytest.raises(DataError, match="do not overlap"):
         _labels(osm, tmp_path, _utm_grid(frame=(50_000, 0, 51_000, 1000)))
 
 

@@ -12,8 +12,7 @@ from safetensors.torch import save_file
 from timm.models.hrnet import hrnet_w18
 from torch import nn
 
-from c2seg.artifacts import BandSpec
-from c2seg.data import Normalizer, SceneReader, city_statistics, open_labeled_city, principal_components
+from c2seg.data import Band, Normalizer, SceneReader, city_statistics, open_labeled_city, principal_components
 from c2seg.errors import InputError, RecipeError
 from c2seg.methods import METHODS, Adversarial, Batch, MethodContext
 from c2seg.models import build_model, load_pretrained
@@ -200,7 +199,7 @@ def test_first_weights_fill_trunk_and_bottlenecks_of_every_modality(tmp_path):
     path = tmp_path / "hrnet_w18.pth"
     torch.save({"state_dict": {f"module.{name}": value for name, value in state.items()}}, path)
     model = build_model(HighDANModel(width=18, head=(8, 8, 8), attention=False), BANDS, K)
-    report = load_pretrained(model, str(path), {name: (BandSpec(),) * count for name, count in BANDS.items()})
+    report = load_pretrained(model, str(path), {name: (Band(),) * count for name, count in BANDS.items()})
     assert report.missing == ()
     assert "module.conv1.weight" in report.unused
     for name in BANDS:
@@ -208,7 +207,7 @@ def test_first_weights_fill_trunk_and_bottlenecks_of_every_modality(tmp_path):
     assert torch.equal(model.trunk.stage3[0].branches[2][2].conv2.weight, state["stage3.0.branches.2.2.conv2.weight"])
     save_file({"other.weight": torch.zeros(3, 3)}, tmp_path / "other.safetensors")
     with pytest.raises(Exception, match="no weight of"):
-        load_pretrained(model, str(tmp_path / "other.safetensors"), {"msi": (BandSpec(),) * 4})
+        load_pretrained(model, str(tmp_path / "other.safetensors"), {"msi": (Band(),) * 4})
 
 
 def test_the_projection_is_fitted_on_the_source_and_stored(make_city):

@@ -9,8 +9,9 @@ import pytest
 import rasterio
 import torch
 
-from c2seg.artifacts import BandSpec, read_model_file
+from c2seg.artifacts import read_model_file
 from c2seg.cli import run
+from c2seg.data import Band
 from c2seg.errors import InputError, ModelFileError
 from c2seg.methods import METHODS, Batch, MethodContext
 from c2seg.models import build_model, load_pretrained, place
@@ -94,7 +95,7 @@ def test_mistakes_in_the_settings_are_named():
 
 
 def specs(*roles, nm=()):
-    return tuple(BandSpec(role=r) for r in roles) + tuple(BandSpec(wavelength_nm=w) for w in nm)
+    return tuple(Band(role=r) for r in roles) + tuple(Band(wavelength_nm=w) for w in nm)
 
 
 def test_colors_are_found_by_role_then_wavelength_then_order():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from c2seg.artifacts import BandSpec
+from c2seg.data import Band
 from c2seg.errors import InputError, RecipeError
 from c2seg.methods import METHODS, MethodContext
 from c2seg.models import build_model, load_pretrained
@@ -14,11 +14,11 @@ from c2seg.recipes.models import DeepLabV3PlusModel, UNetModel
 from c2seg.recipes.training import Optimizer, Training
 
 LITE0 = "tf_efficientnet_lite0"
-RGB = {"rgb": tuple(BandSpec(role=role) for role in ("red", "green", "blue"))}
+RGB = {"rgb": tuple(Band(role=role) for role in ("red", "green", "blue"))}
 MANY = {
-    "msi": tuple(BandSpec(role=role) for role in ("blue", "green", "red", "nir")),
-    "sar": (BandSpec(),) * 2,
-    "hsi": (BandSpec(),) * 16,
+    "msi": tuple(Band(role=role) for role in ("blue", "green", "red", "nir")),
+    "sar": (Band(),) * 2,
+    "hsi": (Band(),) * 16,
 }
 
 

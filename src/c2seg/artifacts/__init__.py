@@ -9,7 +9,6 @@ from __future__ import annotations
 from c2seg.artifacts.maps import MapKey, MapNotes, MapRecord, MapRun, StripNote, StripsKey
 from c2seg.artifacts.model import (
     FOREST,
-    BandSpec,
     Graph,
     Header,
     ModelFile,
@@ -27,7 +26,6 @@ from c2seg.artifacts.validation import ValidationRecord
 
 __all__ = [
     "FOREST",
-    "BandSpec",
     "Graph",
     "Header",
     "MapKey",

@@ -24,17 +24,16 @@ from safetensors.numpy import load, save, save_file
 from c2seg._version import __version__
 from c2seg.artifacts.runs import RunProvenance
 from c2seg.artifacts.upgrade import upgraded_header, upgraded_tensors
-from c2seg.data import BandStatistics, City, FullStatistics, Normalizer
+from c2seg.data import Band, BandStatistics, City, FullStatistics, Normalizer
 from c2seg.errors import InputError, ModelFileError, needs_extra
 from c2seg.legend import Legend
 from c2seg.outputs import atomic_file
 from c2seg.plugins import Plugin, require
 from c2seg.recipes import Recipe
-from c2seg.records import Artifact, Json, Record
+from c2seg.records import Artifact, Json
 
 __all__ = [
     "FOREST",
-    "BandSpec",
     "Graph",
     "Header",
     "ModelFile",
@@ -47,14 +46,6 @@ __all__ = [
 
 FOREST = "forest."
 """What the tensors of a forest that maps together with networks begin with."""
-
-
-class BandSpec(Record):
-    """A band that a model was trained on."""
-
-    name: str = ""
-    role: str | None = None
-    wavelength_nm: float | None = None
 
 
 StoredStatistics = Annotated[
@@ -77,7 +68,7 @@ class Header(Artifact):
 
     artifact: Literal["model"] = "model"
     recipe: Recipe
-    inputs: dict[str, tuple[BandSpec, ...]]
+    inputs: dict[str, tuple[Band, ...]]
     """Bands by modality, in input order."""
     statistics: dict[str, StoredStatistics]
     """Band statistics of the sources by modality."""
@@ -237,18 +228,13 @@ def check_city(header: Header, city: City) -> dict[str, int]:
     return absent
 
 
-def input_bands(city: City, recipe: Recipe) -> dict[str, tuple[BandSpec, ...]]:
+def input_bands(city: City, recipe: Recipe) -> dict[str, tuple[Band, ...]]:
     """Return the bands by modality that a recipe takes from a city."""
     names = city.modality_names if recipe.inputs == "all" else recipe.inputs
     if not names:
         raise InputError("the recipe takes no modality")
     scene = city.scenes[0]
-    return {
-        name: tuple(
-            BandSpec(name=b.name, role=b.role, wavelength_nm=b.wavelength_nm) for b in scene.modality(name).bands
-        )
-        for name in names
-    }
+    return {name: scene.modality(name).bands for name in names}
 
 
 def _digest(metadata: str, tensors: Mapping[str, np.ndarray]) -> str:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from c2seg.artifacts import BandSpec
+from c2seg.data import Band
 from c2seg.errors import InputError
 from c2seg.models.beit import PATCH_PX, BeitEncoder
 from c2seg.models.pretrained import EncoderPart
@@ -83,7 +83,7 @@ class MMGLOTS(nn.Module):
         """Return the network of a recipe. Raises InputError without MSI."""
         return cls(settings, bands, num_classes)
 
-    def encoder_parts(self, inputs: Mapping[str, Sequence[BandSpec]]) -> dict[str, EncoderPart]:
+    def encoder_parts(self, inputs: Mapping[str, Sequence[Band]]) -> dict[str, EncoderPart]:
         """Return what can be pretrained: BEiT with the MSI's bands."""
         return {"beit": EncoderPart(self.encoder, _WEIGHTS, {_PRIMARY: inputs[_PRIMARY]})}
 

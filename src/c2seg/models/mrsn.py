@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from c2seg.artifacts import BandSpec
+from c2seg.data import Band
 from c2seg.data.published import MSI_ROLES
 from c2seg.errors import InputError, needs_extra
 from c2seg.models.pretrained import EncoderPart
@@ -91,15 +92,15 @@ class MRSN(nn.Module):
         """Return the network of a recipe. Raises InputError if the encoder is not a ConvNeXt or a modality is unused."""
         return cls(settings, bands, num_classes)
 
-    def encoder_parts(self, inputs: Mapping[str, Sequence[BandSpec]]) -> dict[str, EncoderPart]:
+    def encoder_parts(self, inputs: Mapping[str, Sequence[Band]]) -> dict[str, EncoderPart]:
         """Return what can be pretrained: each trunk with its bands; the recipe gives the positions of the colors."""
         parts = {}
         for name, channels in self.branches.items():
-            bands: dict[str, list[BandSpec]] = {}
+            bands: dict[str, list[Band]] = {}
             for modality, position in channels:
                 band = inputs[modality][position]
                 if modality == _OPTICAL:
-                    band = band.model_copy(update={"role": self.roles.get(position, band.role)})
+                    band = replace(band, role=self.roles.get(position, band.role))
                 bands.setdefault(modality, []).append(band)
             parts[name] = EncoderPart(self.trunks[name], f"tu-{self.encoder_name}", bands)
         return parts

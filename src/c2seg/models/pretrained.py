@@ -18,14 +18,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from c2seg.artifacts import BandSpec
 from c2seg.artifacts.runs import PretrainedFacts
+from c2seg.data import Band
 from c2seg.data.spectral import COLORS_NM
 from c2seg.errors import ModelFileError
 
 __all__ = ["EncoderPart", "PretrainedReport", "band_projection", "fit_first_convolution", "load_pretrained"]
 
-Inputs = Mapping[str, Sequence[BandSpec]]
+Inputs = Mapping[str, Sequence[Band]]
 
 _COLORS = ("red", "green", "blue")  # the channel order of ImageNet weights
 _NESTED = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "encoder")
@@ -160,7 +160,7 @@ def fit_first_convolution(weight: Tensor, inputs: Inputs) -> tuple[Tensor, str]:
     return torch.cat(parts, dim=1), ", ".join(notes)
 
 
-def band_projection(bands: Sequence[BandSpec]) -> tuple[Tensor, str]:
+def band_projection(bands: Sequence[Band]) -> tuple[Tensor, str]:
     """Return float64 [N, 3], the fractions of red, green and blue in each band (rows sum to 1), and a note on it.
 
     A band's color is its role, else that of its wavelength (blue 440-510, green 510-590, red 590-690 nm). All other
@@ -179,7 +179,7 @@ def band_projection(bands: Sequence[BandSpec]) -> tuple[Tensor, str]:
     return projection, " + ".join([*parts, *([f"{others} by the mean of RGB"] if others else [])])
 
 
-def _color(band: BandSpec) -> str | None:
+def _color(band: Band) -> str | None:
     if band.role is not None:
         return band.role if band.role in _COLORS else None
     if band.wavelength_nm is None:

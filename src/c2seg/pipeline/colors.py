@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from c2seg.artifacts import BandSpec
+from c2seg.data import Band
 from c2seg.data.published import MSI_ROLES
 from c2seg.data.spectral import COLORS_NM
 from c2seg.recipes import Recipe
@@ -16,7 +16,7 @@ __all__ = ["find_colors", "with_colors"]
 _MODALITY = "msi"
 
 
-def find_colors(bands: Sequence[BandSpec]) -> tuple[dict[str, int], str | None]:
+def find_colors(bands: Sequence[Band]) -> tuple[dict[str, int], str | None]:
     """Return the position by color (blue, green, red, nir; those there are), and a note where it is a guess or one lacks.
 
     By role, else by the wavelength nearest to the middle of the color's range (440-510, 510-590, 590-690, 770-900 nm).
@@ -43,7 +43,7 @@ def find_colors(bands: Sequence[BandSpec]) -> tuple[dict[str, int], str | None]:
     return found, note
 
 
-def with_colors(recipe: Recipe, inputs: Mapping[str, Sequence[BandSpec]]) -> tuple[Recipe, tuple[str, ...]]:
+def with_colors(recipe: Recipe, inputs: Mapping[str, Sequence[Band]]) -> tuple[Recipe, tuple[str, ...]]:
     """Return the recipe with the colors' positions filled in where its models ask for them, and notes for people.
 
     They become part of the recipe, and so of the model file: the network is built again without knowing any roles.

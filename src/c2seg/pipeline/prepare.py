@@ -8,8 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from c2seg.artifacts import BandSpec, input_bands
-from c2seg.data import BandStatistics, City, Folds, LabeledCity, Normalizer, PreparedCity, city_statistics, open_city
+from c2seg.artifacts import input_bands
+from c2seg.data import (
+    Band,
+    BandStatistics,
+    City,
+    Folds,
+    LabeledCity,
+    Normalizer,
+    PreparedCity,
+    city_statistics,
+    open_city,
+)
 from c2seg.data.folds import BlockFolds
 from c2seg.data.layouts import open_labeled_city
 from c2seg.data.pca import principal_components
@@ -32,7 +42,7 @@ class Prepared:
 
     sources: tuple[PreparedCity[LabeledCity], ...]
     target: PreparedCity[City] | None
-    inputs: dict[str, tuple[BandSpec, ...]]
+    inputs: dict[str, tuple[Band, ...]]
     statistics: dict[str, BandStatistics]
     """Pooled over the sources."""
     trained_classes: tuple[int, ...]
@@ -82,12 +92,12 @@ class Prepared:
         """Return the data with the sources, and the target if it is trained on, in memory as far as ``storage`` allows."""
         room, sources = storage.memory_bytes, []
         for source in self.sources:
-            sources.append(source.close_at_hand(storage.cache, room, bars("cache")))
+            sources.append(source.cached(storage.cache, room, bars("cache")))
             size = source.bytes_in_memory()
             room -= size if size <= room else 0
         target = self.target
         if target is not None and with_target:
-            target = target.close_at_hand(storage.cache, room, bars("cache"))
+            target = target.cached(storage.cache, room, bars("cache"))
         return replace(self, sources=tuple(sources), target=target)
 
     def identity(self) -> list[object]:
@@ -163,7 +173,7 @@ def _open_sources(sources: Sequence[Path], label_map: str | None) -> tuple[Label
     return cities
 
 
-def _shared_inputs(recipe: Recipe, cities: Sequence[City]) -> dict[str, tuple[BandSpec, ...]]:
+def _shared_inputs(recipe: Recipe, cities: Sequence[City]) -> dict[str, tuple[Band, ...]]:
     """Return the bands by modality that the recipe takes: a modality that the target lacks cannot be used to map it."""
     inputs = input_bands(cities[0], recipe)
     if recipe.inputs == "all":
@@ -174,7 +184,7 @@ def _shared_inputs(recipe: Recipe, cities: Sequence[City]) -> dict[str, tuple[Ba
 
 
 def _match_bands(
-    cities: Sequence[LabeledCity], target: City | None, inputs: Mapping[str, tuple[BandSpec, ...]]
+    cities: Sequence[LabeledCity], target: City | None, inputs: Mapping[str, tuple[Band, ...]]
 ) -> tuple[tuple[LabeledCity, ...], City | None, tuple[str, ...]]:
     """Return the cities with the bands of the first one, in its order, and notes on what that took."""
     notes: list[str] = []

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from c2seg.artifacts import FOREST, BandSpec, TrainingFacts
+from c2seg.artifacts import FOREST, TrainingFacts
+from c2seg.data import Band
 from c2seg.errors import InputError
 from c2seg.models import last_layers
 from c2seg.models.ensemble import output_count, tensor_prefix
@@ -189,10 +190,10 @@ class _Training:
             initial_weights=self.start,
         )
 
-    def _bands(self, modality: str) -> tuple[BandSpec, ...]:
+    def _bands(self, modality: str) -> tuple[Band, ...]:
         projection = self.data.projection
         if modality in projection:
-            return (BandSpec(),) * len(projection[modality])
+            return (Band(),) * len(projection[modality])
         return self.data.inputs[modality]
 
     def _source(self, recipe: Recipe, *, use_labels: bool) -> list[TrainingScene]:

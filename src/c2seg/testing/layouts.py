@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from c2seg.data.city import City, Label, Scene
-from c2seg.data.label_map import settle_label_maps
+from c2seg.data.label_map import resolve_label_maps
 from c2seg.data.layouts import Layout
 from c2seg.testing.expect import expect
 from c2seg.types import Window
@@ -75,7 +75,7 @@ def _check_scene(scene: Scene) -> None:
 
 def _check_labels(city: City, labels: Sequence[Label]) -> None:
     expect(len(labels) == len(city.scenes), f"{len(labels)} labels for {len(city.scenes)} scenes")
-    labeled = settle_label_maps(city, tuple(labels))
+    labeled = resolve_label_maps(city, tuple(labels))
     known = {0, 255, *city.legend.ids}
     for index, scene in enumerate(city.scenes):
         ids = labeled.read_label(index, scene.grid.window)

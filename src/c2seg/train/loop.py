@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from c2seg.artifacts import BandSpec
+from c2seg.data import Band
 from c2seg.errors import InputError, TrainingError
 from c2seg.losses import class_weights
 from c2seg.methods import MethodContext, TrainingMethod, build_method
@@ -67,7 +67,7 @@ class TrainingJob:
     """Fingerprint of all training data: a state of other data is refused."""
     device: str = "auto"
     loader_threads: int = 1
-    inputs: Mapping[str, Sequence[BandSpec]] = field(default_factory=dict)
+    inputs: Mapping[str, Sequence[Band]] = field(default_factory=dict)
     """Metadata of the bands, for pretrained weights; empty: unknown."""
     initial_weights: Mapping[str, np.ndarray] = field(default_factory=dict)
     """By tensor name; all other weights are random or pretrained."""
@@ -182,7 +182,7 @@ def _build(job: TrainingJob, world: World, sampler: PatchSampler) -> _Built:
     training = job.recipe.training
     torch.manual_seed(job.seed)
     model = build_model(job.recipe.model, job.bands, job.num_classes)
-    inputs = job.inputs or {name: (BandSpec(),) * count for name, count in job.bands.items()}
+    inputs = job.inputs or {name: (Band(),) * count for name, count in job.bands.items()}
     report = None
     if not set(model.state_dict()) <= set(job.initial_weights):
         report = load_pretrained(model, getattr(job.recipe.model, "pretrained", None), inputs)
