@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel
 
 from c2seg.artifacts import TrainedSettings, TrainingIdentity
 from c2seg.errors import DataError, InputError
@@ -72,13 +73,24 @@ def load_state(path: Path) -> State:
 
 def check_same_run(saved: TrainingIdentity, now: TrainingIdentity, path: Path) -> None:
     """Raise InputError when a saved state belongs to another run: another recipe, seed, data, version or thread count."""
+    if difference := _first_difference(saved, now):
+        name, before, value = difference
+        raise InputError(
+            f"cannot resume from {path}: {name} was {_short(before)}, now {_short(value)}; "
+            "use the same value, or start over with `overwrite=True`"
+        )
+
+
+def _first_difference(saved: BaseModel, now: BaseModel) -> tuple[str, Any, Any] | None:
+    """Return the dotted name and both values of the first field that differs, inside nested settings of one class too."""
     for name, value in now:
         before = getattr(saved, name)
-        if before != value:
-            raise InputError(
-                f"cannot resume from {path}: {name} was {_short(before)}, now {_short(value)}; "
-                "use the same value, or start over with `overwrite=True`"
-            )
+        if before == value:
+            continue
+        if isinstance(value, BaseModel) and type(before) is type(value) and (inner := _first_difference(before, value)):
+            return f"{name}.{inner[0]}", inner[1], inner[2]
+        return name, before, value
+    return None
 
 
 def _renamed(content: Any) -> Any:
