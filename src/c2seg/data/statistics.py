@@ -49,7 +49,9 @@ class BandStatistics:
         if not isinstance(other, BandStatistics):
             return NotImplemented
         names = ("mean", "std", "minimum", "maximum")
-        return self.count == other.count and all(
+        if self.quantiles is not None and other.quantiles is not None:
+            names = (*names, "quantiles")
+        return (self.count, self.quantiles is None) == (other.count, other.quantiles is None) and all(
             np.array_equal(getattr(self, name), getattr(other, name), equal_nan=True) for name in names
         )
 
