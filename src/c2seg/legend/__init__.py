@@ -173,7 +173,7 @@ def load_legend(path: Path) -> Legend:
         raise InputError(f"the legend {path} is not valid YAML: {' '.join(str(error).split())}") from error
     if _present_keys(content) != content:
         _log.warning(
-            "%s: the keys `numberings` and `colour` are now `label_maps` and `color`; the next release reads only these",
+            "%s: the keys `numberings:` and `colour:` are now `label_maps:` and `color:`; the next release reads only these",
             path,
         )
     return Legend.from_dict(content, str(path))

@@ -137,7 +137,7 @@ def prepare(
     """Open the cities, check that they agree, and fit the normalization."""
     cities = _open_sources(sources, label_map)
     if recipe.needs_target and target is None:
-        raise InputError(f"recipe {recipe.name} trains on the target's images too: give a target")
+        raise InputError(f"recipe {recipe.name} trains on the target's images too: give `target`")
     goal = open_city(target) if target is not None else None
     inputs = _shared_inputs(recipe, [city.images for city in cities] + ([goal] if goal else []))
     cities, goal, notes = _match_bands(cities, goal, inputs)
