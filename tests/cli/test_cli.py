@@ -25,7 +25,7 @@ def fail(capsys):
         capsys.readouterr()
         code = run([str(a) for a in arguments])
         out, err = capsys.readouterr()
-        lines = [line for line in err.splitlines() if not line.startswith(("statistics:", "forest:", "map "))]
+        lines = [line for line in err.splitlines() if not line.startswith(("statistics:", "forest:", "predict "))]
         assert code == 2, (code, err)
         assert out == ""
         assert len(lines) == 1, err

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from c2seg.data import Modality, Normalizer, Scene, SceneReader
 from c2seg.data.city import Layer
-from c2seg.predict import WindowPlan, map_rows
+from c2seg.predict import WindowPlan, predict_rows
 from c2seg.predict.backends.ensemble import WeightedEnsemble
 from c2seg.predict.backends.tta import AveragedTransforms
-from c2seg.predict.engine import map_parts
+from c2seg.predict.engine import predict_parts
 from c2seg.predict.memory import ArrayPool
 from c2seg.predict.plan import taper
 from c2seg.raster import ArrayRaster, GridRelation
@@ -51,7 +51,7 @@ def assemble(reader, predictor, plan, batch_size=1):
     grid = reader.scene.grid
     scores = np.full((CLASSES, grid.height, grid.width), np.nan, np.float32)
     valid = np.zeros((grid.height, grid.width), bool)
-    for strip in map_rows(reader, predictor, plan, batch_size=batch_size):
+    for strip in predict_rows(reader, predictor, plan, batch_size=batch_size):
         scores[:, strip.first : strip.last] = strip.scores
         valid[strip.first : strip.last] = strip.valid
     return scores, valid
@@ -114,7 +114,7 @@ def test_sums_have_the_bits_of_windows_added_one_after_the_other(
             expected[:, *place.slices] += scores * weight
         else:
             expected[:, *place.slices] = scores
-    for strip in map_rows(reader, predictor, plan, batch_size=batch):
+    for strip in predict_rows(reader, predictor, plan, batch_size=batch):
         part = expected[:, strip.first : strip.last, :width]
         np.testing.assert_array_equal(strip.sums[:, strip.valid], part[:, strip.valid])
         assert np.isfinite(strip.scores).all()
@@ -127,7 +127,7 @@ def test_parts_of_a_strip_lie_train_in_parallel():
     reader = scene_of(np.ones((CLASSES, 30, 50), np.float32))
     plan = WindowPlan(30, 50, 16, 4)
     place = 0, 0
-    for part in map_parts(reader, Identity(), plan, batch_size=3):
+    for part in predict_parts(reader, Identity(), plan, batch_size=3):
         assert (part.index, part.col) == place
         assert part.sums.shape[1:] == part.valid.shape == (part.last - part.first, part.end - part.col)
         place = (part.index, part.end) if part.end < 50 else (part.index + 1, 0)
@@ -141,9 +141,9 @@ def test_a_strip_alone_has_the_bits_of_the_strip_in_sequence():
     usable[20:60] = False
     reader = scene_of(array, valid=usable)
     plan = WindowPlan(97, 61, 24, 10)
-    whole = {s.index: (s.scores.copy(), s.valid.copy()) for s in map_rows(reader, Identity(), plan, batch_size=2)}
+    whole = {s.index: (s.scores.copy(), s.valid.copy()) for s in predict_rows(reader, Identity(), plan, batch_size=2)}
     for index in range(len(plan.rows)):
-        alone = next(map_rows(reader, Identity(), plan, batch_size=2, strips=range(index, index + 1)))
+        alone = next(predict_rows(reader, Identity(), plan, batch_size=2, strips=range(index, index + 1)))
         np.testing.assert_array_equal(alone.scores, whole[index][0])
         np.testing.assert_array_equal(alone.valid, whole[index][1])
 
