@@ -57,7 +57,7 @@ class Normalizer:
             factor[name] = np.where(flat, 0.0, 1.0 / np.where(flat, 1.0, width)).astype(np.float32)
             if kind == "quantile":
                 if band.quantiles is None:
-                    raise ValueError(f"the statistics of {name} have no quantiles; compute them with `quantiles=True`")
+                    raise ValueError(f"the statistics of {name} have no quantiles; compute them with quantiles")
                 knots[name] = normal_knots(band.quantiles)
         return cls(shift, factor, knots=knots)
 

@@ -48,7 +48,7 @@ class BandStatistics:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BandStatistics):
             return NotImplemented
-        names = ("mean", "std", "minimum", "maximum")
+        names: tuple[str, ...] = ("mean", "std", "minimum", "maximum")
         if self.quantiles is not None and other.quantiles is not None:
             names = (*names, "quantiles")
         return (self.count, self.quantiles is None) == (other.count, other.quantiles is None) and all(

@@ -34,7 +34,7 @@ class Cleanup:
     def record(self) -> CleanupSettings:
         """Return the settings as a map's record holds them, equal for equal results."""
         names = tuple(item.name for item in self.excluded)
-        return CleanupSettings(min_area_px=self.min_area_px, connectivity=_CONNECTIVITY, excluded_classes=names)
+        return CleanupSettings(min_area_px=self.min_area_px, connectivity=_CONNECTIVITY, kept=names)
 
 
 @dataclass(frozen=True)
