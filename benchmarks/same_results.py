@@ -186,7 +186,7 @@ CASES = (
             Step(f"{STAGED} --out stopped", stop=STUDENTS),
             Step(f"{STAGED} --out stopped --resume"),
             Step(f"{UNET} {SLOW} --out unet"),
-            Step(f"{UNET} {SLOW} --out killed", stop=Stop("killed/state.pt", kill=True)),
+            Step(f"{UNET} {SLOW} --out killed", stop=Stop("killed/**/state.pt", kill=True)),
             Step(f"{UNET} {SLOW} --out killed --resume"),
         ),
         ("whole/model.safetensors", "unet/model.safetensors"),

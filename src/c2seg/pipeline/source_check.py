@@ -122,7 +122,8 @@ def decide(
         forest = recipe.forest.model_copy(update={"weight": weight}) if weight else None
         recipe = recipe.model_copy(update={"forest": forest})
     calibration = _calibration(trial, held.ensemble(networks, weight), labeled, notes)
-    measured = {"adaptation": adaptation, "forest": forest_weight, "calibration": calibration, "notes": tuple(notes)}
+    parts = {"adaptation": adaptation, "forest": forest_weight, "calibration": calibration, "notes": tuple(notes)}
+    measured = {name: part for name, part in parts.items() if part is not None}
     return CheckedRecipe(recipe, calibration.temperature, record.model_copy(update=measured))
 
 
