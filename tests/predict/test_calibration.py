@@ -58,18 +58,18 @@ def test_a_temperature_changes_layers_and_areas_but_no_class(decision):
     chance = softmax(rng.standard_normal((13, 40, 9)) * 2, axis=0).astype(np.float32)
     weights = rng.uniform(0.5, 2, 40).astype(np.float32), rng.uniform(0.5, 2, 9).astype(np.float32)
     strip = Strip(0, 0, 40, chance * weights[0][:, None] * weights[1], rng.random((40, 9)) < 0.8, *weights)
-    names = ("confidence", "second", "probabilities")
+    names = ("confidence", "runner_up", "probabilities")
     plain, _ = decide(strip, c2seg13(), names, decision)
     found, _ = decide(strip, c2seg13(), names, decision, temperature=2.0)
     np.testing.assert_array_equal(found["ids"], plain["ids"])
-    np.testing.assert_array_equal(found["second"][:, 0], plain["second"][:, 0])
+    np.testing.assert_array_equal(found["runner_up"][:, 0], plain["runner_up"][:, 0])
     wanted = softmax(np.log(chance) / 2, axis=0)
     valid = strip.valid
     np.testing.assert_allclose(found["probabilities"].transpose(1, 0, 2)[:, valid] / 200, wanted[:, valid], atol=0.0026)
     own = np.take_along_axis(wanted, np.maximum(found["ids"].astype(int) - 1, 0)[None], axis=0)[0]
     np.testing.assert_allclose(found["confidence"][valid] / 200, own[valid], atol=0.0026)
-    other = np.take_along_axis(wanted, np.clip(found["second"][:, 0].astype(int) - 1, 0, 12)[None], axis=0)[0]
-    np.testing.assert_allclose(found["second"][:, 1][valid] / 200, (own - other).clip(0)[valid], atol=0.0026)
+    other = np.take_along_axis(wanted, np.clip(found["runner_up"][:, 0].astype(int) - 1, 0, 12)[None], axis=0)[0]
+    np.testing.assert_allclose(found["runner_up"][:, 1][valid] / 200, (own - other).clip(0)[valid], atol=0.0026)
     assert (found["confidence"][~valid] == 255).all()
     np.testing.assert_allclose(expected_pixels(strip, 2.0), wanted[:, valid].sum(axis=1), rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(expected_pixels(strip), chance[:, valid].sum(axis=1), rtol=1e-4, atol=1e-3)
