@@ -27,9 +27,13 @@ from c2seg.artifacts import (
     run_provenance,
     write_model_file,
 )
-from c2seg.artifacts.benchmark import BenchmarkCosts, BenchmarkKey, BenchmarkResult, BenchmarkTable
+from c2seg.artifacts.benchmark import BenchmarkCosts, BenchmarkKey, BenchmarkResult, BenchmarkTable, PairedDifference
+from c2seg.artifacts.training import TrainedSettings
 from c2seg.artifacts.upgrade import artifact_of
+from c2seg.benchmark.tables import rows
+from c2seg.data import city_statistics, open_city
 from c2seg.data.cache import CacheProgress
+from c2seg.data.stored_statistics import CityStatistics
 from c2seg.errors import C2SegError, DataError, ModelFileError
 from c2seg.labels.record import LabelRecord
 from c2seg.pipeline import fit
@@ -97,13 +101,16 @@ def made(folder):
         offline=None,
     )  # fmt: skip
     identity = TrainingIdentity(
-        recipe=recipe, seed=0, data="d", start="", torch="2", device="cpu", threads=1, precision="32", processes=1
-    )
+        settings=TrainedSettings.of(recipe), seed=0, data="d", start="", torch="2", device="cpu", threads=1,
+        precision="32", processes=1,
+    )  # fmt: skip
+    against = PairedDifference(**dict(scored.comparison.miou), other="unet", by_pair={"source-target": None})
     everything = [
         run, mapped, scored, result.validation, read_model_file(result.model).header, row, identity,
         StripsKey(**dict(mapped.key), layers=("ids",)),
         BenchmarkCosts(step=0.1, step_seconds=0.2),
-        BenchmarkTable(rows=({"pair": "p"},), against=(), results=(row.as_json(),), failed={"x": "why"}),
+        BenchmarkTable(rows=rows([row]), against=(against,), results=(row,), failed={"x": "why"}),
+        CityStatistics(city="source", modalities=city_statistics(open_city(source), ("msi",), quantiles=True)),
         CacheProgress(rows=3, bytes=12),
         LabelRecord.model_validate(LABELS),
     ]  # fmt: skip

@@ -48,8 +48,10 @@ class BandStatistics:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BandStatistics):
             return NotImplemented
-        names = ("mean", "std", "minimum", "maximum")
-        return self.count == other.count and all(
+        names = ["mean", "std", "minimum", "maximum"]
+        if self.quantiles is not None and other.quantiles is not None:
+            names.append("quantiles")
+        return (self.count, self.quantiles is None) == (other.count, other.quantiles is None) and all(
             np.array_equal(getattr(self, name), getattr(other, name), equal_nan=True) for name in names
         )
 
