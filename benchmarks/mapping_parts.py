@@ -172,7 +172,7 @@ def part_ours(folder: Path, out: Path, options: argparse.Namespace) -> dict[str,
     """Map file to file; also run the network alone on the same windows, already read, in the same process."""
     from c2seg.artifacts import MapKey
     from c2seg.legend import c2seg13
-    from c2seg.predict import MapOptions, WindowPlan, map_scene
+    from c2seg.predict import MapOptions, WindowPlan, predict_scene
 
     model, reader = predictor(folder, options.backend, options.precision, options.nchw), scene_reader(folder)
     grid = reader.scene.grid
@@ -181,7 +181,7 @@ def part_ours(folder: Path, out: Path, options: argparse.Namespace) -> dict[str,
     model.predict({"msi": warm}, np.ones((options.batch, WINDOW, WINDOW), bool))  # loading ends with the first window
     before = loaded_mib()
     begun, work = time.perf_counter(), time.process_time()
-    result = map_scene(
+    result = predict_scene(
         reader, model, plan, c2seg13(), MapOptions(out, batch_size=options.batch, overwrite=True), MapKey()
     )
     wall, work = time.perf_counter() - begun, time.process_time() - work
@@ -195,7 +195,7 @@ def part_engine(folder: Path, out: Path, options: argparse.Namespace) -> dict[st
     """Return the processor milliseconds a window, file to file, of all but the network: its place takes ready scores."""
     from c2seg.artifacts import MapKey
     from c2seg.legend import c2seg13
-    from c2seg.predict import MapOptions, WindowPlan, map_scene
+    from c2seg.predict import MapOptions, WindowPlan, predict_scene
 
     reader = scene_reader(folder)
     grid = reader.scene.grid
@@ -215,7 +215,7 @@ def part_engine(folder: Path, out: Path, options: argparse.Namespace) -> dict[st
     model = Ready()
     plan = WindowPlan(grid.height, grid.width, WINDOW, OVERLAP, 32)
     begun = time.process_time()
-    map_scene(reader, model, plan, c2seg13(), MapOptions(out, overwrite=True), MapKey())
+    predict_scene(reader, model, plan, c2seg13(), MapOptions(out, overwrite=True), MapKey())
     work = time.process_time() - begun - model.seconds
     return {"cpu_ms_per_window": 1000 * work / (len(plan.rows) * len(plan.cols))}
 
@@ -344,8 +344,8 @@ def write_small_model(path: Path, stacks: dict[str, tuple[int, int]]) -> None:
     """Write a model file of a small U-Net on all bands (random weights: only time and memory are measured)."""
     import torch
 
-    from c2seg.artifacts import BandSpec, Header, write_model_file
-    from c2seg.data import BandStatistics
+    from c2seg.artifacts import Header, write_model_file
+    from c2seg.data import Band, BandStatistics
     from c2seg.legend import c2seg13
     from c2seg.models import build_model
     from c2seg.recipes import load_recipe
@@ -360,7 +360,7 @@ def write_small_model(path: Path, stacks: dict[str, tuple[int, int]]) -> None:
         for name, n in counts.items()
     }
     header = Header(
-        recipe=recipe, inputs={name: tuple(BandSpec() for _ in range(n)) for name, n in counts.items()},
+        recipe=recipe, inputs={name: tuple(Band() for _ in range(n)) for name, n in counts.items()},
         statistics=statistics, legend=c2seg13(),
     )  # fmt: skip
     write_model_file(path, header, {name: value.numpy() for name, value in net.state_dict().items()})

@@ -1,7 +1,7 @@
-"""Exceptions of c2seg. Every error that a user can cause derives from C2SegError and is shown as one line, exit code 2.
+"""Exceptions of c2seg. All errors that a user can cause derive from C2SegError. The command line prints them in one line.
 
-Each class also inherits the matching builtin, so that both kinds of ``except`` work. A message says what was
-attempted, what was found, what was expected and what to do, and names the file, band, window or option.
+Each class also inherits the matching builtin, so that both kinds of ``except`` work. A message states what was
+attempted, what was found, what was expected and how to fix it. It names the file, band, window or parameter.
 """
 
 from __future__ import annotations
@@ -27,39 +27,39 @@ __all__ = [
 
 
 class C2SegError(Exception):
-    """Root of all errors caused by the user's input; the command line prints it as one line and exits with 2."""
+    """Base class of all errors caused by the user's input. The command line prints it in one line and exits with 2."""
 
 
 class InputError(C2SegError, ValueError):
-    """An option or argument has a value that cannot be used."""
+    """A parameter has an invalid value."""
 
 
 class DataError(C2SegError, ValueError):
-    """A file or folder of data is missing, damaged, or contradicts another one."""
+    """A data file or folder is missing, damaged, or inconsistent with another one."""
 
 
 class GridError(DataError):
-    """Two rasters do not lie on compatible grids (CRS, origin, resolution, overlap)."""
+    """Two rasters do not have aligned grids (CRS, origin, resolution, overlap)."""
 
 
 class RecipeError(InputError):
-    """A recipe is unknown or a key or value in it is wrong."""
+    """A recipe is unknown, or it has an invalid key or value."""
 
 
 class ModelFileError(DataError):
-    """A model file is damaged, or does not fit the data it is applied to."""
+    """A model file is damaged, or does not match the data it is applied to."""
 
 
 class PluginError(C2SegError, ImportError):
-    """What another package adds is missing or broken; the message names the package and its version."""
+    """A plug-in of another package is missing or broken. The message names the package and its version."""
 
 
 class OutputError(C2SegError, OSError):
-    """An output exists already, or its place cannot be written."""
+    """An output exists already, or cannot be written."""
 
 
 class MissingExtraError(C2SegError, ImportError):
-    """A command needs an optional dependency that is not installed."""
+    """A feature needs an optional dependency that is not installed."""
 
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f"{feature} needs packages that are not installed: pip install 'c2seg[{extra}]'")
@@ -68,7 +68,7 @@ class MissingExtraError(C2SegError, ImportError):
 
 @contextmanager
 def needs_extra(feature: str, extra: str) -> Iterator[None]:
-    """Turn a failing import of an optional dependency inside the block into MissingExtraError."""
+    """Convert a failed import of an optional dependency inside the block to MissingExtraError."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -78,11 +78,11 @@ def needs_extra(feature: str, extra: str) -> Iterator[None]:
 
 
 class TrainingError(C2SegError, RuntimeError):
-    """Training cannot go on: a loss that is not finite, or data from which nothing can be learnt."""
+    """Training cannot continue: the loss is not finite, or the data contain nothing to train on."""
 
 
 def unknown_name(kind: str, name: str, valid: object) -> str:
-    """Return the message for an unknown name, with the valid ones listed and the nearest one proposed."""
+    """Return the message for an unknown name. It lists the valid names and suggests the closest one."""
     import difflib
 
     names = sorted(str(item) for item in valid)  # type: ignore[attr-defined]
@@ -92,7 +92,7 @@ def unknown_name(kind: str, name: str, valid: object) -> str:
 
 
 def number_ranges(numbers: Iterable[int]) -> str:
-    """Write 1, 2, 3, 7 as "1-3, 7"."""
+    """Format 1, 2, 3, 7 as "1-3, 7"."""
     groups: list[list[int]] = []
     for number in numbers:
         if groups and number == groups[-1][1] + 1:

@@ -1,4 +1,4 @@
-"""Outputs that are either whole or absent: written beside their place under a temporary name, then renamed."""
+"""Atomic outputs: each file is written under a temporary name in the same folder, then renamed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _WRITE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EP
 
 
 def check_output(path: Path, *, overwrite: bool) -> None:
-    """Raise OutputError if ``path`` exists and may not be overwritten, or if its folder cannot be written.
+    """Raise OutputError if ``path`` exists and may not be overwritten, or if its folder is not writable.
 
-    Missing parent folders are made. Call it before long work, so that a wrong path costs nothing.
+    Missing parent folders are created. Call it before a long computation, so that a wrong path fails early.
     """
     if path.is_dir():
         raise OutputError(f"cannot write {path}: it is a folder; give a file name")
@@ -36,10 +36,10 @@ def check_output(path: Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def atomic_file(path: Path, *, overwrite: bool, private: bool = False) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; on success sync it and rename it to ``path``, on failure remove it.
+    """Yield a temporary path in the folder of ``path``. On success, rename it to ``path``; on failure, remove it.
 
     The temporary name keeps the suffix (``map.tif`` -> ``.map.tmp-<pid>.tif``) so that drivers recognize it. The file gets
-    the permissions that the user's umask gives new files; a ``private`` one keeps those with which it was made.
+    the permissions of the user's umask; a ``private`` file keeps those it was created with.
     """
     check_output(path, overwrite=overwrite)
     temporary = path.parent / f".{path.stem}.tmp-{os.getpid()}{path.suffix}"
@@ -47,11 +47,11 @@ def atomic_file(path: Path, *, overwrite: bool, private: bool = False) -> Iterat
         mode = _mode_of_new_file(temporary)
         yield temporary
         if not private:
-            temporary.chmod(mode)  # some writers make files that only the owner can read
+            temporary.chmod(mode)  # some writers create files that only the owner can read
         fsync_path(temporary)
         os.replace(temporary, path)
     except OSError as error:
-        if error.errno in _WRITE_FAULTS:  # other OSErrors come from reading inputs: not ours to rename
+        if error.errno in _WRITE_FAULTS:  # other OSErrors come from reading inputs
             raise OutputError(f"cannot write {path}: {error.strerror}") from error
         raise
     finally:
@@ -59,7 +59,7 @@ def atomic_file(path: Path, *, overwrite: bool, private: bool = False) -> Iterat
 
 
 def _mode_of_new_file(path: Path) -> int:
-    """Return the permissions of a file that is newly made at ``path``. (Reading the umask would change it for a moment.)"""
+    """Return the permissions of a new file at ``path``. (Reading the umask would change it for a moment.)"""
     path.unlink(missing_ok=True)
     path.touch()
     mode = stat.S_IMODE(path.stat().st_mode)
@@ -68,7 +68,7 @@ def _mode_of_new_file(path: Path) -> int:
 
 
 def fsync_path(path: Path) -> None:
-    """Force a file's content to disk."""
+    """Flush a file to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -77,13 +77,13 @@ def fsync_path(path: Path) -> None:
 
 
 def write_text(path: Path, text: str, *, overwrite: bool = True) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file atomically."""
     with atomic_file(path, overwrite=overwrite) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder unless it is there; OutputError if files cannot be written in it."""
+    """Create a folder if it is missing. Raises OutputError if it is not writable."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / ".writable"

@@ -1,8 +1,8 @@
-"""What other packages add to c2seg, found through their entry points: one group a kind, such as ``c2seg.models``.
+"""Plug-ins of other packages, discovered through entry points. Each kind has a group, such as ``c2seg.models``.
 
-The name of an entry point is the name that a recipe uses. Nothing of a package is imported until a recipe, a model file or
-data asks for one of its entry points by name; a layout is asked when no layout of ours recognizes a path. How to write
-one: ``docs/plugins.md``; ``c2seg.testing`` checks it.
+A recipe uses the name of the entry point. A plug-in is imported only when a recipe, a model file or data names it.
+Plug-in layouts are tried when no built-in layout recognizes a path. ``docs/plugins.md`` explains how to write a plug-in;
+``c2seg.testing`` checks it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _KINDS: dict[Group, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """An entry point of an installed package: its group, its name, and the package with its version."""
+    """An entry point of an installed package: group, name, package and package version."""
 
     group: Group
     name: str
@@ -69,23 +69,23 @@ class Plugin:
 
 
 class ModelPlugin(Protocol):
-    """What an entry point of ``c2seg.models`` names: a network. A module with these two names will do.
+    """A network: the object of an entry point of ``c2seg.models``. It can be a module with these two names.
 
     ``settings`` is a subclass of ``c2seg.recipes.ModelSettings`` with ``name: Literal[<name of the entry point>]``. It is
-    read to check a recipe: importing it must not import torch; ``build`` does that when it is called.
+    imported to check a recipe and must not import torch. Import torch inside ``build``.
     """
 
     settings: type[BaseModel]
 
     def build(self, settings: Any, bands: Mapping[str, int], num_classes: int) -> Any:
-        """Return a randomly initialized ``torch.nn.Module`` that keeps the contract of ``c2seg.models``.
+        """Return a randomly initialized ``torch.nn.Module`` that fulfills the contract of ``c2seg.models``.
 
         ``bands``: number of bands by modality.
         """
 
 
 class MethodPlugin(Protocol):
-    """What an entry point of ``c2seg.methods`` names: how a network is trained. A module with these two names will do.
+    """A training method: the object of an entry point of ``c2seg.methods``. It can be a module with these two names.
 
     ``settings`` is a subclass of ``c2seg.recipes.MethodSettings`` with ``name: Literal[<name of the entry point>]``, and is
     importable without torch.
@@ -98,7 +98,7 @@ class MethodPlugin(Protocol):
 
 
 class LossPlugin(Protocol):
-    """What an entry point of ``c2seg.losses`` names: a term of the supervised loss. A module with these two names will do.
+    """A term of the supervised loss: the object of an entry point of ``c2seg.losses``. It can be a module with these two names.
 
     ``settings`` is a subclass of ``c2seg.recipes.LossSettings`` with ``name: Literal[<name of the entry point>]``, and is
     importable without torch.
@@ -107,39 +107,39 @@ class LossPlugin(Protocol):
     settings: type[BaseModel]
 
     def compute(self, logits: Any, targets: Any, weights: Any, settings: Any) -> tuple[Any, Any]:
-        """Return two scalar tensors: a sum and what it is divided by. The divisor is summed over all processes first.
+        """Return two scalar tensors: a sum and its divisor. The divisor is summed over all processes first.
 
-        ``logits`` [B, K, H, W]; ``targets`` int64 [B, H, W], 255 = no label; ``weights`` float32 [K] or None: of the classes.
-        A loss that is no sum over pixels returns its value and 1, and is averaged over the processes.
+        ``logits`` [B, K, H, W]; ``targets`` int64 [B, H, W], 255 = no label; ``weights``: class weights float32 [K] or None.
+        A loss that is not a sum over pixels returns its value and 1. It is averaged over the processes.
         """
 
 
 class ProductPlugin(Protocol):
-    """What an entry point of ``c2seg.products`` names: a reader of one kind of satellite delivery."""
+    """A reader of one kind of satellite product: the object of an entry point of ``c2seg.products``."""
 
     LOOKS_FOR: str
-    """What is looked for, in words."""
+    """What the reader looks for, as text."""
 
     def recognize(self, path: Path) -> bool:
-        """Return True for a file or folder that this reader opens."""
+        """Return True for a file or folder that this reader can open."""
 
     def open(self, path: Path) -> Any:
-        """Return its bands as a ``c2seg.data.Modality`` on their own grid."""
+        """Return the bands as a ``c2seg.data.Modality`` on their native grid."""
 
 
 def installed(group: Group) -> tuple[Plugin, ...]:
-    """Return the entry points of a group in all installed packages, by name. Imports none of them."""
+    """Return the entry points of a group in all installed packages, sorted by name, without importing them."""
     return tuple(plugin for plugin, _ in _scan(group))
 
 
 def find(group: Group, name: str) -> Plugin | None:
-    """Return the entry point of a name, or None. Raises PluginError if several packages have one."""
+    """Return the entry point with a name, or None. Raises PluginError if several packages have one."""
     entry = _entry(group, name)
     return entry[0] if entry else None
 
 
 def load(plugin: Plugin) -> Any:
-    """Import what an entry point names. Raises PluginError, which names package and version, if it cannot be imported."""
+    """Import the object of an entry point. Raises PluginError with package and version if the import fails."""
     entry = _entry(plugin.group, plugin.name)
     if entry is None:
         raise PluginError(f"the {plugin} is not installed")
@@ -148,7 +148,7 @@ def load(plugin: Plugin) -> Any:
 
 
 def call(plugin: Plugin, function: str, *arguments: Any) -> Any:
-    """Call a function of what an entry point names. Raises PluginError if there is none or it fails."""
+    """Call a function of a plug-in. Raises PluginError if the function is missing or fails."""
     called = getattr(load(plugin), function, None)
     if called is None:
         raise PluginError(f"the {plugin} has no `{function}`")
@@ -158,7 +158,7 @@ def call(plugin: Plugin, function: str, *arguments: Any) -> Any:
 
 @contextmanager
 def guarded(plugin: Plugin, problem: str) -> Iterator[None]:
-    """Turn an exception inside the block into PluginError with the plug-in's package and version; ours pass."""
+    """Convert an exception inside the block to PluginError with the plug-in's package and version. C2SegErrors pass."""
     try:
         yield
     except C2SegError:
@@ -169,9 +169,9 @@ def guarded(plugin: Plugin, problem: str) -> Iterator[None]:
 
 
 def require(plugins: Iterable[Plugin], where: str) -> None:
-    """Raise PluginError with the command that helps if one of some plug-ins is not installed; log another version.
+    """Raise PluginError with the install command if a plug-in is not installed. A different version is only logged.
 
-    ``where`` says what needs them, such as a file's name.
+    ``where`` names what needs the plug-ins, such as a file.
     """
     for plugin in plugins:
         here = find(plugin.group, plugin.name)
@@ -184,7 +184,7 @@ def require(plugins: Iterable[Plugin], where: str) -> None:
 
 
 def refresh() -> None:
-    """Forget what was found, for a process in which packages were installed meanwhile."""
+    """Clear the cache of entry points. Call it when packages were installed in the running process."""
     _scan.cache_clear()
 
 

@@ -1,7 +1,7 @@
-"""Settings of a whole process: commands and our own worker processes make them, the library never does.
+"""Settings of a whole process. Commands and worker processes of c2seg apply them; the library never does.
 
-Who imports c2seg keeps the environment, signals, memory and threads that the process had. Who has a process to spare may call
-``set_up`` at its start, as the commands do.
+Importing c2seg changes nothing in the environment, signals, memory or threads of a process. Programs that own their process
+may call ``set_up`` at the start, as the commands do.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from typing import Any
 __all__ = ["is_first", "keep_freed_memory", "processes", "set_up", "stop_on_sigterm", "stops_by_interrupt"]
 
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # names of glibc's mallopt, from malloc.h
-_KEPT_BYTES = 256 * 2**20
+_TRIM_THRESHOLD_BYTES = 256 * 2**20
 
 
 def set_up() -> None:
-    """Set the environment of this process, before torch and GDAL are loaded; what is set already stands.
+    """Set environment variables of this process before torch and GDAL are loaded. Existing values are not changed.
 
-    Threads that wait do not spin (``OMP_WAIT_POLICY``): on few cores they would starve other processes. GDAL keeps 64 MiB of
-    decoded blocks in the place of 5 % of the machine's memory (``GDAL_CACHEMAX``).
+    Waiting threads do not spin (``OMP_WAIT_POLICY``): with few cores they would slow down other processes. GDAL caches 64 MiB
+    of decoded blocks instead of 5 % of the machine's memory (``GDAL_CACHEMAX``).
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GDAL_CACHEMAX", "64")
 
 
 def keep_freed_memory() -> None:
-    """Let this process take freed memory again instead of new pages; other C libraries than glibc are left alone.
+    """Let this process reuse freed memory instead of requesting new pages. Only glibc is supported; others do not change.
 
-    A map takes and frees the same arrays of many megabytes for every window. By default glibc returns each to the system and
-    gets it back as pages that are to be zeroed: a tenth of the time of a network in torch at 32 bits. From now on all
-    threads share one heap, of which up to 256 MiB of free memory at its end are kept; threads that began before keep a heap of
-    their own. Nothing is changed where the environment sets ``MALLOC_...`` or ``GLIBC_TUNABLES``.
+    Prediction allocates and frees the same large arrays for every window. By default glibc returns each array to the system
+    and requests new zeroed pages. This takes a tenth of the time of a float32 network in torch. After this call all threads
+    share one heap, which keeps up to 256 MiB of free memory. Threads started earlier keep their own heaps. Nothing changes if
+    the environment sets ``MALLOC_...`` or ``GLIBC_TUNABLES``.
     """
     if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         return
@@ -41,14 +41,14 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return
-    for name, value in ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, _KEPT_BYTES)):
+    for name, value in ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, _TRIM_THRESHOLD_BYTES)):
         mallopt(name, value)
 
 
 def stop_on_sigterm() -> Any:
-    """Let SIGTERM unwind the stack like Ctrl-C, so that temporary files are removed and states written.
+    """Make SIGTERM raise KeyboardInterrupt like Ctrl-C, so that temporary files are removed and states are written.
 
-    Returns the former handler; None outside the main thread, where nothing is changed.
+    Returns the former handler. Outside the main thread it changes nothing and returns None.
     """
     try:
         return signal.signal(signal.SIGTERM, _interrupt)
@@ -61,16 +61,16 @@ def _interrupt(number: int, _frame: object) -> None:
 
 
 def stops_by_interrupt(number: int) -> bool:
-    """Return True if a signal is answered by Python's own handler of Ctrl-C or by one of c2seg, not by somebody else's."""
+    """Return True if the handler of a signal is Python's Ctrl-C handler or one of c2seg."""
     handler = signal.getsignal(number)
     return handler is signal.default_int_handler or str(getattr(handler, "__module__", "")).startswith("c2seg.")
 
 
 def processes() -> int:
-    """Return how many processes compute together: several when torchrun started them."""
+    """Return the number of processes of a distributed run (torchrun); 1 otherwise."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def is_first() -> bool:
-    """Return True in the one of these processes that writes and talks."""
+    """Return True in the process (rank 0) that writes files and reports progress."""
     return os.environ.get("RANK", "0") == "0"

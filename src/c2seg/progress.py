@@ -1,4 +1,4 @@
-"""How long work tells of its progress: a callable that the caller gives. The library itself never prints."""
+"""Progress of long computations: a callable passed by the caller. The library itself never prints."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ __all__ = ["Bars", "Progress", "no_progress", "silent_bars"]
 
 
 class Progress(Protocol):
-    """Called with the work done so far, the whole work (same unit), and optionally a short text."""
+    """Called with the work done so far, the total work (same unit), and optionally a short text."""
 
     def __call__(self, done: float, total: float, text: str = "") -> None:
-        """Take note."""
+        """Report the progress."""
 
 
 def no_progress(done: float, total: float, text: str = "") -> None:
-    """Say nothing."""
+    """Report nothing."""
 
 
 Bars = Callable[[str], Progress]
-"""Gives a progress callable for a named part of the work."""
+"""Returns a progress callable for a named part of the work."""
 
 
 def silent_bars(label: str) -> Progress:
-    """Give parts of the work nobody to tell."""
+    """Return ``no_progress`` for every part of the work."""
     return no_progress

@@ -1,4 +1,4 @@
-"""Small frozen types that several packages share: windows and grids. No torch, no GDAL."""
+"""Small frozen types shared by several packages: windows and grids. They need neither torch nor GDAL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Grid", "Window"]
 class Window:
     """A rectangle of pixels: rows ``row .. row+height-1``, columns ``col .. col+width-1``.
 
-    ``row`` and ``col`` may be negative or reach past the raster: readers then deliver invalid pixels there.
+    A window may extend beyond the raster, also to negative offsets. Readers return invalid pixels there.
     """
 
     row: int
@@ -24,7 +24,7 @@ class Window:
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """Row and column slices; only meaningful for a window with non-negative offsets."""
+        """Row and column slices. The offsets must not be negative."""
         return slice(self.row, self.row + self.height), slice(self.col, self.col + self.width)
 
     @property
@@ -39,11 +39,11 @@ class Window:
 
     @property
     def is_empty(self) -> bool:
-        """True if the window holds no pixel."""
+        """True if the window contains no pixel."""
         return self.height <= 0 or self.width <= 0
 
     def expand(self, margin_px: int) -> Window:
-        """Return the window grown by ``margin_px`` on each of its four sides."""
+        """Return the window expanded by ``margin_px`` on all four sides."""
         return Window(
             self.row - margin_px, self.col - margin_px, self.height + 2 * margin_px, self.width + 2 * margin_px
         )
@@ -53,7 +53,7 @@ class Window:
         return Window(self.row + rows, self.col + cols, self.height, self.width)
 
     def intersect(self, other: Window) -> Window:
-        """Return the common part; its height or width is 0 where there is none."""
+        """Return the intersection. Its height or width is 0 if the windows do not overlap."""
         row, col = max(self.row, other.row), max(self.col, other.col)
         height = max(0, min(self.row_end, other.row_end) - row)
         width = max(0, min(self.col_end, other.col_end) - col)
@@ -67,7 +67,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Where a raster lies: size in pixels, affine transform (pixel corner to x, y) and CRS as WKT (None: no CRS)."""
+    """Geometry of a raster: size in pixels, affine transform (pixel corner to x, y) and CRS as WKT (None: no CRS)."""
 
     height: int
     width: int
@@ -87,7 +87,7 @@ class Grid:
 
     @property
     def bounds_xy(self) -> tuple[float, float, float, float]:
-        """West, south, east, north of the grid's corners."""
+        """West, south, east and north bounds of the grid."""
         corners = [self.transform @ (c, r) for c in (0, self.width) for r in (0, self.height)]
         xs, ys = zip(*corners, strict=True)
         return min(xs), min(ys), max(xs), max(ys)
@@ -95,8 +95,8 @@ class Grid:
     def pixel_area_m2(self) -> float:
         """Area of a pixel in square meters, at the grid's center.
 
-        Projected units other than meters are converted; degrees are treated on a sphere; Web Mercator is corrected
-        by cos^2(latitude), since its meters are not ground meters.
+        Other projected units are converted to meters. Degrees are converted on a sphere. Web Mercator is corrected by
+        cos^2(latitude), because its meters are not ground meters.
         """
         width, height = self.resolution_xy
         if self.crs is None:

@@ -70,5 +70,5 @@ def test_labels_need_one_area(tmp_path):
         c2seg.make_labels(tmp_path / "l.tif", osm=tmp_path / "none.osm")
     with pytest.raises(c2seg.InputError, match="bounds needs resolution"):
         c2seg.make_labels(str(tmp_path / "l.tif"), osm="none.osm", bounds=(11, 48, 11.1, 48.1))
-    with pytest.raises(c2seg.InputError, match="go with bounds"):
+    with pytest.raises(c2seg.InputError, match="are parameters of bounds"):
         c2seg.make_labels(tmp_path / "l.tif", osm="none.osm", like="m.tif", resolution=10)

@@ -13,10 +13,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from c2seg.api.dataset import CityDataset
-from c2seg.data import Normalizer, city_statistics, open_city, open_labeled_city
+from c2seg.data import Normalizer, PreparedCity, city_statistics, open_city, open_labeled_city
 from c2seg.errors import DataError, InputError
 from c2seg.recipes.training import Augmentation, Sampling
-from c2seg.sampling import BandUnits, PatchSampler, training_scenes
+from c2seg.sampling import PatchSampler, training_scenes
 from c2seg.train.loader import batches
 
 GUIDE = Path(__file__).parents[2] / "docs/dataset.md"
@@ -77,7 +77,7 @@ def test_samples_are_those_of_our_training(city):
     names = ("msi", "sar", "hsi")
     statistics = city_statistics(labeled.images, names)
     normalizer = Normalizer.fit("per_city", statistics)
-    scenes = training_scenes(labeled.images, names, normalizer, BandUnits.of(normalizer, statistics), labeled)
+    scenes = training_scenes(PreparedCity(labeled, statistics, normalizer), names)
     sampler = PatchSampler(scenes, Sampling(patch_px=32, batch_size=4), AUGMENT, 3, 13)
     for step, batch in enumerate(batches(sampler, 0, 4)):
         data.set_epoch(step // 2)

@@ -125,7 +125,7 @@ MISTAKES = [
     ({"msi": np.zeros((4, 61, 47), complex)}, r"arrays\['msi'\] has type complex128"),
     ({"msi": [[1, 2]]}, r"arrays\['msi'\] is a list"),
     ({"msi": np.zeros((3, 61, 47))}, "the model takes 4 msi bands, city 'arrays' has 3"),
-    ({"sar": np.zeros((2, 40, 40))}, r"arrays\['sar'\] is 40 x 40 pixels under a grid of 61 x 47: no whole-number"),
+    ({"sar": np.zeros((2, 40, 40))}, r"arrays\['sar'\] is 40 x 40 pixels and the fine grid 61 x 47: no integer"),
     ({"valid": np.ones((61, 47))}, "valid is float64"),
     ({"valid": np.ones((60, 47), bool)}, r"valid has shape \(60, 47\)"),
     ({"sar": None}, "unknown modality 'sar'"),
@@ -145,7 +145,7 @@ def test_coarser_arrays_need_one_ratio(trained, images):
     model, target = trained()
     arrays, _ = images(target)
     tiny = {"msi": arrays["msi"][:, :9, :9], "sar": arrays["sar"][:, :9, :9]}
-    with pytest.raises(c2seg.InputError, match=r"any of the ratios \[5, 6, 7, 8\] would do"):
+    with pytest.raises(c2seg.InputError, match=r"the ratio is ambiguous: \[5, 6, 7, 8\]"):
         model.predict_array({**tiny, "hsi": arrays["hsi"][:, :2, :2]})
     assert model.predict_array({**tiny, "hsi": arrays["hsi"][:, :3, :3]}).shape == (13, 9, 9)
     with pytest.raises(c2seg.InputError, match="arrays is empty"):

@@ -185,6 +185,10 @@ def test_a_model_file_of_a_newer_version_is_told_in_one_line(made, folder, tmp_p
     write_model_file(path, loaded.header.model_copy(update={"schema_number": 9}), loaded.tensors)
     with pytest.raises(ModelFileError, match=f"in schema 9, c2seg {__version__} reads up to 1"):
         read_model_file(path)
+    content = loaded.header.as_json()
+    next(iter(content["inputs"].values()))[0]["to_come"] = 1
+    with pytest.raises(DataError, match=r"does not know inputs\.\w+\.0\.to_come in 'model'.*newer version"):
+        type(loaded.header).parse(content, "m")
 
 
 def test_the_same_run_has_the_same_id_whatever_its_folders_are_called(made):

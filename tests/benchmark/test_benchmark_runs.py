@@ -121,6 +121,7 @@ def test_a_result_of_the_first_release_is_finished(benchmark):
     key["truth"] = key.pop("reference")
     for new, old in (("normalization", "normalisation"), ("citation", "reference")):
         recipe[old] = recipe.pop(new)
+    recipe["description"] = "in the words of that time"
     content["uses_target_images"]["normalisation"] = content["uses_target_images"].pop("normalization")
     for name in ("artifact", "schema"):
         del content["scores"][name]

@@ -25,7 +25,7 @@ def fail(capsys):
         capsys.readouterr()
         code = run([str(a) for a in arguments])
         out, err = capsys.readouterr()
-        lines = [line for line in err.splitlines() if not line.startswith(("statistics:", "forest:", "map "))]
+        lines = [line for line in err.splitlines() if not line.startswith(("statistics:", "forest:", "predict "))]
         assert code == 2, (code, err)
         assert out == ""
         assert len(lines) == 1, err
@@ -149,7 +149,7 @@ def test_wrong_rasters(fail, make_city, tmp_path):
     city = make_city("band")
     change(city / "sar.tif", lambda v: np.stack([v[0], np.full_like(v[1], np.nan)]))
     message = fit(city)
-    assert "bands 2 hold no valid value" in message
+    assert "bands 2 have no valid value" in message
     assert "keep:" in message
     city = make_city("nothing", valid=True)
     change(city / "valid.tif", np.zeros_like)

@@ -174,7 +174,7 @@ SPOILED: list[tuple[Callable[[Path], None], str]] = [
     (far_away, "do not overlap"),
     (without_crs, "has no CRS while the other has"),
     (shifted, "shifted by"),
-    (odd_ratio, "whole-number ratio"),
+    (odd_ratio, "integer multiple"),
     (truncated_header, "hsi.tif"),
     (missing_modality, "nowhere.tif does not exist"),
     (unknown_key, "keys of city.yaml"),
@@ -185,7 +185,7 @@ SPOILED: list[tuple[Callable[[Path], None], str]] = [
     (label_outside_the_legend, "[77]"),
     (no_class, "no pixel of any class"),
     (unknown_label_map, "unknown label mapping 'corine'"),
-    (empty_band, "bands 3 hold no valid value"),
+    (empty_band, "bands 3 have no valid value"),
     (truncated_blocks, "truncated or damaged"),
     (empty_folder, "is an empty folder"),
     (nothing, "does not exist"),
@@ -227,3 +227,34 @@ def test_all_problems_are_listed_not_only_the_first(folder: MakeFolder, capsys: 
     out = capsys.readouterr().out
     assert "hsi.tif" in out
     assert "different CRS" in out
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"modalities": {"msi": {"file": "msi.tif", "bands": [{"rol": "red"}]}}},
+         r"modalities\.msi\.bands\.0\.rol: unknown key \(keys of a band: name, role, wavelength_nm\)"),
+        ({"modalities": {"msi": {"file": "msi.tif", "bands": [{"role": "rod"}]}}},
+         r"modalities\.msi\.bands\.0: unknown role 'rod'\. Did you mean 'red'"),
+        ({"modalities": {"msi": {"file": "msi.tif", "bands": [{"wavelength_nm": -1}]}}}, "must be positive, found -1"),
+        ({"modalities": {"msi": {"file": "msi.tif", "gain": 2}}}, r"\.gain: unknown key \(keys of a modality: file, bands"),
+        ({"label": {"file": "label.tif", "map": "mat"}}, r"label\.map: unknown key \(keys of label: file, label_map\)"),
+        ({"modality": {}}, r"modality: unknown key \(keys of city\.yaml: name, legend"),
+    ],
+)  # fmt: skip
+def test_wrong_keys_are_named_with_their_place_and_the_valid_ones(
+    content: dict[str, object], message: str, folder: MakeFolder
+) -> None:
+    path = folder()
+    city_yaml(path, **content)
+    with pytest.raises(DataError, match=message):
+        open_city(path)
+
+
+def test_the_old_key_of_the_label_mapping_is_read_with_a_warning(
+    folder: MakeFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = folder()
+    city_yaml(path, label={"file": "label.tif", "numbering": "mat"})
+    assert open_labeled_city(path).labels[0].label_map == "mat"
+    assert "the key numbering is now label_map" in caplog.text

@@ -51,7 +51,7 @@ def test_nan_pixels_are_counted_and_shown_and_are_no_problem(
     write_raster(tmp_path / "city" / "sar.tif", array)
     assert run(["inspect", str(tmp_path / "city"), "-q"]) == 0
     out = capsys.readouterr().out
-    assert "4 pixels hold NaN" in out
+    assert "4 pixels contain NaN" in out
     assert "of which NaN 4" in out
     assert "valid in every modality: 18,876 of 19,500" in out  # 620 outside valid.tif, 4 NaN
 
@@ -79,7 +79,7 @@ def test_an_empty_band_and_wrong_labels_are_problems_train_in_parallel(folder: C
     write_raster(path / "label.tif", np.full((1, 60, 60), 99, np.uint8))
     problems = inspect_city(path)["problems"]
     assert len(problems) == 2
-    assert any("bands 3 hold no valid value" in text for text in problems)
+    assert any("bands 3 have no valid value" in text for text in problems)
     assert any("[99]" in text and "label.tif" in text for text in problems)
 
 
@@ -94,7 +94,7 @@ def test_nothing_recognized_is_one_line(make: str, tmp_path: Path, capsys: pytes
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
-    assert {"empty": "empty folder", "missing": "does not exist", "file": "holds no city"}[make] in err
+    assert {"empty": "empty folder", "missing": "does not exist", "file": "contains no supported dataset"}[make] in err
 
 
 def test_published_statistics_are_put_beside_their_own_kind(
@@ -132,7 +132,7 @@ def test_shifted_bands_are_noticed_and_equal_ones_are_not() -> None:
     shifted = find_landmarks(np.concatenate([spectrum()[3:], spectrum()[-3:]]))
     assert shifted is not None
     notes = compare_landmarks(shifted, reference, "Augsburg")
-    assert any("red edge lies at band 52, in Augsburg at band 55" in note for note in notes)
+    assert any("red edge is at band 52, in Augsburg at band 55" in note for note in notes)
     assert any("absorption dips" in note for note in notes)
 
 
@@ -152,9 +152,9 @@ def test_inspect_compares_the_bands_of_two_cities(
             tmp_path / name,
         )
     assert run(["inspect", str(tmp_path / "a"), "--against", str(tmp_path / "b"), "-q"]) == 0
-    assert "the red edge lies at band 55" in capsys.readouterr().out
+    assert "the red edge is at band 55" in capsys.readouterr().out
     assert run(["inspect", str(tmp_path / "a"), "--against", str(tmp_path / "a"), "-q"]) == 0
-    assert "red edge lies" not in capsys.readouterr().out
+    assert "red edge is" not in capsys.readouterr().out
 
 
 def test_wavelengths_that_step_back_are_noted() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from c2seg.cli import run
 from c2seg.data import LabeledCity, open_labeled_city, write_folder, write_mat
-from c2seg.data.label_map import detect_label_map, load_label_map, settle_label_maps
+from c2seg.data.label_map import detect_label_map, load_label_map, resolve_label_maps
 from c2seg.errors import DataError, InputError
 from c2seg.legend import c2seg13
 from c2seg.raster import ArrayRaster
@@ -26,7 +26,7 @@ def recoded(toy: LabeledCity, label_map: str) -> LabeledCity:
 def test_label_maps_are_detected_and_lossless(label_map: str, toy: LabeledCity) -> None:
     city = recoded(toy, label_map)
     assert detect_label_map(city.images, 0, city.labels[0]) == label_map
-    settled = settle_label_maps(city.images, city.labels)
+    settled = resolve_label_maps(city.images, city.labels)
     window = toy.images.scenes[0].grid.window
     assert np.array_equal(settled.read_label(0, window), toy.read_label(0, window))
 
@@ -42,8 +42,8 @@ def without_water(toy: LabeledCity) -> LabeledCity:
 
 def test_undecided_label_maps_are_asked_for(toy: LabeledCity) -> None:
     city = recoded(without_water(toy), "challenge")
-    with pytest.raises(DataError, match=r"fit the label mappings challenge, mat.*name one of them"):
-        settle_label_maps(city.images, city.labels)
+    with pytest.raises(DataError, match=r"match the label mappings challenge, mat.*give one of them"):
+        resolve_label_maps(city.images, city.labels)
 
 
 def test_a_small_difference_in_the_near_infrared_decides_nothing(toy: LabeledCity) -> None:
@@ -56,15 +56,15 @@ def test_a_small_difference_in_the_near_infrared_decides_nothing(toy: LabeledCit
     msi = replace(scene.modality("msi"), source=ArrayRaster(array))
     images = replace(toy.images, scenes=(replace(scene, modalities={**scene.modalities, "msi": msi}),))
     city = recoded(replace(toy, images=images), "challenge")
-    with pytest.raises(DataError, match="name one of them"):
-        settle_label_maps(city.images, city.labels)
+    with pytest.raises(DataError, match="give one of them"):
+        resolve_label_maps(city.images, city.labels)
 
 
 def test_unknown_label_maps_are_refused(toy: LabeledCity) -> None:
     values = np.full((1, 150, 130), 77, np.uint8)
     label = replace(toy.labels[0], source=ArrayRaster(values), label_map="auto")
-    with pytest.raises(DataError, match=r"\[77\] fit no label mapping.*mapping file"):
-        settle_label_maps(toy.images, (label,))
+    with pytest.raises(DataError, match=r"\[77\] match no label mapping.*mapping file"):
+        resolve_label_maps(toy.images, (label,))
 
 
 def test_a_mat_file_of_either_label_map_opens(toy: LabeledCity, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_mat_file_of_either_label_map_opens(toy: LabeledCity, tmp_path: Path) 
 
 def test_a_label_map_given_overrides_detection(toy: LabeledCity, tmp_path: Path) -> None:
     write_mat(without_water(toy), tmp_path / "toy.mat")
-    with pytest.raises(DataError, match="name one of them"):
+    with pytest.raises(DataError, match="give one of them"):
         open_labeled_city(tmp_path / "toy.mat")
     assert open_labeled_city(tmp_path / "toy.mat", "mat").labels[0].label_map == "mat"
     mapping = tmp_path / "own.yaml"

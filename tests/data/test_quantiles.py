@@ -132,8 +132,8 @@ def test_augmentation_is_in_units_of_the_normal(toy: LabeledCity) -> None:
     statistics = city_statistics(toy.images, NAMES, quantiles=True)
     units = BandUnits.of(Normalizer.fit("quantile", statistics), statistics)
     for name in NAMES:
-        np.testing.assert_allclose(units.center[name], 0, atol=1e-3)
-        np.testing.assert_allclose(units.spread[name], 1, atol=1e-3)
+        np.testing.assert_allclose(units.mean[name], 0, atol=1e-3)
+        np.testing.assert_allclose(units.std[name], 1, atol=1e-3)
 
 
 def test_quantiles_are_not_stored_and_must_be_asked_for(toy: LabeledCity) -> None:

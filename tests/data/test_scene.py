@@ -48,7 +48,7 @@ def test_native_weights_sum_to_the_valid_fine_pixels(toy: LabeledCity) -> None:
 
 def test_scale_nodata_and_blank() -> None:
     array = np.array([[[0, 0, 5], [9, 1, 2]], [[0, 3, 5], [9, 9, 2]]], np.int16)
-    scene = Scene("s", make_grid(2, 3), {"a": Modality(ArrayRaster(array, 9), name="a", scale=0.5, blank=0)})
+    scene = Scene("s", make_grid(2, 3), {"a": Modality(ArrayRaster(array, 9), name="a", scale=0.5, nodata_all_bands=0)})
     values, valid = scene.read("a", Window(0, 0, 2, 3))
     assert np.array_equal(values, array * 0.5)
     # blank only where both bands are 0, nodata where any band is 9
@@ -79,8 +79,8 @@ def test_labels_of_any_type_give_the_same_ids(toy: LabeledCity, dtype: type) -> 
 
 @pytest.mark.parametrize(
     ("value", "dtype", "message"),
-    [(14, np.uint8, r"values \[14\] are not in label mapping"), (-1, np.int16, r"\[-1\]"), (2.5, np.float32, "whole numbers"),
-     (np.nan, np.float32, "whole numbers")],
+    [(14, np.uint8, r"values \[14\] are not in label mapping"), (-1, np.int16, r"\[-1\]"), (2.5, np.float32, "integers"),
+     (np.nan, np.float32, "integers")],
 )  # fmt: skip
 def test_wrong_label_values_are_named(toy: LabeledCity, value: float, dtype: type, message: str) -> None:
     values = np.ones((150, 130), dtype)

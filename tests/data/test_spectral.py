@@ -1,9 +1,8 @@
-"""Bands of another sensor brought to those that are wanted."""
+"""Bands of another sensor are matched to those of a model."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ import rasterio
 import yaml
 
 from c2seg.cli import run
-from c2seg.data import open_city
+from c2seg.data import Band, open_city
 from c2seg.data.memory import layer_in_memory
 from c2seg.data.spectral import ProjectedBands, band_weights, match_bands
 from c2seg.raster import ArrayRaster
@@ -19,14 +18,8 @@ from c2seg.types import Window
 from helpers.rasters import write_raster
 
 
-@dataclass(frozen=True)
-class Spec:
-    role: str | None = None
-    wavelength_nm: float | None = None
-
-
 def nm(*values):
-    return [Spec(wavelength_nm=value) for value in values]
+    return [Band(wavelength_nm=value) for value in values]
 
 
 def test_wavelengths_are_interpolated_between_neighbors_in_any_order():
@@ -36,22 +29,22 @@ def test_wavelengths_are_interpolated_between_neighbors_in_any_order():
 
 
 def test_roles_come_first_and_what_is_unknown_is_not_guessed():
-    wanted = [Spec("red"), Spec("nir")]
-    weights, how = band_weights(wanted, [Spec("blue"), Spec("nir"), Spec("red")])
+    inputs = [Band(role="red"), Band(role="nir")]
+    weights, how = band_weights(inputs, [Band(role="blue"), Band(role="nir"), Band(role="red")])
     assert how == "by role"
     np.testing.assert_array_equal(weights, [[0, 0, 1], [0, 1, 0]])
-    assert band_weights(wanted, [Spec("blue"), Spec("red")]) is None
-    assert band_weights(nm(500), [Spec(), Spec()]) is None
+    assert band_weights(inputs, [Band(role="blue"), Band(role="red")]) is None
+    assert band_weights(nm(500), [Band(), Band()]) is None
     assert band_weights(nm(500, 900), nm(490, 600)) is None
 
 
 def test_nodata_spreads_only_from_bands_that_are_used():
     array = np.array([[[1.0, -9]], [[3.0, 5.0]], [[-9.0, 7.0]]], np.float32)
-    mixed = ProjectedBands(ArrayRaster(array, nodata=-9), np.array([[0.5, 0.5, 0], [0, 1, 0]], np.float32))
-    np.testing.assert_array_equal(mixed.read(Window(0, 0, 1, 2)), [[[2.0, np.nan]], [[3.0, 5.0]]])
+    projected = ProjectedBands(ArrayRaster(array, nodata=-9), np.array([[0.5, 0.5, 0], [0, 1, 0]], np.float32))
+    np.testing.assert_array_equal(projected.read(Window(0, 0, 1, 2)), [[[2.0, np.nan]], [[3.0, 5.0]]])
 
 
-def test_files_are_closed_once_mixed_bands_are_in_memory():
+def test_files_are_closed_once_projected_bands_are_in_memory():
     class File(ArrayRaster):
         closed = False
 
@@ -91,11 +84,11 @@ def test_a_model_maps_another_sensor_whose_wavelengths_are_known(two_sensors, tm
     arguments = ["predict", str(model / "model.safetensors"), str(target), "--out", str(out), "--json"]
     assert run(arguments) == 0
     told = json.loads(capsys.readouterr().out)["maps"][0]["run"]["bands"]
-    assert told == ["hsi of target: 7 bands brought to 12 by wavelength"]
+    assert told == ["hsi of target: 7 bands matched to 12 by wavelength"]
     with rasterio.open(out) as file:
         assert (file.read(1) == reference).mean() > 0.95
     assert run(["fit", "forest", "--source", str(source), "--target", str(target), "--out", str(tmp_path / "b")]) == 0
-    assert "7 bands brought to 12 by wavelength" in capsys.readouterr().err
+    assert "7 bands matched to 12 by wavelength" in capsys.readouterr().err
 
 
 def test_bands_in_another_order_are_put_in_place(make_city):
@@ -106,12 +99,12 @@ def test_bands_in_another_order_are_put_in_place(make_city):
     roles = ("red", "green", "blue", "nir")
     own = [band.role for band in city.scenes[0].modality("msi").bands]
     assert own == ["blue", "green", "red", "nir"]
-    turned, notes = match_bands(city, {"msi": [Spec(role) for role in roles]})
+    turned, notes = match_bands(city, {"msi": [Band(role) for role in roles]})
     assert notes
     window = Window(0, 0, 5, 5)
     np.testing.assert_array_equal(
         turned.scenes[0].read("msi", window)[0], city.scenes[0].read("msi", window)[0][[2, 1, 0, 3]]
     )
-    same, nothing = match_bands(city, {"msi": [Spec(role) for role in own]})
+    same, nothing = match_bands(city, {"msi": [Band(role) for role in own]})
     assert same == city
     assert not nothing

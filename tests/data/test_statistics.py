@@ -99,14 +99,14 @@ def test_tile_averages_without_tiles_are_refused(toy: LabeledCity) -> None:
 def test_an_empty_band_is_named(toy: LabeledCity) -> None:
     array = np.ones((5, 150, 130), np.float32)
     array[[1, 2, 4]] = np.nan
-    with pytest.raises(DataError, match="bands 2-3, 5 hold no valid value"):
+    with pytest.raises(DataError, match="bands 2-3, 5 have no valid value"):
         city_statistics(with_source(toy.images, "sar", array), ["sar"])
 
 
 def test_a_band_of_nodata_inside_the_valid_raster_is_named(toy: LabeledCity) -> None:
     array = np.ones((3, 150, 130), np.int16) * np.arange(150, dtype=np.int16)[None, :, None]
     array[1] = -9999
-    with pytest.raises(DataError, match=r"bands 2 hold no valid value .* although valid\.tif says"):
+    with pytest.raises(DataError, match=r"bands 2 have no valid value .* although valid\.tif marks"):
         city_statistics(with_source(toy.images, "sar", array, -9999), ["sar"])
 
 

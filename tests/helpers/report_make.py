@@ -22,7 +22,7 @@ from c2seg.artifacts import (
     ValidationRecord,
     run_provenance,
 )
-from c2seg.artifacts.maps import MappedCity
+from c2seg.artifacts.maps import PredictedCity
 from c2seg.legend import Legend, c2seg13
 from c2seg.metrics import confusion_counts
 from c2seg.raster import write_map
@@ -94,7 +94,7 @@ def make_map(
         recipe="forest",
         run_id=trained.run_id if trained else None,
         run=MapRun(trained=trained, predicted=predicted),
-        city=MappedCity(name=city, path=str(city_path or path.parent / "gone")),
+        city=PredictedCity(name=city, path=str(city_path or path.parent / "gone")),
         confidence=path.stem + "_confidence.tif" if confidence else None,
     ).write(path.with_suffix(".json"))
     return path

@@ -113,7 +113,7 @@ def test_each_mistake_is_one_clear_line(capsys, extract, tmp_path):
     far = ("--bounds", "20,50,20.1,50.1", "--resolution", "10")
     mistakes = [
         (_command(extract, out, "--rules", rules), "rule 'w' has class 99"),
-        (_command(extract, out, grid=far), "do not meet"),
+        (_command(extract, out, grid=far), "do not overlap"),
         (_command(truncated, out), "cut.osm as OpenStreetMap data"),
         (_command(tmp_path / "none.pbf", out), "does not exist"),
         (_command(extract, out, grid=("--like", str(plain))), "has no CRS"),

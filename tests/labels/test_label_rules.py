@@ -101,7 +101,7 @@ def test_rules_for_another_legend(tmp_path):
         ({"rules": [{"name": "x", "class": 1, "priority": 1}]}, "either tags or coastline"),
         ({"rules": [{"name": "x", "class": 1, "prio": 1, "tags": {}}]}, r"wrong at rules\.0"),
         ({"rules": []}, "0 rules"),
-        ({"rules": [{"name": "x", "class": 1, "priority": 1, "tags": {"a": "b"}}] * 2}, "named twice"),
+        ({"rules": [{"name": "x", "class": 1, "priority": 1, "tags": {"a": "b"}}] * 2}, "duplicate rule names"),
         ({"win_share": {2: 1.5}}, "win_share of class 2 is 1.5"),
         ({"win_share": {20: 0.5}}, "win_share has class 20"),
         ({"switches": {"s": {"default": "a", "options": {"a": 1}}, "t": {"default": "z", "options": {"a": 1}}}}, "'z'"),

@@ -36,7 +36,7 @@ def test_renumbering_is_lossless(label_map: str, data: st.DataObject) -> None:
     legend = c2seg13()
     codes = legend.codes(label_map)
     values = np.array(data.draw(st.lists(st.sampled_from([*codes, IGNORE]), min_size=1, max_size=40)), np.int16)
-    ids = legend.renumber(values, label_map)
+    ids = legend.apply_label_map(values, label_map)
     assert ids.dtype == np.uint8
     back = {id_: value for value, id_ in codes.items()} | {IGNORE: IGNORE}
     assert [back[int(i)] for i in ids] == values.tolist()
@@ -45,12 +45,12 @@ def test_renumbering_is_lossless(label_map: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize("bad", [14, -1, 200, 1.5, np.nan])
 def test_values_outside_a_label_map_are_refused(bad: float) -> None:
     with pytest.raises(DataError, match="are not in label mapping 'challenge'"):
-        c2seg13().renumber(np.array([1, bad]), "challenge")
+        c2seg13().apply_label_map(np.array([1, bad]), "challenge")
 
 
 def test_unknown_names_list_the_valid_ones() -> None:
     with pytest.raises(InputError, match="challenge, china-raw, mat"):
-        c2seg13().renumber(np.zeros(1, np.uint8), "corine")
+        c2seg13().apply_label_map(np.zeros(1, np.uint8), "corine")
     with pytest.raises(InputError, match="colorblind, default"):
         c2seg13().colors("rainbow")
 
@@ -96,3 +96,19 @@ def test_what_is_no_legend_file_is_refused(text: str, tmp_path: Path) -> None:
         load_legend(path)
     with pytest.raises(InputError, match="cannot read the legend"):
         load_legend(tmp_path / "none.yaml")
+
+
+def test_a_legend_file_of_the_first_version_is_read_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = {
+        "name": "one", "classes": [{"id": 1, "name": "Water", "colour": "#0000FF"}], "numberings": {"swapped": {9: 1}},
+    }  # fmt: skip
+    (tmp_path / "old.yaml").write_text(yaml.safe_dump(content))
+    legend = load_legend(tmp_path / "old.yaml")
+    assert (legend.classes[0].color, legend.codes("swapped")) == ("#0000FF", {9: 1})
+    assert "`numberings`" in caplog.text
+    caplog.clear()
+    (tmp_path / "new.yaml").write_text(yaml.safe_dump(legend.as_dict()))
+    load_legend(tmp_path / "new.yaml")
+    assert not caplog.text

@@ -70,11 +70,11 @@ def test_discriminators_have_the_stated_shape():
 @pytest.mark.parametrize("on", ["entropy", "probability", "features"])
 def test_a_step_moves_network_and_discriminator(on, gan_mode):
     method = AdversarialMethod(discriminators=(DiscriminatorSettings(sees=on, widths=(8, 8)),), gan_mode=gan_mode)
-    learner = Adversarial(context(method))
-    before, discriminators = snapshot(learner.model), snapshot(learner.discriminators)
-    losses = learner.step(batch(True), batch(False, 1))
-    assert all(changed(before, learner.model))
-    assert any(changed(discriminators, learner.discriminators))
+    training_method = Adversarial(context(method))
+    before, discriminators = snapshot(training_method.model), snapshot(training_method.discriminators)
+    losses = training_method.step(batch(True), batch(False, 1))
+    assert all(changed(before, training_method.model))
+    assert any(changed(discriminators, training_method.discriminators))
     assert all(torch.isfinite(value) for value in losses.values())
     assert losses["discriminators"] > 0
 
@@ -82,30 +82,30 @@ def test_a_step_moves_network_and_discriminator(on, gan_mode):
 def test_the_losses_are_those_of_the_paper():
     """lambda BCE(D(E_t), source) for the network; half of BCE(D(E_s), 0) + BCE(D(E_t), 1) for the discriminator."""
     method = AdversarialMethod(discriminators=(DiscriminatorSettings(weight=0.3, widths=(8, 8)),))
-    learner = Adversarial(context(method))
+    training_method = Adversarial(context(method))
     source, target = batch(True), batch(False, 1)
     twin = Adversarial(context(method))
-    twin.load_state_dict(learner.state_dict())
-    losses = learner.step(source, target)
+    twin.load_state_dict(training_method.state_dict())
+    losses = training_method.step(source, target)
     with torch.no_grad():
         seen = [self_information(twin.model(b.patch)["logits"]) * b.valid[:, None] for b in (source, target)]
         logits = [twin.discriminators[0](s) for s in seen]
     bce = nn.functional.binary_cross_entropy_with_logits
     zeros, ones = torch.zeros_like(logits[0]), torch.ones_like(logits[0])
-    assert losses["deceive"].item() == pytest.approx(0.3 * bce(logits[1], zeros).item(), rel=1e-5)
+    assert losses["adversarial"].item() == pytest.approx(0.3 * bce(logits[1], zeros).item(), rel=1e-5)
     expected = 0.5 * bce(logits[0], zeros) + 0.5 * bce(logits[1], ones)
     assert losses["discriminators"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_the_target_moves_the_network_only_after_begin():
-    method = AdversarialMethod(discriminators=(DiscriminatorSettings(weight=1.0, widths=(8, 8)),), begin=0.2)
+def test_the_target_moves_the_network_only_after_its_start():
+    method = AdversarialMethod(discriminators=(DiscriminatorSettings(weight=1.0, widths=(8, 8)),), start_after=0.2)
     results = []
     for seed in (1, 2):
-        learner = Adversarial(context(method))
+        training_method = Adversarial(context(method))
         trail = []
         for _ in range(3):
-            learner.step(batch(True), batch(False, seed))
-            trail.append(torch.cat([p.flatten() for p in snapshot(learner.model)]))
+            training_method.step(batch(True), batch(False, seed))
+            trail.append(torch.cat([p.flatten() for p in snapshot(training_method.model)]))
         results.append(trail)
     assert torch.equal(results[0][1], results[1][1])
     assert not torch.equal(results[0][2], results[1][2])
@@ -116,10 +116,10 @@ def test_discriminators_learn_to_tell_shifted_outputs_apart():
         discriminators=(DiscriminatorSettings(weight=1e-9, sees="probability", widths=(8, 8)),),
         optimizer=Optimizer(name="adam", lr=0.01),
     )
-    learner = Adversarial(context(method, schedule=Schedule(name="constant"), optimizer=Optimizer(lr=1e-9)))
+    training_method = Adversarial(context(method, schedule=Schedule(name="constant"), optimizer=Optimizer(lr=1e-9)))
     ramp = torch.linspace(-2, 2, 32).expand(2, 3, 32, 32)  # smooth, where the source is noise
     target = Batch({"msi": ramp.contiguous()}, torch.ones(2, 32, 32, dtype=torch.bool))
-    losses = [learner.step(batch(True), target)["discriminators"].item() for _ in range(120)]
+    losses = [training_method.step(batch(True), target)["discriminators"].item() for _ in range(120)]
     assert losses[-1] < 0.5 * losses[0]
 
 
@@ -161,17 +161,17 @@ def attentive(*discriminators):
 
 
 def test_a_network_that_carries_its_discriminator_is_told_the_domain():
-    learner = attentive(
+    training_method = attentive(
         DiscriminatorSettings(sees="features", weight=0.5), DiscriminatorSettings(sees="probability", widths=(8, 8))
     )
-    model = learner.model
+    model = training_method.model
     before, discriminator = snapshot(model.features), snapshot(model.discriminator)
-    learner.step(batch(True), batch(False, 1))
+    training_method.step(batch(True), batch(False, 1))
     assert model.domains == ["source", "target"]
-    assert learner.discriminators[0] is model.discriminator
+    assert training_method.discriminators[0] is model.discriminator
     assert all(changed(before, model.features))
     assert all(changed(discriminator, model.discriminator))
-    network = {id(p) for p in learner.optimizer_step.parameters}
+    network = {id(p) for p in training_method.optimizer_step.parameters}
     assert network == {id(p) for part in (model.features, model.head) for p in part.parameters()}
     with pytest.raises(InputError, match="discriminator that sees features"):
         attentive(DiscriminatorSettings(sees="probability", widths=(8, 8)))
@@ -179,12 +179,12 @@ def test_a_network_that_carries_its_discriminator_is_told_the_domain():
 
 def test_the_networks_step_does_not_teach_its_discriminator():
     """With discriminators that learn nothing, attention and deception leave them as they are."""
-    learner = attentive(DiscriminatorSettings(sees="features", weight=0.5))
-    learner.discriminator_optimizer_step.apply = lambda loss: None
-    before = snapshot(learner.model.discriminator)
+    training_method = attentive(DiscriminatorSettings(sees="features", weight=0.5))
+    training_method.discriminator_optimizer_step.apply = lambda loss: None
+    before = snapshot(training_method.model.discriminator)
     for seed in range(3):
-        learner.step(batch(True), batch(False, seed))
-    assert not any(changed(before, learner.model.discriminator))
+        training_method.step(batch(True), batch(False, seed))
+    assert not any(changed(before, training_method.model.discriminator))
 
 
 def test_a_discriminator_may_see_the_coarse_logits():
@@ -194,11 +194,11 @@ def test_a_discriminator_may_see_the_coarse_logits():
     torch.manual_seed(0)
     settings = HRNetModel(width=4, blocks=(1, 1, 1, 1), modules=(1, 1, 1), bottleneck=4)
     model = build_model(settings, {"msi": 3}, K)
-    learner = Adversarial(MethodContext(model, Training(method=method), K, None, torch.device("cpu")))
+    training_method = Adversarial(MethodContext(model, Training(method=method), K, None, torch.device("cpu")))
     seen = []
-    for discriminator in learner.discriminators:
+    for discriminator in training_method.discriminators:
         discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[-2:])))
-    learner.step(batch(True), batch(False, 1))
+    training_method.step(batch(True), batch(False, 1))
     assert set(seen) == {(8, 8), (32, 32)}
 
 
@@ -207,8 +207,8 @@ def test_the_state_survives_a_round_trip():
     first, second = Adversarial(context(method)), Adversarial(context(method))
     first.step(batch(True), batch(False, 1))
     second.load_state_dict(deepcopy(first.state_dict()))
-    for learner in (first, second):
-        learner.step(batch(True, 3), batch(False, 4))
+    for training_method in (first, second):
+        training_method.step(batch(True, 3), batch(False, 4))
     assert not any(changed(snapshot(first.model), second.model))
     assert not any(changed(snapshot(first.discriminators), second.discriminators))
 
@@ -258,12 +258,14 @@ def test_the_encoder_may_have_a_rate_of_its_own():
     torch.manual_seed(0)
     model = build_model(settings, {"msi": 3}, K)
     training = Training(optimizer=Optimizer(name="sgd", lr=0.5, encoder_factor=0.1), schedule=Schedule(name="constant"))
-    learner = METHODS["supervised"](MethodContext(model, training, K, None, torch.device("cpu")))
-    rates = {id(p): group["lr"] for group in learner.optimizer_step.optimizer.param_groups for p in group["params"]}
+    training_method = METHODS["supervised"](MethodContext(model, training, K, None, torch.device("cpu")))
+    rates = {
+        id(p): group["lr"] for group in training_method.optimizer_step.optimizer.param_groups for p in group["params"]
+    }
     assert {rates[id(p)] for p in model.trunk.parameters()} == {0.05}
     assert {rates[id(p)] for part in (model.mix, model.head) for p in part.parameters()} == {0.5}
     assert len(rates) == len(list(model.parameters()))
-    assert learner.learning_rate() == 0.5
+    assert training_method.learning_rate() == 0.5
     with pytest.raises(InputError, match="has no encoder"):
         METHODS["supervised"](MethodContext(nn.Conv2d(3, K, 1), training, K, None, torch.device("cpu")))
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from c2seg.methods import METHODS, Batch, MethodContext
-from c2seg.methods.masked import hidden_blocks, restoration_loss
+from c2seg.methods.masked import random_block_mask, reconstruction_loss
 from c2seg.models import build_model
 from c2seg.recipes.models import UNetModel
 from c2seg.recipes.training import MaskedMethod, Optimizer, Sampling, Schedule, Training
@@ -44,7 +44,7 @@ def city(seed: int, count: int = 2, smooth: bool = False) -> Batch:
     return Batch({name: values * valid[:, None] for name, values in patch.items()}, valid)
 
 
-def learner(model, autocast=None, **method):
+def training_method(model, autocast=None, **method):
     training = Training(
         iterations=200,
         method=MaskedMethod(**method),
@@ -70,7 +70,7 @@ def test_the_loss_is_the_mean_square_over_hidden_valid_pixels_of_both_cities(wit
     model = Constant(0.5)
     source, target = city(1), city(2) if with_target else None
     torch.manual_seed(7)
-    loss = learner(model).step(source, target)["loss"]
+    loss = training_method(model).step(source, target)["loss"]
     cities = [source, target] if target else [source]
     reference, seen = torch.cat([stacked(c.patch) for c in cities]), stacked(model.seen)
     valid = torch.cat([c.valid for c in cities])
@@ -93,7 +93,7 @@ def test_pixels_that_may_not_be_learnt_from_do_not_count():
         patch = {name: values.clone() for name, values in source.patch.items()}
         patch["sar"][:, :, :16] += extra
         torch.manual_seed(7)
-        losses.append(learner(Constant(0.5)).step(Batch(patch, source.valid, targets), None)["loss"])
+        losses.append(training_method(Constant(0.5)).step(Batch(patch, source.valid, targets), None)["loss"])
     assert losses[0] == losses[1] > 0
 
 
@@ -102,13 +102,13 @@ def test_a_blanked_modality_has_nothing_to_restore():
     bands[1, 3:] = 0
     counted = torch.zeros(2, 4, 4, dtype=torch.bool)
     counted[:, 0, :3] = True
-    value, count = restoration_loss(torch.zeros(2, 5, 4, 4), bands, counted)
+    value, count = reconstruction_loss(torch.zeros(2, 5, 4, 4), bands, counted)
     assert (float(value), int(count)) == (24.0, 3 * 5 + 3 * 3)
 
 
 @pytest.mark.parametrize(("ratio", "hidden"), [(0.5, 10), (0.01, 1), (0.99, 20)])
 def test_whole_blocks_are_hidden(ratio, hidden):
-    found = hidden_blocks(32, 37, ratio, 8, np.random.default_rng(0))
+    found = random_block_mask(32, 37, ratio, 8, np.random.default_rng(0))
     assert found.shape == (32, 37)
     blocks = np.pad(found, ((0, 0), (0, 3)), mode="edge").reshape(4, 8, 5, 8).mean(axis=(1, 3))
     assert set(np.unique(blocks)) <= {0.0, 1.0}
@@ -117,19 +117,19 @@ def test_whole_blocks_are_hidden(ratio, hidden):
 
 def test_what_is_hidden_changes_with_the_step_and_not_with_the_number_of_processes(monkeypatch):
     whole = city(1, count=4)
-    method = learner(Constant(0.0))
-    every = method._hidden(whole, (3, 0))
-    assert not torch.equal(every, method._hidden(whole, (4, 0)))
-    assert not torch.equal(every, method._hidden(whole, (3, 1)))
+    method = training_method(Constant(0.0))
+    every = method._masks(whole, (3, 0))
+    assert not torch.equal(every, method._masks(whole, (4, 0)))
+    assert not torch.equal(every, method._masks(whole, (3, 1)))
     object.__setattr__(method.context, "processes", 2)
     for rank in (0, 1):
         monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
         half = Batch({n: v[rank::2] for n, v in whole.patch.items()}, whole.valid[rank::2])
-        assert torch.equal(method._hidden(half, (3, 0)), every[rank::2])
+        assert torch.equal(method._masks(half, (3, 0)), every[rank::2])
 
 
 def test_the_loss_falls_below_what_the_mean_would_give():
-    method = learner(unet(), block_px=4)
+    method = training_method(unet(), block_px=4)
     losses = []
     for step in range(100):
         torch.manual_seed(step)
@@ -140,7 +140,7 @@ def test_the_loss_falls_below_what_the_mean_would_give():
 
 
 def test_it_goes_on_from_a_state_bit_by_bit():
-    whole, part, rest = (learner(unet()) for _ in range(3))
+    whole, part, rest = (training_method(unet()) for _ in range(3))
 
     def run(method, steps):
         for step in steps:
@@ -159,6 +159,6 @@ def test_mixed_precision_changes_the_loss_little():
     losses = []
     for autocast in (None, partial(torch.autocast, "cpu", torch.bfloat16)):
         torch.manual_seed(3)
-        losses.append(float(learner(unet(), autocast).step(city(1), city(2))["loss"]))
+        losses.append(float(training_method(unet(), autocast).step(city(1), city(2))["loss"]))
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
     assert losses[0] != losses[1]

@@ -99,7 +99,7 @@ def test_georeferenced_maps_are_aligned(write_raster, maps):
         ({"crs": None}, "only one has a georeference"),
         ({"origin": (0.5, 0)}, "pixel edges are shifted"),
         ({"origin": (900, 0)}, "do not overlap"),
-        ({"step": 7.0}, "whole-number ratio"),
+        ({"step": 7.0}, "integer multiple"),
     ],
 )
 def test_misfits_are_refused(write_raster, maps, place, words):
@@ -134,7 +134,7 @@ def test_label_maps_types_and_nodata_of_the_reference(write_raster, maps):
     assert count(paths, write_raster("nan.tif", gaps, nodata=np.nan)) == expected
     moved = np.where(reference == 0, 77, reference).astype(np.uint8)
     assert count(paths, write_raster("n77.tif", moved, nodata=77)) == expected
-    with pytest.raises(DataError, match=r"n88.tif: the ground truth holds values \[77\]"):
+    with pytest.raises(DataError, match=r"n88.tif: the ground truth contains values \[77\]"):
         count(paths, write_raster("n88.tif", moved))
     with pytest.raises(DataError, match=r"m88.tif: label values \[77\]"):
         count(paths, write_raster("m88.tif", moved), ReferenceCode(c2seg13(), "mat"))
@@ -149,7 +149,7 @@ def test_predictions_outside_the_legend(write_raster, maps):
     outside[3, 4] = outside[5, 6] = outside[7, 8] = 99
     path = write_raster("p.tif", wide)
     assert count(path, reference_path, protocol="all13") == confusion_counts(reference, outside, IDS)
-    with pytest.raises(DataError, match=r"p.tif holds values \[14, 255\] outside"):
+    with pytest.raises(DataError, match=r"p.tif contains values \[14, 255\] outside"):
         count(path, reference_path)
     nodata = np.where(prediction == 0, 255, prediction).astype(np.uint8)
     assert count(write_raster("n.tif", nodata, nodata=255), reference_path) == confusion_counts(
@@ -192,7 +192,7 @@ def test_bad_input_names_the_file(write_raster, maps, tmp_path):
         (tmp_path / "none.tif", path, "none.tif does not exist"),
         (path, tmp_path / "empty", "empty is a folder without label.tif"),
         (tmp_path / "empty", path, "is a folder of tiles but the ground truth"),
-        (tmp_path / "empty", tmp_path / "empty", "empty holds no tiles"),
+        (tmp_path / "empty", tmp_path / "empty", "empty contains no tiles"),
     ):
         with pytest.raises(DataError, match=words):
             pair_maps(prediction, expected)

@@ -12,8 +12,7 @@ from safetensors.torch import save_file
 from timm.models.hrnet import hrnet_w18
 from torch import nn
 
-from c2seg.artifacts import BandSpec
-from c2seg.data import Normalizer, SceneReader, city_statistics, open_labeled_city, principal_components
+from c2seg.data import Band, Normalizer, SceneReader, city_statistics, open_labeled_city, principal_components
 from c2seg.errors import InputError, RecipeError
 from c2seg.methods import METHODS, Adversarial, Batch, MethodContext
 from c2seg.models import build_model, load_pretrained
@@ -39,7 +38,7 @@ def batch(labeled, seed=0, bands=BANDS, side=48):
     return Batch(patch, torch.ones(2, side, side, dtype=torch.bool), targets)
 
 
-def learner(model=None, *overrides):
+def training_method(model=None, *overrides):
     training = load_recipe("highdan", "tiny", [AT_ONCE, *overrides]).training
     context = MethodContext(model or build(), training, K, None, torch.device("cpu"), background=True)
     return METHODS["adversarial"](context)
@@ -134,7 +133,7 @@ def test_a_tenth_of_the_tiny_preset_forgets_the_random_start():
 
 def test_the_discriminator_learns_as_a_discriminator_and_the_network_does_not_move_it():
     model = build()
-    own = learner(model)
+    own = training_method(model)
     assert own.discriminators[0] is model.discriminator
     judges = {id(p) for p in own.discriminator_optimizer_step.parameters}
     network = {id(p) for p in own.optimizer_step.parameters}
@@ -155,7 +154,7 @@ def test_the_discriminator_learns_as_a_discriminator_and_the_network_does_not_mo
 
 def test_the_losses_are_those_of_the_paper():
     """0.01 of the squared distance of both discriminators to "source"; squared distances to the domains, not halved."""
-    own, twin = learner(), learner()
+    own, twin = training_method(), training_method()
     twin.load_state_dict(deepcopy(own.state_dict()))
     source, target = batch(True), batch(False, 1)
     losses = own.step(source, target)
@@ -163,9 +162,9 @@ def test_the_losses_are_those_of_the_paper():
         s, t = twin.model(source.patch, domain="source"), twin.model(target.patch, domain="target")
         real = [twin.discriminators[0](s["features"]), twin.discriminators[1](s["logits"].softmax(1))]
         fake = [twin.discriminators[0](t["features"]), twin.discriminators[1](t["logits"].softmax(1))]
-    deceive = 0.01 * sum(f.square().mean() for f in fake)
+    adversarial = 0.01 * sum(f.square().mean() for f in fake)
     discriminators = sum(r.square().mean() for r in real) + sum((f - 1).square().mean() for f in fake)
-    assert losses["deceive"].item() == pytest.approx(deceive.item(), rel=1e-4)
+    assert losses["adversarial"].item() == pytest.approx(adversarial.item(), rel=1e-4)
     assert losses["discriminators"].item() == pytest.approx(discriminators.item(), rel=1e-4)
 
 
@@ -191,7 +190,7 @@ def test_ablations_of_the_paper_take_a_step(variant):
     )
     losses = METHODS["adversarial"](context).step(batch(True, bands=bands), batch(False, 1, bands=bands))
     assert losses["loss"].isfinite()
-    assert losses["deceive"] > 0
+    assert losses["adversarial"] > 0
 
 
 def test_first_weights_fill_trunk_and_bottlenecks_of_every_modality(tmp_path):
@@ -200,7 +199,7 @@ def test_first_weights_fill_trunk_and_bottlenecks_of_every_modality(tmp_path):
     path = tmp_path / "hrnet_w18.pth"
     torch.save({"state_dict": {f"module.{name}": value for name, value in state.items()}}, path)
     model = build_model(HighDANModel(width=18, head=(8, 8, 8), attention=False), BANDS, K)
-    report = load_pretrained(model, str(path), {name: (BandSpec(),) * count for name, count in BANDS.items()})
+    report = load_pretrained(model, str(path), {name: (Band(),) * count for name, count in BANDS.items()})
     assert report.missing == ()
     assert "module.conv1.weight" in report.unused
     for name in BANDS:
@@ -208,7 +207,7 @@ def test_first_weights_fill_trunk_and_bottlenecks_of_every_modality(tmp_path):
     assert torch.equal(model.trunk.stage3[0].branches[2][2].conv2.weight, state["stage3.0.branches.2.2.conv2.weight"])
     save_file({"other.weight": torch.zeros(3, 3)}, tmp_path / "other.safetensors")
     with pytest.raises(Exception, match="no weight of"):
-        load_pretrained(model, str(tmp_path / "other.safetensors"), {"msi": (BandSpec(),) * 4})
+        load_pretrained(model, str(tmp_path / "other.safetensors"), {"msi": (Band(),) * 4})
 
 
 def test_the_projection_is_fitted_on_the_source_and_stored(make_city):

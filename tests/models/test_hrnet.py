@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from timm.models.hrnet import hrnet_w18
 from torch import nn
 
-from c2seg.artifacts import BandSpec
+from c2seg.data import Band
 from c2seg.errors import ModelFileError, RecipeError
 from c2seg.models import build_model, load_pretrained
 from c2seg.models.hrnet import concatenated, high_resolution_trunk
@@ -16,7 +16,7 @@ from c2seg.recipes import load_recipe
 from c2seg.recipes.models import HRNetModel, HRNetTrunk
 from helpers import highres_counting as hand
 
-MSI = tuple(BandSpec(role=role) for role in ("blue", "green", "red", "nir"))
+MSI = tuple(Band(role=role) for role in ("blue", "green", "red", "nir"))
 SMALL = {"width": 6, "blocks": (1, 1, 1, 1), "modules": (1, 1, 1), "bottleneck": 6}
 
 
@@ -74,7 +74,7 @@ def test_imagenet_names_fill_the_whole_trunk(published):
     path, state = published
     torch.manual_seed(0)
     model = build_model(HRNetModel(width=18), {"msi": 4, "sar": 2}, 14)
-    report = load_pretrained(model, str(path), {"msi": MSI, "sar": (BandSpec(),) * 2})
+    report = load_pretrained(model, str(path), {"msi": MSI, "sar": (Band(),) * 2})
     assert report.missing == ()
     assert any(name.startswith("incre_modules") for name in report.unused)
     assert "classifier.weight" in report.unused

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from timm.layers.pos_embed_rel import gen_relative_position_index
 from torch import nn
 
-from c2seg.artifacts import BandSpec
+from c2seg.data import Band
 from c2seg.errors import InputError, ModelFileError, RecipeError
 from c2seg.models import build_model, load_pretrained
 from c2seg.models.beit import relative_index, resized_table
@@ -21,8 +21,8 @@ from c2seg.recipes.models import MMGLOTSModel
 from helpers.small_networks import MMGLOTS
 
 BANDS = {"msi": 4, "sar": 2, "hsi": 7}
-MSI = tuple(BandSpec(role=role) for role in ("blue", "green", "red", "nir"))
-INPUTS = {"msi": MSI, "sar": (BandSpec(),) * 2, "hsi": (BandSpec(),) * 7}
+MSI = tuple(Band(role=role) for role in ("blue", "green", "red", "nir"))
+INPUTS = {"msi": MSI, "sar": (Band(),) * 2, "hsi": (Band(),) * 7}
 NETWORK = {"embed_dim": 24, "depth": 4, "num_heads": 3, "init_values": 0.1, "num_classes": 0}
 
 
@@ -313,7 +313,7 @@ def test_a_nested_file_with_a_prefix_fills_the_encoder(tmp_path):
 
 def test_bands_without_roles_take_the_mean_and_it_is_said(tmp_path):
     save_file({name: value.clone() for name, value in beit(64).state_dict().items()}, tmp_path / "b.safetensors")
-    report = load_pretrained(build(), str(tmp_path / "b.safetensors"), INPUTS | {"msi": (BandSpec(),) * 4})
+    report = load_pretrained(build(), str(tmp_path / "b.safetensors"), INPUTS | {"msi": (Band(),) * 4})
     assert "4 bands by the mean of RGB (roles unknown)" in report.line
 
 

@@ -79,16 +79,16 @@ def test_outputs_lie_where_the_discriminators_look():
 
 
 def test_the_adversarial_step_reaches_every_trunk_and_both_discriminators():
-    learner = adversarial()
-    assert [discriminator.layers[0].in_channels for discriminator in learner.discriminators] == [
+    training_method = adversarial()
+    assert [discriminator.layers[0].in_channels for discriminator in training_method.discriminators] == [
         K,
         K,
     ]  # the background's map too
-    parts = {f"trunks.{n}": t for n, t in learner.model.trunks.items()}
-    parts |= {n: getattr(learner.model, n) for n in ("decoder", "classifier", "aux_classifier")}
-    parts |= {f"discriminators.{i}": c for i, c in enumerate(learner.discriminators)}
+    parts = {f"trunks.{n}": t for n, t in training_method.model.trunks.items()}
+    parts |= {n: getattr(training_method.model, n) for n in ("decoder", "classifier", "aux_classifier")}
+    parts |= {f"discriminators.{i}": c for i, c in enumerate(training_method.discriminators)}
     before = {name: [p.detach().clone() for p in part.parameters()] for name, part in parts.items()}
-    losses = learner.step(batch(True), batch(False, 1))
+    losses = training_method.step(batch(True), batch(False, 1))
     assert all(value.isfinite() for value in losses.values())
     for name, part in parts.items():
         assert all(not torch.equal(a, b) for a, b in zip(before[name], part.parameters(), strict=True)), name
@@ -107,12 +107,12 @@ def test_entropy_maps_stay_in_range():
 
 def test_the_paper_discriminators_fit_their_maps():
     """32 x 32 at a quarter of an AB tile, 128 x 128 for the auxiliary output; both have five convolutions."""
-    learner = adversarial("paper-ab")
-    assert learner.discriminators[0](torch.zeros(1, K, 32, 32)).shape == (1, 1, 1, 1)
-    assert learner.discriminators[1](torch.zeros(1, K, 128, 128)).shape == (1, 1, 4, 4)
+    training_method = adversarial("paper-ab")
+    assert training_method.discriminators[0](torch.zeros(1, K, 32, 32)).shape == (1, 1, 1, 1)
+    assert training_method.discriminators[1](torch.zeros(1, K, 128, 128)).shape == (1, 1, 4, 4)
     assert all(
         sum(isinstance(m, torch.nn.Conv2d) for m in discriminator.layers) == 5
-        for discriminator in learner.discriminators
+        for discriminator in training_method.discriminators
     )
 
 

@@ -9,8 +9,9 @@ import pytest
 import rasterio
 import torch
 
-from c2seg.artifacts import BandSpec, read_model_file
+from c2seg.artifacts import read_model_file
 from c2seg.cli import run
+from c2seg.data import Band
 from c2seg.errors import InputError, ModelFileError
 from c2seg.methods import METHODS, Batch, MethodContext
 from c2seg.models import build_model, load_pretrained, place
@@ -75,10 +76,10 @@ def test_what_is_missing_is_left_out_and_red_stands_in_for_near_infrared():
 @pytest.mark.parametrize(
     ("branches", "bands", "words"),
     [
-        (1, BANDS, "mrsn with 1 branch sees msi, the inputs are msi, sar, hsi; set inputs or model.branches"),
-        (2, BANDS, "sees msi and sar"),
-        (3, {**BANDS, "height": 1}, "sees msi, sar and hsi"),
-        (1, {"sar": 2}, "sees msi"),
+        (1, BANDS, "mrsn with 1 branch takes msi, the inputs are msi, sar, hsi; set inputs or model.branches"),
+        (2, BANDS, "takes msi and sar"),
+        (3, {**BANDS, "height": 1}, "takes msi, sar and hsi"),
+        (1, {"sar": 2}, "takes msi"),
     ],
 )
 def test_modalities_that_would_go_unused_are_refused(branches, bands, words):
@@ -87,14 +88,14 @@ def test_modalities_that_would_go_unused_are_refused(branches, bands, words):
 
 
 def test_mistakes_in_the_settings_are_named():
-    with pytest.raises(InputError, match=r"names a band that msi has not \(4 bands"):
+    with pytest.raises(InputError, match=r"names a band that msi does not have \(4 bands"):
         small(colors={"blue": 0, "green": 1, "red": 4})
     with pytest.raises(InputError, match=r"unknown ConvNeXt 'convnext_smal'. Did you mean convnext_small"):
         small(encoder="convnext_smal")
 
 
 def specs(*roles, nm=()):
-    return tuple(BandSpec(role=r) for r in roles) + tuple(BandSpec(wavelength_nm=w) for w in nm)
+    return tuple(Band(role=r) for r in roles) + tuple(Band(wavelength_nm=w) for w in nm)
 
 
 def test_colors_are_found_by_role_then_wavelength_then_order():
@@ -221,9 +222,9 @@ def test_a_forward_and_a_step_at_the_true_size(name, preset):
     assert logits.isfinite().all()
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
     context = MethodContext(model.train(), recipe.training, OUTPUTS, None, torch.device("cpu"), background=True)
-    learner = METHODS["supervised"](context)
+    training_method = METHODS["supervised"](context)
     targets = torch.randint(OUTPUTS, (1, side, side))
-    losses = learner.step(Batch(inputs, torch.ones(1, side, side, dtype=torch.bool), targets), None)
+    losses = training_method.step(Batch(inputs, torch.ones(1, side, side, dtype=torch.bool), targets), None)
     assert set(losses) == {"loss", "cross_entropy", "dice"}
     # Hardly more than chance at the start: log(14) / 14 and half of a Dice of about 1/14.
     assert 0.1 < losses["cross_entropy"] < 0.5

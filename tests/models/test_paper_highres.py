@@ -91,12 +91,16 @@ def test_a_forward_and_a_step_at_the_true_size(case, preset):
     assert logits.shape == (1, K, side, side)
     assert logits.isfinite().all()
     method = METHODS[recipe.training.method.name]
-    learner = method(MethodContext(model.train(), recipe.training, K, None, torch.device("cpu"), background=True))
-    losses = learner.step(batch(True), batch(False))
+    training_method = method(
+        MethodContext(model.train(), recipe.training, K, None, torch.device("cpu"), background=True)
+    )
+    losses = training_method.step(batch(True), batch(False))
     assert all(value.isfinite() for value in losses.values())
     learnt = dict(model.named_parameters())
     if case == "mmuda pretraining":  # the auxiliary classifier learns from its discriminator alone
         learnt = {name: p for name, p in learnt.items() if not name.startswith("aux_classifier")}
-    learnt |= dict(getattr(learner, "discriminators", torch.nn.Module()).named_parameters(prefix="discriminators"))
+    learnt |= dict(
+        getattr(training_method, "discriminators", torch.nn.Module()).named_parameters(prefix="discriminators")
+    )
     without = [name for name, p in learnt.items() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not without

@@ -66,9 +66,11 @@ def test_a_forward_and_a_step_at_the_true_size(name, preset, inputs):
     assert logits.shape == (1, CLASSES, side, side)
     assert logits.isfinite().all()
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
-    learner = METHODS["supervised"](MethodContext(model.train(), recipe.training, CLASSES, None, torch.device("cpu")))
+    training_method = METHODS["supervised"](
+        MethodContext(model.train(), recipe.training, CLASSES, None, torch.device("cpu"))
+    )
     targets = torch.randint(CLASSES, (1, side, side))
-    losses = learner.step(Batch(patch, torch.ones(1, side, side, dtype=torch.bool), targets), None)
+    losses = training_method.step(Batch(patch, torch.ones(1, side, side, dtype=torch.bool), targets), None)
     assert losses["loss"].isfinite()
     still = [n for n, p in model.named_parameters() if torch.equal(p.detach(), before[n])]
     assert not still

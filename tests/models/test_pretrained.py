@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from c2seg.artifacts import BandSpec
 from c2seg.cli import run
+from c2seg.data import Band
 from c2seg.errors import ModelFileError
 from c2seg.models import build_model, load_pretrained
 from c2seg.models.pretrained import band_projection, fit_first_convolution
@@ -22,8 +22,8 @@ from c2seg.predict.backends.torch import network_predictor
 from c2seg.recipes import Recipe
 from c2seg.recipes.models import DeepLabV3PlusModel, SegFormerModel, SegNetModel
 
-MSI = tuple(BandSpec(role=role) for role in ("blue", "green", "red", "nir"))
-UNKNOWN = (BandSpec(),)
+MSI = tuple(Band(role=role) for role in ("blue", "green", "red", "nir"))
+UNKNOWN = (Band(),)
 SMALL = {"channels": 16, "rates": (1, 2, 3)}
 
 
@@ -44,7 +44,7 @@ def test_colors_come_from_roles_then_from_wavelengths():
     third = [1 / 3] * 3
     torch.testing.assert_close(projection, torch.tensor([[0, 0, 1], [0, 1, 0], [1, 0, 0], third], dtype=torch.float64))
     assert note == "red + green + blue + 1 by the mean of RGB"
-    spectrum = [BandSpec(wavelength_nm=nm) for nm in (430, 440, 500, 550, 600, 680, 700, 2000)]
+    spectrum = [Band(wavelength_nm=nm) for nm in (430, 440, 500, 550, 600, 680, 700, 2000)]
     projection, note = band_projection(spectrum)
     assert projection.argmax(dim=1)[1:6].tolist() == [2, 2, 1, 0, 0]
     assert (projection.max(dim=1).values == 1).tolist() == [False, True, True, True, True, True, False, False]
@@ -243,7 +243,7 @@ def test_real_weights_recognize_a_palace(lite0, photograph):
             super().__init__()
             self.encoder = timm.create_model("tf_efficientnet_lite0")
 
-    rgb = tuple(BandSpec(role=role) for role in ("red", "green", "blue"))
+    rgb = tuple(Band(role=role) for role in ("red", "green", "blue"))
     model = Whole()
     report = load_pretrained(model, lite0, {"rgb": rgb})
     assert report.missing == report.unused == ()
@@ -256,7 +256,7 @@ def test_real_weights_recognize_a_palace(lite0, photograph):
 def test_real_weights_fill_an_encoder_for_any_bands(lite0, photograph, bands):
     """On a picture in gray, any number of bands gives the very maps that three give."""
     inputs = BANDS[bands]
-    rgb = {"rgb": tuple(BandSpec(role=role) for role in ("red", "green", "blue"))}
+    rgb = {"rgb": tuple(Band(role=role) for role in ("red", "green", "blue"))}
     three, many = deeplab(rgb, "tf_efficientnet_lite0"), deeplab(inputs, "tf_efficientnet_lite0", seed=1)
     load_pretrained(three, lite0, rgb)
     report = load_pretrained(many, lite0, inputs)

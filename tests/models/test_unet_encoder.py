@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from c2seg.artifacts import BandSpec
+from c2seg.data import Band
 from c2seg.errors import InputError, RecipeError
 from c2seg.methods import METHODS, MethodContext
 from c2seg.models import build_model, load_pretrained
@@ -14,11 +14,11 @@ from c2seg.recipes.models import DeepLabV3PlusModel, UNetModel
 from c2seg.recipes.training import Optimizer, Training
 
 LITE0 = "tf_efficientnet_lite0"
-RGB = {"rgb": tuple(BandSpec(role=role) for role in ("red", "green", "blue"))}
+RGB = {"rgb": tuple(Band(role=role) for role in ("red", "green", "blue"))}
 MANY = {
-    "msi": tuple(BandSpec(role=role) for role in ("blue", "green", "red", "nir")),
-    "sar": (BandSpec(),) * 2,
-    "hsi": (BandSpec(),) * 16,
+    "msi": tuple(Band(role=role) for role in ("blue", "green", "red", "nir")),
+    "sar": (Band(),) * 2,
+    "hsi": (Band(),) * 16,
 }
 
 
@@ -73,8 +73,8 @@ def test_imagenet_weights_fill_every_level_for_any_bands(lite0, source):
 def test_the_encoder_may_have_a_rate_of_its_own():
     model = unet(RGB)
     training = Training(optimizer=Optimizer(lr=0.5, encoder_factor=0.1))
-    learner = METHODS["supervised"](MethodContext(model, training, 13, None, torch.device("cpu")))
-    slow = [group for group in learner.optimizer_step.optimizer.param_groups if group["initial_lr"] == 0.05]
+    training_method = METHODS["supervised"](MethodContext(model, training, 13, None, torch.device("cpu")))
+    slow = [group for group in training_method.optimizer_step.optimizer.param_groups if group["initial_lr"] == 0.05]
     assert [len(group["params"]) for group in slow] == [len(list(model.encoder.parameters()))]
 
 
@@ -83,7 +83,7 @@ def test_the_encoder_may_have_a_rate_of_its_own():
     [
         ({"encoder": "tf_efficientnet_light0"}, r"no network 'tf_efficientnet_light0'.*tf_efficientnet_lite0"),
         ({"widths": (8,) * 6}, "has no 6 levels"),
-        ({"encoder": "vit_tiny_patch16_224"}, "not by half each"),
+        ({"encoder": "vit_tiny_patch16_224"}, "not each by half"),
     ],
 )
 def test_encoders_that_do_not_fit_are_refused(keys, words):

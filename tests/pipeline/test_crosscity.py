@@ -91,7 +91,7 @@ def test_a_source_of_other_bands_is_brought_to_those_of_the_first(make_city, tmp
     write_raster(second / "msi.tif", np.stack([nir, red, edge, green, blue]))
     describe(second, ("nir", "red", None, "green", "blue"))
     result = fit(recipe, [first, second], tmp_path / "other", target=target)
-    assert "msi of second: 5 bands brought to 4 by role" in result.notes
+    assert "msi of second: 5 bands matched to 4 by role" in result.notes
     same, other = tensors(tmp_path / "same"), tensors(tmp_path / "other")
     for name, value in same.items():
         np.testing.assert_allclose(other[name], value, rtol=1e-4, atol=1e-5, err_msg=name)

@@ -96,7 +96,7 @@ def test_terms_of_the_loss(package):
     assert load_recipe("unet", overrides=[*overrides, "training.loss={cross_entropy: 1, terms: {edges: null}}"])
     for terms, words in {
         "{edgs: 1}": r"terms.edgs: unknown name 'edgs'\. Did you mean 'edges'",
-        "{focal: 1}": "'focal' is a key of the loss itself",
+        "{gce: 1}": "'gce' is a key of the loss itself",
         "{edges: -1}": "greater than or equal to 0",
         "[edges]": "valid dictionary",
     }.items():

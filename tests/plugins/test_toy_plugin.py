@@ -25,7 +25,7 @@ TRAIN = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from c2seg.artifacts import load_model
+from c2seg.artifacts import read_model_file
 from c2seg.cli import run
 from c2seg.pipeline import fit
 from c2seg.recipes import load_recipe
@@ -36,19 +36,20 @@ recipe = load_recipe("toynet")
 def stopping(label):
     def show(done, total, text=""):
         if label == "training" and done == 10:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)
     return show
 
 fit(recipe, [source], out / "whole", target=target)
 try:
     fit(recipe, [source], out / "stopped", target=target, bars=stopping)
 except KeyboardInterrupt:
-    fit(recipe, [source], out / "stopped", target=target, resume=True)
-whole, stopped = (load_model(out / name / "model.safetensors").tensors for name in ("whole", "stopped"))
+    assert any((out / "stopped").rglob("state.pt")) and not (out / "stopped/model.safetensors").exists()
+fit(recipe, [source], out / "stopped", target=target, resume=True)
+whole, stopped = (read_model_file(out / name / "model.safetensors").tensors for name in ("whole", "stopped"))
 assert whole.keys() == stopped.keys()
 assert all(np.array_equal(value, stopped[name]) for name, value in whole.items())
 model = out / "whole/model.safetensors"
-print(*load_model(model).header.plugins, sep="\\n")
+print(*read_model_file(model).header.plugins, sep="\\n")
 assert run(["predict", str(model), str(target), "--out", str(out / "map.tif"), "--quiet"]) == 0
 """
 

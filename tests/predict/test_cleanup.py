@@ -21,8 +21,8 @@ from c2seg.cli import run
 from c2seg.errors import C2SegError, InputError
 from c2seg.legend import LandClass, Legend, c2seg13
 from c2seg.pipeline import fit
-from c2seg.predict import MapOptions, WindowPlan, map_scene
-from c2seg.predict.cleanup import Cleanup, clean_rows, sieved, wanted_cleanup
+from c2seg.predict import MapOptions, WindowPlan, predict_scene
+from c2seg.predict.cleanup import Cleanup, clean_rows, requested_cleanup, sieved
 from c2seg.recipes import load_recipe
 
 LEGEND = Legend(
@@ -62,7 +62,7 @@ def build(ids=None):
 
 def map_to(path, predictor=None, **options):
     reader, identity = build()
-    return map_scene(
+    return predict_scene(
         reader, predictor or identity, PLAN, LEGEND, MapOptions(path, **options), MapKey(model="m"), build=build
     )
 
@@ -160,20 +160,20 @@ def test_the_input_of_the_filter_is_not_changed_and_memory_that_runs_out_is_told
 
 def test_which_classes_are_kept():
     def kept(keep, legend=LEGEND):
-        return wanted_cleanup(4, keep, legend).kept
+        return requested_cleanup(4, keep, legend).excluded
 
     assert kept(None) == (STREET,)
     assert [item.name for item in kept(None, c2seg13())] == ["Street"]
     assert kept(None, Legend("none", (WATER, LandClass(3, "Broadleaf", "#000000")))) == ()
     assert kept(()) == ()
     assert kept(("fields", "2", "2")) == (WATER, FIELDS)
-    assert wanted_cleanup(None, None, LEGEND) is None
+    assert requested_cleanup(None, None, LEGEND) is None
     with pytest.raises(InputError, match=r"`min_area_keep`: unknown class 'Feilds'\. Did you mean 'Fields'\?"):
         kept(("Feilds",))
     with pytest.raises(InputError, match="at least 2, found 1"):
-        wanted_cleanup(1, None, LEGEND)
+        requested_cleanup(1, None, LEGEND)
     with pytest.raises(InputError, match="give `min_area_px`"):
-        wanted_cleanup(None, ("Water",), LEGEND)
+        requested_cleanup(None, ("Water",), LEGEND)
 
 
 def test_the_map_its_numbers_and_its_preview_are_cleaned_and_the_layers_are_not(tmp_path):

@@ -3,14 +3,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c2seg.data import Modality, Normalizer, Scene, SceneReader
 from c2seg.data.city import Layer
-from c2seg.predict import WindowPlan, map_rows
-from c2seg.predict.engine import map_parts
+from c2seg.predict import WindowPlan, predict_rows
+from c2seg.predict.backends.ensemble import WeightedEnsemble
+from c2seg.predict.backends.tta import AveragedTransforms
+from c2seg.predict.engine import predict_parts
+from c2seg.predict.memory import ArrayPool
 from c2seg.predict.plan import taper
 from c2seg.raster import ArrayRaster, GridRelation
 from c2seg.types import Grid
@@ -47,7 +51,7 @@ def assemble(reader, predictor, plan, batch_size=1):
     grid = reader.scene.grid
     scores = np.full((CLASSES, grid.height, grid.width), np.nan, np.float32)
     valid = np.zeros((grid.height, grid.width), bool)
-    for strip in map_rows(reader, predictor, plan, batch_size=batch_size):
+    for strip in predict_rows(reader, predictor, plan, batch_size=batch_size):
         scores[:, strip.first : strip.last] = strip.scores
         valid[strip.first : strip.last] = strip.valid
     return scores, valid
@@ -110,7 +114,7 @@ def test_sums_have_the_bits_of_windows_added_one_after_the_other(
             expected[:, *place.slices] += scores * weight
         else:
             expected[:, *place.slices] = scores
-    for strip in map_rows(reader, predictor, plan, batch_size=batch):
+    for strip in predict_rows(reader, predictor, plan, batch_size=batch):
         part = expected[:, strip.first : strip.last, :width]
         np.testing.assert_array_equal(strip.sums[:, strip.valid], part[:, strip.valid])
         assert np.isfinite(strip.scores).all()
@@ -123,7 +127,7 @@ def test_parts_of_a_strip_lie_train_in_parallel():
     reader = scene_of(np.ones((CLASSES, 30, 50), np.float32))
     plan = WindowPlan(30, 50, 16, 4)
     place = 0, 0
-    for part in map_parts(reader, Identity(), plan, batch_size=3):
+    for part in predict_parts(reader, Identity(), plan, batch_size=3):
         assert (part.index, part.col) == place
         assert part.sums.shape[1:] == part.valid.shape == (part.last - part.first, part.end - part.col)
         place = (part.index, part.end) if part.end < 50 else (part.index + 1, 0)
@@ -137,9 +141,9 @@ def test_a_strip_alone_has_the_bits_of_the_strip_in_sequence():
     usable[20:60] = False
     reader = scene_of(array, valid=usable)
     plan = WindowPlan(97, 61, 24, 10)
-    whole = {s.index: (s.scores.copy(), s.valid.copy()) for s in map_rows(reader, Identity(), plan, batch_size=2)}
+    whole = {s.index: (s.scores.copy(), s.valid.copy()) for s in predict_rows(reader, Identity(), plan, batch_size=2)}
     for index in range(len(plan.rows)):
-        alone = next(map_rows(reader, Identity(), plan, batch_size=2, strips=range(index, index + 1)))
+        alone = next(predict_rows(reader, Identity(), plan, batch_size=2, strips=range(index, index + 1)))
         np.testing.assert_array_equal(alone.scores, whole[index][0])
         np.testing.assert_array_equal(alone.valid, whole[index][1])
 
@@ -169,3 +173,66 @@ def test_nan_is_never_valid():
     assert not valid[5, 6]
     assert valid.sum() == 143
     assert np.isfinite(scores[:, valid]).all()
+
+
+class Lending(Identity):
+    """Lends its scores from a pool and spoils what comes back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool, self.lent, self.returned = ArrayPool(), [], []
+
+    def predict(self, patch, valid):
+        scores = super().predict(patch, valid)
+        array = self.pool.acquire(scores.shape)
+        array[:] = scores
+        self.lent.append(array)
+        return array
+
+    def release(self, scores):
+        scores[:] = np.nan
+        self.returned.append(scores)
+        self.pool.release(scores)
+
+
+@pytest.mark.parametrize(("overlap", "batch"), [(0, 1), (10, 1), (10, 3)])
+def test_scores_go_back_once_when_nobody_looks_at_them_any_more(overlap, batch):
+    rng = np.random.default_rng(1)
+    array = rng.random((CLASSES, 97, 90)).astype(np.float32)
+    usable = rng.random((97, 90)) < 0.3
+    usable[20:60] = False
+    reader = scene_of(array, valid=usable)
+    plan = WindowPlan(97, 90, 24, overlap)
+    plain, lending = Identity(), Lending()
+    expected, valid = assemble(reader, plain, plan, batch)
+    scores, seen = assemble(reader, lending, plan, batch)
+    np.testing.assert_array_equal(scores[:, seen], expected[:, valid])
+    assert lending.calls == plain.calls
+    assert sorted(map(id, lending.lent)) == sorted(map(id, lending.returned))
+    assert len({id(one) for one in lending.lent}) < lending.calls
+
+
+def test_a_pool_lends_an_array_to_one_at_a_time_and_only_of_the_shape_asked_for():
+    pool = ArrayPool()
+    first, second = pool.acquire((2, 3)), pool.acquire((2, 3))
+    assert first is not second
+    pool.release(first)
+    pool.release(first)  # a mistake that must not lend it twice
+    third = pool.acquire((2, 3))
+    assert third is first
+    assert pool.acquire((2, 3)) is not first
+    pool.release(third)
+    assert pool.acquire((3, 2)).shape == (3, 2)
+    assert third.dtype == np.float32
+
+
+def test_predictors_of_several_give_back_what_they_were_lent():
+    lending = [Lending(), Lending()]
+    patch = {"msi": np.random.default_rng(0).random((2, CLASSES, 8, 8)).astype(np.float32)}
+    valid = np.ones((2, 8, 8), bool)
+    averaged = AveragedTransforms(lending[0]).predict(patch, valid)
+    np.testing.assert_allclose(averaged, patch["msi"], rtol=1e-6)
+    mean = WeightedEnsemble(tuple(lending), (0.25, 0.75)).predict(patch, valid)
+    np.testing.assert_allclose(mean, patch["msi"], rtol=1e-6)
+    for one in lending:
+        assert len(one.lent) == len(one.returned) == one.calls

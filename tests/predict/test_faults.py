@@ -16,7 +16,7 @@ from test_mapping import KEY, LEGEND
 from c2seg.cli import run
 from c2seg.errors import C2SegError, DataError, OutputError
 from c2seg.pipeline import fit
-from c2seg.predict import MapOptions, WindowPlan, map_scene
+from c2seg.predict import MapOptions, WindowPlan, predict_scene
 from c2seg.recipes import load_recipe
 
 PLAN = WindowPlan(600, 600, 64, 16)
@@ -28,7 +28,7 @@ def noise():
 
 def map_noise(path, reader=None):
     options = MapOptions(path, probabilities=path.with_name("p.tif"), preview=path.with_name("v.png"))
-    return map_scene(reader or noise(), Identity(), PLAN, LEGEND, options, KEY)
+    return predict_scene(reader or noise(), Identity(), PLAN, LEGEND, options, KEY)
 
 
 @pytest.fixture(scope="module")

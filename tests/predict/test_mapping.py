@@ -12,7 +12,7 @@ import c2seg.predict.publish as publish
 from c2seg.artifacts import MapKey
 from c2seg.errors import OutputError
 from c2seg.legend import LandClass, Legend
-from c2seg.predict import MapOptions, WindowPlan, map_scene
+from c2seg.predict import MapOptions, WindowPlan, predict_scene
 
 LEGEND = Legend(
     "three", (LandClass(2, "two", "#0000FF"), LandClass(5, "five", "#00FF00"), LandClass(9, "nine", "#FF0000"))
@@ -31,7 +31,7 @@ def reader():
 
 def run(reader, path, predictor=None, **options):
     plan = WindowPlan(80, 50, 16, 4)
-    return map_scene(reader, predictor or Identity(), plan, LEGEND, MapOptions(path, **options), KEY)
+    return predict_scene(reader, predictor or Identity(), plan, LEGEND, MapOptions(path, **options), KEY)
 
 
 class DiesAt:

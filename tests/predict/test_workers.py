@@ -15,7 +15,7 @@ from test_mapping import LEGEND
 
 from c2seg.artifacts import MapKey
 from c2seg.errors import C2SegError, DataError
-from c2seg.predict import MapOptions, WindowPlan, map_scene
+from c2seg.predict import MapOptions, WindowPlan, predict_scene
 from c2seg.predict.workers import chunks
 
 PLAN = WindowPlan(230, 40, 16, 5)
@@ -59,7 +59,7 @@ def build(action=None):
 def run(path, workers, action=None):
     reader, predictor = build(action)
     options = MapOptions(path, confidence=path.with_name(f"c-{path.name}"), workers=workers)
-    return map_scene(reader, predictor, PLAN, LEGEND, options, MapKey(model="m"), build=partial(build, action))
+    return predict_scene(reader, predictor, PLAN, LEGEND, options, MapKey(model="m"), build=partial(build, action))
 
 
 @given(missing=st.sets(st.integers(0, 300)), workers=st.integers(1, 9))

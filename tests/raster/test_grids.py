@@ -47,9 +47,9 @@ def test_coordinates_with_rounding_errors_are_the_same_grid() -> None:
         (Grid(90, 120, FINE.transform, CRS.from_epsg(32633).to_wkt()), "different CRS"),
         (Grid(90, 120, FINE.transform, None), "b has no CRS while the other has"),
         (Grid(90, 120, Affine(10, 0, 500_005, 0, -10, 5_000_000), UTM), r"shifted by \+0\.50 columns"),
-        (Grid(90, 120, Affine(25, 0, 500_000, 0, -25, 5_000_000), UTM), "whole-number ratio"),
-        (Grid(90, 120, Affine(5, 0, 500_000, 0, -5, 5_000_000), UTM), "whole-number ratio"),
-        (Grid(90, 120, Affine(0, 10, 500_000, 10, 0, 5_000_000), UTM), "whole-number ratio"),
+        (Grid(90, 120, Affine(25, 0, 500_000, 0, -25, 5_000_000), UTM), "integer multiple"),
+        (Grid(90, 120, Affine(5, 0, 500_000, 0, -5, 5_000_000), UTM), "integer multiple"),
+        (Grid(90, 120, Affine(0, 10, 500_000, 10, 0, 5_000_000), UTM), "integer multiple"),
         (Grid(90, 120, Affine(10, 0, 900_000, 0, -10, 5_000_000), UTM), "do not overlap"),
     ],
 )

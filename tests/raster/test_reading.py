@@ -108,7 +108,7 @@ def test_what_is_no_raster_is_refused(content: bytes, tmp_path: Path) -> None:
 
 
 def test_missing_bands_and_complex_values_are_refused(file: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="has 3 bands; band 5 was asked for"):
+    with pytest.raises(DataError, match="has 3 bands; band 5 was requested"):
         RasterFile(file, (4,))
     path = tmp_path / "slc.tif"
     with rasterio.open(path, "w", driver="GTiff", height=4, width=4, count=1, dtype="complex64",

@@ -6,7 +6,7 @@ import pytest
 from c2seg.data import Normalizer, PreparedCity, city_statistics
 from c2seg.data.layouts import open_labeled_city
 from c2seg.recipes.training import FDA, Augmentation, Sampling
-from c2seg.sampling import PatchSampler, restyle, training_scenes
+from c2seg.sampling import PatchSampler, apply_fda, training_scenes
 from c2seg.train.loader import batches
 
 NAMES = ("msi", "sar", "hsi")
@@ -27,7 +27,7 @@ def low(beta, side=16):
 @pytest.mark.parametrize("beta", [0.01, 0.1, 0.25, 0.5])
 def test_low_amplitudes_are_the_targets_and_phases_the_sources(beta):
     source, target = patch_of(0), patch_of(1)
-    found = restyle(source, WHOLE, target, WHOLE, beta)["msi"]
+    found = apply_fda(source, WHOLE, target, WHOLE, beta)["msi"]
     assert found.dtype == np.float32
     own, other, new = (np.fft.fft2(values) for values in (source["msi"], target["msi"], found))
     window = low(beta)
@@ -46,17 +46,17 @@ def test_invalid_pixels_stay_0_and_count_as_the_mean():
     hole[:5, :7], gap[10:, 9:] = False, False
     source, target = patch_of(0), patch_of(1)
     cut = {"msi": source["msi"] * hole}
-    found = restyle(cut, hole, {"msi": target["msi"] * gap}, gap, 0.1)["msi"]
+    found = apply_fda(cut, hole, {"msi": target["msi"] * gap}, gap, 0.1)["msi"]
     assert (found[:, ~hole] == 0).all()
     filled = {}
     for name, values, valid in (("own", source["msi"], hole), ("other", target["msi"], gap)):
         means = values[:, valid].mean(axis=1)[:, None, None]
         filled[name] = {"msi": np.where(valid, values, means)}
-    expected = restyle(filled["own"], WHOLE, filled["other"], WHOLE, 0.1)["msi"]
+    expected = apply_fda(filled["own"], WHOLE, filled["other"], WHOLE, 0.1)["msi"]
     np.testing.assert_allclose(found[:, hole], expected[:, hole], atol=1e-5)
     nothing = np.zeros_like(WHOLE)
-    assert restyle(cut, hole, target, nothing, 0.1) is cut
-    assert restyle(cut, nothing, target, WHOLE, 0.1) is cut
+    assert apply_fda(cut, hole, target, nothing, 0.1) is cut
+    assert apply_fda(cut, nothing, target, WHOLE, 0.1) is cut
 
 
 @pytest.fixture
@@ -71,14 +71,14 @@ def scenes(make_city):
     )
 
 
-def sampler_of(scenes, fda, style=True, **augment):
+def sampler_of(scenes, fda, with_target=True, **augment):
     settings = Sampling(patch_px=16, batch_size=8)
     changes = Augmentation(**({"flips": False, "rotations": False, "fda": fda} | augment))
     other = PatchSampler(scenes[1], settings, changes, 0, 13, stream=1)
-    return PatchSampler(scenes[0], settings, changes, 0, 13, style=other if style else None)
+    return PatchSampler(scenes[0], settings, changes, 0, 13, fda_target=other if with_target else None)
 
 
-def test_the_stated_share_of_the_sources_patches_is_restyled(scenes):
+def test_the_stated_share_of_the_sources_patches_is_apply_fdad(scenes):
     plain, styled = sampler_of(scenes, None), sampler_of(scenes, FDA(fraction=0.3, beta=0.1))
     changed = []
     for step in range(40):
@@ -92,7 +92,7 @@ def test_the_stated_share_of_the_sources_patches_is_restyled(scenes):
     assert np.mean(changed) == pytest.approx(0.3, abs=0.08)
 
 
-def test_a_restyled_patch_has_the_mean_of_a_window_of_the_target(scenes):
+def test_a_apply_fdad_patch_has_the_mean_of_a_window_of_the_target(scenes):
     sampler = sampler_of(scenes, FDA(fraction=1.0, beta=0.01))
     whole = scenes[1][0].reader(scenes[1][0].reader.scene.grid.window)[0]["sar"][0].astype(np.float64)
     sums = np.pad(whole, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
@@ -105,7 +105,7 @@ def test_a_restyled_patch_has_the_mean_of_a_window_of_the_target(scenes):
     assert np.abs(found - before).max() > 0.1
 
 
-def test_a_restyled_step_is_a_function_of_seed_and_step(scenes):
+def test_a_apply_fdad_step_is_a_function_of_seed_and_step(scenes):
     options = {"noise_std": 0.1, "flips": True, "rotations": True, "zoom": (0.5, 2.0)}
     sampler = sampler_of(scenes, FDA(), **options)
     expected = list(batches(sampler, 3, 7, threads=0))
@@ -117,7 +117,7 @@ def test_a_restyled_step_is_a_function_of_seed_and_step(scenes):
 
 
 def test_the_targets_own_patches_are_left_as_they_are(scenes):
-    fda = sampler_of(scenes, FDA(fraction=1.0)).style
-    plain = sampler_of(scenes, None).style
+    fda = sampler_of(scenes, FDA(fraction=1.0)).fda_target
+    plain = sampler_of(scenes, None).fda_target
     a, b = (s.load(s.draw(2)).patch["msi"] for s in (fda, plain))
     np.testing.assert_array_equal(a, b)

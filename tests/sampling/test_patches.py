@@ -236,7 +236,7 @@ def test_radiometry_is_in_units_of_the_band(make_city):
 def test_nothing_to_learn_is_said(make_city):
     scenes = scenes_of(make_city())
     scenes[0].targets[:] = 255
-    with pytest.raises(TrainingError, match="no valid pixel of the training cities carries a class"):
+    with pytest.raises(TrainingError, match="no valid pixel of the training cities has a class label"):
         sampler_of(scenes)
     scenes[0].valid[:] = False
     with pytest.raises(TrainingError, match="no pixel of the training cities is valid"):

@@ -40,7 +40,7 @@ def test_all_classes_exist_in_a_small_city() -> None:
             assert set(range(1, 14)) <= set(np.unique(_land(plan)).tolist())
 
 
-def test_shares_and_streets_move_with_their_knobs() -> None:
+def test_shares_and_streets_move_with_their_parameters() -> None:
     near = _spec(role="target", shift=0)
     far = _spec(role="target", shift=1)
     assert near.shares == pytest.approx(_spec(role="source", shift=1).shares, rel=1e-3)
@@ -98,7 +98,7 @@ def test_changed_land_cover_shows_in_hsi_more_than_in_msi() -> None:
     assert msi < hsi
 
 
-def test_modalities_are_displaced_by_the_knob() -> None:
+def test_modalities_are_displaced_by_the_parameter() -> None:
     renderer = Renderer(lay_out_city(_spec(shift=0, coregistration=1.0)))
     lengths = {name: np.hypot(*shift) for name, shift in renderer.displacement_m.items()}
     assert lengths == pytest.approx({"msi": 3, "hsi": 15, "sar": 6})

@@ -95,13 +95,13 @@ def test_gaps_are_straight_lines_and_nothing_is_nodata() -> None:
     assert dark.min() == 1
 
 
-def test_knobs_change_the_target_only() -> None:
+def test_parameters_change_the_target_only() -> None:
     source, moved = _spec(shift=0), _spec(shift=1)
     np.testing.assert_array_equal(OpticalSensor.make(source, "msi").path, OpticalSensor.make(moved, "msi").path)
-    for knob in ("season", "illumination", "sensor_gain", "material_mix"):
+    for name in ("season", "illumination", "sensor_gain", "material_mix"):
         plain = OpticalSensor.make(_spec(role="target"), "hsi")
-        shifted = OpticalSensor.make(_spec(role="target", **{knob: 1.0}), "hsi")
-        assert abs(plain.table - shifted.table).max() > 0.01, knob
+        shifted = OpticalSensor.make(_spec(role="target", **{name: 1.0}), "hsi")
+        assert abs(plain.table - shifted.table).max() > 0.01, name
 
 
 def test_winter_sun_is_low() -> None:
@@ -113,13 +113,13 @@ def test_families_follow_the_thousands_of_the_seed() -> None:
     assert len(package_data("pairs.yaml")["families"]) == FAMILIES
 
 
-def test_knobs_are_checked() -> None:
+def test_parameters_are_checked() -> None:
     assert Parameters.from_shift(0.3, {"season": 1}).season == 1
     with pytest.raises(InputError, match="Did you mean 'season'"):
         Parameters.from_shift(0.3, {"saison": 1})
     with pytest.raises(InputError, match=r"within 0\.\.1"):
         Parameters.from_shift(1.5)
-    with pytest.raises(InputError, match="knob season"):
+    with pytest.raises(InputError, match="parameter season"):
         Parameters.from_shift(0.5, {"season": float("nan")})
 
 

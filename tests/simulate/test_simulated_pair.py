@@ -150,7 +150,7 @@ def test_a_class_raster_can_be_the_layout(ab, tmp_path) -> None:
         layout, reference = a.read(1), b.read(1)
         assert (a.crs, a.transform) == (b.crs, b.transform)
     assert (layout[: reference.shape[0], : reference.shape[1]] == reference).mean() > 0.999
-    with pytest.raises(DataError, match=r"must hold class ids 0\.\.13"):
+    with pytest.raises(DataError, match=r"must contain class ids 0\.\.13"):
         simulate_pair(tmp_path / "y", "ab", SCALE, layouts={"target": ab.source.path / "msi.tif"})
 
 
@@ -182,7 +182,7 @@ def test_command_line_prints_which_city_is_which(tmp_path, capsys) -> None:
         (["--shift", "2"], "shift must be within"),
         (["--knob", "season"], "NAME=VALUE"),
         (["--knob", "season=much"], "NAME=VALUE"),
-        (["--knob", "sun=1"], "unknown knob 'sun'"),
+        (["--knob", "sun=1"], "unknown parameter 'sun'"),
         (["--source-layout", "missing.tif"], "missing.tif does not exist"),
     ],
 )

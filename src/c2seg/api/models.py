@@ -12,8 +12,8 @@ from c2seg.api.arguments import FilePath, ShowProgress, as_path, opened_bars, op
 from c2seg.api.cities import OpenedCity, open_city
 from c2seg.api.labeled_arrays import LabeledArrays
 from c2seg.api.tables import html_table
-from c2seg.artifacts import BandSpec, Header, MapRecord, ModelFile, read_model_file
-from c2seg.data import BandStatistics, City, CityStatistics, city_of_arrays, city_statistics
+from c2seg.artifacts import Header, MapRecord, ModelFile, read_model_file
+from c2seg.data import Band, BandStatistics, City, CityStatistics, city_of_arrays, city_statistics
 from c2seg.data.spectral import match_bands
 from c2seg.errors import InputError, needs_extra
 from c2seg.legend import Legend
@@ -73,7 +73,7 @@ class Model:
         return self.legend.names
 
     @property
-    def bands(self) -> dict[str, tuple[BandSpec, ...]]:
+    def bands(self) -> dict[str, tuple[Band, ...]]:
         """The bands that it takes by modality, in order: name, role, wavelength in nm."""
         return self.header.inputs
 
@@ -286,7 +286,7 @@ def export_model(model: Model | FilePath, out: FilePath, *, overwrite: bool = Fa
     return export(loaded.file, place, overwrite=overwrite)
 
 
-def _band(band: BandSpec) -> str:
+def _band(band: Band) -> str:
     if band.wavelength_nm is not None:
         return f"{band.wavelength_nm:.0f} nm"
     return band.role or band.name or "-"

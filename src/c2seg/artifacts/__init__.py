@@ -1,4 +1,4 @@
-"""Files that c2seg writes and reads back, one class a kind: the model file, the records of runs, maps, scores, benchmarks.
+"""Files that c2seg writes and reads back, one class per kind: the model file, the records of runs, maps, scores, benchmarks.
 
 Every class has ``read`` and ``write`` and a schema number (``records.Artifact``). Files of 0.1.0 are read, too
 (``upgrade``). What 0.1.0 did not know, or a newer version added, is an error that names the version.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from c2seg.artifacts.maps import MapKey, MapNotes, MapRecord, MapRun, StripNote, StripsKey
 from c2seg.artifacts.model import (
     FOREST,
-    BandSpec,
     Graph,
     Header,
     ModelFile,
@@ -27,7 +26,6 @@ from c2seg.artifacts.validation import ValidationRecord
 
 __all__ = [
     "FOREST",
-    "BandSpec",
     "Graph",
     "Header",
     "MapKey",

@@ -18,9 +18,9 @@ __all__ = [
     "BenchmarkResult",
     "BenchmarkRow",
     "BenchmarkTable",
+    "MeanStd",
     "PairedDifference",
     "PooledScores",
-    "Spread",
 ]
 
 
@@ -84,7 +84,7 @@ class BenchmarkCosts(Artifact):
     forest_seconds: float = 0.0
 
 
-Spread = tuple[float | None, float | None]
+MeanStd = tuple[float | None, float | None]
 """Mean and standard deviation over seeds; None: not known."""
 
 
@@ -96,15 +96,15 @@ class BenchmarkRow(Record):
     seeds: int
     uses_target: str
     """``*``: trained on target images; ``+``: inputs are standardized by their statistics."""
-    oa: Spread
-    kappa: Spread
-    mf1: Spread
-    miou: Spread
-    miou_common: Spread
+    oa: MeanStd
+    kappa: MeanStd
+    mf1: MeanStd
+    miou: MeanStd
+    miou_common: MeanStd
     """Of the classes with at least 1000 ground truth pixels."""
-    difference: Spread
+    difference: MeanStd
     """mIoU minus that of the baseline with the same seed."""
-    offline_miou: Spread
+    offline_miou: MeanStd
     fit_seconds: float | None
     map_seconds: float | None
     peak_memory_mib: float | None

@@ -1,4 +1,4 @@
-"""A map: what it follows from, how it was made, what it holds (the JSON beside it); and the rows of an unfinished one."""
+"""A map: what determines it, how it was made, its content (the JSON beside it); and the rows of an unfinished map."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ __all__ = [
     "MapNotes",
     "MapRecord",
     "MapRun",
-    "MappedCity",
+    "PredictedCity",
     "StripNote",
     "StripsKey",
 ]
 
 
 class CleanupSettings(Record):
-    """Areas of fewer pixels are merged into their largest neighbor, but for those of the named classes."""
+    """Areas of fewer pixels are merged into their largest neighbor, except those of the excluded classes."""
 
     min_area_px: int
     connectivity: int
-    kept: tuple[str, ...]
+    excluded_classes: tuple[str, ...] = Field(alias="kept")
 
 
 class CleanupRecord(CleanupSettings):
@@ -52,7 +52,7 @@ class DecisionWeights(Record):
 
 
 class MapKey(Record):
-    """All that a map follows from: maps of equal keys have the same pixels. ``model`` and ``city`` are digests."""
+    """All that determines a map: maps of equal keys have the same pixels. ``model`` and ``city`` are digests."""
 
     model: str = ""
     city: str = ""
@@ -70,7 +70,7 @@ class MapKey(Record):
 
 
 class BackendChoice(Record):
-    """Which backend was taken: measured seconds a batch by name, or that of a stopped run."""
+    """The backend used, and measured seconds per batch by backend; ``resumed``: that of a stopped run."""
 
     name: str
     seconds: dict[str, float]
@@ -101,19 +101,19 @@ class MapRun(Record):
     absent: tuple[str, ...] = ()
     """Modalities that the city lacks and the model was trained to do without."""
     bands: tuple[str, ...] = ()
-    """What was done to the city's bands so that they fit the model's, in words."""
+    """What was done to the city's bands so that they match the model's, as texts."""
     confidence_temperature: float | None = None
 
 
-class MappedCity(Record):
-    """The mapped city: its name and where it was."""
+class PredictedCity(Record):
+    """The predicted city: its name and its path."""
 
     name: str
     path: str
 
 
 class FusedMap(Record):
-    """A map that was fused: where it was, its fingerprint, its weight."""
+    """A map that was fused: its path, fingerprint and weight."""
 
     path: str
     fingerprint: str
@@ -121,7 +121,7 @@ class FusedMap(Record):
 
 
 class FusedRule(Record):
-    """What a rule did: a class taken from an expert, pixels where it held, pixels whose class it changed."""
+    """The effect of a rule: the class taken from an expert, pixels where the rule held, pixels whose class it changed."""
 
     class_id: int
     name: str
@@ -145,7 +145,7 @@ class MapNotes(Record):
     run_id: str | None = None
     """Id of the run that trained the model; None: not known, or of several."""
     recipe: str | None = None
-    city: MappedCity | None = None
+    city: PredictedCity | None = None
     confidence: str | None = None
     """File name of the confidence beside the map, if it was written."""
     run: MapRun | None = None
@@ -154,7 +154,7 @@ class MapNotes(Record):
 class MapRecord(MapNotes, Artifact):
     """The JSON beside a map, written by ``predict`` and ``fuse``.
 
-    Areas are km2 by class name. ``stages`` are busy seconds by stage (read, predict, blend, write, clean if it is wanted,
+    Areas are km2 by class name. ``stages`` are busy seconds by stage (read, predict, blend, write, clean if requested,
     publish); stages overlap. ``peak_memory_mib`` is that of the process since its start and of its workers.
     """
 
@@ -166,12 +166,12 @@ class MapRecord(MapNotes, Artifact):
     nodata_pixels: int
     area_km2: dict[str, float]
     expected_area_km2: dict[str, float] | None = None
-    """Sums of probabilities instead of mapped pixels, for models with a decision of their own or a temperature (by which the
-    probabilities are calibrated then)."""
+    """Probability-weighted areas, for models with a decision of their own or a temperature, which then calibrates the
+    probabilities."""
     seconds: float
     stages: dict[str, float] = Field(default_factory=dict)
     resumed_strips: int = 0
-    """Strips taken over from a run that was stopped."""
+    """Strips taken over from a stopped run."""
     peak_memory_mib: float | None = None
     key: MapKey | None = None
     cleanup: CleanupRecord | None = None
@@ -197,7 +197,7 @@ class StripsKey(MapKey, Artifact):
 
 
 class StripNote(Record):
-    """What the ledger notes of a finished strip: pixels by id (256), and the sums of probabilities where they are wanted."""
+    """What the ledger notes of a finished strip: pixels by id (256), and the sums of probabilities if recorded."""
 
     counts: tuple[int, ...]
     expected: tuple[float, ...] | None = None

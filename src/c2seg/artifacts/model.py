@@ -24,17 +24,16 @@ from safetensors.numpy import load, save, save_file
 from c2seg._version import __version__
 from c2seg.artifacts.runs import RunProvenance
 from c2seg.artifacts.upgrade import upgraded_header, upgraded_tensors
-from c2seg.data import BandStatistics, City, FullStatistics, Normalizer
+from c2seg.data import Band, BandStatistics, City, FullStatistics, Normalizer
 from c2seg.errors import InputError, ModelFileError, needs_extra
 from c2seg.legend import Legend
 from c2seg.outputs import atomic_file
 from c2seg.plugins import Plugin, require
 from c2seg.recipes import Recipe
-from c2seg.records import Artifact, Json, Record
+from c2seg.records import Artifact, Json
 
 __all__ = [
     "FOREST",
-    "BandSpec",
     "Graph",
     "Header",
     "ModelFile",
@@ -46,15 +45,7 @@ __all__ = [
 ]
 
 FOREST = "forest."
-"""What the tensors of a forest that maps together with networks begin with."""
-
-
-class BandSpec(Record):
-    """A band that a model was trained on."""
-
-    name: str = ""
-    role: str | None = None
-    wavelength_nm: float | None = None
+"""Prefix of the tensors of a forest that predicts together with networks."""
 
 
 StoredStatistics = Annotated[
@@ -73,11 +64,11 @@ StoredLegend = Annotated[
 
 
 class Header(Artifact):
-    """Everything about a model but its weights."""
+    """Everything about a model except its weights."""
 
     artifact: Literal["model"] = "model"
     recipe: Recipe
-    inputs: dict[str, tuple[BandSpec, ...]]
+    inputs: dict[str, tuple[Band, ...]]
     """Bands by modality, in input order."""
     statistics: dict[str, StoredStatistics]
     """Band statistics of the sources by modality."""
@@ -90,9 +81,9 @@ class Header(Artifact):
     confidence_temperature: float | None = None
     """Of the ensemble's probabilities where they are shown or summed, never where classes are decided; None: not measured."""
     projection: dict[str, tuple[tuple[float, ...], ...]] = Field(default_factory=dict)
-    """What makes the channels of a modality from its normalized bands, where these are not the channels themselves."""
+    """Projection of a modality's normalized bands onto channels, where these are not the bands themselves."""
     plugins: tuple[Plugin, ...] = ()
-    """What of other packages, with their versions, the model was made with."""
+    """Plug-ins that the model was made with, with their versions."""
     target_statistics: dict[str, FullStatistics] | None = None
     """Band statistics of the target by modality, where the normalization follows the city; None: no target, or not recorded."""
 
@@ -135,7 +126,7 @@ class ModelFile:
 def write_model_file(
     path: str | os.PathLike[str], header: Header, tensors: Mapping[str, np.ndarray], *, overwrite: bool = True
 ) -> None:
-    """Write a model file, whole or not at all. Equal content gives equal bytes. Raises OutputError."""
+    """Write a model file atomically. Equal content gives equal bytes. Raises OutputError."""
     # One metadata entry only: the library writes several in no fixed order.
     metadata = {"c2seg": header.as_line()}
     with atomic_file(Path(path), overwrite=overwrite) as temporary:
@@ -145,7 +136,7 @@ def write_model_file(
 def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
     """Read a model file (.safetensors or .onnx). Raises ModelFileError if it is missing, damaged, or none of ours.
 
-    Files of 0.1.0 are read in the present layout; the digest is that of the file as it is.
+    Files of 0.1.0 are read in the present layout; the digest is that of the file on disk.
     """
     path = Path(path)
     if not path.is_file():
@@ -213,12 +204,12 @@ def _load_onnx(path: Path) -> ModelFile:
 
 def forest_text(tensors: Mapping[str, np.ndarray]) -> str:
     """Return the forest among a model file's tensors as text for the metadata of an ONNX file; empty if there is none."""
-    own = {name: np.ascontiguousarray(value) for name, value in tensors.items() if name.startswith(FOREST)}
-    return base64.b64encode(save(own)).decode("ascii") if own else ""
+    forest = {name: np.ascontiguousarray(value) for name, value in tensors.items() if name.startswith(FOREST)}
+    return base64.b64encode(save(forest)).decode("ascii") if forest else ""
 
 
 def check_city(header: Header, city: City) -> dict[str, int]:
-    """Return the channels, by modality, that a city lacks and the model was taught to do without.
+    """Return the channels, by modality, that a city lacks and the model was trained to do without.
 
     Raises ModelFileError or DataError when it lacks what the model needs: modalities, band counts.
     """
@@ -232,23 +223,18 @@ def check_city(header: Header, city: City) -> dict[str, int]:
         if count != len(header.inputs[name]):
             raise ModelFileError(
                 f"the model takes {len(header.inputs[name])} {name} bands, city {city.name!r} has {count}; "
-                "use a model learnt on the same bands, or name roles or wavelengths (or `keep:` the right bands) in city.yaml"
+                "use a model trained on the same bands, or name roles or wavelengths (or `keep:` the right bands) in city.yaml"
             )
     return absent
 
 
-def input_bands(city: City, recipe: Recipe) -> dict[str, tuple[BandSpec, ...]]:
+def input_bands(city: City, recipe: Recipe) -> dict[str, tuple[Band, ...]]:
     """Return the bands by modality that a recipe takes from a city."""
     names = city.modality_names if recipe.inputs == "all" else recipe.inputs
     if not names:
         raise InputError("the recipe takes no modality")
     scene = city.scenes[0]
-    return {
-        name: tuple(
-            BandSpec(name=b.name, role=b.role, wavelength_nm=b.wavelength_nm) for b in scene.modality(name).bands
-        )
-        for name in names
-    }
+    return {name: scene.modality(name).bands for name in names}
 
 
 def _digest(metadata: str, tensors: Mapping[str, np.ndarray]) -> str:

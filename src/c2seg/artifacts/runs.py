@@ -1,10 +1,12 @@
-"""A run: which data, recipe and versions it comes from, and what its training found (``record.json``)."""
+"""A run: which data, recipe and versions it comes from, and the facts of its training (``record.json``)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from typing import Literal
+
+from pydantic import Field
 
 from c2seg.artifacts.provenance import Provenance
 from c2seg.artifacts.upgrade import upgraded_run
@@ -39,10 +41,10 @@ class SourceCity(TargetCity):
 
 
 class TargetImageUse(Record):
-    """Whether anything was made with the images of the city to be mapped, which have no labels."""
+    """Whether anything was made with the images of the target city, which has no labels."""
 
     normalization: bool
-    """Inputs are standardized by statistics of the mapped city."""
+    """Inputs are standardized by statistics of the predicted city."""
     training: bool
     """Networks were trained on images of the target, too."""
 
@@ -94,7 +96,7 @@ class PretrainedFacts(Record):
 
 
 class TrainingFacts(Record):
-    """What the training of networks found. Seconds are those that pass; processor seconds count every thread."""
+    """Facts of the training of networks. Seconds are those that pass; processor seconds count every thread."""
 
     iterations: int | None = None
     trainings: int | None = None
@@ -117,7 +119,7 @@ class AdaptationCheck(Record):
     """Whether adapting stages stay: mIoU on held-out blocks ``with`` and ``without`` them, by decision."""
 
     stages: tuple[str, ...]
-    kept: bool
+    adaptation_kept: bool = Field(alias="kept")
     miou: dict[str, dict[str, float]]
 
 
@@ -162,7 +164,7 @@ class SourceCheckRecord(Record):
 
 
 class RunRecord(RunProvenance, TrainingFacts, Artifact):
-    """``record.json`` of a run folder: where the run comes from, what its training found, what it cost."""
+    """``record.json`` of a run folder: provenance of the run, facts and costs of its training."""
 
     artifact: Literal["run"] = "run"
     source_check: SourceCheckRecord | None = None

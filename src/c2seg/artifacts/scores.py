@@ -74,7 +74,7 @@ class ScoreValues(Record):
 
     @classmethod
     def of(cls, result: Scores) -> ScoreValues:
-        """Return the scores in the shape in which they are stored."""
+        """Return the scores as a record."""
         return ScoreValues.model_validate(asdict(result))
 
 

@@ -1,4 +1,4 @@
-"""What must be equal for a training to go on from its state."""
+"""What must be equal for a training to resume from its state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["TrainedSettings", "TrainingIdentity"]
 
 
 class TrainedSettings(Record):
-    """What of a recipe the weights of one of its networks depend on."""
+    """The settings of a recipe on which the weights of one of its networks depend."""
 
     model: Model
     training: Training
@@ -29,8 +29,8 @@ class TrainedSettings(Record):
 
 
 class TrainingIdentity(Artifact):
-    """All that the bits of a training depend on. ``data`` and ``start`` are digests of what is trained on and of the first
-    weights; ``threads`` are those of torch."""
+    """All that a training depends on: equal identities give bit-identical weights. ``data`` and ``start`` are digests of the
+    training data and of the initial weights; ``threads`` are those of torch."""
 
     artifact: Literal["state"] = "state"
     settings: TrainedSettings

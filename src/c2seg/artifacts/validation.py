@@ -17,7 +17,7 @@ class ValidationRecord(Artifact):
 
     artifact: Literal["validation"] = "validation"
     kind: str
-    """How pixels were held out, in words."""
+    """How pixels were held out, as a text."""
     scores: ScoreValues
     confusion: ConfusionCounts
 

@@ -113,7 +113,7 @@ def finished(benchmark: Benchmark, run: Run) -> bool:
     if not path.exists():
         return False
     try:
-        return BenchmarkResult.read(path).key == _key(benchmark, run)
+        return _without_prose(BenchmarkResult.read(path).key) == _without_prose(_key(benchmark, run))
     except C2SegError:  # damaged, or of settings that this version does not have
         return False
 
@@ -129,3 +129,9 @@ def _key(benchmark: Benchmark, run: Run) -> BenchmarkKey:
         cities=tuple(open_city(path).fingerprint() for path in (run.pair.source, run.pair.target)),
         reference=str(run.pair.reference) if run.pair.reference else None,
     )
+
+
+def _without_prose(key: BenchmarkKey) -> BenchmarkKey:
+    """Return a key without the texts of its recipe, which change no result."""
+    recipe = key.recipe.model_copy(update={"description": "", "citation": ""})
+    return key.model_copy(update={"recipe": recipe})

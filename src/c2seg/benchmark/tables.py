@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from statistics import mean, stdev
 
-from c2seg.artifacts.benchmark import BenchmarkResult, BenchmarkRow, Spread
+from c2seg.artifacts.benchmark import BenchmarkResult, BenchmarkRow, MeanStd
 from c2seg.metrics.published import published_offline
 
 __all__ = ["aligned", "as_csv", "as_html", "as_text", "modality_text", "offline_text", "rows"]
@@ -192,14 +192,14 @@ def _average(values: Sequence[float | None], *, all_needed: bool = False) -> flo
     return mean(known)
 
 
-def _spread(values: Sequence[float | None]) -> Spread:
+def _spread(values: Sequence[float | None]) -> MeanStd:
     known = [v for v in values if v is not None]
     if not known:
         return None, None
     return mean(known), stdev(known) if len(known) > 1 else None
 
 
-def _pm(value: Spread, *, sign: bool = False) -> str:
+def _pm(value: MeanStd, *, sign: bool = False) -> str:
     center, spread = value
     if center is None:
         return "-"

@@ -62,7 +62,7 @@ def command(
         )
     record = scores.record
     if record.matched_by == "rows and columns":
-        note("no georeference: rows and columns are compared as they are", quiet=quiet)
+        note("no georeference: rows and columns are compared directly", quiet=quiet)
     if as_json:
         print_json(record.as_json())
     else:

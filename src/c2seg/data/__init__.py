@@ -1,4 +1,4 @@
-"""Cities: layouts on disk, scenes, modalities, labels, validity; spatial folds; band statistics; caches; writers."""
+"""Cities: layouts on disk, scenes, modalities, labels and validity; spatial folds, band statistics, caches, writers."""
 
 from __future__ import annotations
 

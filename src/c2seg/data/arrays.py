@@ -1,6 +1,6 @@
-"""Arrays in memory as a city.
+"""Cities from arrays in memory.
 
-Axes: C band, H row, W column on the fine grid; h, w rows and columns of a coarser modality.
+Axes: C band, H row, W column on the fine grid; h, w row and column on a coarser grid.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ __all__ = ["city_of_arrays"]
 
 
 def city_of_arrays(arrays: Mapping[str, np.ndarray], valid: np.ndarray | None, legend: Legend) -> City:
-    """Return a city of one scene whose images are arrays [C, h, w] by modality; nothing is copied but masked arrays.
+    """Return a city of one scene from arrays [C, h, w] by modality. Only masked arrays are copied.
 
-    The largest array is the fine grid. Others may be coarser by a whole number, from the same upper left corner, and
-    overhang the fine grid by less than a cell. NaN and masked cells are not valid. ``valid`` bool [H, W] excludes more
-    pixels. Raises InputError, naming the argument, for what cannot be used.
+    The largest array defines the fine grid. Pixels of other arrays may be an integer multiple coarser. They start at the
+    same upper left corner and may extend beyond the fine grid by less than one pixel. NaN and masked pixels are invalid.
+    ``valid`` bool [H, W] excludes more pixels. Raises InputError, which names the invalid argument.
     """
     images = {name: _image(name, values) for name, values in arrays.items()}
     if not images:
@@ -46,26 +46,27 @@ def _image(name: str, values: np.ndarray) -> np.ndarray:
     if not isinstance(values, np.ndarray):
         raise InputError(f"{where} is a {type(values).__name__}; give a numpy array [band, row, column]")
     if values.dtype.kind not in "iuf":
-        raise InputError(f"{where} has type {values.dtype}; give whole or floating numbers")
+        raise InputError(f"{where} has type {values.dtype}; give integers or floating-point numbers")
     if values.ndim != 3 or 0 in values.shape:
-        raise InputError(f"{where} has shape {values.shape}; axes [band, row, column], none of length 0, are needed")
+        raise InputError(f"{where} has shape {values.shape}; give a non-empty array [band, row, column]")
     return values
 
 
 def _relation(name: str, values: np.ndarray, height: int, width: int) -> GridRelation:
-    """Return how many times coarser an array is than the fine grid."""
+    """Return the relation of an array's grid to the fine grid."""
     rows, cols = values.shape[1:]
-    fit = [
+    possible = [
         ratio for ratio in range(1, max(height, width) + 1) if (-(-height // ratio), -(-width // ratio)) == (rows, cols)
     ]
-    exact = [ratio for ratio in fit if (rows * ratio, cols * ratio) == (height, width)]
-    if len(found := exact or fit) != 1:
-        why = f"any of the ratios {found} would do" if found else "no whole-number ratio fits"
+    exact = [ratio for ratio in possible if (rows * ratio, cols * ratio) == (height, width)]
+    ratios = exact or possible
+    if len(ratios) != 1:
+        why = f"the ratio is ambiguous: {ratios}" if ratios else "no integer ratio matches"
         raise InputError(
-            f"arrays[{name!r}] is {rows} x {cols} pixels under a grid of {height} x {width}: {why}; give sizes of the fine "
-            "grid, or of a grid coarser by a whole number from the same upper left corner"
+            f"arrays[{name!r}] is {rows} x {cols} pixels and the fine grid {height} x {width}: {why}; give the size of the "
+            "fine grid, or of a grid whose pixels are an integer multiple, from the same upper left corner"
         )
-    return GridRelation(found[0])
+    return GridRelation(ratios[0])
 
 
 def _mask(valid: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Fast pixels for training: a city in memory if it fits a budget, else a memory-mapped copy made once.
+"""Fast pixels for training: a city in memory if it fits a budget, else a memory-mapped copy.
 
-The copy holds every raster on its own grid and in its stored type, all bands of a pixel together: a patch is then one
-run of bytes per row. It lies in a folder named by the city's fingerprint, is built strip by strip, and goes on where it
-was stopped; two processes that want the same copy wait for each other.
+The copy contains every raster on its native grid with its raw data type. All bands of a pixel are contiguous, so each row of
+a patch is one read. The folder is named after the city's fingerprint. The copy is built strip by strip and resumes after an
+interruption. Processes that need the same copy wait for each other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ from typing import Literal
 import numpy as np
 
 from c2seg.data.city import City, LabeledCity, blocks
-from c2seg.data.memory import KeptRaster, city_bytes, in_memory, layer_in_memory, map_layers, mapped, source_bytes
+from c2seg.data.memory import (
+    CachedRaster,
+    city_bytes,
+    in_memory,
+    layer_in_memory,
+    memory_mapped,
+    replace_sources,
+    source_bytes,
+)
 from c2seg.errors import DataError, OutputError
 from c2seg.outputs import fsync_path
 from c2seg.progress import Progress, no_progress
@@ -33,9 +41,9 @@ _STRIP_PX = 512
 def cached(city: City, cache_dir: Path | None, budget_bytes: int, progress: Progress = no_progress) -> City:
     """Return the city with images in memory if they take at most ``budget_bytes``, else memory-mapped from a cache.
 
-    The cache is built in ``cache_dir`` if it is not there; without ``cache_dir`` the city is returned as it is. Values,
-    validity and fingerprint are those of the city given. Raises OutputError when the folder cannot be written or the disk
-    is too small, DataError when the city cannot be read.
+    A missing cache is built in ``cache_dir``. Without ``cache_dir`` the city is returned unchanged. Values, validity and
+    fingerprint do not change. Raises OutputError if the folder is not writable or the disk is too small, DataError if the
+    city is unreadable.
     """
     size = city_bytes(city)
     if size <= budget_bytes:
@@ -45,24 +53,24 @@ def cached(city: City, cache_dir: Path | None, budget_bytes: int, progress: Prog
     folder = cache_dir / f"{_plain(city.name)}-{city.fingerprint()}"
     with _locked(folder):
         build = _Build(folder, size, progress)
-        build.check_room(city)
-        return map_layers(city, build.layer)
+        build.check_disk_space(city)
+        return replace_sources(city, build.layer)
 
 
 def cached_labels(
     city: LabeledCity, cache_dir: Path | None, budget_bytes: int, progress: Progress = no_progress
 ) -> LabeledCity:
-    """Return the labeled city with images as ``cached`` does, and labels in memory if the budget has room for them."""
+    """Return the labeled city with images as in ``cached``, and labels in memory if the rest of the budget suffices."""
     images = cached(city.images, cache_dir, budget_bytes, progress)
-    room = budget_bytes - (city_bytes(city.images) if city_bytes(city.images) <= budget_bytes else 0)
+    rest_bytes = budget_bytes - (city_bytes(city.images) if city_bytes(city.images) <= budget_bytes else 0)
     labels = city.labels
-    if sum(source_bytes(label.source) for label in labels) <= room:
+    if sum(source_bytes(label.source) for label in labels) <= rest_bytes:
         labels = tuple(replace(label, source=layer_in_memory(label.source)) for label in labels)
     return replace(city, images=images, labels=labels)
 
 
 class _locked:
-    """Makes a folder and holds its lock; a second process waits."""
+    """Creates and locks a folder. A second process waits."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -81,25 +89,25 @@ class _locked:
 
 @dataclass
 class _Build:
-    """Makes the files of a cache that are not there yet; counts bytes for the progress bar."""
+    """Builds the missing files of a cache and counts bytes for the progress."""
 
     folder: Path
     total: int
     progress: Progress
     done: int = 0
 
-    def check_room(self, city: City) -> None:
-        """Raise OutputError when the disk has less room than the missing files need."""
-        held = sum(file.stat().st_blocks * 512 for file in self.folder.glob("*.bin"))
+    def check_disk_space(self, city: City) -> None:
+        """Raise OutputError if the missing files do not fit on the disk."""
+        present = sum(file.stat().st_blocks * 512 for file in self.folder.glob("*.bin"))
         free = shutil.disk_usage(self.folder).free
-        if self.total - held > free:
+        if self.total - present > free:
             raise OutputError(
-                f"the cache of {city.name!r} in {self.folder.parent} needs {(self.total - held) / 2**30:.1f} GiB, "
-                f"{free / 2**30:.1f} GiB are free; name another folder (`cache`)"
+                f"the cache of {city.name!r} in {self.folder.parent} needs {(self.total - present) / 2**30:.1f} GiB, "
+                f"{free / 2**30:.1f} GiB are free; give another folder (`cache`)"
             )
 
-    def layer(self, scene: int, name: str, source: RasterSource) -> KeptRaster:
-        """Return a source's memory-mapped copy, made or finished if need be."""
+    def layer(self, scene: int, name: str, source: RasterSource) -> CachedRaster:
+        """Return the memory-mapped copy of a source. A missing or partial copy is completed first."""
         file = self.folder / f"{scene}-{_plain(name)}.bin"
         state = file.with_suffix(".json")
         shape = (source.count, source.height, source.width)
@@ -112,12 +120,12 @@ class _Build:
                 if error.filename is None and error.errno is None:
                     raise
                 raise OutputError(f"cannot write the cache {file}: {error.strerror}") from error
-        return mapped(file, shape, source.dtype, source.nodata, source.fingerprint())
+        return memory_mapped(file, shape, source.dtype, source.nodata, source.fingerprint())
 
     def _fill(self, file: Path, state: Path, source: RasterSource, rows: int) -> None:
         size = f"{self.total / 2**30:.2f} GiB"
         with file.open("r+b" if rows else "w+b") as stream:
-            os.posix_fallocate(stream.fileno(), 0, source_bytes(source))  # a full disk shows now, not as SIGBUS later
+            os.posix_fallocate(stream.fileno(), 0, source_bytes(source))  # a full disk fails here, not as SIGBUS later
         array = np.memmap(file, source.dtype, "r+", shape=(source.height, source.width, source.count))
         for first in range(rows, source.height, _STRIP_PX):
             last = min(first + _STRIP_PX, source.height)
@@ -133,7 +141,7 @@ class _Build:
 
 
 class CacheProgress(Artifact):
-    """How many rows of a cached raster are on disk, and its whole size in bytes."""
+    """Number of rows of a cached raster on disk, and its total size in bytes."""
 
     artifact: Literal["cache"] = "cache"
     rows: int
@@ -142,8 +150,8 @@ class CacheProgress(Artifact):
 
 def _rows_done(state: Path, file: Path, size: int) -> int:
     try:
-        noted = CacheProgress.read(state)
-        return noted.rows if file.stat().st_size == size == noted.bytes else 0
+        progress = CacheProgress.read(state)
+        return progress.rows if file.stat().st_size == size == progress.bytes else 0
     except (OSError, DataError):
         return 0
 

@@ -1,4 +1,4 @@
-"""Rasters of float32 that are made of another one as they are read."""
+"""Rasters of float32 values that are computed from another raster when they are read."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["Derived"]
 
 
 class Derived(ABC):
-    """What such a raster takes over from the one that it is made of; how many bands it has and what is in them is its own."""
+    """Base class of derived rasters. Size and resources are those of the original; subclasses define bands and values."""
 
     @property
     @abstractmethod
     def origin(self) -> RasterSource:
-        """The raster that it is made of."""
+        """The original raster."""
 
     @property
     def height(self) -> int:
@@ -37,10 +37,10 @@ class Derived(ABC):
 
     @property
     def nodata(self) -> float | None:
-        """None: NaN marks pixels without data."""
+        """None: NaN marks nodata."""
         return None
 
     def close(self) -> None:
-        """Close the other raster where it holds resources."""
+        """Close the original raster."""
         if close := getattr(self.origin, "close", None):
             close()

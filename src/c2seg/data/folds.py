@@ -1,8 +1,8 @@
-"""Spatial folds for validation inside labeled cities: interleaved blocks with a guard.
+"""Spatial folds for validation within labeled cities: interleaved blocks with a guard.
 
-Rare classes hold a few dozen pixels, so that one half of a city may have none of them; and patches drawn at random
-overlap, so that random splits leak. Here blocks of all folds are interleaved over the whole city, training keeps a
-guard distance from the tested blocks, and every pixel is tested exactly once.
+Rare classes have a few dozen pixels, so half of a city may contain none of them. Random patches overlap, so random splits
+leak. Here the blocks of all folds are interleaved over the city. Training pixels keep a guard distance from the tested
+blocks. Every pixel is tested exactly once.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ __all__ = ["BlockFolds", "Folds"]
 
 
 class Folds(Protocol):
-    """How the pixels of a scene are divided for validation."""
+    """A division of a scene's pixels for validation."""
 
     @property
     def folds(self) -> int:
         """Number of folds."""
 
     def fold(self, window: Window) -> np.ndarray:
-        """Return uint8 [H, W]: the fold in which each pixel is tested; 255: in none."""
+        """Return uint8 [H, W]: the fold in which each pixel is tested; 255: not tested."""
 
     def training(self, window: Window, fold: int) -> np.ndarray:
-        """Return bool [H, W]: pixels on which a model that is tested on ``fold`` may be trained."""
+        """Return bool [H, W]: training pixels of a model that is tested on ``fold``."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlockFolds:
-    """``folds`` interleaved folds of square blocks of ``block_px``; training stays more than ``guard_px`` away.
+    """``folds`` interleaved folds of square blocks of ``block_px``, with a guard of ``guard_px`` around tested blocks.
 
-    Blocks that touch by an edge are never of the same fold.
+    Blocks that share an edge are in different folds.
     """
 
     folds: int
@@ -56,11 +56,11 @@ class BlockFolds:
         return self._fold(rows, cols)
 
     def training(self, window: Window, fold: int) -> np.ndarray:
-        """Return bool [H, W]: pixels that may teach the model tested on ``fold`` (Chebyshev distance > guard)."""
+        """Return bool [H, W]: training pixels of the model tested on ``fold`` (Chebyshev distance > guard)."""
         rows = np.arange(window.row, window.row_end)
         cols = np.arange(window.col, window.col_end)
         far = np.ones((window.height, window.width), bool)
-        # The guard is shorter than a block, so the 9 corners, edges and center of the square meet every block it meets.
+        # The guard is shorter than a block: 9 points of the guard square touch every block that the square touches.
         offsets = (-self.guard_px, 0, self.guard_px) if self.guard_px else (0,)
         for row in offsets:
             for col in offsets:

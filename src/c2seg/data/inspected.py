@@ -1,4 +1,4 @@
-"""The parts of a report on a city: plain JSON objects whose keys are known. Keys marked NotRequired come with pixels read."""
+"""Typed JSON objects of a report on a city. Keys marked NotRequired are set only if pixels were read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = [
 
 
 class InspectedTiles(TypedDict):
-    """How a scene was cut into tiles."""
+    """Tiling of a scene."""
 
     count: int
     tile_px: int
@@ -29,7 +29,7 @@ class InspectedTiles(TypedDict):
 
 
 class InspectedStatistics(TypedDict):
-    """Band statistics over the valid pixels, in physical units; lists by band."""
+    """Band statistics of the scaled values of valid pixels; lists by band."""
 
     kind: str
     count: int
@@ -40,7 +40,7 @@ class InspectedStatistics(TypedDict):
 
 
 class PublishedStatistics(TypedDict):
-    """Published averages over tiles, and the same of this city."""
+    """Published averages over tiles, and the same averages of this city."""
 
     kind: str
     mean: list[float]
@@ -52,14 +52,14 @@ class PublishedStatistics(TypedDict):
 
 
 class InspectedLandmarks(TypedDict):
-    """Bands (from 1) at which a mean spectrum has its landmarks."""
+    """Bands (1-based) of the landmarks of a mean spectrum."""
 
     red_edge_band: int | None
     dip_bands: list[int]
 
 
 class InspectedModality(TypedDict):
-    """A modality: its raster, its bands, and counts of pixels on the fine grid and of cells on its own."""
+    """A modality: its raster, its bands, and counts of pixels on the fine grid and of cells on the native grid."""
 
     origin: str
     bands: int
@@ -69,8 +69,9 @@ class InspectedModality(TypedDict):
     ratio: int
     offset_px: list[int]
     nodata: float | str | None
-    """``nan`` as text, which JSON numbers cannot say."""
+    """NaN is the text ``nan``, because JSON has no such number."""
     blank: float | None
+    """``Modality.nodata_all_bands``."""
     scale: float
     names: list[str]
     roles: list[str | None]
@@ -84,7 +85,7 @@ class InspectedModality(TypedDict):
 
 
 class InspectedClass(TypedDict):
-    """Labeled pixels of a class, and their share of all labeled ones."""
+    """Labeled pixels of a class, and their fraction (``share``) of all labeled pixels."""
 
     id: int
     name: str
@@ -124,7 +125,7 @@ class InspectedScene(TypedDict):
 
 
 class InspectedCity(TypedDict):
-    """The whole report. ``problems`` are what is wrong, ``notes`` what was recognized or is remarkable."""
+    """The whole report. ``problems`` list errors, ``notes`` what was recognized or is remarkable."""
 
     path: str
     layout: str

@@ -1,4 +1,4 @@
-"""What a city holds and what is wrong with it, as one plain structure for printing or JSON."""
+"""Report on the content and the problems of a city, as plain values for printing or JSON."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from c2seg.data.inspected import (
     InspectedStatistics,
     InspectedTiles,
 )
-from c2seg.data.label_map import detect_label_map, settle_label_maps
+from c2seg.data.label_map import detect_label_map, resolve_label_maps
 from c2seg.data.layouts import Layout, layout_of
 from c2seg.data.published import CITIES, PublishedCity, published_means
 from c2seg.data.spectra import compare_landmarks, find_landmarks, wavelength_notes
 from c2seg.data.splits import leak_report, published_split
-from c2seg.data.statistics import BandStatistics, city_statistics, unusable
+from c2seg.data.statistics import BandStatistics, city_statistics, statistics_problem
 from c2seg.data.tiling import TileGrid
 from c2seg.errors import C2SegError
 from c2seg.legend import BACKGROUND, IGNORE
@@ -43,11 +43,11 @@ def inspect_city(
     headers_only: bool = False,
     progress: Progress = no_progress,
 ) -> InspectedCity:
-    """Return what a city holds: layout, grids, modalities, pixel counts, statistics, class histogram, notes, problems.
+    """Return a report on a city: layout, grids, modalities, pixel counts, statistics, class histogram, notes, problems.
 
-    ``label_map`` is for the label (see ``open_labeled_city``); ``against`` is another city whose HSI bands are compared;
-    ``headers_only`` reads no pixels beyond what opening needs. Problems are collected file by file; DataError is raised
-    only when nothing is recognized at ``path``. All values are JSON types.
+    ``label_map``: of the label (see ``open_labeled_city``). ``against``: another city, to compare HSI bands with.
+    ``headers_only``: read only the pixels that opening needs. Problems are collected by file. Raises DataError only if no
+    layout recognizes ``path``. All values are JSON types.
     """
     layout = layout_of(path)
     city = layout.images(path)
@@ -56,20 +56,20 @@ def inspect_city(
     check = getattr(layout, "check", None)
     if check and not headers_only:
         codes = {IGNORE, *labels.images.legend.codes(labels.labels[0].label_map)} if labels else None
-        report.problems += check(path, city, codes, _share(progress, 0.0, 0.2))
+        report.problems += check(path, city, codes, _part(progress, 0.0, 0.2))
     scenes: list[InspectedScene] = []
     for index, scene in enumerate(city.scenes):
         entry = _scene_entry(scene)
         valid: Layer | None = None
         if not headers_only:
             first, last = (0.2 + 0.5 * k / len(city.scenes) for k in (index, index + 1))
-            valid = _survey(city, scene, entry, report, _share(progress, first, last))
+            valid = _survey(city, scene, entry, report, _part(progress, first, last))
         if labels is not None:
             entry["label"] = _label_entry(labels, index, valid, report, headers_only=headers_only)
         scenes.append(entry)
     known = _published(city)
     if known and not headers_only:
-        _compare_published(city, known, scenes[0], report, _share(progress, 0.7, 1.0))
+        _compare_published(city, known, scenes[0], report, _part(progress, 0.7, 1.0))
     if not headers_only:
         _compare_bands(city, known, against, scenes, report)
     progress(1.0, 1.0)
@@ -86,7 +86,7 @@ def inspect_city(
     }
 
 
-def _share(progress: Progress, first: float, last: float) -> Progress:
+def _part(progress: Progress, first: float, last: float) -> Progress:
     """Return a progress callable for a part of the whole work."""
 
     def part(done: float, total: float, text: str = "") -> None:
@@ -96,7 +96,7 @@ def _share(progress: Progress, first: float, last: float) -> Progress:
 
 
 class _Report:
-    """Notes and problems as they are found."""
+    """Notes and problems collected so far."""
 
     def __init__(self, notes: list[str], problems: list[str]) -> None:
         self.notes = notes
@@ -115,7 +115,7 @@ def _open_labels(layout: Layout, path: Path, city: City, label_map: str | None, 
         return None
     try:
         labels = layout.labels(path, city, label_map)
-        return None if labels is None else settle_label_maps(city, labels)
+        return None if labels is None else resolve_label_maps(city, labels)
     except C2SegError as error:
         report.problems.append(str(error))
         return None
@@ -169,7 +169,7 @@ def _modality_entry(stack: Modality) -> InspectedModality:
         "ratio": relation.ratio,
         "offset_px": [relation.row_offset, relation.col_offset],
         "nodata": None if nodata is None else ("nan" if np.isnan(nodata) else nodata),
-        "blank": stack.blank,
+        "blank": stack.nodata_all_bands,
         "scale": stack.scale,
         "names": [band.name for band in stack.bands],
         "roles": [band.role for band in stack.bands],
@@ -178,44 +178,47 @@ def _modality_entry(stack: Modality) -> InspectedModality:
 
 
 def _survey(city: City, scene: Scene, entry: InspectedScene, report: _Report, progress: Progress) -> Layer | None:
-    """Count pixels and fit statistics of every modality in one pass; return where all are valid (None if unreadable)."""
+    """Count pixels and compute statistics of all modalities in one pass.
+
+    Returns the mask of pixels that are valid in all modalities; None if one is unreadable.
+    """
     total = sum(s.source.height * s.source.width * s.count for s in scene.modalities.values())
     done = 0
     layers = []
     for name, stack in scene.modalities.items():
         source = stack.source
-        usable = np.zeros((1, source.height, source.width), np.uint8)
+        valid = np.zeros((1, source.height, source.width), np.uint8)
         statistics: BandStatistics | None = None
         nan_px = 0
         size = max(64, int((_BLOCK_VALUES / max(1, source.count)) ** 0.5) // 64 * 64)
         try:
             for window in blocks(Window(0, 0, source.height, source.width), size):
-                stored = source.read(window)
-                weights = scene.weigh(name, stored, window)
+                raw = source.read(window)
+                weights = scene.cell_weights(name, raw, window)
                 rows, cols = window.slices
-                usable[0, rows, cols] = weights > 0
-                if stored.dtype.kind == "f":
-                    nan_px += int((~np.isfinite(stored)).any(axis=0).sum())
-                values = stored.reshape(source.count, -1) * np.float32(stack.scale)
+                valid[0, rows, cols] = weights > 0
+                if raw.dtype.kind == "f":
+                    nan_px += int((~np.isfinite(raw)).any(axis=0).sum())
+                values = raw.reshape(source.count, -1) * np.float32(stack.scale)
                 part = BandStatistics.of(values, weights.ravel())
                 statistics = part if statistics is None else statistics.merge(part)
-                done += stored.size
+                done += raw.size
                 progress(done, total, name)
         except C2SegError as error:
             report.problems.append(str(error))
             continue
-        layers.append(Layer(ArrayRaster(usable), stack.relation))
+        layers.append(Layer(ArrayRaster(valid), stack.relation))
         counted = entry["modalities"][name]
         counted["valid_pixels"] = statistics.count if statistics else 0
         counted["nan_cells"] = nan_px
-        counted["empty_cells"] = int((usable == 0).sum())
-        problem = unusable(replace(city, scenes=(scene,)), name, statistics)
+        counted["empty_cells"] = int((valid == 0).sum())
+        problem = statistics_problem(replace(city, scenes=(scene,)), name, statistics)
         if problem:
             report.problems.append(problem)
         counted["statistics"] = _statistics_entry(statistics) if statistics and statistics.count else None
         if nan_px:
             report.notes.append(
-                f"{stack.origin or name}: {nan_px} pixels hold NaN or infinity; they are treated as no data"
+                f"{stack.origin or name}: {nan_px} pixels contain NaN or infinity; they are treated as nodata"
             )
     if len(layers) < len(scene.modalities):
         return None
@@ -257,15 +260,15 @@ def _label_entry(
         detected = detect_label_map(labels.images, index, label)
         if detected != label.label_map:
             report.notes.append(
-                f"{label.origin}: by its values and the images the label looks numbered as {detected!r}, not "
-                f"{label.label_map!r}; if so, say `label_map={detected}`"
+                f"{label.origin}: values and images suggest the label mapping {detected!r}, not {label.label_map!r}; "
+                f"to use it, set `label_map={detected}`"
             )
-    except C2SegError:  # undecided; values outside the label mapping show below
+    except C2SegError:  # undecided; values outside the label mapping are reported below
         pass
     if headers_only:
         return entry
     grid = labels.images.scenes[index].grid
-    counts, usable = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    counts, valid_counts = np.zeros(256, np.int64), np.zeros(256, np.int64)
     wrong: dict[str, None] = {}
     for window in blocks(grid.window, 1024):
         try:
@@ -275,7 +278,7 @@ def _label_entry(
             continue
         counts += np.bincount(ids.ravel(), minlength=256)
         if valid is not None:
-            usable += np.bincount(ids[valid.read(window)[0][0] != 0], minlength=256)
+            valid_counts += np.bincount(ids[valid.read(window)[0][0] != 0], minlength=256)
     report.problems += list(wrong)[:8]
     labeled = int(counts[list(legend.ids)].sum())
     entry["background"] = int(counts[BACKGROUND])
@@ -287,19 +290,19 @@ def _label_entry(
             "name": item.name,
             "pixels": int(counts[item.id]),
             "share": counts[item.id] / labeled if labeled else 0.0,
-            "valid_pixels": int(usable[item.id]) if valid is not None else None,
+            "valid_pixels": int(valid_counts[item.id]) if valid is not None else None,
         }
         for item in legend.classes
     ]
     if not labeled and not wrong:
-        report.problems.append(f"{label.origin}: no pixel carries a class of {legend.name}")
+        report.problems.append(f"{label.origin}: no pixel has a class of {legend.name}")
     return entry
 
 
 def _compare_published(
     city: City, known: PublishedCity, entry: InspectedScene, report: _Report, progress: Progress
 ) -> None:
-    """Put the published statistics beside those of the same kind; note the random splits' leak. Source cities only."""
+    """Compare statistics with the published ones and report the leaks of the random splits. For source cities only."""
     tiles = city.scenes[0].tiles
     if known.split != "train" or tiles is None:
         return
@@ -315,27 +318,27 @@ def _compare_published(
         mean, std = published.get(name, (np.empty(0), np.empty(0)))
         if len(mean) != values["bands"] or not values.get("statistics"):
             continue
-        part = _share(progress, k / len(entry["modalities"]), (k + 1) / len(entry["modalities"]))
+        part = _part(progress, k / len(entry["modalities"]), (k + 1) / len(entry["modalities"]))
         here = city_statistics(city, [name], part, kind="tiles")[name]
         off = float(np.max(np.abs(here.mean - mean) / std))
-        spread = float(np.max(np.abs(here.std / std - 1)))
+        std_off = float(np.max(np.abs(here.std / std - 1)))
         values["published"] = {
             "kind": "averages over tiles", "mean": mean.tolist(), "std": std.tolist(), "mean_here": here.mean.tolist(),
-            "std_here": here.std.tolist(), "largest_mean_difference_in_std": off, "largest_std_difference": spread,
+            "std_here": here.std.tolist(), "largest_mean_difference_in_std": off, "largest_std_difference": std_off,
         }  # fmt: skip
-        if max(off, spread) > _FAR:
+        if max(off, std_off) > _FAR:
             report.notes.append(
                 f"{name}: tile-averaged statistics differ from the published ones by up to {off:.2f} standard deviations "
-                f"in the mean and {spread:.1%} in the deviation: other units, other bands or other data"
+                f"in the mean and {std_off:.1%} in the deviation: other units, other bands or other data"
             )
 
 
 def _compare_bands(
     city: City, known: PublishedCity | None, against: Path | None, scenes: list[InspectedScene], report: _Report
 ) -> None:
-    """Note wavelengths that step back, and bands that mean other wavelengths than in another city.
+    """Report wavelengths that are not ascending, and bands whose wavelengths differ from those of another city.
 
-    Stated wavelengths are compared where both cities have them, else landmarks of the mean spectra.
+    Wavelengths are compared if both cities have them, else landmarks of the mean spectra.
     """
     others: dict[str, np.ndarray] = {}
     if known is not None:
@@ -353,21 +356,21 @@ def _compare_bands(
         if hsi is None or not statistics:
             continue
         report.notes += [f"hsi: {note}" for note in wavelength_notes(hsi["wavelengths_nm"])]
-        found = find_landmarks(np.asarray(statistics["mean"]))
-        if found is None or all(hsi["wavelengths_nm"]):
+        landmarks = find_landmarks(np.asarray(statistics["mean"]))
+        if landmarks is None or all(hsi["wavelengths_nm"]):
             continue
         hsi["landmarks"] = {
-            "red_edge_band": None if found.red_edge is None else found.red_edge + 1,
-            "dip_bands": [dip + 1 for dip in found.dips],
+            "red_edge_band": None if landmarks.red_edge is None else landmarks.red_edge + 1,
+            "dip_bands": [dip + 1 for dip in landmarks.dips],
         }
         for name, mean in others.items():
             there = find_landmarks(mean)
             if there is not None:
-                report.notes += [f"hsi: {note}" for note in compare_landmarks(found, there, name)]
+                report.notes += [f"hsi: {note}" for note in compare_landmarks(landmarks, there, name)]
 
 
 def _wavelength_gap(city: City, other: City) -> float | None:
-    """Return the largest difference in nm at one band; None if the wavelengths are not known for the same bands."""
+    """Return the largest difference of a band in nm; None unless both cities have the wavelengths of the same bands."""
     here, there = ([b.wavelength_nm for b in c.scenes[0].modality("hsi").bands] for c in (city, other))
     pairs = [(a, b) for a, b in zip(here, there, strict=False) if a is not None and b is not None]
     if not pairs or not len(pairs) == len(here) == len(there):

@@ -1,7 +1,7 @@
-"""Which label mapping a label follows: by the values it holds, else by where water must be.
+"""Detection of a label's label mapping, by its values and by the position of water.
 
-Two label mappings of C2Seg use the same values 0..13 (``challenge`` and ``mat``), so that values alone cannot tell them
-apart. Water can: it is the darkest class in the near infrared, id 1 in one and 13 in the other.
+Two label mappings of C2Seg use the same values 0..13 (``challenge`` and ``mat``). Values alone cannot distinguish them, but
+water can. It is the darkest class in the near infrared, with value 1 in one mapping and 13 in the other.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from c2seg.errors import DataError, InputError
 from c2seg.legend import BACKGROUND, IGNORE, Legend
 from c2seg.types import Window
 
-__all__ = ["detect_label_map", "load_label_map", "settle_label_maps"]
+__all__ = ["detect_label_map", "load_label_map", "resolve_label_maps"]
 
-_SAMPLES = 8  # by axis: windows that are looked at
+_SAMPLES = 8  # windows along each axis
 _SAMPLE_PX = 256
-_LEAST_PX = 20  # of a class, to know its near infrared
-_DARKER = 0.8  # water's near infrared against what another label mapping calls water
+_LEAST_PX = 20  # of a class, to estimate its near infrared
+_DARKER = 0.8  # ratio of the near infrared of water to that of the water of another label mapping
 
 
 def load_label_map(path: Path, legend: Legend) -> Mapping[int, int]:
-    """Read a mapping file (YAML, ``value in the file: id``; 0 = background) and check it against a legend.
+    """Read a mapping file (YAML, ``value in the file: id``; 0 = background) and validate it with a legend.
 
-    Raises InputError if it cannot be read, is not one to one, or names ids the legend does not have.
+    Raises InputError if it is unreadable, not one to one, or contains ids that are not in the legend.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -40,16 +40,16 @@ def load_label_map(path: Path, legend: Legend) -> Mapping[int, int]:
         raise InputError(
             f"{path} is not a label mapping (lines `value: id`): {' '.join(str(error).split())}"
         ) from error
-    replace(legend, label_maps={path.stem: codes})  # checks it
+    replace(legend, label_maps={path.stem: codes})  # validates it
     return codes
 
 
-def settle_label_maps(city: City, labels: Sequence[Label]) -> LabeledCity:
-    """Return the labeled city with every label's label mapping named in the city's legend.
+def resolve_label_maps(city: City, labels: Sequence[Label]) -> LabeledCity:
+    """Return the labeled city with label mappings that are defined in the city's legend.
 
-    A label's label mapping may be a name, the path of a mapping file (``.yaml``), or ``auto``: detected.
+    The label mapping of a label may be a name, the path of a mapping file (``.yaml``), or ``auto`` to detect it.
     """
-    settled = []
+    resolved = []
     for index, label in enumerate(labels):
         name = label.label_map
         if name.endswith((".yaml", ".yml")):
@@ -60,40 +60,40 @@ def settle_label_maps(city: City, labels: Sequence[Label]) -> LabeledCity:
         elif name == "auto":
             name = detect_label_map(city, index, label)
         city.legend.codes(name)
-        settled.append(replace(label, label_map=name))
-    return LabeledCity(city, tuple(settled))
+        resolved.append(replace(label, label_map=name))
+    return LabeledCity(city, tuple(resolved))
 
 
 def detect_label_map(city: City, scene: int, label: Label) -> str:
-    """Return the label mapping of a scene's label from up to 64 windows of it.
+    """Detect the label mapping of a scene's label from up to 64 windows.
 
-    Raises DataError when the values fit none, or several and the near infrared of the classes does not decide.
+    Raises DataError if the values match no label mapping, or several and the near infrared does not decide.
     """
     legend = city.legend
     infrared = _infrared_by_value(city, scene, label)
     values = set(infrared) - {IGNORE}
     names = ["challenge", *legend.label_maps]
-    fitting = [name for name in names if values <= set(legend.codes(name))]
-    if not fitting:
+    matching = [name for name in names if values <= set(legend.codes(name))]
+    if not matching:
         raise DataError(
-            f"{label.origin}: values {sorted(values)[:20]} fit no label mapping of legend {legend.name!r} "
+            f"{label.origin}: values {sorted(values)[:20]} match no label mapping of legend {legend.name!r} "
             f"({', '.join(names)}); give a mapping file (lines `value: id`) as the label mapping"
         )
-    if len(fitting) == 1 or values <= {BACKGROUND}:
-        return fitting[0]
-    by_water = _darkest_water(legend, fitting, infrared)
+    if len(matching) == 1 or values <= {BACKGROUND}:
+        return matching[0]
+    by_water = _darkest_water(legend, matching, infrared)
     if by_water is not None:
         return by_water
     raise DataError(
-        f"{label.origin}: values {sorted(values)} fit the label mappings {', '.join(fitting)} and the images do not decide "
-        "(water should be dark in the near infrared); name one of them as the label mapping"
+        f"{label.origin}: values {sorted(values)} match the label mappings {', '.join(matching)} and the images do not decide "
+        "(water should be dark in the near infrared); give one of them as the label mapping"
     )
 
 
 def _darkest_water(
     legend: Legend, names: Sequence[str], infrared: Mapping[int, tuple[float | None, int]]
 ) -> str | None:
-    """Return the label mapping whose water is clearly darker in the near infrared than what the others call water."""
+    """Return the label mapping whose water is clearly darker in the near infrared than that of the others."""
     water = next((c.id for c in legend.classes if "surface water" in c.name.lower()), None)
     known = {v: nir for v, (nir, pixels) in infrared.items() if nir is not None and pixels >= _LEAST_PX}
     values = {name: next((v for v, id_ in legend.codes(name).items() if id_ == water), IGNORE) for name in names}
@@ -107,21 +107,21 @@ def _darkest_water(
 
 def _infrared_by_value(city: City, scene: int, label: Label) -> dict[int, tuple[float | None, int]]:
     """Return mean near infrared (None without such a band) and number of sampled pixels by label value."""
-    view = city.scenes[scene]
-    stack = view.modalities.get("msi")
+    images = city.scenes[scene]
+    stack = images.modalities.get("msi")
     band = next((i for i, b in enumerate(stack.bands) if b.role == "nir"), None) if stack else None
     sums: dict[int, float] = {}
     counts: dict[int, int] = {}
     seen: dict[int, int] = {}
-    for window in _samples(view.grid.window):
-        stored, inside = label.read(window)
-        values = stored[0]
+    for window in _samples(images.grid.window):
+        raw, inside = label.read(window)
+        values = raw[0]
         if values.dtype.kind == "f":
-            whole = np.isfinite(values) & (values == np.round(values))
-            if not whole[inside].all():
-                raise DataError(f"{label.origin}: labels must be whole numbers, found {values[inside & ~whole][0]}")
+            integer = np.isfinite(values) & (values == np.round(values))
+            if not integer[inside].all():
+                raise DataError(f"{label.origin}: labels must be integers, found {values[inside & ~integer][0]}")
         if band is not None:
-            image, valid = view.read("msi", window)
+            image, valid = images.read("msi", window)
         for value in np.unique(values[inside]):
             here = inside & (values == value)
             key = int(value)
@@ -133,7 +133,7 @@ def _infrared_by_value(city: City, scene: int, label: Label) -> dict[int, tuple[
 
 
 def _samples(whole: Window) -> list[Window]:
-    """Return at most 64 windows spread over the scene; all of it if it is small."""
+    """Return at most 64 evenly spaced windows of the scene; a small scene is one window."""
     if whole.height * whole.width <= (_SAMPLES * _SAMPLE_PX) ** 2:
         return [whole]
     rows = np.linspace(0, max(0, whole.height - _SAMPLE_PX), _SAMPLES).astype(int)

@@ -1,4 +1,4 @@
-"""Keep a city in memory: training reads the same pixels many times."""
+"""Cities in memory: training reads the same pixels many times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from c2seg.errors import InputError
 from c2seg.raster import ArrayRaster, RasterSource
 from c2seg.types import Window
 
-__all__ = ["KeptRaster", "city_bytes", "in_memory", "layer_in_memory", "map_layers", "source_bytes"]
+__all__ = [
+    "CachedRaster",
+    "city_bytes",
+    "in_memory",
+    "layer_in_memory",
+    "memory_mapped",
+    "replace_sources",
+    "source_bytes",
+]
 
 L = TypeVar("L", bound=Layer)
 
@@ -22,55 +30,55 @@ _BLOCK_PX = 512  # a multiple of the usual block sizes of files, so that each bl
 
 
 @dataclass(frozen=True)
-class KeptRaster(ArrayRaster):
-    """Pixels of another source kept in memory or in a memory-mapped file; it keeps that source's fingerprint."""
+class CachedRaster(ArrayRaster):
+    """A copy of another source in memory or in a memory-mapped file, with the fingerprint of that source."""
 
     identity: str = ""
     file: Path | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.file is None:
-            return (KeptRaster, (self.array, self.nodata, self.identity))
-        return (mapped, (self.file, self.array.shape, self.array.dtype, self.nodata, self.identity))
+            return (CachedRaster, (self.array, self.nodata, self.identity))
+        return (memory_mapped, (self.file, self.array.shape, self.array.dtype, self.nodata, self.identity))
 
     def fingerprint(self) -> str:
         """Return the fingerprint of the source."""
         return self.identity
 
 
-def mapped(
+def memory_mapped(
     file: Path, shape: tuple[int, int, int], dtype: np.dtype[Any], nodata: float | None, identity: str
-) -> KeptRaster:
-    """Map a file of pixels [H, W, C] (all bands of a pixel together) as a source of ``shape`` (C, H, W)."""
+) -> CachedRaster:
+    """Open a file of pixels [H, W, C] as a memory-mapped source of ``shape`` (C, H, W)."""
     count, height, width = shape
     array = np.memmap(file, dtype, "r", shape=(height, width, count))
-    return KeptRaster(np.asarray(array).transpose(2, 0, 1), nodata, identity, file)
+    return CachedRaster(np.asarray(array).transpose(2, 0, 1), nodata, identity, file)
 
 
 def source_bytes(source: RasterSource) -> int:
-    """Return the bytes that a source's pixels take in their stored type."""
+    """Return the size of a source's raw pixels in bytes."""
     return source.count * source.height * source.width * source.dtype.itemsize
 
 
 def city_bytes(city: City) -> int:
-    """Return the bytes that the city's images take in memory, at their native grids and types."""
+    """Return the size of the city's images in bytes, on their native grids and with their raw data types."""
     layers = [layer for scene in city.scenes for layer in [*scene.modalities.values(), scene.valid] if layer]
     return sum(source_bytes(layer.source) for layer in layers)
 
 
 def in_memory(city: City, budget_bytes: int) -> City:
-    """Return the city with its images read into memory. Raises InputError if they take more than ``budget_bytes``."""
+    """Return the city with its images in memory. Raises InputError if they need more than ``budget_bytes``."""
     size = city_bytes(city)
     if size > budget_bytes:
         raise InputError(
-            f"city {city.name!r} takes {size / 2**30:.1f} GiB in memory, more than the {budget_bytes / 2**30:.1f} GiB "
-            "allowed"
+            f"city {city.name!r} needs {size / 2**30:.1f} GiB in memory, more than the budget of "
+            f"{budget_bytes / 2**30:.1f} GiB"
         )
-    return map_layers(city, lambda _scene, _name, source: layer_in_memory(source))
+    return replace_sources(city, lambda _scene, _name, source: layer_in_memory(source))
 
 
-def layer_in_memory(source: RasterSource) -> KeptRaster:
-    """Return a copy of a source in memory; a source that holds resources is closed."""
+def layer_in_memory(source: RasterSource) -> CachedRaster:
+    """Return a copy of a source in memory. The source is closed."""
     array = np.empty((source.count, source.height, source.width), source.dtype)
     for window in blocks(Window(0, 0, source.height, source.width), _BLOCK_PX):
         rows, cols = window.slices
@@ -79,11 +87,11 @@ def layer_in_memory(source: RasterSource) -> KeptRaster:
     close = getattr(source, "close", None)
     if close is not None:
         close()
-    return KeptRaster(array, source.nodata, identity)
+    return CachedRaster(array, source.nodata, identity)
 
 
-def map_layers(city: City, change: Callable[[int, str, RasterSource], RasterSource]) -> City:
-    """Return the city with every image source replaced by ``change(scene number, layer name, source)``."""
+def replace_sources(city: City, change: Callable[[int, str, RasterSource], RasterSource]) -> City:
+    """Return the city with every image source replaced by ``change(scene index, layer name, source)``."""
 
     def scene(index: int, scene: Scene) -> Scene:
         modalities = {

@@ -1,4 +1,4 @@
-"""Modalities that a city lacks, as layers of zeros: networks that were trained to do without see them so."""
+"""Missing modalities as layers of zeros. Networks that were trained with modality dropout expect zeros."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ConstantRaster:
 
     @property
     def dtype(self) -> np.dtype[np.float32]:
-        """Type of the zeros."""
+        """Data type of the zeros."""
         return np.dtype(np.float32)
 
     def read(self, window: Window) -> np.ndarray:
@@ -33,15 +33,15 @@ class ConstantRaster:
         return np.zeros((self.count, window.height, window.width), self.dtype)
 
     def fingerprint(self) -> str:
-        """Return what the raster is."""
+        """Return a description of the raster."""
         return f"zeros {self.count} x {self.height} x {self.width}"
 
 
 def fill_missing(city: City, normalizer: Normalizer, channels: Mapping[str, int]) -> tuple[City, Normalizer]:
     """Return the city with a layer of zeros for each modality in ``channels`` (count by name), and its normalizer.
 
-    The zeros are channels as a network sees them, after normalization and projection; they are valid everywhere, so that
-    validity follows from the modalities that are there.
+    The zeros are network inputs, after normalization and projection. They are valid everywhere, so validity depends on the
+    other modalities only.
     """
     if not channels:
         return city, normalizer

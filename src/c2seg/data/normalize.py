@@ -1,10 +1,11 @@
 """Normalization of bands. Invalid pixels become 0, which is the mean of a standardized band.
 
-``source``: mean and standard deviation of the source cities, kept in the model file. ``per_city``: those of the city
-at hand, a simple and strong adaptation (it uses unlabeled target images).
-``quantile``: each band mapped monotonically to a standard normal by its quantiles in the city at hand, which makes all its
-marginal distributions equal. ``minmax``: to 0..1 by the extremes of the city at hand (as HighDAN does). ``none``: values as
-they are.
+- ``source``: by mean and standard deviation of the source cities, which the model file contains.
+- ``per_city``: by mean and standard deviation of each city. It is a simple and strong adaptation with unlabeled images.
+- ``quantile``: each band is transformed to a standard normal by its quantiles in each city. This equalizes all marginal
+  distributions.
+- ``minmax``: to 0..1 by the extremes of each city (as in HighDAN).
+- ``none``: values do not change.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ NORMALIZATIONS: tuple[Normalization, ...] = ("source", "per_city", "quantile", "
 
 @dataclass(frozen=True)
 class Normalizer:
-    """Per-band shift and factor of each modality: ``(value - shift) * factor``, float32 [C].
+    """Shift and factor of each band by modality, float32 [C]: ``(value - shift) * factor``.
 
-    ``projection``, float32 [M, C] by modality, makes M channels of the C normalized bands where it is given. ``knots``, float64
-    [2, C, Q] by modality, map bands to a standard normal in place of shift and factor, which then only standardize.
+    ``projection``, float32 [M, C] by modality, projects the C normalized bands to M channels. ``knots``, float64 [2, C, Q] by
+    modality, transform bands to a standard normal and replace shift and factor.
     """
 
     shift: Mapping[str, np.ndarray]
@@ -44,7 +45,7 @@ class Normalizer:
 
     @classmethod
     def fit(cls, kind: Normalization, statistics: Mapping[str, BandStatistics]) -> Normalizer:
-        """Return the normalizer of a kind from band statistics (``quantile``: with quantiles). A constant band becomes 0."""
+        """Return a normalizer from band statistics. ``quantile`` needs quantiles. A constant band becomes 0."""
         shift, factor, knots = {}, {}, {}
         for name, band in statistics.items():
             center, width = {
@@ -56,21 +57,21 @@ class Normalizer:
             factor[name] = np.where(flat, 0.0, 1.0 / np.where(flat, 1.0, width)).astype(np.float32)
             if kind == "quantile":
                 if band.quantiles is None:
-                    raise ValueError(f"the statistics of {name} have no quantiles; ask city_statistics for them")
+                    raise ValueError(f"the statistics of {name} have no quantiles; compute them with quantiles")
                 knots[name] = normal_knots(band.quantiles)
         return cls(shift, factor, knots=knots)
 
     def apply(self, modality: str, values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        """Return normalized channels [M, H, W] of float32 [C, H, W]; pixels that are not ``valid`` [H, W] become 0."""
+        """Return normalized channels [M, H, W] from scaled values float32 [C, H, W]. Pixels that are not ``valid`` become 0."""
         shift, factor = self.shift[modality], self.factor[modality]
         if modality in self.knots:
             values = to_normal(values, self.knots[modality])
             shift, factor = np.zeros_like(shift), np.ones_like(factor)
         out: np.ndarray
         if modality in self.projection:
-            # One product for both: a pass over hundreds of bands costs more than a step of a small network.
+            # One matrix product for both: a pass over hundreds of bands is slower than a step of a small network.
             projection = self.projection[modality] * factor
-            with np.errstate(invalid="ignore"):  # where not valid
+            with np.errstate(invalid="ignore"):  # in invalid pixels
                 out = (projection @ values.reshape(len(values), -1)).reshape(len(projection), *values.shape[1:])
             out -= (projection @ shift)[:, None, None]
         else:
@@ -83,16 +84,19 @@ class Normalizer:
 
 @dataclass(frozen=True)
 class SceneReader:
-    """Reads normalized patches of a scene; safe to call from several threads."""
+    """Reads normalized patches of a scene. It is safe to use from several threads."""
 
     scene: Scene
     inputs: Sequence[str]
     normalizer: Normalizer
 
     def __call__(self, window: Window) -> tuple[Patch, np.ndarray]:
-        """Return float32 [C, H, W] by modality, 0 where not valid, and valid bool [H, W] (every modality is)."""
-        raw, valid = {}, np.ones((window.height, window.width), bool)
+        """Return normalized channels float32 [C, H, W] by modality, 0 where invalid, and validity bool [H, W].
+
+        A pixel is valid if all modalities are valid.
+        """
+        values, valid = {}, np.ones((window.height, window.width), bool)
         for name in self.inputs:
-            raw[name], usable = self.scene.read(name, window)
-            valid &= usable
-        return {name: self.normalizer.apply(name, raw[name], valid) for name in self.inputs}, valid
+            values[name], valid_here = self.scene.read(name, window)
+            valid &= valid_here
+        return {name: self.normalizer.apply(name, values[name], valid) for name in self.inputs}, valid

@@ -18,25 +18,24 @@ __all__ = ["Components", "principal_components"]
 
 @dataclass(frozen=True)
 class Components:
-    """Principal components of C bands, those of largest variance first."""
+    """Principal components of C bands, by decreasing variance."""
 
     axes: np.ndarray
-    """Float32 [components, C], orthonormal rows; the largest entry of each is positive."""
+    """Float32 [components, C], orthonormal rows. The largest entry of each row is positive."""
     mean: np.ndarray
-    """Float32 [C], of the bands."""
+    """Float32 [C], mean of the bands."""
     std: np.ndarray
-    """Float32 [components], of ``axes @ (bands - mean)``."""
+    """Float32 [components], standard deviation of ``axes @ (bands - mean)``."""
 
 
 def principal_components(
     scenes: Sequence[tuple[Scene, Normalizer]], modality: str, components: int, progress: Progress = no_progress
 ) -> Components:
-    """Return the axes of largest variance of the normalized bands of scenes together.
+    """Return the axes of largest variance of the normalized bands of all scenes together.
 
-    Fit them on the sources together and apply them unchanged to every city, so that components mean the same
-    everywhere. Axes fitted on one city at a time (give that city alone) are different axes: an option that is to be named
-    as such, not a default. Over pixels at which the modality is valid; cells of a coarser grid count once per valid fine
-    pixel. Raises DataError without any.
+    Fit them on all sources together and apply them to every city, so that components have the same meaning everywhere.
+    Axes of a single city have another meaning. Only valid pixels count. A cell of a coarser grid has the weight of its valid
+    fine pixels. Raises DataError if no pixel is valid.
     """
     scene, normalizer = scenes[0]
     bands = (

@@ -1,4 +1,4 @@
-"""A city ready to be trained or predicted on: with its statistics and its normalization."""
+"""A city prepared for training or prediction, with its statistics and its normalizer."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ C = TypeVar("C", City, LabeledCity)
 
 @dataclass(frozen=True)
 class PreparedCity(Generic[C]):
-    """A city, the statistics of its bands by modality, and the normalizer that its patches are read with.
+    """A city, its band statistics by modality, and the normalizer of its patches.
 
-    The type of the city says whether it has labels: a target is a ``PreparedCity[City]``.
+    The type of the city shows whether it has labels: a target is a ``PreparedCity[City]``.
     """
 
     city: C
@@ -38,14 +38,14 @@ class PreparedCity(Generic[C]):
         return city.images if isinstance(city, LabeledCity) else city
 
     def readers(self, inputs: Sequence[str]) -> tuple[SceneReader, ...]:
-        """Return a reader of normalized patches of these modalities for each scene."""
+        """Return for each scene a reader of normalized patches of these modalities."""
         return tuple(SceneReader(scene, inputs, self.normalizer) for scene in self.images.scenes)
 
-    def close_at_hand(self, cache: Path | None, budget_bytes: int, progress: Progress = no_progress) -> PreparedCity[C]:
-        """Return the city in memory if ``budget_bytes`` allow, else memory-mapped from a folder, else as it is on disk.
+    def cached(self, cache: Path | None, budget_bytes: int, progress: Progress = no_progress) -> PreparedCity[C]:
+        """Return the city in memory if it fits ``budget_bytes``, else memory-mapped in ``cache``, else unchanged.
 
-        Modalities that are projected are kept as their few channels. Training reads the same pixels many times; a memory
-        map is a hundred times faster than compressed files.
+        Projected modalities are cached as their few channels. Training reads the same pixels many times. A memory map is a
+        hundred times faster than compressed files.
         """
         images, normalizer = project_city(self.images, self.normalizer)
         city: City | LabeledCity = self.city
@@ -56,5 +56,5 @@ class PreparedCity(Generic[C]):
         return PreparedCity(cast(C, city), self.statistics, normalizer)
 
     def bytes_in_memory(self) -> int:
-        """Return what the images take in memory, with projected modalities as their channels."""
+        """Return the size of the images in memory, with projected modalities as their channels."""
         return city_bytes(project_city(self.images, self.normalizer)[0])

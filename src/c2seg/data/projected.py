@@ -1,4 +1,4 @@
-"""Mix bands once: networks that see a few components of hundreds of bands would else mix them anew for every patch."""
+"""Projected modalities: a few channels instead of hundreds of bands. They are computed once, not anew for every patch."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _PIXELS = 2**14
 
 @dataclass(frozen=True)
 class ProjectedChannels(Derived):
-    """The normalized and mixed channels of a modality as a source of float32 on its own grid; NaN where it is not usable.
+    """The normalized and projected channels of a modality on its native grid, float32; NaN where invalid.
 
-    ``masked``: as in ``Modality.usable``.
+    ``masked``: as in ``Modality.valid_pixels``.
     """
 
     name: str
@@ -42,30 +42,30 @@ class ProjectedChannels(Derived):
 
     def read(self, window: Window) -> np.ndarray:
         """Return channels float32 [M, H, W]."""
-        stored = self.stack.source.read(window)
+        raw = self.stack.source.read(window)
         out = np.empty((self.count, window.height, window.width), np.float32)
-        step = max(1, _PIXELS // window.width)  # hundreds of bands in float32 are large
+        step = max(1, _PIXELS // window.width)  # hundreds of bands in float32 need much memory
         for row in range(0, window.height, step):
-            part = stored[:, row : row + step]
-            usable = self.stack.usable(part, masked=self.masked)
-            out[:, row : row + step] = self.normalizer.apply(self.name, self.stack.physical(part), usable)
-            out[:, row : row + step][:, ~usable] = np.nan
+            part = raw[:, row : row + step]
+            valid = self.stack.valid_pixels(part, masked=self.masked)
+            out[:, row : row + step] = self.normalizer.apply(self.name, self.stack.scaled(part), valid)
+            out[:, row : row + step][:, ~valid] = np.nan
         return out
 
     def fingerprint(self) -> str:
-        """Return a text that changes with the bands and with what is made of them."""
-        own = self.normalizer
-        digest = hashlib.sha256(repr((self.stack.source.fingerprint(), self.stack.scale, self.stack.blank)).encode())
-        for values in (own.shift, own.factor, own.projection, own.knots):
+        """Return a digest of the bands and of their normalization."""
+        normalizer, stack = self.normalizer, self.stack
+        digest = hashlib.sha256(repr((stack.source.fingerprint(), stack.scale, stack.nodata_all_bands)).encode())
+        for values in (normalizer.shift, normalizer.factor, normalizer.projection, normalizer.knots):
             digest.update(np.ascontiguousarray(values.get(self.name, ())).tobytes())
         return digest.hexdigest()[:16]
 
 
 def project_city(city: City, normalizer: Normalizer) -> tuple[City, Normalizer]:
-    """Return the city with the channels of mixed modalities in the place of their bands, and the normalizer of that city.
+    """Return the city with channels instead of the bands of projected modalities, and the normalizer of that city.
 
-    Patches read with both are those of the city and normalizer given, up to rounding. The bands are mixed as they are read:
-    keep the city in memory or in a cache (``cached``), where it is smaller than the bands, too.
+    Its patches equal those of the given city and normalizer, up to rounding. Each read projects the bands again. Hold the
+    city in memory or in a cache (``cached``), where it also needs less space than the bands.
     """
     names = [name for name in normalizer.projection if any(name in scene.modalities for scene in city.scenes)]
     if not names:
@@ -75,19 +75,26 @@ def project_city(city: City, normalizer: Normalizer) -> tuple[City, Normalizer]:
         masked = one.valid is not None
         stacks = {
             name: replace(
-                stack, source=ProjectedChannels(name, stack, normalizer, masked), bands=(), scale=1.0, blank=None
+                stack,
+                source=ProjectedChannels(name, stack, normalizer, masked),
+                bands=(),
+                scale=1.0,
+                nodata_all_bands=None,
             )
             for name, stack in one.modalities.items()
             if name in names
         }
         return replace(one, modalities={**one.modalities, **stacks})
 
-    each = {name: len(normalizer.projection[name]) for name in names}
-    left = replace(
+    counts = {name: len(normalizer.projection[name]) for name in names}
+    identity = replace(
         normalizer,
-        shift={**normalizer.shift, **{name: np.zeros(count, np.float32) for name, count in each.items()}},
-        factor={**normalizer.factor, **{name: np.ones(count, np.float32) for name, count in each.items()}},
-        projection={**normalizer.projection, **{name: np.eye(count, dtype=np.float32) for name, count in each.items()}},
-        knots={name: knots for name, knots in normalizer.knots.items() if name not in each},
+        shift={**normalizer.shift, **{name: np.zeros(count, np.float32) for name, count in counts.items()}},
+        factor={**normalizer.factor, **{name: np.ones(count, np.float32) for name, count in counts.items()}},
+        projection={
+            **normalizer.projection,
+            **{name: np.eye(count, dtype=np.float32) for name, count in counts.items()},
+        },
+        knots={name: knots for name, knots in normalizer.knots.items() if name not in counts},
     )
-    return replace(city, scenes=tuple(map(scene, city.scenes))), left
+    return replace(city, scenes=tuple(map(scene, city.scenes))), identity

@@ -1,8 +1,8 @@
-"""What is published of the four C2Seg cities: sizes, tiles, bands, files, band statistics.
+"""Published facts of the four C2Seg cities: sizes, tiles, bands, files, band statistics.
 
 Sources: Hong et al., "Cross-City Matters", Remote Sensing of Environment 299:113856, 2023, and its released code
-(sizes, files, window rule); the challenge's releases (bands, archives). Roles of the MSI and SAR bands are deduced from
-the published band means.
+(sizes, files, window rule); the challenge's releases (bands, archives). The roles of the MSI and SAR bands are inferred
+from the published band means.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class PublishedDataset:
-    """What both cities of a dataset share. Band roles in file order; ``archive_md5`` of the challenge's zip."""
+    """Properties of both cities of a dataset. Band roles are in file order."""
 
     hsi_bands: int
     msi_roles: tuple[str, ...]
@@ -46,7 +46,7 @@ class PublishedDataset:
         return {"msi": len(self.msi_roles), "sar": len(self.sar_roles), "hsi": self.hsi_bands}
 
     def roles(self, modality: str) -> tuple[str, ...]:
-        """Return the roles of a modality's bands; empty if they are not known."""
+        """Return the roles of a modality's bands; empty if unknown."""
         return {"msi": self.msi_roles, "sar": self.sar_roles}.get(modality, ())
 
 
@@ -67,7 +67,7 @@ ARCHIVES = {
 
 @dataclass(frozen=True, slots=True)
 class PublishedCity:
-    """A city: its size on the 10 m grid, its place in the releases, the overlap of its tiles."""
+    """A city: its dataset and split, and its size on the 10 m grid."""
 
     name: str
     dataset: str
@@ -75,10 +75,10 @@ class PublishedCity:
     height: int
     width: int
     other_heights: tuple[int, ...] = ()
-    """Heights that the released code also states."""
+    """Other heights in the released code."""
 
     def tile_grids(self, orders: tuple[Order, ...] = ("columns", "rows")) -> tuple[TileGrid, ...]:
-        """Return the tilings that the release may have, the documented one first."""
+        """Return the possible tilings of the release, the documented one first."""
         tile = DATASETS[self.dataset].tile_px
         step = tile // 2 if self.split == "train" else tile
         heights = (self.height, *self.other_heights)
@@ -97,7 +97,7 @@ CITIES = {
 
 
 def city_of_tiles(count: int, tile_px: int) -> PublishedCity | None:
-    """Return the city whose release has this many tiles of this size, if any."""
+    """Return the city with this number of tiles of this size; None if there is none."""
     for city in CITIES.values():
         tiles = city.tile_grids()[0]
         if (tiles.count, tiles.tile_px) == (count, tile_px):
@@ -106,7 +106,7 @@ def city_of_tiles(count: int, tile_px: int) -> PublishedCity | None:
 
 
 def band_roles(modality: str, count: int, city: PublishedCity | None) -> tuple[str | None, ...]:
-    """Return the roles of a modality's bands in the releases (None where unknown), also for cities not listed here."""
+    """Return the roles of a modality's bands (None: unknown), also for cities that are not in the releases."""
     if city is not None and (roles := DATASETS[city.dataset].roles(modality)):
         return roles
     return MSI_ROLES if modality == "msi" and count == len(MSI_ROLES) else (None,) * count
@@ -116,8 +116,8 @@ def band_roles(modality: str, count: int, city: PublishedCity | None) -> tuple[s
 def published_means(dataset: str) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
     """Return mean and standard deviation, float64 [C], by modality of a dataset's source tiles.
 
-    They are averages over tiles of each tile's statistics (``kind="tiles"`` of ``city_statistics``): compare like with
-    like. Raw digital numbers and dB. Source: see ``published_statistics.json``.
+    They are averages over the statistics of tiles (``kind="tiles"`` of ``city_statistics``), in digital numbers and dB.
+    Source: see ``published_statistics.json``.
     """
     text = resources.files("c2seg.data").joinpath("published_statistics.json").read_text(encoding="utf-8")
     content = json.loads(text)[dataset]

@@ -1,4 +1,4 @@
-"""Quantiles of bands from a bounded sample of pixels, and the monotone map to a standard normal that they give."""
+"""Quantiles of bands from a bounded sample of pixels, and the monotone transform to a standard normal."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 
 __all__ = ["PixelSample", "normal_knots", "to_normal"]
 
-_SCORES = np.linspace(-3.0, 3.0, 256)  # evenly over the normal, not over its levels: tails keep as many as the middle
+_SCORES = np.linspace(-3.0, 3.0, 256)  # evenly spaced in the normal, not in its levels: tails get as many as the middle
 _PIXELS = 2**15  # the standard error of a level is at most 0.003
 
 
 class PixelSample:
-    """Keeps at most 2^16 valid pixels of a stream, each with the same chance wherever it lies; the same at every run."""
+    """A uniform random sample of at most 2^16 valid pixels of a stream. It is the same in every run."""
 
     def __init__(self, pixels: int = _PIXELS) -> None:
         self._limit = pixels
@@ -21,30 +21,30 @@ class PixelSample:
         self._parts: list[tuple[np.ndarray, np.ndarray]] = []
 
     def add(self, values: np.ndarray, weights: np.ndarray) -> None:
-        """Look at values float32 [C, N] with whole weights [N]; weight 0 leaves a value out."""
+        """Add values float32 [C, N] with integer weights [N]. Values of weight 0 are ignored."""
         used = np.flatnonzero(weights)
         keys = self._rng.random(len(used))
-        kept = keys < self._below
-        self._keys = np.concatenate([self._keys, keys[kept]])
-        self._parts.append((values[:, used[kept]], weights[used[kept]]))
+        selected = keys < self._below
+        self._keys = np.concatenate([self._keys, keys[selected]])
+        self._parts.append((values[:, used[selected]], weights[used[selected]]))
         if len(self._keys) > 2 * self._limit:
             self._below = np.partition(self._keys, self._limit)[self._limit]
-            kept = self._keys < self._below
-            found, weights = self._together()
-            self._parts = [(found[:, kept], weights[kept])]
-            self._keys = self._keys[kept]
+            selected = self._keys < self._below
+            sample, weights = self._together()
+            self._parts = [(sample[:, selected], weights[selected])]
+            self._keys = self._keys[selected]
 
     def quantiles(self) -> np.ndarray:
-        """Return float64 [C, 256]: the values below which the normal's share below -3 ... 3 of the pixels lies."""
+        """Return the quantiles float64 [C, 256] at 256 levels: the normal distribution function of -3 ... 3."""
         from scipy.special import ndtr
 
         values, weights = self._together()
-        found = np.empty((len(values), len(_SCORES)))
-        for row, band in zip(found, values, strict=True):
+        quantiles = np.empty((len(values), len(_SCORES)))
+        for row, band in zip(quantiles, values, strict=True):
             order = np.argsort(band)
-            share = weights[order] / weights.sum()
-            row[:] = np.interp(ndtr(_SCORES), np.cumsum(share) - share / 2, band[order])
-        return found
+            fractions = weights[order] / weights.sum()
+            row[:] = np.interp(ndtr(_SCORES), np.cumsum(fractions) - fractions / 2, band[order])
+        return quantiles
 
     def _together(self) -> tuple[np.ndarray, np.ndarray]:
         values, weights = zip(*self._parts, strict=True)
@@ -52,9 +52,9 @@ class PixelSample:
 
 
 def normal_knots(quantiles: np.ndarray) -> np.ndarray:
-    """Return float64 [2, C, 256] from quantiles [C, 256]: values and the scores of a standard normal that they become.
+    """Return knots float64 [2, C, 256] from quantiles [C, 256]: values, and their scores in a standard normal.
 
-    Equal quantiles get the score of the middle of their levels, so that a constant band becomes 0.
+    Equal quantiles get the score of their middle level, so a constant band becomes 0.
     """
     from scipy.special import ndtr, ndtri
 
@@ -65,8 +65,8 @@ def normal_knots(quantiles: np.ndarray) -> np.ndarray:
 
 
 def to_normal(values: np.ndarray, knots: np.ndarray) -> np.ndarray:
-    """Return float32 [C, H, W]: each band of values [C, H, W] through its knots, linearly between, constant beyond."""
+    """Transform values [C, H, W] to float32 [C, H, W] by the knots: linear between them, constant beyond."""
     out = np.empty(values.shape, np.float32)
-    for changed, band, row, scores in zip(out, values, *knots, strict=True):
-        changed[:] = np.interp(band.ravel(), row, scores).reshape(band.shape)
+    for scored, band, row, scores in zip(out, values, *knots, strict=True):
+        scored[:] = np.interp(band.ravel(), row, scores).reshape(band.shape)
     return out

@@ -1,10 +1,9 @@
-"""Another sensor's bands brought to those that a model was taught: by role, by wavelength, else as they are counted."""
+"""Band harmonization: match the bands of another sensor to those a model was trained on, by role or by wavelength."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
@@ -13,28 +12,19 @@ from c2seg.data.derived import Derived
 from c2seg.raster import RasterSource
 from c2seg.types import Window
 
-__all__ = ["COLORS_NM", "BandLike", "ProjectedBands", "band_weights", "match_bands"]
+__all__ = ["COLORS_NM", "ProjectedBands", "band_weights", "match_bands"]
 
 COLORS_NM = {"blue": (440.0, 510.0), "green": (510.0, 590.0), "red": (590.0, 690.0), "nir": (770.0, 900.0)}
-"""The wavelengths by which a band without a role is taken for a color: from the first up to the second."""
+"""Range of wavelengths of each color, for bands without a role. The upper limit is exclusive."""
 
-_BEYOND_NM = 30.0  # how far outside a sensor's range the nearest band still stands for a wavelength
-
-
-class BandLike(Protocol):
-    """What bands are compared by."""
-
-    @property
-    def role(self) -> str | None: ...  # noqa: D102
-    @property
-    def wavelength_nm(self) -> float | None: ...  # noqa: D102
+_BEYOND_NM = 30.0  # distance beyond a sensor's range up to which the outermost band is used
 
 
 @dataclass(frozen=True)
 class ProjectedBands(Derived):
-    """A raster whose bands are weighted means of another's: ``weights`` float32 [wanted, own], rows of sum 1.
+    """A raster whose bands are weighted means of the original bands: ``weights`` float32 [bands, original bands].
 
-    Values are float32. NaN where a band that is needed holds the other raster's nodata value.
+    The rows of ``weights`` sum to 1. Values are float32. They are NaN where a band with a weight is nodata.
     """
 
     source: RasterSource
@@ -42,7 +32,7 @@ class ProjectedBands(Derived):
 
     @property
     def origin(self) -> RasterSource:
-        """The raster of the sensor's own bands."""
+        """The raster of the sensor's bands."""
         return self.source
 
     @property
@@ -51,73 +41,73 @@ class ProjectedBands(Derived):
         return len(self.weights)
 
     def read(self, window: Window) -> np.ndarray:
-        """Return float32 [wanted, H, W]."""
-        stored = self.source.read(window)
-        values = stored.astype(np.float32)
+        """Return float32 [C, H, W]."""
+        raw = self.source.read(window)
+        values = raw.astype(np.float32)
         if self.source.nodata is not None:
-            values[stored == self.source.nodata] = np.nan
-        mixed = np.empty((self.count, *values.shape[1:]), np.float32)
-        for row, weights in zip(mixed, self.weights, strict=True):
-            used = np.flatnonzero(weights)  # a band that is not used must not spread its NaN
+            values[raw == self.source.nodata] = np.nan
+        projected = np.empty((self.count, *values.shape[1:]), np.float32)
+        for row, weights in zip(projected, self.weights, strict=True):
+            used = np.flatnonzero(weights)  # NaN of an unused band must not enter
             row[:] = np.tensordot(weights[used], values[used], 1)
-        return mixed
+        return projected
 
     def fingerprint(self) -> str:
-        """Return a short text that changes when the content does."""
+        """Return a text that depends on the original raster and on the weights."""
         return f"{self.source.fingerprint()} {self.weights.tobytes().hex()}"
 
 
-def band_weights(wanted: Sequence[BandLike], own: Sequence[BandLike]) -> tuple[np.ndarray, str] | None:
-    """Return weights float32 [wanted, own] that make the wanted bands of a sensor's own, and how; None if unknown.
+def band_weights(bands: Sequence[Band], available: Sequence[Band]) -> tuple[np.ndarray, str] | None:
+    """Return weights float32 [bands, available] that compute bands from the available ones, and the kind of match.
 
-    Bands with a role take the band of that role. Others are interpolated linearly between the two nearest wavelengths; at
-    most 30 nm outside the sensor's range the outermost band stands in.
+    If all bands have a role that is available, they are matched by role. Otherwise they are interpolated linearly between the
+    nearest wavelengths. Up to 30 nm beyond the sensor's range, the outermost band is used. None if no match is possible.
     """
-    roles = [band.role for band in own]
-    if all(band.role is not None and band.role in roles for band in wanted):
-        weights = np.zeros((len(wanted), len(own)), np.float32)
-        for row, band in zip(weights, wanted, strict=True):
+    roles = [band.role for band in available]
+    if all(band.role is not None and band.role in roles for band in bands):
+        weights = np.zeros((len(bands), len(available)), np.float32)
+        for row, band in zip(weights, bands, strict=True):
             row[roles.index(band.role)] = 1
         return weights, "by role"
-    if any(band.wavelength_nm is None for band in (*wanted, *own)):
+    if any(band.wavelength_nm is None for band in (*bands, *available)):
         return None
-    known = np.array([band.wavelength_nm for band in own], np.float64)
+    known = np.array([band.wavelength_nm for band in available], np.float64)
     order = np.argsort(known)
     known = known[order]
-    goal = np.array([band.wavelength_nm for band in wanted], np.float64)
-    if goal.min() < known[0] - _BEYOND_NM or goal.max() > known[-1] + _BEYOND_NM:
+    targets = np.array([band.wavelength_nm for band in bands], np.float64)
+    if targets.min() < known[0] - _BEYOND_NM or targets.max() > known[-1] + _BEYOND_NM:
         return None
-    columns = np.stack([np.interp(goal, known, row) for row in np.eye(len(known))], axis=1)
-    weights = np.zeros((len(wanted), len(own)), np.float32)
+    columns = np.stack([np.interp(targets, known, row) for row in np.eye(len(known))], axis=1)
+    weights = np.zeros((len(bands), len(available)), np.float32)
     weights[:, order] = columns
     return weights, "by wavelength"
 
 
-def match_bands(city: City, wanted: Mapping[str, Sequence[BandLike]]) -> tuple[City, tuple[str, ...]]:
-    """Return the city with the wanted bands of each modality where number or order of its own differ, and what was done.
+def match_bands(city: City, inputs: Mapping[str, Sequence[Band]]) -> tuple[City, tuple[str, ...]]:
+    """Return the city with the bands ``inputs`` where number or order of its bands differ, and notes on the matches.
 
-    Modalities that the city lacks, or whose bands are not known well enough to be told apart, are left as they are.
+    A modality does not change if the city lacks it or if its bands cannot be matched by role or wavelength.
     """
     notes = []
     scenes = list(city.scenes)
-    for name, bands in wanted.items():
+    for name, bands in inputs.items():
         if name not in city.modality_names:
             continue
-        own = scenes[0].modality(name).bands
+        available = scenes[0].modality(name).bands
         count = city.band_counts((name,))[name]
-        roles = [[band.role for band in side] for side in (bands, own)]
+        roles = [[band.role for band in side] for side in (bands, available)]
         if count == len(bands) and (None in roles[0] or None in roles[1] or roles[0] == roles[1]):
             continue
-        if len(own) != count or (found := band_weights(bands, own)) is None:
+        if len(available) != count or (match := band_weights(bands, available)) is None:
             continue
-        weights, how = found
+        weights, how = match
         described = tuple(Band(role=band.role, wavelength_nm=band.wavelength_nm) for band in bands)
-        scenes = [_mixed(scene, name, weights, described) for scene in scenes]
-        notes.append(f"{name} of {city.name}: {count} bands brought to {len(bands)} {how}")
+        scenes = [_with_bands(scene, name, weights, described) for scene in scenes]
+        notes.append(f"{name} of {city.name}: {count} bands matched to {len(bands)} {how}")
     return replace(city, scenes=tuple(scenes)), tuple(notes)
 
 
-def _mixed(scene: Scene, name: str, weights: np.ndarray, bands: tuple[Band, ...]) -> Scene:
+def _with_bands(scene: Scene, name: str, weights: np.ndarray, bands: tuple[Band, ...]) -> Scene:
     modality: Modality = scene.modality(name)
-    mixed = replace(modality, source=ProjectedBands(modality.source, weights), bands=bands)
-    return replace(scene, modalities={**scene.modalities, name: mixed})
+    projected = replace(modality, source=ProjectedBands(modality.source, weights), bands=bands)
+    return replace(scene, modalities={**scene.modalities, name: projected})

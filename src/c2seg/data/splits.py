@@ -1,7 +1,7 @@
-"""Random splits of tiles as the challenge's teams published them, and what they leak.
+"""Random splits of tiles published by the challenge's teams, and their leaks.
 
-Tiles of a training city overlap by half, so pixels of a validation tile drawn at random are also in training tiles.
-These splits serve to reproduce published offline numbers, nothing else; use ``BlockFolds`` to choose a model.
+Tiles of a training city overlap by half, so pixels of a random validation tile are also in training tiles. Use these splits
+only to reproduce published offline numbers. Use ``BlockFolds`` to select a model.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _UDA_AUGSBURG = (
 
 SPLITS = {
     "uda": "second place, Augsburg: 238 training and 35 validation tiles, as listed",
-    "mrsn": "third place: 90 % of the tiles, shuffled with numpy's seed 0 (their listing order is taken as numeric)",
+    "mrsn": "third place: 90 % of the tiles, shuffled with numpy's seed 0 (assuming numeric listing order)",
 }
 
 
@@ -38,7 +38,7 @@ class TileSplit:
 
 @dataclass(frozen=True, slots=True)
 class LeakReport:
-    """What a split leaks: validation tiles that share pixels with training tiles, and those pixels (each counted once)."""
+    """Leak of a split: validation tiles that share pixels with training tiles, and these pixels, counted once."""
 
     validation_tiles: int
     leaking_tiles: int
@@ -47,7 +47,7 @@ class LeakReport:
 
     @property
     def text(self) -> str:
-        """Say it in words."""
+        """Return the report as text."""
         return (
             f"{self.leaking_tiles} of {self.validation_tiles} validation tiles overlap training tiles; "
             f"{self.leaked_px} of {self.validation_px} validation pixels ({self.leaked_px / self.validation_px:.1%}) "
@@ -56,9 +56,10 @@ class LeakReport:
 
 
 def published_split(name: str, count: int) -> TileSplit:
-    """Return a team's split of ``count`` tiles by name (``uda``, ``mrsn``); InputError for an unknown one or other tiles.
+    """Return a team's split of ``count`` tiles by name (``uda``, ``mrsn``).
 
-    The list of the second place for Beijing is not published whole; the first place's splits are not published.
+    The second place's list for Beijing is only partly published, and the first place's splits are not published. Raises
+    InputError for an unknown name or another number of tiles.
     """
     if name not in SPLITS:
         raise InputError(unknown_name("split", name, SPLITS))
@@ -67,8 +68,8 @@ def published_split(name: str, count: int) -> TileSplit:
         return random_split(count, count * 9 // 10, 0, name)
     if count != 273:
         raise InputError(f"split 'uda' is published for the 273 tiles of Augsburg, not for {count} tiles")
-    held = set(_UDA_AUGSBURG)
-    return TileSplit(name, tuple(n for n in range(count) if n not in held), _UDA_AUGSBURG)
+    validation = set(_UDA_AUGSBURG)
+    return TileSplit(name, tuple(n for n in range(count) if n not in validation), _UDA_AUGSBURG)
 
 
 def random_split(count: int, train: int, seed: int, name: str = "random") -> TileSplit:
@@ -79,7 +80,7 @@ def random_split(count: int, train: int, seed: int, name: str = "random") -> Til
 
 
 def leak_report(split: TileSplit, tiles: TileGrid) -> LeakReport:
-    """Count the pixels that validation shares with training; memory is one byte per pixel of the scene."""
+    """Count the pixels that validation shares with training. It needs one byte per pixel of the scene."""
     windows = list(tiles.windows())
     trained = np.zeros((tiles.height, tiles.width), bool)
     for index in split.train:

@@ -1,4 +1,4 @@
-"""Band statistics of a city, in one streaming pass over the pixels at which a modality is valid."""
+"""Band statistics of a city, in one streaming pass over the valid pixels of each modality."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from c2seg.errors import DataError, number_ranges
 from c2seg.progress import Progress, no_progress
 from c2seg.types import Window
 
-__all__ = ["BandStatistics", "city_statistics", "unusable"]
+__all__ = ["BandStatistics", "city_statistics", "statistics_problem"]
 
 
 @dataclass(frozen=True, eq=False)
 class BandStatistics:
-    """Count of pixels (fine grid) and, per band, mean, population standard deviation, minimum, maximum; float64 [C]."""
+    """Number of pixels (fine grid), and mean, population standard deviation, minimum and maximum by band, float64 [C]."""
 
     count: int
     mean: np.ndarray
@@ -27,10 +27,10 @@ class BandStatistics:
     minimum: np.ndarray
     maximum: np.ndarray
     quantiles: np.ndarray | None = None
-    """Float64 [C, 256], where they were asked for; never merged, stored only on request."""
+    """Float64 [C, 256], if requested. They are never merged."""
 
     def merge(self, other: BandStatistics) -> BandStatistics:
-        """Return the statistics of both sets of pixels together (Chan, Golub and LeVeque 1983)."""
+        """Return the statistics of both sets of pixels together (Chan, Golub and LeVeque, 1983)."""
         if not self.count or not other.count:
             return other if not self.count else self
         count = self.count + other.count
@@ -48,9 +48,9 @@ class BandStatistics:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BandStatistics):
             return NotImplemented
-        names = ["mean", "std", "minimum", "maximum"]
+        names: tuple[str, ...] = ("mean", "std", "minimum", "maximum")
         if self.quantiles is not None and other.quantiles is not None:
-            names.append("quantiles")
+            names = (*names, "quantiles")
         return (self.count, self.quantiles is None) == (other.count, other.quantiles is None) and all(
             np.array_equal(getattr(self, name), getattr(other, name), equal_nan=True) for name in names
         )
@@ -58,12 +58,12 @@ class BandStatistics:
     __hash__ = None  # type: ignore[assignment]
 
     def as_dict(self, *, quantiles: bool = False) -> dict[str, object]:
-        """Return a JSON structure, with the quantiles if wanted and there; ``from_dict`` reads it back exactly."""
-        stored = {"quantiles": self.quantiles.tolist()} if quantiles and self.quantiles is not None else {}
+        """Return plain values for JSON, on request with the quantiles. ``from_dict`` reads them exactly."""
+        optional = {"quantiles": self.quantiles.tolist()} if quantiles and self.quantiles is not None else {}
         return {
             "count": self.count,
             **{k: getattr(self, k).tolist() for k in ("mean", "std", "minimum", "maximum")},
-            **stored,
+            **optional,
         }
 
     @classmethod
@@ -72,26 +72,29 @@ class BandStatistics:
         mean, std, minimum, maximum = (
             np.asarray(content[k], np.float64) for k in ("mean", "std", "minimum", "maximum")
         )
-        stored = content.get("quantiles")
-        quantiles = None if stored is None else np.asarray(stored, np.float64)
+        levels = content.get("quantiles")
+        quantiles = None if levels is None else np.asarray(levels, np.float64)
         return cls(int(str(content["count"])), mean, std, minimum, maximum, quantiles)
 
     @classmethod
     def of(cls, values: np.ndarray, weights: np.ndarray) -> BandStatistics:
-        """Return the statistics of values [C, N] with whole weights [N]; weight 0 leaves a value out."""
+        """Return the statistics of values [C, N] with integer weights [N]. Values of weight 0 are ignored."""
         used = weights > 0
         count = int(weights.sum())
         if not count:
             empty = np.zeros(values.shape[0])
             return cls(0, empty, empty, empty + np.inf, empty - np.inf)
-        taken = values if used.all() else values[:, used]
-        share = weights[used] / count
-        centered = taken.astype(np.float64)
-        mean = centered @ share
+        pixels = values if used.all() else values[:, used]
+        fractions = weights[used] / count
+        centered = pixels.astype(np.float64)
+        mean = centered @ fractions
         centered -= mean[:, None]
         centered *= centered
         return cls(
-            count, mean, np.sqrt(centered @ share), *(f(axis=1).astype(np.float64) for f in (taken.min, taken.max))
+            count,
+            mean,
+            np.sqrt(centered @ fractions),
+            *(f(axis=1).astype(np.float64) for f in (pixels.min, pixels.max)),
         )
 
 
@@ -103,13 +106,13 @@ def city_statistics(
     kind: Literal["pooled", "tiles"] = "pooled",
     quantiles: bool = False,
 ) -> dict[str, BandStatistics]:
-    """Return the band statistics of each modality over its own valid pixels.
+    """Return the band statistics of the scaled values of each modality over its valid pixels.
 
-    ``pooled``: exact mean and standard deviation of all pixels. ``tiles``: averages over the scenes' tiles of each tile's
-    mean and standard deviation, as published for the challenge (overlapping tiles count fully, the deviations are
-    smaller). Cells of a coarser modality count once per valid fine pixel they cover. ``quantiles``: with pooled ones too, of
-    an even sample of 2^15 to 2^16 pixels. Raises DataError when a modality has no valid pixel, naming the bands that are
-    empty, or when tiles are asked for and not known.
+    ``pooled``: exact mean and standard deviation of all pixels. ``tiles``: mean over tiles of each tile's mean and standard
+    deviation, as published for the challenge. Overlaps then count several times, and the deviations are smaller. A cell of a
+    coarser modality has the weight of its valid fine pixels. ``quantiles``: also compute quantiles from a uniform sample
+    of 2^15 to 2^16 pixels. Raises DataError if a modality has no valid pixel (with the empty bands), or if the tiles are
+    unknown.
     """
     jobs = [(name, scene) for name in modalities for scene in city.scenes]
     total = sum(scene.grid.height * scene.grid.width for _, scene in jobs)
@@ -121,25 +124,25 @@ def city_statistics(
         for scene in city.scenes:
             area = scene.grid.height * scene.grid.width
             parts_of_scene = _tile_parts(scene, name) if kind == "tiles" else _block_parts(scene, name, sample)
-            for share, part in parts_of_scene:
+            for fraction, part in parts_of_scene:
                 if kind == "pooled" and parts:
                     parts[0] = parts[0].merge(part)
                 elif part.count:
                     parts.append(part)
-                progress(min(total, done + share * area), total, name)
+                progress(min(total, done + fraction * area), total, name)
             done += area
-        found = (parts[0] if kind == "pooled" else _average(parts)) if parts else None
-        problem = unusable(city, name, found)
-        if problem or found is None:
+        statistics = (parts[0] if kind == "pooled" else _average(parts)) if parts else None
+        problem = statistics_problem(city, name, statistics)
+        if problem or statistics is None:
             raise DataError(problem)
-        result[name] = replace(found, quantiles=sample.quantiles()) if sample else found
+        result[name] = replace(statistics, quantiles=sample.quantiles()) if sample else statistics
     return result
 
 
 def _block_parts(scene: Scene, name: str, sample: PixelSample | None) -> Iterator[tuple[float, BandStatistics]]:
-    """Yield the statistics of blocks that tile a modality on its own grid, and the share of the scene done.
+    """Yield the fraction of the scene done and the statistics of each block of a modality on its native grid.
 
-    ``sample`` sees every block.
+    Every block is added to ``sample``.
     """
     source = scene.modality(name).source
     size = max(64, int((8_000_000 / max(1, source.count)) ** 0.5) // 64 * 64)
@@ -172,8 +175,8 @@ def _average(parts: Sequence[BandStatistics]) -> BandStatistics:
     )
 
 
-def unusable(city: City, modality: str, statistics: BandStatistics | None) -> str | None:
-    """Say why a modality with these statistics cannot be used: no valid pixel, or bands without data; None if it can."""
+def statistics_problem(city: City, modality: str, statistics: BandStatistics | None) -> str | None:
+    """Return why a modality with these statistics is invalid (no valid pixel, or bands without data); None if it is valid."""
     stack = city.scenes[0].modality(modality)
     where = stack.origin or modality
     if statistics is None or not statistics.count:
@@ -187,28 +190,28 @@ def unusable(city: City, modality: str, statistics: BandStatistics | None) -> st
             return f"city {city.name!r}: no pixel of {modality} is valid (nodata, NaN or valid.tif exclude all)"
         why = f"so no pixel of {modality} is valid"
     else:
-        # A raster of valid pixels replaces the nodata value: a band may still be nothing but nodata inside it.
+        # A raster of valid pixels replaces the nodata value, so a band may contain only nodata.
         nodata = [s.modality(modality).source.nodata for s in city.scenes]
         same = statistics.minimum == statistics.maximum
         fill = np.isin(statistics.minimum, [np.float32(n) * np.float32(stack.scale) for n in nodata if n is not None])
         empty = [int(band) + 1 for band in np.flatnonzero(same & fill)]
         if not empty:
             return None
-        why = "although valid.tif says there is data"
+        why = "although valid.tif marks valid pixels"
     return (
-        f"{where}: bands {number_ranges(sorted(set(empty)))} hold no valid value (all nodata or NaN), {why}; leave them out "
+        f"{where}: bands {number_ranges(sorted(set(empty)))} have no valid value (all nodata or NaN), {why}; exclude them "
         "with `keep:` in city.yaml"
     )
 
 
 def _bands_with_data(scene: Scene, modality: str) -> np.ndarray:
-    """Return bool [C]: bands with at least one value that is neither nodata nor NaN."""
+    """Return bool [C]: bands with a value that is neither nodata nor NaN."""
     source = scene.modality(modality).source
     filled = np.zeros(source.count, bool)
     for window in blocks(Window(0, 0, source.height, source.width), 512):
         values = source.read(window)
-        usable = np.isfinite(values)
+        valid = np.isfinite(values)
         if source.nodata is not None:
-            usable &= values != source.nodata
-        filled |= usable.any(axis=(1, 2))
+            valid &= values != source.nodata
+        filled |= valid.any(axis=(1, 2))
     return filled

@@ -1,4 +1,4 @@
-"""Band statistics of a city as a file, for those who do not want to read the whole city again."""
+"""Files of band statistics, so that a city need not be read again."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ FullStatistics = Annotated[
     PlainValidator(lambda value: value if isinstance(value, BandStatistics) else BandStatistics.from_dict(value)),
     PlainSerializer(lambda value: value.as_dict(quantiles=True)),
 ]
-"""Band statistics with their quantiles; on disk as ``BandStatistics.as_dict`` gives them."""
+"""Band statistics with quantiles; on disk in the format of ``BandStatistics.as_dict``."""
 
 
 class CityStatistics(Artifact):
-    """Band statistics of a city by modality, over the valid pixels of each, in the units of the city's images."""
+    """Band statistics of a city by modality, over valid pixels, in the units of the scaled values."""
 
     artifact: Literal["statistics"] = "statistics"
     city: str

@@ -1,4 +1,4 @@
-"""The published offline protocol as folds: a random split of overlapping tiles, tested where it leaks."""
+"""The published offline protocol as folds: a random split of overlapping tiles, which leaks."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["TileFolds"]
 
 @dataclass(frozen=True)
 class TileFolds:
-    """One fold: the third place's split (90 % of the half-overlapping tiles) of one scene, with the interface of BlockFolds.
+    """One fold: the third place's split of one scene (90 % of the half-overlapping tiles), with the interface of Folds.
 
-    Training and tested pixels overlap: that is the point. It reproduces published offline numbers and chooses nothing.
+    Training and tested pixels overlap. Use it only to reproduce published offline numbers, not to select models.
     """
 
     tiles: TileGrid
@@ -29,15 +29,15 @@ class TileFolds:
     def __post_init__(self) -> None:
         split = published_split("mrsn", self.tiles.count)
         windows = list(self.tiles.windows())
-        for name, chosen in (("_trained", split.train), ("_tested", split.validation)):
+        for name, indexes in (("_trained", split.train), ("_tested", split.validation)):
             mask = np.zeros((self.tiles.height, self.tiles.width), bool)
-            for index in chosen:
+            for index in indexes:
                 mask[windows[index].slices] = True
             object.__setattr__(self, name, mask)
 
     @property
     def leak(self) -> LeakReport:
-        """What the split leaks."""
+        """The leak of the split."""
         return leak_report(published_split("mrsn", self.tiles.count), self.tiles)
 
     def fold(self, window: Window) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""The window rule of the C2Seg tiles: where tile N lies in its city.
+"""The window rule of the C2Seg tiles: the position of tile N in its city.
 
-Windows start at 0, step, 2 step, ... and the last one is shifted back to end at the edge (never padded). Tiles are
-numbered down the columns (``N = ix * ny + iy``) in C2Seg; ``order="rows"`` numbers along the rows.
+Windows start at 0, step, 2 step, and so on. The last one is shifted back to end at the edge, without padding. C2Seg numbers
+tiles down the columns (``N = ix * ny + iy``); ``order="rows"`` numbers along the rows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class TileGrid:
         if not 1 <= self.step_px <= self.tile_px:
             raise DataError(f"tiles of {self.tile_px} px need a step of 1 to {self.tile_px} px, found {self.step_px}")
         if min(self.height, self.width) < self.tile_px:
-            raise DataError(f"a scene of {self.height} x {self.width} px holds no tile of {self.tile_px} px")
+            raise DataError(f"a scene of {self.height} x {self.width} px is smaller than a tile of {self.tile_px} px")
 
     @property
     def row_offsets(self) -> tuple[int, ...]:
@@ -65,9 +65,9 @@ class TileGrid:
             yield from (Window(row, col, t, t) for row in rows for col in cols)
 
     def cover(self, window: Window) -> Iterator[tuple[tuple[int, int], Window]]:
-        """Yield few tiles (iy, ix) and the parts (scene coordinates) that together cover ``window`` once each pixel.
+        """Yield tiles (iy, ix) and parts of them (scene coordinates) that cover each pixel of ``window`` once.
 
-        ``window`` lies inside the scene.
+        It selects few tiles. ``window`` must lie inside the scene.
         """
         columns = list(_reach(self.col_offsets, self.tile_px, window.col, window.col_end))
         for iy, row, row_end in _reach(self.row_offsets, self.tile_px, window.row, window.row_end):
@@ -75,7 +75,7 @@ class TileGrid:
                 yield (iy, ix), Window(row, col, row_end - row, col_end - col)
 
     def neighbors(self) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-        """Yield all pairs ((iy, ix), (iy', ix')) of tiles next to each other: below, then to the right."""
+        """Yield all pairs ((iy, ix), (iy', ix')) of neighboring tiles: first below, then to the right."""
         ny, nx = len(self.row_offsets), len(self.col_offsets)
         yield from (((iy, ix), (iy + 1, ix)) for ix in range(nx) for iy in range(ny - 1))
         yield from (((iy, ix), (iy, ix + 1)) for ix in range(nx - 1) for iy in range(ny))
@@ -94,7 +94,7 @@ def _offsets(length: int, tile: int, step: int) -> tuple[int, ...]:
 
 
 def _reach(offsets: tuple[int, ...], tile: int, first: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Cover ``first .. end-1`` greedily: at each position the last tile that holds it reaches furthest."""
+    """Cover ``first .. end-1`` greedily: at each position, the last tile that contains it extends furthest."""
     position = first
     while position < end:
         k = bisect_right(offsets, position) - 1

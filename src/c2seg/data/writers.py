@@ -1,7 +1,7 @@
-"""Write a city in each of the layouts that ``open_city`` reads: a folder of rasters, challenge tiles, a .mat file.
+"""Write a city in each layout that ``open_city`` reads: a folder of rasters, challenge tiles, a .mat file.
 
-All stream except classic .mat files, which the format wants whole. Tiles and .mat files have no place for validity:
-there a pixel without data has 0 in every band, and a city with valid pixels of that kind is refused rather than changed.
+All writers stream except that of classic .mat files, whose format does not allow it. Tiles and .mat files cannot record
+validity: pixels with 0 in all bands are nodata. A city with valid pixels of this kind is rejected.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _STRIP_BYTES = 64 << 20
 def write_folder(
     city: City | LabeledCity, folder: Path, *, overwrite: bool = False, progress: Progress = no_progress
 ) -> None:
-    """Write ``msi.tif`` ..., ``valid.tif``, ``label.tif`` and ``city.yaml``: tiled GeoTIFF, each on its own grid.
+    """Write ``msi.tif`` etc., ``valid.tif``, ``label.tif`` and ``city.yaml``: tiled GeoTIFF on the native grids.
 
-    Stored types and scales are kept. ``valid.tif`` is written when the city has one or marks pixels without data as blank.
+    Raw data types and scales do not change. ``valid.tif`` is written if the city has one or uses ``nodata_all_bands``.
     """
     images, scene = _single(city)
     with _new_folder(folder, overwrite=overwrite) as temporary:
@@ -44,8 +44,8 @@ def write_folder(
             source = stack.source
             jobs.append((name, source.count, source.read, _grid_of(scene, stack), source.dtype, source.nodata))
             entries[name] = _describe(stack, f"{name}.tif")
-        if scene.valid is not None or any(stack.blank is not None for stack in scene.modalities.values()):
-            jobs.append(("valid", 1, lambda w: _validity(scene, w), scene.grid, np.dtype(np.uint8), None))
+        if scene.valid is not None or any(stack.nodata_all_bands is not None for stack in scene.modalities.values()):
+            jobs.append(("valid", 1, lambda w: _valid_band(scene, w), scene.grid, np.dtype(np.uint8), None))
         if isinstance(city, LabeledCity):
             jobs.append(("label", 1, lambda w: city.read_label(0, w)[None], scene.grid, np.dtype(np.uint8), None))
         for done, (name, count, read, grid, dtype, nodata) in enumerate(jobs):
@@ -64,9 +64,9 @@ def write_tiles(
     overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> None:
-    """Write one split of the tile release: ``folder/{msi,sar,hsi,label}/N.tiff``, all on the fine grid, and tiles.yaml.
+    """Write a split of the tile release: ``folder/{msi,sar,hsi,label}/N.tiff`` on the fine grid, and tiles.yaml.
 
-    ``nested`` names modalities whose tiles go one folder deeper (``hsi/hsi``). Raises DataError if valid pixels are blank.
+    ``nested``: modalities with tiles one folder deeper (``hsi/hsi``). Raises DataError if a valid pixel is 0 in all bands.
     """
     images, scene = _single(city)
     if (tiles.height, tiles.width) != (scene.grid.height, scene.grid.width):
@@ -78,7 +78,7 @@ def write_tiles(
         "tile_px": tiles.tile_px, "step_px": tiles.step_px, "order": tiles.order,
     }  # fmt: skip
     with _new_folder(folder, overwrite=overwrite) as temporary:
-        readers = {name: _blanked(scene, name) for name in scene.modalities}
+        readers = {name: _zero_filled(scene, name) for name in scene.modalities}
         if isinstance(city, LabeledCity):
             readers["label"] = lambda window: city.read_label(0, window)[None]
         for name in readers:
@@ -99,9 +99,9 @@ def write_mat(
     city: City | LabeledCity, file: Path, *, hdf5: bool = False, overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> None:  # fmt: skip
-    """Write a .mat file with HSI, MSI, SAR (row x column x band; a coarser modality on its own grid) and the label.
+    """Write a .mat file with HSI, MSI, SAR (row x column x band, on the native grids) and the label.
 
-    Classic (label in the same file), or with ``hdf5`` v7.3 (axes reversed; label in ``NAME_label.mat`` beside it).
+    The label of a classic file is in the same file. With ``hdf5`` (v7.3, reversed axes) it is in ``NAME_label.mat``.
     """
     _, scene = _single(city)
     label_file = file.with_name(f"{file.stem}_label.mat")
@@ -126,7 +126,7 @@ def write_mat(
 
 
 _Reader = tuple[tuple[int, int, int], np.dtype[Any], Callable[[Window], np.ndarray]]
-"""Rows, columns, bands; type; function from a window to [C, H, W]."""
+"""Rows, columns, bands; data type; function that returns [C, H, W] of a window."""
 
 
 def _single(city: City | LabeledCity) -> tuple[City, Scene]:
@@ -137,7 +137,7 @@ def _single(city: City | LabeledCity) -> tuple[City, Scene]:
 
 
 class _new_folder:
-    """A folder that appears whole or not at all."""
+    """Creates a folder atomically."""
 
     def __init__(self, folder: Path, *, overwrite: bool) -> None:
         if folder.exists() and not overwrite and (not folder.is_dir() or any(folder.iterdir())):
@@ -179,7 +179,7 @@ def _describe(stack: Modality, file: str) -> dict[str, Any]:
 
 
 def _grid_of(scene: Scene, stack: Modality) -> Grid:
-    """Return the modality's own grid, from the scene's and the relation between them."""
+    """Return the native grid of a modality."""
     from affine import Affine
 
     relation = stack.relation
@@ -189,7 +189,7 @@ def _grid_of(scene: Scene, stack: Modality) -> Grid:
     )
 
 
-def _validity(scene: Scene, window: Window) -> np.ndarray:
+def _valid_band(scene: Scene, window: Window) -> np.ndarray:
     return scene.read_valid(scene.modalities, window)[None].astype(np.uint8)
 
 
@@ -213,25 +213,25 @@ def _write_tiff(
             dataset.write(values, window=((first, last), (0, grid.width)))
 
 
-def _blanked(scene: Scene, name: str) -> Callable[[Window], np.ndarray]:
-    """Return a reader of stored values on the fine grid, 0 where not valid (physical float32 if the scale is not 1)."""
+def _zero_filled(scene: Scene, name: str) -> Callable[[Window], np.ndarray]:
+    """Return a reader of raw values on the fine grid, 0 where invalid. If the scale is not 1, values are scaled float32."""
     stack = scene.modality(name)
 
     def read(window: Window) -> np.ndarray:
         values, valid = scene.read(name, window)
         if stack.scale == 1.0:
             values = stack.read(window)[0]
-        return _blank(values, valid, name)
+        return _zero_fill(values, valid, name)
 
     return read
 
 
-def _blank(values: np.ndarray, valid: np.ndarray, name: str) -> np.ndarray:
+def _zero_fill(values: np.ndarray, valid: np.ndarray, name: str) -> np.ndarray:
     lost = int((valid & (values == 0).all(axis=0)).sum())
     if lost:
         raise DataError(
-            f"{lost} valid pixels of {name} have the value 0 in every band, which means no data in this layout; write "
-            "a folder of rasters instead"
+            f"{lost} valid pixels of {name} have the value 0 in all bands, which means nodata in this layout; write a folder "
+            "of rasters instead"
         )
     return np.where(valid, values, values.dtype.type(0))
 
@@ -243,11 +243,11 @@ def _mat_reader(scene: Scene, name: str) -> _Reader:
     overhang = source.height * relation.ratio - scene.grid.height, source.width * relation.ratio - scene.grid.width
     dtype = source.dtype if stack.scale == 1.0 else np.dtype(np.float32)
     if relation.ratio == 1 or not aligned or not all(0 <= px < 2 * relation.ratio for px in overhang):
-        return (scene.grid.height, scene.grid.width, source.count), dtype, _blanked(scene, name)
+        return (scene.grid.height, scene.grid.width, source.count), dtype, _zero_filled(scene, name)
 
     def read(window: Window) -> np.ndarray:
         values, weights = scene.read_native(name, window)
-        return _blank(source.read(window) if stack.scale == 1.0 else values, weights > 0, name)
+        return _zero_fill(source.read(window) if stack.scale == 1.0 else values, weights > 0, name)
 
     return (source.height, source.width, source.count), dtype, read
 
@@ -262,7 +262,7 @@ def _whole(reader: _Reader) -> np.ndarray:
 
 
 def _write_hdf5(path: Path, arrays: dict[str, _Reader], progress: Progress) -> None:
-    """Write arrays as MATLAB v7.3: HDF5 behind a text header of 512 bytes, axes in reverse."""
+    """Write arrays as MATLAB v7.3: HDF5 after a text header of 512 bytes, with reversed axes."""
     with needs_extra("a .mat file of version 7.3", "mat"):
         import h5py
 

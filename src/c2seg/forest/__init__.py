@@ -1,4 +1,4 @@
-"""Random forest on per-pixel features: how they are computed, how it is learnt, how its trees are stored."""
+"""Random forest on per-pixel features: computing them, training, and trees as arrays."""
 
 from __future__ import annotations
 

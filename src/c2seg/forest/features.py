@@ -1,4 +1,4 @@
-"""Features of a pixel: its bands, their means and standard deviations in windows around it. Computed by window + halo."""
+"""Features of a pixel: its bands, and their means and standard deviations in windows around it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["FeatureSpec", "augment_radiometry", "features", "fit_projections", "
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """Window sides of the means and deviations, and projections float32 [components, bands] of many-band modalities."""
+    """Window sides of means and standard deviations; projections float32 [components, bands] of many-band modalities."""
 
     mean_px: tuple[int, ...]
     std_px: tuple[int, ...]
@@ -29,10 +29,10 @@ def halo_px(spec: FeatureSpec) -> int:
 
 
 def features(patch: Mapping[str, np.ndarray], valid: np.ndarray, spec: FeatureSpec, order: Sequence[str]) -> np.ndarray:
-    """Return float32 [F, H, W] of a patch whose halo is cut off.
+    """Return the features float32 [F, H, W] of a patch without its halo.
 
-    ``patch`` holds normalized float32 [C, H + 2 halo, W + 2 halo] by modality (0 where not ``valid``); means and
-    deviations are over valid pixels only.
+    ``patch``: normalized float32 [C, H + 2 halo, W + 2 halo] by modality, 0 where not ``valid``. Means and standard deviations
+    are over valid pixels only.
     """
     from scipy.ndimage import uniform_filter
 
@@ -42,16 +42,16 @@ def features(patch: Mapping[str, np.ndarray], valid: np.ndarray, spec: FeatureSp
     weight = valid.astype(np.float64)
 
     def box(stack: np.ndarray, size: int) -> np.ndarray:
-        # mode constant: outside the patch nothing is valid; in float64, since running sums lose digits.
+        # mode constant: nothing is valid outside the patch; float64, since running sums lose digits.
         return np.asarray(uniform_filter(stack, (0, size, size) if stack.ndim == 3 else size, mode="constant"))
 
-    share = {s: np.maximum(box(weight, s), 1e-9) for s in {*spec.mean_px, *spec.std_px}}
+    valid_fraction = {s: np.maximum(box(weight, s), 1e-9) for s in {*spec.mean_px, *spec.std_px}}
     stacks = [bands[inner]]
-    wide = bands.astype(np.float64)
-    means = {s: box(wide, s) / share[s] for s in {*spec.mean_px, *spec.std_px}}
+    exact = bands.astype(np.float64)
+    means = {s: box(exact, s) / valid_fraction[s] for s in {*spec.mean_px, *spec.std_px}}
     stacks += [means[s][inner] for s in spec.mean_px]
     for size in spec.std_px:
-        variance = box(wide * wide, size) / share[size] - means[size] ** 2
+        variance = box(exact * exact, size) / valid_fraction[size] - means[size] ** 2
         stacks.append(np.sqrt(np.maximum(variance, 0.0))[inner])
     return np.concatenate(stacks).astype(np.float32)
 
@@ -59,28 +59,28 @@ def features(patch: Mapping[str, np.ndarray], valid: np.ndarray, spec: FeatureSp
 def augment_radiometry(
     samples: np.ndarray,
     spec: FeatureSpec,
-    copies: int,
+    augmentations: int,
     gain_std: float,
     offset_std: float,
     seed: int,
 ) -> np.ndarray:
-    """Return float32 [N (1 + copies), F]: the samples [N, F], then copies as if their bands had other gains and offsets.
+    """Return float32 [N (1 + augmentations), F]: the samples [N, F], then copies with other gains and offsets of their bands.
 
-    Per sample and band, values and means become ``(x - center) g + center + spread o``, deviations ``|g| x``, with
-    g ~ N(1, gain_std), o ~ N(0, offset_std), and center and spread the band's mean and deviation over the samples:
-    what the features of such a changed city would be. One gain for a pixel and its surroundings keeps texture.
+    Per sample and band, values and means become ``(x - mean) g + mean + std o``, standard deviations ``|g| x``. Here
+    g ~ N(1, gain_std) and o ~ N(0, offset_std); ``mean`` and ``std`` are those of the band over the samples. These are the
+    features of a city with such gains and offsets. A pixel and its surroundings have the same gain, which preserves texture.
     """
-    if not copies:
+    if not augmentations:
         return samples
     rng = np.random.default_rng((seed, 1))
     linear = 1 + len(spec.mean_px)
     bands = samples.shape[1] // (linear + len(spec.std_px))
-    center, spread = samples[:, :bands].mean(axis=0), samples[:, :bands].std(axis=0)
-    out = np.tile(samples, (1 + copies, 1))
-    changed = out[len(samples) :].reshape(copies * len(samples), linear + len(spec.std_px), bands)
+    mean, std = samples[:, :bands].mean(axis=0), samples[:, :bands].std(axis=0)
+    out = np.tile(samples, (1 + augmentations, 1))
+    changed = out[len(samples) :].reshape(augmentations * len(samples), linear + len(spec.std_px), bands)
     gain = np.asarray(1.0 + gain_std * rng.standard_normal((len(changed), 1, bands), np.float32))
     offset = np.asarray(offset_std * rng.standard_normal((len(changed), 1, bands), np.float32))
-    changed[:, :linear] = (changed[:, :linear] - center) * gain + center + offset * spread
+    changed[:, :linear] = (changed[:, :linear] - mean) * gain + mean + offset * std
     changed[:, linear:] *= np.abs(gain)
     return out
 
@@ -90,7 +90,7 @@ def fit_projections(
 ) -> dict[str, np.ndarray]:
     """Return principal components float32 [max_bands, C] of each modality with more bands, over all valid pixels.
 
-    Fitted on the normalized sources together and applied unchanged to every city, so that components mean the same.
+    They are fitted on all normalized sources together and apply unchanged to every city, so that components are comparable.
     """
     scenes = [(scene, normalizer) for city, normalizer in cities for scene in city.scenes]
     return {

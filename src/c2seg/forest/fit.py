@@ -1,4 +1,4 @@
-"""Train a forest on labeled cities by one streaming pass, and score it on guarded folds."""
+"""Train a forest on labeled cities in one streaming pass, and score it on guarded folds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Sources = Sequence[PreparedCity[LabeledCity]]
 
 
 def feature_spec(sources: Sources, names: Sequence[str], model: ForestModel) -> FeatureSpec:
-    """Return the features of a forest on these sources: its windows, and projections of modalities of many bands."""
+    """Return the features of a forest on these sources: windows, and projections of many-band modalities."""
     projections = fit_projections([(source.images, source.normalizer) for source in sources], names, model)
     return FeatureSpec(model.mean_px, model.std_px, projections)
 
@@ -39,10 +39,10 @@ def fit_forest(
     seed: int,
     progress: Progress = no_progress,
 ) -> Forest:
-    """Train on the labeled, valid pixels of the sources, without those that they hold out.
+    """Train on the labeled, valid pixels of the sources that are not held out.
 
-    At most about ``pixels_per_class`` pixels of each class are drawn; classes weigh alike. Raises TrainingError when
-    fewer than two classes have pixels.
+    About ``pixels_per_class`` pixels of each class are drawn at most; classes are weighted equally. Raises TrainingError
+    when fewer than two classes have pixels.
     """
     from sklearn.ensemble import RandomForestClassifier
 
@@ -51,28 +51,28 @@ def fit_forest(
         held_out = sources[0].city.held_out
         where = "" if held_out is None else f" far enough from fold {held_out + 1} (validation.block_px, .guard_px)"
         raise TrainingError(
-            f"{np.count_nonzero(counts) or 'no'} class has labeled, valid pixels{where}; a forest needs two at least"
+            f"{np.count_nonzero(counts) or 'no'} class has labeled, valid pixels{where}; a forest needs at least two"
         )
-    keep = np.minimum(1.0, model.pixels_per_class / np.maximum(counts, 1))
+    keep_fraction = np.minimum(1.0, model.pixels_per_class / np.maximum(counts, 1))
     rng = np.random.default_rng(seed)
     samples, targets = [], []
-    places = list(_blocks(sources))
-    for done, (source, scene, window) in enumerate(places):
+    windows = list(_blocks(sources))
+    for done, (source, scene, window) in enumerate(windows):
         label = _targets(source, scene, window)
-        drawn = (label != 255) & (rng.random(label.shape) < keep[np.where(label == 255, 0, label)])
+        drawn = (label != 255) & (rng.random(label.shape) < keep_fraction[np.where(label == 255, 0, label)])
         if drawn.any():
             values, valid = _features(source, scene, window, names, spec)
             drawn &= valid
             samples.append(values[:, drawn].T)
             targets.append(label[drawn])
-        progress(done + 1, len(places), "features")
+        progress(done + 1, len(windows), "features")
     estimator = RandomForestClassifier(
         n_estimators=model.trees,
         max_depth=model.max_depth,
         min_samples_leaf=model.min_leaf_px,
         class_weight="balanced_subsample",
         random_state=seed,
-        n_jobs=-1,  # trees are grown independently from their own seeds: the number of threads changes nothing
+        n_jobs=-1,  # trees are grown independently, each from its seed: the number of threads does not change them
     )
     count = model.radiometric_augmentations
     training = augment_radiometry(np.concatenate(samples), spec, count, model.gain_std, model.offset_std, seed)
@@ -88,17 +88,18 @@ def validate_forest(
     seed: int,
     progress: Progress = no_progress,
 ) -> Confusion:
-    """Return the pooled confusion over all folds: each labeled, valid pixel is tested once, by a forest that never
-    saw it nor anything within the guard distance.
+    """Return the pooled confusion over all folds.
+
+    Each labeled, valid pixel is tested once, by a forest that was not trained on it or on pixels within the guard distance.
     """
     legend = sources[0].images.legend
     pooled = Confusion.empty(legend.ids)
     count = sources[0].city.folds[0].folds
     to_id = legend.id_table()
     for fold in range(count):
-        held = [replace(source, city=source.city.holding_out(fold)) for source in sources]
-        forest = fit_forest(held, names, model, spec, seed)
-        for source, scene, window in _blocks(held):
+        training_sources = [replace(source, city=source.city.holding_out(fold)) for source in sources]
+        forest = fit_forest(training_sources, names, model, spec, seed)
+        for source, scene, window in _blocks(training_sources):
             reference, tested = source.city.read_held_out(scene, window)
             reference[~tested] = 0
             if not reference.any():
@@ -130,7 +131,7 @@ def _class_counts(sources: Sources, names: Sequence[str]) -> np.ndarray:
 
 
 def _targets(source: PreparedCity[LabeledCity], scene: int, window: Window) -> np.ndarray:
-    """Return output indices uint8 [H, W]; 255 on pixels that are not to be trained on."""
+    """Return output indices uint8 [H, W]; 255 is not trained on."""
     return np.asarray(source.images.legend.index_table()[source.city.read_label(scene, window)])
 
 

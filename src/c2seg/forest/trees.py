@@ -1,4 +1,4 @@
-"""Trees as plain arrays, and their prediction in a fixed order of summation."""
+"""Trees as plain arrays, and their prediction with a fixed order of summation."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _FIELDS = {
 
 @dataclass(frozen=True)
 class Forest:
-    """A forest over ``classes`` (output indices). Trees are scikit-learn's, rebuilt from arrays without pickle."""
+    """A forest over ``classes`` (output indices); its trees are scikit-learn's, rebuilt from arrays without pickle."""
 
     trees: tuple[Any, ...]
     classes: np.ndarray
 
     @classmethod
     def of(cls, estimator: Any) -> Forest:
-        """Take the trees of a fitted ``RandomForestClassifier``."""
+        """Return the forest of a fitted ``RandomForestClassifier``."""
         return cls(tuple(tree.tree_ for tree in estimator.estimators_), np.asarray(estimator.classes_, np.int64))
 
     def predict(self, samples: np.ndarray, num_classes: int) -> np.ndarray:
         """Return mean class probabilities float32 [N, num_classes] of samples float32 [N, F].
 
-        Trees are added one after the other: scikit-learn's own parallel sum has no fixed order, so its last bits vary.
+        Trees are summed one after the other. The order of scikit-learn's parallel sum varies, and so do its last bits.
         """
         total = np.zeros((samples.shape[0], len(self.classes)))
         samples = np.ascontiguousarray(samples, np.float32)
@@ -52,7 +52,7 @@ class Forest:
         arrays = {
             name: np.concatenate([n[field] for n in nodes]).astype(dtype) for name, (field, dtype) in _FIELDS.items()
         }
-        # Class shares need no more digits; thresholds do, or training pixels would change sides.
+        # float32 is enough for class fractions, but not for thresholds: training pixels would change sides.
         arrays["value"] = np.concatenate([tree.value[:, 0, :] for tree in self.trees]).astype(np.float32)
         arrays["node_count"] = np.array([len(n) for n in nodes], np.int64)
         arrays["depth"] = np.array([tree.max_depth for tree in self.trees], np.int64)
@@ -89,12 +89,12 @@ def _node_dtype() -> np.dtype[Any]:
 
 
 def _check(tensors: Mapping[str, np.ndarray], num_features: int, num_classes: int) -> None:
-    """Refuse arrays that would make the compiled prediction read outside its memory."""
+    """Raise ModelFileError for arrays that would make the compiled prediction read outside its memory."""
     needed = [*_FIELDS, "value", "node_count", "depth", "classes"]
     missing: Sequence[str] = [name for name in needed if name not in tensors]
     if missing:
         raise ModelFileError(f"the model file's forest lacks {', '.join(missing)}")
-    counts, left, right, feature = (tensors[k] for k in ("node_count", "left", "right", "feature"))
+    counts, left_child, right_child, feature = (tensors[k] for k in ("node_count", "left", "right", "feature"))
     classes, value = tensors["classes"], tensors["value"]
     total = int(counts.sum()) if counts.size else 0
     ok = (
@@ -109,14 +109,14 @@ def _check(tensors: Mapping[str, np.ndarray], num_features: int, num_classes: in
         and bool(np.isfinite(value).all())
     )
     if ok:
-        # Children follow their parent (scikit-learn grows depth first), so walks end; leaves have -1 on both sides.
+        # Children follow their parent (scikit-learn grows depth first), so every path ends; leaves have -1 on both sides.
         local = np.concatenate([np.arange(n) for n in counts])
         size = np.repeat(counts, counts)
-        leaf = left == -1
+        leaf = left_child == -1
         inner = ~leaf
         ok = bool(
-            (right[leaf] == -1).all()
-            and ((left > local) & (left < size) & (right > local) & (right < size))[inner].all()
+            (right_child[leaf] == -1).all()
+            and ((left_child > local) & (left_child < size) & (right_child > local) & (right_child < size))[inner].all()
             and ((feature >= 0) & (feature < num_features))[inner].all()
         )
     if not ok:

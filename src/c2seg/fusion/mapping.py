@@ -1,4 +1,4 @@
-"""Fuse whole maps by blocks, in bounded memory, and write the result as maps are written."""
+"""Fuse whole maps by blocks, in bounded memory, and write the fused map."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def fuse(
 ) -> MapRecord:
     """Write the weighted mean of ``maps``, changed by ``rules``, as a class map; a JSON and a style lie beside it.
 
-    ``process`` says where it comes from.
-    Class maps among ``maps`` vote: each is probability 1 of its class. All must lie on one grid. Memory is bounded by a
-    block, whatever the size. Raises InputError, GridError, DataError or OutputError; outputs are whole or absent.
+    ``process`` is the provenance of the map. A class map counts as probability 1 of its class. All maps must lie on one
+    grid. Memory is bounded by a block, whatever the size of the maps. Outputs are complete or absent. Raises InputError,
+    GridError, DataError or OutputError.
     """
     started = time.perf_counter()
     parts = _weights(maps, weights)
@@ -65,7 +65,7 @@ def fuse(
     grid = maps[0].file.grid
     with ExitStack() as stack:
         if options.probabilities is not None:
-            # Appears only when the map is whole too.
+            # Appears only when the map is complete, too.
             place = stack.enter_context(atomic_file(options.probabilities, overwrite=options.overwrite))
             tags = RasterTags({**_TAGS, "SCALE": "0.005", "UNIT": "probability"}, [], legend.names)
             write_cog(
@@ -97,7 +97,7 @@ def fuse(
 
 
 class _Work:
-    """Rows of the fused map, computed when asked for; counts what the rows of ids hold."""
+    """Rows of the fused map, computed on demand; counts the pixels of each id."""
 
     def __init__(
         self, maps: Sequence[ScoreMap], weights: Sequence[float], rules: Rules, legend: Legend, progress: Progress,

@@ -1,4 +1,4 @@
-"""How scores of several maps become one: a weighted mean, then rules that take a class from an expert.
+"""Fuse the scores of several maps: a weighted mean, then rules that take a class from an expert.
 
 Axes: K class, H row, W column.
 """
@@ -35,8 +35,8 @@ class Rule:
 class Rules:
     """Rules in order, and their kind.
 
-    By default a pixel takes the class where the expert finds that class the likeliest; with ``threshold`` only where its
-    probability is at least that. ``soft``: the class's probability becomes the mean of the base's and the expert's.
+    By default a pixel takes the class where it is the expert's most probable class. With ``threshold`` the expert's
+    probability must reach that value, too. ``soft``: the class's probability becomes the mean of the base's and the expert's.
     """
 
     rules: tuple[Rule, ...] = ()

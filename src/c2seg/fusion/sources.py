@@ -1,4 +1,4 @@
-"""Maps on disk as class scores: probabilities as ``c2seg predict --probabilities`` writes them, or plain class maps.
+"""Maps on disk as class scores: probabilities written by ``c2seg predict --probabilities``, or plain class maps.
 
 Axes: K class, H row, W column.
 """
@@ -76,5 +76,5 @@ def check_grids(maps: list[ScoreMap]) -> None:
         if relation != GridRelation() or size[0] != size[1]:
             raise GridError(
                 f"{there} ({size[1][0]} x {size[1][1]} pixels) and {here} ({size[0][0]} x {size[0][1]}) do not cover the "
-                "same pixels; map both on one grid"
+                "same pixels; predict both on one grid"
             )

@@ -1,6 +1,6 @@
-"""Reference labels from OpenStreetMap: an extract, a rule table and a grid make a label raster.
+"""Reference labels from OpenStreetMap: a label raster from an extract, a rule table and a grid.
 
-The data are (c) OpenStreetMap contributors under the ODbL; rasters made of them carry that attribution.
+The data are (c) OpenStreetMap contributors under the ODbL. Label rasters contain this attribution.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from c2seg.errors import needs_extra
 
 with needs_extra("labels from OpenStreetMap", "labels"):
-    import osmium  # noqa: F401  (told before the work, not after it)
+    import osmium  # noqa: F401  (reports a missing extra before long work)
 
     from c2seg.labels.build import Labels, make_labels
     from c2seg.labels.files import Area, write_label_files

@@ -1,4 +1,4 @@
-"""From an extract, a rule table and a grid to labels that are computed by rows."""
+"""Prepare labels from an extract, a rule table and a grid. They are computed row by row."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from c2seg.types import Grid
 
 __all__ = ["Labels", "make_labels"]
 
-_EDGE_STEP_DEG = 0.01  # long straight edges in degrees are curves on the grid
+_EDGE_STEP_DEG = 0.01  # long straight edges in degrees are curved on the grid
 
 
 @dataclass
 class Labels:
-    """Labels of a grid, computed by rows when asked for, and what was found on the way.
+    """Labels of a grid, computed row by row on request, and facts about the extract.
 
-    ``burner`` holds the polygons in painting order; ``features`` int64 [rules] counts those of each rule in the grid
-    and ``geometry_px`` float64 [rules] their area in pixels, overlaps counted twice and switched-off rules included.
+    ``burner`` contains the polygons in painting order. ``features`` int64 [rules] is the number of features of each rule in the
+    grid. ``geometry_px`` float64 [rules] is their area in pixels, with overlaps counted twice and rules that are off included.
     """
 
     grid: Grid
@@ -40,8 +40,8 @@ class Labels:
     geometry_px: np.ndarray
 
     def shares(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return samples of 25 per class, uint8 [K, rows, W] in the legend's order, and per code, int64 [256]."""
-        groups = np.zeros(256, np.uint8)  # 0: unmapped and outside; then the classes in output order
+        """Return the samples per class (of 25), uint8 [K, rows, W] in the legend's order, and per code, int64 [256]."""
+        groups = np.zeros(256, np.uint8)  # 0: unmapped or outside; then the classes in output order
         groups[: len(self.table.rules)] = [
             (0, *self.table.legend.ids).index(class_id) for class_id in self.table.class_ids
         ]
@@ -49,9 +49,10 @@ class Labels:
         return counts[1:], by_code
 
     def rows(self, first: int, last: int) -> np.ndarray:
-        """Return the labels of rows as uint8 [rows, W]: the class with the largest share, 0 where most is unmapped.
+        """Return the labels of rows, uint8 [rows, W]: the class with the largest fraction, 0 if most is unmapped.
 
-        Ties go to the class before the background and to the lower id; a class with a ``win_share`` wins from there.
+        In ties a class wins over the background, and the lower id over the higher one. A class with a ``win_share`` always wins
+        from this fraction.
         """
         return self.decide(self.shares(first, last)[0])
 
@@ -72,14 +73,14 @@ class Labels:
 def make_labels(path: Path, table: RuleTable, grid: Grid, *, progress: Progress = no_progress) -> Labels:
     """Read an OpenStreetMap extract (.osm.pbf, .osm, .osm.gz) and prepare the labels of a grid.
 
-    Memory grows with the geometries in the grid, not with its pixels. Raises DataError for a damaged file or an
-    extract that does not touch the grid, GridError for a grid without CRS.
+    Memory depends on the geometries in the grid, not on the number of pixels. Raises DataError for a damaged file or an
+    extract that does not overlap the grid, GridError for a grid without CRS.
     """
     coverage = read_coverage(path)
-    wanted, covered = _covered(path, coverage.box, grid)
+    area, covered = _covered(path, coverage.box, grid)
     margin = table.max_half_width_m + 4 * grid.pixel_area_m2() ** 0.5
     extract = read_extract(path, table, geographic_box(grid, margin), progress=progress)
-    sea = _sea(extract, coverage.box, wanted, table)
+    sea = _sea(extract, coverage.box, area, table)
     pixels, rules, areas = _pixel_geometries(extract, sea, table, grid)
     inside = shapely.clip_by_rect(pixels, 0, 0, grid.width, grid.height)
     geometry_px = np.bincount(rules, weights=shapely.area(inside), minlength=len(table.rules))
@@ -92,59 +93,59 @@ def make_labels(path: Path, table: RuleTable, grid: Grid, *, progress: Progress 
 
 
 def _covered(path: Path, coverage: Box, grid: Grid) -> tuple[Box, shapely.Geometry]:
-    """Return the part of the extract around the grid, in degrees and as a polygon in pixels."""
+    """Return the part of the extract around the grid, as a box in degrees and as a polygon in pixels."""
     box = geographic_box(grid, 0)
-    wanted = _meet(coverage, _grown(box))
-    if wanted[0] < wanted[2] and wanted[1] < wanted[3]:
-        polygon = np.array([_edges(shapely.box(*wanted))])
+    area = _intersection(coverage, _expanded(box))
+    if area[0] < area[2] and area[1] < area[3]:
+        polygon = np.array([_densified(shapely.box(*area))])
         covered = to_pixels(project(polygon, DEGREES, wkt_of(grid)), grid)[0]
         if shapely.clip_by_rect(covered, 0, 0, grid.width, grid.height).area > 0:
-            return wanted, covered
+            return area, covered
     raise DataError(
-        f"{path} covers {_degrees(coverage)} and the wanted area is {_degrees(box)}: they do not meet; "
-        "take an extract of that area"
+        f"{path} covers {_degrees(coverage)} and the grid covers {_degrees(box)}: they do not overlap; "
+        "use an extract of the grid's area"
     )
 
 
-def _sea(extract: Extract, coverage: Box, wanted: Box, table: RuleTable) -> Sea:
-    """Close the coast against the wanted part of the extract; where no coast runs through it, against the whole."""
+def _sea(extract: Extract, coverage: Box, area: Box, table: RuleTable) -> Sea:
+    """Close the coast against the edge of the area. If the area has no coast, use the whole extract."""
     if table.sea_rule is None or not extract.coastlines:
         return Sea((), "none")
-    sea = sea_polygons(extract.coastlines, wanted)
+    sea = sea_polygons(extract.coastlines, area)
     if sea.state == "none":
         sea = sea_polygons(extract.coastlines, coverage)
-    return replace(sea, polygons=tuple(p for p in sea.polygons if p.intersects(shapely.box(*wanted))))
+    return replace(sea, polygons=tuple(p for p in sea.polygons if p.intersects(shapely.box(*area))))
 
 
 def _pixel_geometries(
     extract: Extract, sea: Sea, table: RuleTable, grid: Grid
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return polygons in pixels, their rules and their order-giving areas; lines are widened in meters first."""
+    """Return polygons in pixels, their rules, and the areas they are sorted by. Lines are buffered in meters first."""
     wkt, metric = wkt_of(grid), metric_crs(grid)
     is_line = shapely.get_dimensions(extract.geometries) == 1
     widths = np.array([rule.half_width_m or 0.0 for rule in table.rules])[extract.rules[is_line]]
     lines = project(extract.geometries[is_line], DEGREES, metric)
     widened = project(shapely.buffer(lines, widths, quad_segs=4), metric, wkt)
     seas = np.empty(len(sea.polygons), object)
-    seas[:] = [_edges(polygon) for polygon in sea.polygons]
+    seas[:] = [_densified(polygon) for polygon in sea.polygons]
     areas = project(np.concatenate([extract.geometries[~is_line], seas]), DEGREES, wkt)
     pixels = to_pixels(np.concatenate([areas, widened]), grid)
     sea_rule = np.full(len(seas), -1 if table.sea_rule is None else table.sea_rule)
     rules = np.concatenate([extract.rules[~is_line], sea_rule, extract.rules[is_line]]).astype(np.int64)
-    order_by = np.concatenate([extract.areas_m2[~is_line], np.full(len(seas), np.inf), np.zeros(len(lines))])
-    return pixels, rules, order_by
+    sort_areas = np.concatenate([extract.areas_m2[~is_line], np.full(len(seas), np.inf), np.zeros(len(lines))])
+    return pixels, rules, sort_areas
 
 
-def _edges(polygon: shapely.Geometry) -> shapely.Geometry:
+def _densified(polygon: shapely.Geometry) -> shapely.Geometry:
     return shapely.segmentize(polygon, _EDGE_STEP_DEG)
 
 
-def _meet(a: Box, b: Box) -> Box:
+def _intersection(a: Box, b: Box) -> Box:
     return max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
 
 
-def _grown(box: Box) -> Box:
-    """Grow a box by a tenth: an extract that exceeds the grid must exceed it on the curved edges of the grid too."""
+def _expanded(box: Box) -> Box:
+    """Expand a box by a tenth, so that it also covers the curved edges of the grid."""
     x, y = (box[2] - box[0]) / 10, (box[3] - box[1]) / 10
     return box[0] - x, box[1] - y, box[2] + x, box[3] + y
 

@@ -1,11 +1,10 @@
-"""Polygons to shares of pixels: 25 samples per pixel, painted in one ordered rasterisation, block by block.
+"""Fractions of pixels covered by polygons: 25 samples per pixel, painted in one ordered rasterization, block by block.
 
-The samples of a pixel are a 5 x 5 grid turned by the angle of the 3-4-5 triangle: the points
-(m + 1/2, 7 m mod 25 + 1/2) / 25, m = 0..24, of a pixel. They lie 1/5 pixel apart like an upright 5 x 5 grid and
-repeat with the pixels, but no two share a row or a column, so that edges along the axes, the most frequent ones, are
-located to 1/25 of a pixel instead of 1/5. In lattice coordinates p = 4 x + 3 y, q = 3 x - 4 y they are the cells of an
-ordinary raster, which GDAL fills. Blocks give the same result whatever their size, because the lattice does not
-depend on them.
+The samples of a pixel are a 5 x 5 grid rotated by the angle of the 3-4-5 triangle: the points
+(m + 1/2, 7 m mod 25 + 1/2) / 25, m = 0..24. Their distance is 1/5 pixel, as in an upright 5 x 5 grid, and they repeat with the
+pixels. No two samples share a row or a column. Edges along the axes, the most frequent ones, are therefore located to 1/25 of
+a pixel instead of 1/5. In lattice coordinates p = 4 x + 3 y, q = 3 x - 4 y the samples are the cells of an ordinary raster,
+which GDAL fills. The lattice does not depend on the blocks, so neither do the results.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from c2seg.types import Grid
 __all__ = ["OUTSIDE", "SAMPLES", "UNMAPPED", "Burner"]
 
 SAMPLES = 25
-OUTSIDE, UNMAPPED = 254, 255  # codes of samples that no polygon holds
+OUTSIDE, UNMAPPED = 254, 255  # codes of samples outside all polygons
 _BLOCK_PX = 256
 _M = np.arange(SAMPLES)
 _DX, _DY = (_M + 0.5) / SAMPLES, ((7 * _M) % SAMPLES + 0.5) / SAMPLES
-# The samples' lattice coordinates differ from cell centers by a constant: shift them there.
+# The samples' lattice coordinates differ from cell centers by a constant shift.
 _SHIFT_P, _SHIFT_Q = 0.36, 0.52
 _P, _Q = (np.floor(v).astype(np.int64) for v in (4 * _DX + 3 * _DY + _SHIFT_P, 3 * _DX - 4 * _DY + _SHIFT_Q))
 
@@ -34,8 +33,8 @@ _P, _Q = (np.floor(v).astype(np.int64) for v in (4 * _DX + 3 * _DY + _SHIFT_P, 3
 class Burner:
     """Burns polygons onto a grid, later ones on top.
 
-    ``polygons`` [N] are in pixels of the grid, ``codes`` uint8 [N] (below 250) say what they are; ``covered`` is the
-    part of the grid about which the polygons speak, in pixels.
+    ``polygons`` [N] are in pixels of the grid. ``codes`` uint8 [N] are their rules (below 250). ``covered`` is the part of the
+    grid that the extract covers, in pixels.
     """
 
     grid: Grid
@@ -51,8 +50,8 @@ class Burner:
     def count(self, first: int, last: int, groups: np.ndarray, num_groups: int) -> tuple[np.ndarray, np.ndarray]:
         """Count the samples of the rows ``first .. last-1``.
 
-        ``groups`` uint8 [256] maps codes to groups 0..G-1. Returns the samples per group, uint8 [G, rows, W]
-        (they add up to 25), and per code, int64 [256].
+        ``groups`` uint8 [256] maps codes to groups 0..G-1. Returns the samples per group, uint8 [G, rows, W], whose sum is 25,
+        and per code, int64 [256].
         """
         counts = np.empty((num_groups, last - first, self.grid.width), np.uint8)
         by_code = np.zeros(256, np.int64)
@@ -70,7 +69,7 @@ class Burner:
         return counts, by_code
 
     def _samples(self, row: int, col: int, height: int, width: int) -> np.ndarray:
-        """Return the code of every sample of a block, uint8 [25, height * width]."""
+        """Return the codes of all samples of a block, uint8 [25, height * width]."""
         frame = shapely.box(col, row, col + width, row + height)
         hits = np.sort(self._tree.query(frame))
         polygons, codes = self.polygons[hits], self.codes[hits]
@@ -92,12 +91,12 @@ class Burner:
 def _paint(
     lattice: np.ndarray, polygons: np.ndarray, codes: np.ndarray, origin_xy: tuple[int, int], height: int
 ) -> None:
-    """Paint polygons (pixels) onto a block's lattice cells in their order, a cell where its center lies inside."""
+    """Paint polygons (in pixels) in their order onto the lattice cells of a block whose centers they contain."""
     from rasterio.features import rasterize
 
     if not len(polygons):
         return
     matrix = np.array([[4.0, 3.0], [3.0, -4.0]])
     shift = np.array([_SHIFT_P, _SHIFT_Q + 4 * height])
-    turned = shapely.transform(polygons, lambda xy: (xy - origin_xy) @ matrix + shift)
-    rasterize(zip(turned, codes.tolist(), strict=True), out=lattice, transform=Affine.identity())
+    rotated = shapely.transform(polygons, lambda xy: (xy - origin_xy) @ matrix + shift)
+    rasterize(zip(rotated, codes.tolist(), strict=True), out=lattice, transform=Affine.identity())

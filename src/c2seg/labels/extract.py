@@ -1,6 +1,6 @@
-"""Read what a rule table wants from an OpenStreetMap extract, streaming, with osmium's assembly of areas.
+"""Read the features of a rule table from an OpenStreetMap extract as a stream. Osmium assembles the areas.
 
-Geometries are in degrees (lon, lat; EPSG:4326) and cut to the requested box. What cannot be assembled is kept by name.
+Geometries are in degrees (lon, lat; EPSG:4326) and clipped to the requested box. Areas that cannot be assembled are listed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ METERS_PER_DEGREE = 111_195.0  # on a sphere of 6371 km
 
 @dataclass(frozen=True)
 class Coverage:
-    """What an extract covers, whence this is known (``header`` or ``nodes``), and its data's date if it says."""
+    """Box of an extract, the source of the box (``header`` or ``nodes``), and the date of the data, empty if unknown."""
 
     box: Box
     source: str
@@ -38,7 +38,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Skipped:
-    """An area that could not be assembled: its id (``relation 1234``), the rule it fell under, and the reason."""
+    """An area that could not be assembled: its id (``relation 1234``), its rule, and the reason."""
 
     osm_id: str
     rule: str
@@ -47,11 +47,11 @@ class Skipped:
 
 @dataclass
 class Extract:
-    """What an extract holds for a rule table inside a box.
+    """Features of an extract that match a rule table, inside a box.
 
-    ``geometries`` [N] are polygons, or lines still to be widened; ``rules`` int16 [N] index the table's rules;
-    ``areas_m2`` [N] is the whole area of a polygon (before the cut, on a sphere; 0 for lines), which orders polygons
-    of one priority whatever box was asked for. ``coastlines`` are float [n, 2] with the land on their left.
+    ``geometries`` [N] are polygons, or lines before buffering. ``rules`` int16 [N] index the table's rules. ``areas_m2`` [N] is
+    the area of a polygon on a sphere before clipping, 0 for lines. Polygons of equal priority are sorted by it, whatever the
+    box. ``coastlines`` are float [n, 2] with the land on their left.
     """
 
     geometries: np.ndarray
@@ -63,7 +63,7 @@ class Extract:
 
 
 def read_coverage(path: Path) -> Coverage:
-    """Return the box that an extract's header gives; without one, the box around its nodes.
+    """Return the box in the header of an extract; without it, the bounding box of the nodes.
 
     Raises DataError for a file that is missing, not OpenStreetMap data, damaged, or without nodes.
     """
@@ -85,14 +85,14 @@ def read_coverage(path: Path) -> Coverage:
                 west, east = min(west, node.lon), max(east, node.lon)
                 south, north = min(south, node.lat), max(north, node.lat)
     if not (west < east and south < north):
-        raise DataError(f"{path} holds no nodes, so it covers nothing; extract the city again")
+        raise DataError(f"{path} contains no nodes; extract the city again")
     return Coverage((west, south, east, north), "nodes", timestamp)
 
 
 def read_extract(path: Path, table: RuleTable, box: Box, *, progress: Progress = no_progress) -> Extract:
-    """Read an extract's features that the rules take and that touch ``box``.
+    """Read the features of an extract that match a rule and touch ``box``.
 
-    The box should exceed the wanted area by the widest line. Raises DataError as ``read_coverage`` does.
+    The box should exceed the grid by the widest line. Raises DataError as ``read_coverage`` does.
     """
     reader = _FeatureReader(table, box)
     with _Reading(path):
@@ -101,7 +101,9 @@ def read_extract(path: Path, table: RuleTable, box: Box, *, progress: Progress =
         reader.flush()
         skipped = _explain(path, reader.expected, table, box)
     if not reader.ways:
-        raise DataError(f"{path} holds no ways: it is truncated or not an extract of a region; extract the city again")
+        raise DataError(
+            f"{path} contains no ways: it is truncated or not an extract of a region; extract the city again"
+        )
     return Extract(
         _joined(reader.geometries, object), _joined(reader.rules, np.int16), _joined(reader.areas, np.float64),
         reader.coastlines, reader.unmatched, skipped,
@@ -109,7 +111,7 @@ def read_extract(path: Path, table: RuleTable, box: Box, *, progress: Progress =
 
 
 class _Reading:
-    """Turn osmium's errors into one line that names the file."""
+    """Convert osmium's errors to a one-line message with the file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -127,19 +129,19 @@ class _Reading:
 
 
 def _features(path: Path, progress: Progress) -> Iterator[Any]:
-    """Yield ways, areas and relations; nodes stay inside osmium."""
+    """Yield ways, areas and relations. Nodes are handled by osmium."""
     import osmium
 
     kinds = osmium.osm.WAY | osmium.osm.RELATION | osmium.osm.AREA
     reader = osmium.FileProcessor(str(path)).with_areas().with_filter(osmium.filter.EntityFilter(kinds))
     for number, feature in enumerate(reader):
         if number % _CHUNK == 0:
-            progress(0, 1, f"{number} features read")  # osmium does not tell how much is left
+            progress(0, 1, f"{number} features read")  # osmium does not report the total
         yield feature
 
 
 class _FeatureReader:
-    """Collect features in chunks; each chunk is cut to the box before the next one is read."""
+    """Collect features in chunks. Each chunk is clipped to the box before the next one is read."""
 
     def __init__(self, table: RuleTable, box: Box) -> None:
         import osmium
@@ -151,7 +153,7 @@ class _FeatureReader:
         self.areas: list[np.ndarray] = []
         self.coastlines: list[np.ndarray] = []
         self.unmatched: dict[str, tuple[int, float]] = {}
-        self.expected: dict[tuple[str, int], int] = {}  # areas that osmium still owes us
+        self.expected: dict[tuple[str, int], int] = {}  # areas that osmium has not delivered yet
         self.assembled: set[tuple[str, int]] = set()
         self.ways = 0
         self._polygons: list[tuple[str, int, str]] = []
@@ -171,9 +173,9 @@ class _FeatureReader:
         tags = feature.tags
         if tags.get("area") != "no" and any(key in self.table.keys for key, _ in tags):
             rule = self.table.match_area(tags, from_way=from_way)
-            owed = (kind, feature.id)  # areas come after their way, but before their relation
-            if rule is not None and owed not in self.assembled and not self.table.is_excluded(tags):
-                self.expected[owed] = rule
+            area = (kind, feature.id)  # areas come after their way, but before their relation
+            if rule is not None and area not in self.assembled and not self.table.is_excluded(tags):
+                self.expected[area] = rule
 
     def _take_way(self, way: Any) -> None:
         self.ways += 1
@@ -191,53 +193,53 @@ class _FeatureReader:
 
     def _take_area(self, area: Any) -> None:
         tags = area.tags
-        surely = not area.from_way() or tags.get("area") == "yes"
-        keys = self.table.keys if surely else self.table.area_keys
+        certain = not area.from_way() or tags.get("area") == "yes"
+        keys = self.table.keys if certain else self.table.area_keys
         named = next(
             (f"{key}={value}" for key, value in tags if key in keys and value not in ("no", "coastline")), None
         )
         if named is None or self.table.is_excluded(tags):
             return
         rule = self.table.match_area(tags, from_way=area.from_way())
-        if rule is None and not surely and self.table.match_line(tags, closed=True) is not None:
-            return  # a loop of a railway encloses no railway
+        if rule is None and not certain and self.table.match_line(tags, closed=True) is not None:
+            return  # a closed railway line is not an area
         try:
             wkb = self.wkb.create_multipolygon(area)
-        except RuntimeError:  # osmium marks what it could not assemble by an area without rings
+        except RuntimeError:  # areas that osmium could not assemble have no rings
             return
-        owed = ("way" if area.from_way() else "relation", area.orig_id())
+        origin = ("way" if area.from_way() else "relation", area.orig_id())
         if not area.from_way():
-            self.assembled.add(owed)
-        self.expected.pop(owed, None)
+            self.assembled.add(origin)
+        self.expected.pop(origin, None)
         self._polygons.append((wkb, -1 if rule is None else rule, named))
 
     def flush(self) -> None:
-        """Cut the collected features to the box and keep what is left."""
+        """Clip the collected features to the box and store the non-empty ones."""
         polygons = shapely.from_wkb([wkb for wkb, _, _ in self._polygons])
         rules = np.array([rule for _, rule, _ in self._polygons], np.int16)
         areas = shapely.area(polygons) * _square_meters(polygons)
-        cut = _cut(polygons, self.box)
-        kept = ~shapely.is_empty(cut)
-        for i in np.flatnonzero(kept & (rules < 0)):
+        clipped = _clip(polygons, self.box)
+        inside = ~shapely.is_empty(clipped)
+        for i in np.flatnonzero(inside & (rules < 0)):
             tag = self._polygons[i][2]
             count, area = self.unmatched.get(tag, (0, 0.0))
-            self.unmatched[tag] = count + 1, area + float(shapely.area(cut[i]) * _square_meters(cut[i]))
-        kept &= rules >= 0
+            self.unmatched[tag] = count + 1, area + float(shapely.area(clipped[i]) * _square_meters(clipped[i]))
+        matched = inside & (rules >= 0)
         lines = shapely.linestrings(
             np.concatenate([run for run, _ in self._lines]) if self._lines else np.empty((0, 2)),
             indices=np.repeat(np.arange(len(self._lines)), [len(run) for run, _ in self._lines]),
         )
         line_rules = np.array([rule for _, rule in self._lines], np.int16)
-        cut_lines = _cut(lines, self.box)
-        near = ~shapely.is_empty(cut_lines)
-        self.geometries += [cut[kept], cut_lines[near]]
-        self.rules += [rules[kept], line_rules[near]]
-        self.areas += [areas[kept], np.zeros(int(near.sum()))]
+        clipped_lines = _clip(lines, self.box)
+        lines_inside = ~shapely.is_empty(clipped_lines)
+        self.geometries += [clipped[matched], clipped_lines[lines_inside]]
+        self.rules += [rules[matched], line_rules[lines_inside]]
+        self.areas += [areas[matched], np.zeros(int(lines_inside.sum()))]
         self._polygons, self._lines = [], []
 
 
 def _runs(way: Any) -> list[np.ndarray]:
-    """Return the parts of a way whose nodes are in the file, as lon, lat [n, 2] each: extracts cut at nodes lack some."""
+    """Return the parts of a way whose nodes are in the file, as lon, lat [n, 2]. Extracts cut at nodes lack some nodes."""
     runs = []
     for present, nodes in groupby(way.nodes, key=lambda node: node.location.valid()):
         if present:
@@ -248,8 +250,8 @@ def _runs(way: Any) -> list[np.ndarray]:
     return runs
 
 
-def _cut(geometries: np.ndarray, box: Box) -> np.ndarray:
-    """Cut geometries to a box; those inside stay as they are."""
+def _clip(geometries: np.ndarray, box: Box) -> np.ndarray:
+    """Clip geometries to a box. Those inside do not change."""
     west, south, east, north = box
     bounds = shapely.bounds(geometries).reshape(-1, 4)
     inside = (bounds[:, 0] >= west) & (bounds[:, 1] >= south) & (bounds[:, 2] <= east) & (bounds[:, 3] <= north)
@@ -260,31 +262,31 @@ def _cut(geometries: np.ndarray, box: Box) -> np.ndarray:
 
 
 def _square_meters(polygons: Any) -> Any:
-    """Return the square meters of a square degree at each polygon's middle latitude."""
+    """Return the area of a square degree in m2 at the middle latitude of each polygon."""
     bounds = shapely.bounds(polygons)
     return METERS_PER_DEGREE**2 * np.cos(np.radians((bounds[..., 1] + bounds[..., 3]) / 2))
 
 
 def _explain(path: Path, expected: dict[tuple[str, int], int], table: RuleTable, box: Box) -> list[Skipped]:
-    """Say of each area that was not assembled whether parts of it are missing from the file, or it is broken.
+    """Return why areas were not assembled: parts are missing from the file, or the rings are invalid.
 
-    Broken ones that lie outside the box are left out; of incomplete ones nobody can tell where they lie.
+    Invalid areas outside the box are omitted. The position of incomplete areas is unknown, so all of them are listed.
     """
     import osmium
 
     if not expected:
         return []
-    members = {number: [number] for kind, number in expected if kind == "way"}
+    of_way = {number: [number] for kind, number in expected if kind == "way"}
     relations = [number for kind, number in expected if kind == "relation"]
     of_relation: dict[int, list[int]] = {}
     if relations:
         only = osmium.filter.IdFilter(relations)
-        found: Iterator[Any] = iter(osmium.FileProcessor(str(path), osmium.osm.RELATION).with_filter(only))
-        for relation in found:
+        incomplete: Iterator[Any] = iter(osmium.FileProcessor(str(path), osmium.osm.RELATION).with_filter(only))
+        for relation in incomplete:
             of_relation[relation.id] = [member.ref for member in relation.members if member.type == "w"]
-    wanted = set(members).union(*of_relation.values())
+    way_ids = set(of_way).union(*of_relation.values())
     reader = osmium.FileProcessor(str(path)).with_locations()
-    reader.with_filter(osmium.filter.EntityFilter(osmium.osm.WAY)).with_filter(osmium.filter.IdFilter(wanted))
+    reader.with_filter(osmium.filter.EntityFilter(osmium.osm.WAY)).with_filter(osmium.filter.IdFilter(way_ids))
     ways: Iterator[Any] = iter(reader)
     whole = {
         way.id: shapely.MultiPoint([(node.lon, node.lat) for node in way.nodes])
@@ -293,7 +295,7 @@ def _explain(path: Path, expected: dict[tuple[str, int], int], table: RuleTable,
     }
     out = []
     for (kind, number), rule in sorted(expected.items()):
-        parts = members[number] if kind == "way" else of_relation.get(number, [])
+        parts = of_way[number] if kind == "way" else of_relation.get(number, [])
         if not whole.keys() >= set(parts):
             reason = "incomplete: parts of it are not in the file"
         elif shapely.box(*shapely.total_bounds([whole[part] for part in parts])).intersects(shapely.box(*box)):
@@ -309,5 +311,5 @@ def _joined(parts: list[np.ndarray], dtype: Any) -> np.ndarray:
 
 
 def degrees_of(meters: float, latitude: float) -> tuple[float, float]:
-    """Return how many degrees of longitude and latitude a distance is."""
+    """Convert a distance to degrees of longitude and latitude."""
     return meters / (METERS_PER_DEGREE * max(0.01, cos(radians(latitude)))), meters / METERS_PER_DEGREE

@@ -1,4 +1,4 @@
-"""From an extract on disk to the label raster with its style and its report beside it."""
+"""Write a label raster from an extract, with its style and its report."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ __all__ = ["Area", "write_label_files"]
 class Area:
     """The grid of labels: that of the raster ``like``, or ``bounds`` with ``resolution``.
 
-    ``bounds`` are west, south, east, north: degrees, or units of ``crs``. ``resolution`` is in meters. Without ``crs`` the grid
-    lies in the UTM zone of the bounds' center.
+    ``bounds`` are west, south, east, north in degrees, or in units of ``crs`` if it is given. ``resolution`` is in meters.
+    Without ``crs`` the grid is in the UTM zone of the bounds' center.
     """
 
     like: Path | None = None
@@ -33,12 +33,12 @@ class Area:
     crs: str | None = None
 
     def grid(self) -> Grid:
-        """Return the grid. Raises InputError when both ways, or neither, are given."""
+        """Return the grid. Raises InputError if both ``like`` and ``bounds``, or neither, are given."""
         if (self.like is None) == (self.bounds is None):
             raise InputError("give either like (a raster) or bounds (west, south, east, north) with resolution")
         if self.like is not None:
             if self.resolution is not None or self.crs is not None:
-                raise InputError("resolution and crs go with bounds; like takes them from the raster")
+                raise InputError("resolution and crs are parameters of bounds; like takes them from the raster")
             return grid_like(self.like)
         assert self.bounds is not None
         if self.resolution is None:
@@ -56,9 +56,9 @@ def write_label_files(
     overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> LabelRecord:
-    """Write ``out`` and, beside it, its style ``.qml`` and its report ``.json``; return the report.
+    """Write the label raster ``out``, its style ``.qml`` and its report ``.json``; return the report.
 
-    Raises InputError for unfit arguments, DataError and GridError for the extract, OutputError where a file exists.
+    Raises InputError for invalid arguments, DataError or GridError for the extract, OutputError if a file exists.
     """
     if fractions is not None and fractions.resolve() == out.resolve():
         raise InputError(f"fractions and out are the same file {out}; give two names")

@@ -1,4 +1,4 @@
-"""The raster to be labeled, and the way from degrees to its pixels."""
+"""Grids of label rasters, and the conversion from degrees to their pixels."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ __all__ = ["geographic_box", "grid_from_bounds", "grid_like", "metric_crs", "pro
 
 DEGREES = "EPSG:4326"
 _MAX_SIDE_PX = 200_000
-_SCALE_TOLERANCE = 0.01  # a CRS whose meters are right within this is buffered in directly
+_SCALE_TOLERANCE = 0.01  # maximum relative error of a CRS's meters for buffering in that CRS
 
 
 def grid_like(path: Path) -> Grid:
-    """Return the grid of a raster. Raises GridError if it has no CRS: then nothing says where on Earth it lies."""
+    """Return the grid of a raster. Raises GridError if it has no CRS, since its location is then unknown."""
     grid = RasterFile(path).grid
     if grid.crs is None:
-        raise GridError(f"{path} has no CRS, so labels cannot be placed on it; set one (gdal_edit.py -a_srs EPSG:...)")
+        raise GridError(f"{path} has no CRS, so it cannot be labeled; set one (gdal_edit.py -a_srs EPSG:...)")
     return grid
 
 
 def grid_from_bounds(bounds: Box, resolution_m: float, crs: str | None = None) -> Grid:
-    """Return the north-up grid that covers ``bounds``, its edges on multiples of the resolution.
+    """Return the north-up grid that covers ``bounds``, with edges on multiples of the resolution.
 
-    Without ``crs`` the bounds are degrees and the grid is in the UTM zone of their center; with it (a projected CRS)
-    they are in its units. Raises InputError for bounds, resolution or CRS that cannot be used.
+    Without ``crs`` the bounds are in degrees and the grid is in the UTM zone of their center. With a projected ``crs`` they are
+    in its units. Raises InputError for invalid bounds, resolution or CRS.
     """
     west, south, east, north = bounds
     if not all(map(isfinite, bounds)) or not (west < east and south < north):
@@ -51,27 +51,27 @@ def grid_from_bounds(bounds: Box, resolution_m: float, crs: str | None = None) -
     else:
         target = _crs(crs)
         if not target.is_projected:
-            raise InputError(f"CRS {crs} is not projected; name one in meters, or leave it out for the UTM zone")
+            raise InputError(f"CRS {crs} is not projected; give a projected one, or omit it to use the UTM zone")
         resolution_m /= target.linear_units_factor[1]
-    left, top = floor(west / resolution_m), ceil(north / resolution_m)
-    width, height = ceil(east / resolution_m) - left, top - floor(south / resolution_m)
+    first_column, top = floor(west / resolution_m), ceil(north / resolution_m)
+    width, height = ceil(east / resolution_m) - first_column, top - floor(south / resolution_m)
     if max(width, height) > _MAX_SIDE_PX:
         raise InputError(f"bounds and resolution give {height} x {width} pixels; at most {_MAX_SIDE_PX} a side")
-    transform = Affine(resolution_m, 0, left * resolution_m, 0, -resolution_m, top * resolution_m)
+    transform = Affine(resolution_m, 0, first_column * resolution_m, 0, -resolution_m, top * resolution_m)
     return Grid(height, width, transform, target.to_wkt())
 
 
 def geographic_box(grid: Grid, margin_m: float) -> Box:
-    """Return the box in degrees around a grid, grown by ``margin_m``. Raises GridError if there is none."""
+    """Return the bounding box of a grid in degrees, expanded by ``margin_m``. Raises GridError if there is none."""
     west, south, east, north = _transform_bounds(grid.bounds_xy, wkt_of(grid), _crs(DEGREES))
     x, y = degrees_of(margin_m, max(abs(south), abs(north)))
     return west - x, south - y, east + x, north + y
 
 
 def metric_crs(grid: Grid) -> str:
-    """Return a CRS whose units are meters on the ground around the grid: its own if it is so, else its UTM zone.
+    """Return a CRS in ground meters near the grid: the grid's CRS if possible, else its UTM zone.
 
-    Degrees, feet and the Web Mercator projection (whose meters grow with latitude) are not meters on the ground.
+    Units of degrees, feet and Web Mercator (whose meters depend on the latitude) are not ground meters.
     """
     from rasterio.warp import transform
 
@@ -102,7 +102,7 @@ def project(geometries: np.ndarray, source: str, target: str) -> np.ndarray:
 
 
 def to_pixels(geometries: np.ndarray, grid: Grid) -> np.ndarray:
-    """Express geometries of the grid's CRS in pixels: x is the column, y the row, (0, 0) the first pixel's corner."""
+    """Convert geometries from the grid's CRS to pixels: x is the column, y the row, (0, 0) the corner of the first pixel."""
     a, b, c, d, e, f = (~grid.transform)[:6]
     matrix = np.array([[a, d], [b, e]])
     pixels: np.ndarray = shapely.transform(geometries, lambda xy: xy @ matrix + (c, f))
@@ -110,9 +110,9 @@ def to_pixels(geometries: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def wkt_of(grid: Grid) -> str:
-    """Return the grid's CRS; GridError if it has none."""
+    """Return the grid's CRS. Raises GridError if it has none."""
     if grid.crs is None:
-        raise GridError("the grid has no CRS, so labels cannot be placed on it")
+        raise GridError("the grid has no CRS, so it cannot be labeled")
     return grid.crs
 
 
@@ -140,5 +140,5 @@ def _transform_bounds(bounds: Box, source: str, target: Any) -> Box:
     except (CRSError, RasterioError) as error:
         raise GridError(f"bounds {bounds} cannot be transformed: {' '.join(str(error).split())}") from error
     if not all(map(isfinite, (west, south, east, north))):
-        raise GridError(f"bounds {bounds} lie outside what their CRS can express")
+        raise GridError(f"bounds {bounds} are outside the area of their CRS")
     return west, south, east, north

@@ -1,4 +1,4 @@
-"""What is known of a label raster (the JSON beside it): areas in km2, shares of the covered area, and what was not used."""
+"""The report on a label raster (JSON): areas in km2, fractions (``share``) of the covered area, and unused features."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class ExtractFacts(Record):
-    """The OpenStreetMap extract: its bounds (W, S, E, N), whence they are known, and the date of its data, empty if unknown."""
+    """The OpenStreetMap extract: its bounds (W, S, E, N), the source of the bounds, and the date of the data, if known."""
 
     bounds_degrees: tuple[float, float, float, float]
     bounds_from: str
@@ -31,7 +31,7 @@ class ExtractFacts(Record):
 
 
 class CoverageFacts(Record):
-    """How much of the grid the extract covers, and how much of that is mapped."""
+    """Fraction of the grid that the extract covers, and the mapped fraction of the covered area."""
 
     km2: float
     covered_share: float
@@ -40,7 +40,7 @@ class CoverageFacts(Record):
 
 
 class ClassArea(Record):
-    """Whole pixels of a class."""
+    """Area of the pixels of a class."""
 
     id: int
     name: str
@@ -49,7 +49,7 @@ class ClassArea(Record):
 
 
 class RuleArea(Record):
-    """What a rule took: features in the grid, their area after priorities and before them. ``class_id`` 0: switched off."""
+    """Features of a rule in the grid, and their area after priorities and before them. ``class_id`` 0: the rule is off."""
 
     name: str
     class_id: int = Field(alias="class")
@@ -60,7 +60,7 @@ class RuleArea(Record):
 
 
 class SwitchFacts(Record):
-    """A contested tag: the option chosen, its class, what moves with it, and every option's class."""
+    """A contested tag: the selected option, its class, the area that depends on it, and the classes of all options."""
 
     name: str
     choice: str
@@ -72,7 +72,7 @@ class SwitchFacts(Record):
 
 
 class Coastline(Record):
-    """Whether the coastline closes, its pieces, loose ends led to the extract's edge, and the area left open."""
+    """State of the coastline, its pieces, loose ends extended to the extract's edge, and the unknown area."""
 
     state: str
     ways: int
@@ -81,7 +81,7 @@ class Coastline(Record):
 
 
 class UnmatchedTag(Record):
-    """Areas with a tag that no rule takes."""
+    """Areas with an unmatched tag."""
 
     tag: str
     features: int
@@ -97,14 +97,14 @@ class SkippedArea(Record):
 
 
 class RuleTableName(Record):
-    """The rule table and a digest of its content."""
+    """The rule table: its name and a digest of its content."""
 
     name: str
     digest: str
 
 
 class LabelRecord(Artifact):
-    """The JSON beside a label raster."""
+    """The report on a label raster, a JSON file with the same name."""
 
     artifact: Literal["labels"] = "labels"
     height: int

@@ -1,4 +1,4 @@
-"""What a label raster holds and what it lacks: per class, per rule, per contested tag, and what was not used."""
+"""Report on a label raster: areas by class, by rule and by contested tag, and unused features."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ LICENSE = "Open Database License (ODbL) 1.0, https://opendatacommons.org/license
 
 
 def build_report(labels: Labels, pixels_by_class: np.ndarray, samples_by_code: np.ndarray) -> LabelRecord:
-    """Return what is known of a label raster (areas in km2, shares of the covered area).
+    """Return the report on a label raster, with areas in km2 and fractions of the covered area.
 
-    ``pixels_by_class`` int64 [256] counts the raster's labels, ``samples_by_code`` int64 [256] its samples (25 per
-    pixel) by rule. Areas per class are of whole pixels, areas per rule of samples, after priorities.
+    ``pixels_by_class`` int64 [256] are the pixel counts of the raster, ``samples_by_code`` int64 [256] its samples (25 per
+    pixel) by rule. Areas of classes are from pixels, areas of rules from samples after priorities.
     """
     table, grid = labels.table, labels.grid
     size = grid.height * grid.width
@@ -76,7 +76,7 @@ def build_report(labels: Labels, pixels_by_class: np.ndarray, samples_by_code: n
 
 @dataclass(frozen=True)
 class _Areas:
-    """Turns pixels into km2 and into shares of the covered pixels."""
+    """Converts pixels to km2 and to fractions of the covered pixels."""
 
     pixel_km2: float
     covered: float
@@ -102,7 +102,7 @@ def _rules(labels: Labels, visible: np.ndarray, area: _Areas) -> tuple[RuleArea,
 
 
 def _unmatched(labels: Labels) -> tuple[UnmatchedTag, ...]:
-    """Return unused tags, the largest areas first."""
+    """Return unmatched tags, the largest areas first."""
     largest = sorted(labels.extract.unmatched.items(), key=lambda item: (-item[1][1], item[0]))
     return tuple(
         UnmatchedTag(tag=tag, features=count, km2=round(square_meters / 1e6, 6))
@@ -125,16 +125,16 @@ def _switch(labels: Labels, name: str, visible: np.ndarray, area: _Areas) -> Swi
 
 
 def format_report(report: LabelRecord, *, most: int = 8) -> str:
-    """Return a report as text; lists are cut to ``most`` entries."""
+    """Return a report as text with lists of at most ``most`` entries."""
     lines = [_extract_text(report), "", f"{'class':<36}{'km2':>10}{'share':>9}"]
     lines += [f"{c.id:>3} {c.name:<32}{c.km2:>10.3f}{c.share:>9.2%}" for c in report.classes]
     lines += ["", f"{'rule':<28}{'class':>6}{'features':>10}{'km2':>10}{'share':>9}"]
     used = [r for r in report.rules if r.class_id and r.features]
     lines += [f"{r.name:<28}{r.class_id:>6}{r.features:>10}{r.km2:>10.3f}{r.share:>9.2%}" for r in used]
-    lines += ["", "contested tags (`switches=NAME=OPTION`); share = what moves with the switch"]
+    lines += ["", "contested tags (`switches=NAME=OPTION`); share = area that depends on the switch"]
     lines += [_switch_text(switch) for switch in report.switches]
     lines += ["", _coast_text(report.coastline)]
-    lines += _listed("areas with tags that no rule takes", [f"{u.tag} {u.km2:.3f} km2" for u in report.unmatched], most)
+    lines += _listed("areas with unmatched tags", [f"{u.tag} {u.km2:.3f} km2" for u in report.unmatched], most)
     lines += _listed("areas skipped", [f"{s.id} ({s.rule}): {s.reason}" for s in report.skipped], most)
     return "\n".join([*lines, "", f"{report.attribution}, {report.license}"])
 
@@ -160,15 +160,17 @@ def _switch_text(switch: SwitchFacts) -> str:
 
 def _coast_text(coast: Coastline) -> str:
     if coast.state == "none":
-        return "coastline: none in the extract's part; no sea is drawn"
-    text = f"coastline: {coast.ways} pieces, {coast.led_to_edge} loose ends led to the extract's edge"
+        return "coastline: none in the extract; no sea is labeled"
+    text = f"coastline: {coast.ways} pieces, {coast.led_to_edge} loose ends extended to the extract's edge"
     if coast.state == "unclosed":
-        text += f"; it does not close: {coast.unknown_km2:.3f} km2 left unmapped because sea or land is not known"
+        text += (
+            f"; it is not closed: {coast.unknown_km2:.3f} km2 are unmapped, because sea and land cannot be separated"
+        )
     return text
 
 
 def _listed(title: str, entries: list[str], most: int) -> list[str]:
     if not entries:
         return []
-    rest = [f"  ... and {len(entries) - most} more (JSON lists all)"] if len(entries) > most else []
+    rest = [f"  ... and {len(entries) - most} more (all are in the JSON)"] if len(entries) > most else []
     return [f"{title}: {len(entries)}", *(f"  {entry}" for entry in entries[:most]), *rest]

@@ -1,7 +1,7 @@
-"""The rule table: which OpenStreetMap tags become which class, in which order. Data in YAML, checked on reading.
+"""The rule table: classes of OpenStreetMap tags and their priorities. It is a validated YAML file.
 
-Priorities say what lies on top: of two rules on the same ground the higher one wins, and within one priority the
-smaller polygon. Contested tags hang on named switches, whose options map to a class or to 0 (the rule is off).
+Where features overlap, the higher priority wins, and for equal priorities the smaller polygon. Contested tags depend on named
+switches, whose options are a class or 0 (the rule is off).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _Strict(BaseModel):
 
 
 class Switch(_Strict):
-    """A contested tag: its options by name, each a class id or 0 (off), and the one in force."""
+    """A contested tag: its options by name (a class id, or 0: off), and the default option."""
 
     default: str
     options: dict[str, int]
@@ -39,11 +39,11 @@ class Switch(_Strict):
 
 
 class Rule(_Strict):
-    """One row: tags (any of them matches, unless one of ``unless`` does) to a class.
+    """A rule: a feature with any of ``tags`` and none of ``unless`` belongs to a class.
 
-    A rule with ``half_width_m`` also takes lines, widened by that much on both sides. ``closed`` says what a closed way
-    without ``area=yes`` is: a line by default in rules with a width, an area in the others. ``coastline`` takes the
-    sea instead of tags.
+    A rule with ``half_width_m`` also matches lines, which are buffered by this width on both sides. ``closed`` is the kind of a
+    closed way without ``area=yes``. The default is a line in rules with a width, and an area in others. ``coastline`` matches
+    the sea instead of tags.
     """
 
     name: str
@@ -85,8 +85,8 @@ class _Table(_Strict):
 class RuleTable:
     """Rules with the choice of every switch, for one legend. Build it with ``load_rules``.
 
-    ``class_ids[i]`` is the class of ``rules[i]`` under the choices, 0 if the rule is off. ``win_share`` maps a class
-    id to the share of a pixel from which it wins whatever else is there.
+    ``class_ids[i]`` is the class of ``rules[i]`` under the choices, 0 if the rule is off. ``win_share`` is the fraction of a
+    pixel, by class id, from which the class always wins.
     """
 
     name: str
@@ -99,7 +99,7 @@ class RuleTable:
     exclude: Mapping[str, frozenset[str]]
     digest: str
     keys: frozenset[str] = field(init=False)  # in any rule
-    area_keys: frozenset[str] = field(init=False)  # in rules that take any closed way as an area
+    area_keys: frozenset[str] = field(init=False)  # in rules for which any closed way is an area
     _index: Mapping[tuple[str, str], list[int]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -115,28 +115,28 @@ class RuleTable:
 
     @property
     def sea_rule(self) -> int | None:
-        """Index of the rule that takes the sea; None if the table has none."""
+        """Index of the rule for the sea; None if the table has none."""
         return next((i for i, rule in enumerate(self.rules) if rule.coastline), None)
 
     @property
     def max_half_width_m(self) -> float:
-        """Largest distance by which a line reaches past itself."""
+        """Largest buffer width of a line."""
         return max((rule.half_width_m or 0.0 for rule in self.rules), default=0.0)
 
     def is_excluded(self, tags: Mapping[str, str]) -> bool:
-        """True for what cannot be seen from above (tunnels and the like): a listed key with a listed value."""
+        """Return True for features with an excluded tag, such as tunnels, which are invisible from above."""
         return _any_of(self.exclude, tags)
 
     def match_line(self, tags: Mapping[str, str], *, closed: bool) -> int | None:
-        """Return the rule of a way as a line, or None; a closed way may be an area instead (``match_area``)."""
+        """Return the rule of a way that is a line, or None. A closed way may be an area instead (``match_area``)."""
         if closed and tags.get("area") == "yes":
             return None
         return self._best(tags, lambda rule: rule.half_width_m is not None and not (closed and rule.closed_is_area))
 
     def match_area(self, tags: Mapping[str, str], *, from_way: bool) -> int | None:
         """Return the rule of an area (closed way or multipolygon relation), or None."""
-        surely = not from_way or tags.get("area") == "yes"
-        return self._best(tags, lambda rule: surely or rule.closed_is_area)
+        certain = not from_way or tags.get("area") == "yes"
+        return self._best(tags, lambda rule: certain or rule.closed_is_area)
 
     def _best(self, tags: Mapping[str, str], fits: Callable[[Rule], bool]) -> int | None:
         best: int | None = None
@@ -155,22 +155,21 @@ class RuleTable:
         return best
 
     def _rank(self, number: int) -> tuple[bool, int, int]:
-        # A rule that is switched off gives way to any other; ties go to the row that stands first.
+        # A rule that is off has the lowest rank. In ties the first rule wins.
         return self.class_ids[number] > 0, self.rules[number].priority, -number
 
 
 def default_rules_text() -> str:
-    """Return the shipped rule table as YAML text, to be edited and given to ``load_rules``."""
+    """Return the default rule table as YAML text, which can be edited and passed to ``load_rules``."""
     return resources.files("c2seg.labels").joinpath(DEFAULT_RULES).read_text(encoding="utf-8")
 
 
 def load_rules(
     path: Path | None = None, *, choices: Mapping[str, str] | None = None, legend: Legend | None = None
 ) -> RuleTable:
-    """Read a rule table (None: the shipped one) and set its switches.
+    """Read a rule table (None: the default one) and set its switches.
 
-    Raises InputError, naming file and row, for YAML that does not fit, a class the legend does not have, an unknown
-    switch or option.
+    Raises InputError, with file and rule, for invalid YAML, a class that is not in the legend, or an unknown switch or option.
     """
     legend = legend or c2seg13()
     where = str(path or DEFAULT_RULES)
@@ -184,15 +183,15 @@ def load_rules(
                 f"cannot read the rule table {where}: {getattr(error, 'strerror', None) or error}"
             ) from error
     table = _parse(text, where)
-    chosen = _choose(table, choices or {}, where)
-    class_ids = tuple(_class_of(rule, table, chosen, legend, where) for rule in table.rules)
+    selected = _select_options(table, choices or {}, where)
+    class_ids = tuple(_class_of(rule, table, selected, legend, where) for rule in table.rules)
     for class_id, share in table.win_share.items():
         _check_class(class_id, legend, f"{where}: win_share")
         if not 0 < share <= 1:
             raise InputError(f"{where}: win_share of class {class_id} is {share}; it must be above 0 and at most 1")
-    digest = hashlib.sha256(f"{text}{sorted(chosen.items())}".encode()).hexdigest()[:16]
+    digest = hashlib.sha256(f"{text}{sorted(selected.items())}".encode()).hexdigest()[:16]
     return RuleTable(
-        table.name, legend, table.rules, class_ids, table.switches, chosen, table.win_share, table.exclude, digest
+        table.name, legend, table.rules, class_ids, table.switches, selected, table.win_share, table.exclude, digest
     )
 
 
@@ -204,11 +203,13 @@ def _parse(text: str, where: str) -> _Table:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise InputError(f"the rule table {where} is wrong at {place}: {first['msg']}") from error
+        raise InputError(f"the rule table {where} is invalid at {place}: {first['msg']}") from error
     names = [rule.name for rule in table.rules]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice or not 0 < len(names) <= MAX_RULES:
-        problem = f"rules named twice: {twice}" if twice else f"{len(names)} rules, 1 to {MAX_RULES} are possible"
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates or not 0 < len(names) <= MAX_RULES:
+        problem = (
+            f"duplicate rule names: {duplicates}" if duplicates else f"{len(names)} rules; 1 to {MAX_RULES} are allowed"
+        )
         raise InputError(f"the rule table {where} has {problem}")
     for rule in table.rules:
         if bool(rule.tags) == rule.coastline:
@@ -216,21 +217,21 @@ def _parse(text: str, where: str) -> _Table:
     return table
 
 
-def _choose(table: _Table, choices: Mapping[str, str], where: str) -> dict[str, str]:
-    chosen = {name: switch.default for name, switch in table.switches.items()}
+def _select_options(table: _Table, choices: Mapping[str, str], where: str) -> dict[str, str]:
+    selected = {name: switch.default for name, switch in table.switches.items()}
     for name in choices:
-        if name not in chosen:
-            raise InputError(unknown_name("switch", name, chosen))
-    chosen.update(choices)
-    for name, option in chosen.items():
+        if name not in selected:
+            raise InputError(unknown_name("switch", name, selected))
+    selected.update(choices)
+    for name, option in selected.items():
         if option not in table.switches[name].options:
             raise InputError(
                 f"{where}: {unknown_name(f'option of switch {name}', option, table.switches[name].options)}"
             )
-    return chosen
+    return selected
 
 
-def _class_of(rule: Rule, table: _Table, chosen: Mapping[str, str], legend: Legend, where: str) -> int:
+def _class_of(rule: Rule, table: _Table, selected: Mapping[str, str], legend: Legend, where: str) -> int:
     if isinstance(rule.class_id, str):
         if rule.class_id not in table.switches:
             raise InputError(f"{where}: rule {rule.name!r}: {unknown_name('switch', rule.class_id, table.switches)}")
@@ -238,7 +239,7 @@ def _class_of(rule: Rule, table: _Table, chosen: Mapping[str, str], legend: Lege
         for option, class_id in switch.options.items():
             if class_id:
                 _check_class(class_id, legend, f"{where}: switch {rule.class_id!r}, option {option!r}")
-        return switch.options[chosen[rule.class_id]]
+        return switch.options[selected[rule.class_id]]
     _check_class(rule.class_id, legend, f"{where}: rule {rule.name!r}")
     return rule.class_id
 
@@ -249,8 +250,8 @@ def _check_class(class_id: int, legend: Legend, where: str) -> None:
         raise InputError(f"{where} has class {class_id}, which legend {legend.name!r} does not have; valid: {valid}")
 
 
-def _any_of(wanted: Mapping[str, frozenset[str]], tags: Mapping[str, str]) -> bool:
-    for key, values in wanted.items():
+def _any_of(listed: Mapping[str, frozenset[str]], tags: Mapping[str, str]) -> bool:
+    for key, values in listed.items():
         value = tags.get(key)
         if value is not None and value != "no" and (ANY in values or value in values):
             return True
@@ -258,7 +259,7 @@ def _any_of(wanted: Mapping[str, frozenset[str]], tags: Mapping[str, str]) -> bo
 
 
 def _tag_lists(value: Any) -> Any:
-    """Accept a single value for a list, and YAML's booleans for the words yes and no."""
+    """Accept a single value instead of a list, and YAML's booleans instead of the words yes and no."""
     if not isinstance(value, dict):
         return value
     words = {True: "yes", False: "no"}

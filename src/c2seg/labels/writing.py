@@ -1,4 +1,4 @@
-"""Write label rasters, with OpenStreetMap's attribution in their tags."""
+"""Write label rasters with OpenStreetMap's attribution in their tags."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def write_labels(
     overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> LabelRecord:
-    """Write the label raster (and the raster of area fractions), and return what is known of it.
+    """Write the label raster (and the raster of area fractions), and return the report on it.
 
-    ``out``: uint8 ids, 0 = unmapped or not covered. ``fractions``: float32, one band per class, share of the pixel's
-    area 0..1 in steps of 1/25. Both carry OpenStreetMap's attribution. Raises OutputError.
+    ``out``: uint8 ids, 0 = unmapped or not covered. ``fractions``: float32, one band per class, area fraction 0..1 of the pixel
+    in steps of 1/25. Both contain OpenStreetMap's attribution. Raises OutputError.
     """
     for path in (out, fractions):
         if path is not None:

@@ -1,10 +1,11 @@
-"""A legend is data: the ids, names and colors of the classes of a map, and the label mappings in which labels circulate.
+"""Legend: ids, names and colors of the classes of a map, and the label mappings of published labels.
 
-Ids are 1..254. 0 is background (unknown on labels, nodata on maps), 255 means ignore. Both are never classes.
+Ids are 1..254. 0 is background (unknown in labels, nodata in maps) and 255 is ignored. Neither is a class.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -22,10 +23,12 @@ __all__ = ["BACKGROUND", "IGNORE", "LandClass", "Legend", "c2seg13", "load_legen
 BACKGROUND = 0
 IGNORE = 255
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class LandClass:
-    """One class: its id in files, its name, its color as ``#RRGGBB``."""
+    """A class: its id in files, its name and its color as ``#RRGGBB``."""
 
     id: int
     name: str
@@ -36,8 +39,8 @@ class LandClass:
 class Legend:
     """The classes of a map in the order of a model's outputs.
 
-    ``palettes`` holds other colors by name, one per class; ``label_maps`` maps values found in files to ids (0 for
-    background) and must be one to one, so that nothing is lost either way.
+    ``palettes`` are alternative colors by name, one color per class. ``label_maps`` map values in files to ids (0 for
+    background). A label mapping must be one to one, so that it can be inverted.
     """
 
     name: str
@@ -77,11 +80,11 @@ class Legend:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, background not counted."""
+        """Number of classes without background."""
         return len(self.classes)
 
     def colors(self, palette: str = "default") -> dict[int, tuple[int, int, int]]:
-        """Return red, green, blue (0..255) by class id; ``palette`` is ``default`` or a named one."""
+        """Return red, green, blue (0..255) by class id. ``palette`` is ``default`` or the name of a palette."""
         if palette == "default":
             return {c.id: _rgb(c.color) for c in self.classes}
         if palette not in self.palettes:
@@ -93,7 +96,7 @@ class Legend:
         return [id in ids for id in self.ids]
 
     def index_table(self) -> np.ndarray:
-        """Return uint8[256] from id to output index; 255 for background, ignore and ids outside the legend."""
+        """Return uint8[256] from id to output index. It is 255 for background, ignored pixels and unknown ids."""
         table = np.full(256, 255, np.uint8)
         table[list(self.ids)] = np.arange(self.num_classes, dtype=np.uint8)
         return table
@@ -102,27 +105,28 @@ class Legend:
         """Return uint8[num_classes] from output index to id."""
         return np.array(self.ids, np.uint8)
 
-    def renumber(self, values: np.ndarray, label_map: str) -> np.ndarray:
-        """Map label values of a named label mapping (``challenge``: ids as they are) to ids, uint8.
+    def apply_label_map(self, values: np.ndarray, label_map: str) -> np.ndarray:
+        """Convert label values to ids (uint8) by a named label mapping. ``challenge`` does not change ids.
 
-        255 stays 255 (ignore) unless the label mapping uses it. Raises DataError for a value the label mapping does not have.
+        255 stays 255 (ignore) unless the label mapping contains it. Raises DataError for a value that is not in the
+        label mapping.
         """
         codes = {IGNORE: IGNORE, **self.codes(label_map)}
-        found = np.unique(values)
-        unknown = [_plain(v) for v in found if _plain(v) not in codes]
+        present = np.unique(values)
+        unknown = [_plain(v) for v in present if _plain(v) not in codes]
         if unknown:
             raise DataError(
                 f"label values {unknown[:8]} are not in label mapping {label_map!r} of legend {self.name!r} "
                 f"(valid: {sorted(codes)}); name another label mapping"
             )
         out = np.zeros(values.shape, np.uint8)
-        for value in found:
+        for value in present:
             if codes[_plain(value)]:
                 out[values == value] = codes[_plain(value)]
         return out
 
     def codes(self, name: str) -> Mapping[int, int]:
-        """Return the ids (0 background) by value in files of a named label mapping; ``challenge`` is the ids themselves."""
+        """Return id (0: background) by value in files for a named label mapping. ``challenge`` is the identity."""
         if name == "challenge":
             return {i: i for i in (BACKGROUND, *self.ids)}
         if name not in self.label_maps:
@@ -130,7 +134,7 @@ class Legend:
         return self.label_maps[name]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a plain structure for JSON or YAML; ``from_dict`` reads it back."""
+        """Return plain values for JSON or YAML; ``from_dict`` reads them."""
         return {
             "name": self.name,
             "classes": [{"id": c.id, "name": c.name, "color": c.color} for c in self.classes],
@@ -140,8 +144,8 @@ class Legend:
 
     @classmethod
     def from_dict(cls, content: Any, where: str) -> Legend:
-        """Build a legend from parsed YAML or JSON, also as 0.1.0 wrote it; ``where`` names its origin in error messages."""
-        content = _todays_words(content)
+        """Build a legend from parsed YAML or JSON, also of version 0.1.0. ``where`` names its origin in messages."""
+        content = _present_keys(content)
         try:
             return cls(
                 name=str(content["name"]),
@@ -160,25 +164,30 @@ class Legend:
 
 
 def load_legend(path: Path) -> Legend:
-    """Read a legend from a YAML file."""
+    """Read a legend from a YAML file. Keys of version 0.1.0 are read with a warning."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read the legend {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"the legend {path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if _present_keys(content) != content:
+        _log.warning(
+            "%s: the keys `numberings:` and `colour:` are now `label_maps:` and `color:`; the next release reads only these",
+            path,
+        )
     return Legend.from_dict(content, str(path))
 
 
 @cache
 def c2seg13() -> Legend:
-    """Return the legend of the C2Seg challenge (13 classes), the default everywhere."""
+    """Return the legend of the C2Seg challenge (13 classes), which is the default."""
     text = resources.files("c2seg.legend").joinpath("c2seg13.yaml").read_text(encoding="utf-8")
     return Legend.from_dict(yaml.safe_load(text), "c2seg13.yaml")
 
 
-def _todays_words(content: Any) -> Any:
-    """Return a legend's content with the keys of 0.1.0 renamed: ``numberings`` and the ``colour`` of a class."""
+def _present_keys(content: Any) -> Any:
+    """Return a legend's content with the old keys ``numberings`` and ``colour`` (of a class) renamed."""
     if not isinstance(content, Mapping):
         return content
     renamed = {"label_maps" if key == "numberings" else key: value for key, value in content.items()}

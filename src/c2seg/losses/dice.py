@@ -1,4 +1,4 @@
-"""Soft Dice losses."""
+"""Soft Dice loss."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def dice_loss(logits: Tensor, targets: Tensor, kind: DiceKind = "present", class
 
     With I = sum of p t and S = sum of p + sum of t over pixels, for every output:
 
-    * ``present``: 1 - mean of 2 I / (S + eps) over the outputs that have a labeled pixel (not 255) in the batch, sums over
-      the labeled pixels of the batch. An output without any is left out: its Dice says nothing. 0 if nothing is labeled.
-    * ``all``: the same over all outputs, absent ones with Dice 0 (third place of the challenge).
-    * ``per_patch``: sum of 1 - 2 (I + eps) / (S + eps) over the first ``classes`` outputs (default: all), sums over every
-      pixel of a patch, then the mean over patches (HighDAN, Hong et al., RSE 2023). Pixels without label have no t but
-      count in p: there no class should be seen. Since eps is inside the factor 2, an absent class of p near 0 gives -1.
+    * ``present``: 1 - mean of 2 I / (S + eps) over the outputs that have a labeled pixel (not 255) in the batch; sums are
+      over the labeled pixels of the batch. Outputs without one are left out. 0 if no pixel is labeled.
+    * ``all``: the same over all outputs; the Dice of absent ones is 0 (third place of the challenge).
+    * ``per_patch``: sum of 1 - 2 (I + eps) / (S + eps) over the first ``classes`` outputs (default: all), averaged over
+      patches; sums are over every pixel of a patch (HighDAN, Hong et al., RSE 2023). Pixels without a label have t = 0 but
+      count in p: no class should be predicted there. Since eps is inside the factor 2, an absent class of p near 0 gives -1.
     """
     labeled = (targets != IGNORE_INDEX)[:, None]
     probability = logits.float().softmax(dim=1)

@@ -1,7 +1,7 @@
 """Losses that are sums over pixels: cross-entropy and generalized cross-entropy.
 
-Both return the sum over labeled pixels and the sum of their weights, so that processes can divide by the sum over all of
-them and several processes give the gradient of one.
+Both return the sum over labeled pixels and the sum of their weights. Processes divide by the total over all of them, so
+that several processes give the gradient of one.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def cross_entropy(
     """Return (sum of weighted cross-entropy, sum of weights), scalars float32.
 
     ``logits`` [B, K, H, W]; ``targets`` int64 [B, H, W], 255 = no label; ``weights`` float32 [K] or None (all 1).
-    Smoothing eps sets the target to (1 - eps) one-hot + eps / K (Szegedy et al., CVPR 2016). Without labeled pixels both
-    are 0.
+    Label smoothing eps makes the target (1 - eps) one-hot + eps / K (Szegedy et al., CVPR 2016). Both are 0 without labeled
+    pixels.
     """
     total = F.cross_entropy(
         logits.float(),
@@ -40,17 +40,17 @@ def generalized_cross_entropy(
 ) -> tuple[Tensor, Tensor]:
     """Return (sum of weighted (1 - p^q) / q, sum of weights) for p of the labeled class (Zhang and Sabuncu, NeurIPS 2018).
 
-    Shapes as in ``cross_entropy``; 0 < q <= 1. Toward q = 0 it is cross-entropy; q = 1 is 1 - p, half the absolute error,
-    which wrong labels move least and which learns slowest.
+    Shapes as in ``cross_entropy``; 0 < q <= 1. The limit q = 0 is cross-entropy. q = 1 is 1 - p, half the absolute error: it
+    is most robust to wrong labels and slowest to train.
     """
     nll = F.cross_entropy(logits.float(), targets, ignore_index=IGNORE_INDEX, reduction="none")
-    # By log p: powers of a p that underflows have no gradient, and 1 - p^q loses its digits for a small q.
+    # Computed from log p: a p that underflows has no gradient, and 1 - p^q loses digits for small q.
     value = -torch.expm1(-q * nll) / q
     return _weighted(value, targets, weights).sum(), _weight_sum(targets, weights)
 
 
 def _weighted(values: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-    """Return values [B, H, W] times their classes' weights, 0 where there is no label."""
+    """Return values [B, H, W] times the weights of their classes, 0 where there is no label."""
     if weights is not None:
         values = values * weights[targets.clamp_max(weights.numel() - 1)]
     return values * (targets != IGNORE_INDEX)

@@ -10,7 +10,7 @@ __all__ = ["class_weights"]
 
 
 def class_weights(kind: str, counts: np.ndarray) -> np.ndarray | None:
-    """Return float32 [K] weights with mean 1 over the classes present (``counts`` > 0), 0 for the others.
+    """Return float32 [K] weights with mean 1 over the classes that are present (``counts`` > 0), 0 for the others.
 
     ``inverse``: 1 / count; ``none``: None.
     """

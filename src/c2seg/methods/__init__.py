@@ -1,4 +1,4 @@
-"""How a model learns from labeled sources and an unlabeled target: one method per module, one small interface."""
+"""Training methods, one per module, with one small interface: labeled sources and an unlabeled target train a model."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ METHODS: dict[str, Callable[[MethodContext], TrainingMethod]] = {
 
 
 def build_method(context: MethodContext) -> TrainingMethod:
-    """Return the training method that a context's settings name, of ours or of a plug-in; PluginError if one fails."""
+    """Return the training method named in the context's settings, ours or a plug-in's; PluginError if a plug-in fails."""
     name = context.settings.method.name
     if name in METHODS:
         return METHODS[name](context)

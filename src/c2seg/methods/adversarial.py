@@ -1,4 +1,4 @@
-"""Learn from the sources while discriminators cannot tell the target's outputs or features from the source's.
+"""Train on the sources so that discriminators cannot tell outputs or features of the target from those of the source.
 
 One method covers entropy maps (ADVENT, Vu et al., CVPR 2019), class probabilities (AdaptSegNet, Tsai et al., CVPR 2018) and
 features, with binary cross-entropy or least squares, one discriminator or several.
@@ -32,12 +32,12 @@ def self_information(logits: Tensor) -> Tensor:
 
 
 class Adversarial:
-    """One step: the network down its supervised loss and toward deceiving the discriminators, then the discriminators.
+    """One step trains the network with its supervised and adversarial losses, then the discriminators.
 
-    Invalid pixels are 0 in what the discriminators see, whose first weights are drawn from torch's generator.
+    Invalid pixels are 0 in the inputs of the discriminators. Their initial weights are drawn from torch's generator.
 
-    A network may carry its discriminator of features as ``discriminator``: that one is trained, apart from the network,
-    whose ``forward`` is told the ``domain`` (HighDAN weighs the target's features by the discriminator's opinion).
+    A network may have a feature discriminator as ``discriminator``. It is trained as a discriminator, not with the network,
+    and ``forward`` then takes ``domain``. (HighDAN weights the features of the target by the discriminator's output.)
     """
 
     def __init__(self, context: MethodContext) -> None:
@@ -47,51 +47,59 @@ class Adversarial:
         self.model = context.model
         self.method = settings.method
         self.steps = 0
-        self.own: nn.Module | None = getattr(self.model, "discriminator", None)
+        self.model_discriminator: nn.Module | None = getattr(self.model, "discriminator", None)
         self.discriminators = nn.ModuleList(self._discriminator(c) for c in self.method.discriminators)
-        if self.own is not None and all(discriminator is not self.own for discriminator in self.discriminators):
+        if self.model_discriminator is not None and all(
+            discriminator is not self.model_discriminator for discriminator in self.discriminators
+        ):
             raise InputError(
                 f"{type(self.model).__name__} needs a discriminator that sees features: add one to method.discriminators"
             )
-        judges = {id(p) for p in self.discriminators.parameters()}
-        network = (p for p in self.model.parameters() if id(p) not in judges)
+        apart = {id(p) for p in self.discriminators.parameters()}
+        network = (p for p in self.model.parameters() if id(p) not in apart)
         self.optimizer_step = OptimizerStep(network, settings.optimizer, settings.schedule, context)
         self.discriminator_optimizer_step = OptimizerStep(
             self.discriminators.parameters(), self.method.optimizer, settings.schedule, context
         )
 
     def step(self, source: Batch, target: Batch | None) -> dict[str, Tensor]:
-        """Take one step; returns ``loss`` (supervised), ``deceive`` and ``discriminators``."""
+        """Take one step; returns ``loss`` (supervised), ``adversarial`` and ``discriminators``."""
         if target is None:
-            raise InputError("adversarial learning needs the target's images: give `target`")
+            raise InputError("adversarial training needs the target's images: give `target`")
         assert source.targets is not None
         settings = self.context.settings
-        found = self._outputs(source, "source")
-        terms = supervised_loss(found, source.targets, settings.loss, self.context)
+        source_outputs = self._outputs(source, "source")
+        terms = supervised_loss(source_outputs, source.targets, settings.loss, self.context)
         loss = torch.stack(list(terms.values())).sum()
         self.steps += 1
         if self.steps <= self.method.start_after * settings.iterations:
             self.optimizer_step.apply(loss)
             zero = torch.zeros(())
-            return {"loss": loss.detach(), "deceive": zero, "discriminators": zero}
+            return {"loss": loss.detach(), "adversarial": zero, "discriminators": zero}
         self.discriminators.requires_grad_(False)
-        other = self._outputs(target, "target")
-        seen = [self._seen(discriminator, other, target.valid) for discriminator in self.method.discriminators]
-        deceive = torch.stack(
+        target_outputs = self._outputs(target, "target")
+        fake = [
+            self._input(discriminator, target_outputs, target.valid) for discriminator in self.method.discriminators
+        ]
+        adversarial = torch.stack(
             [
-                c.weight * self._judge(i, maps, _SOURCE)
-                for i, (c, maps) in enumerate(zip(self.method.discriminators, seen, strict=True))
+                discriminator.weight * self._domain_loss(i, maps, _SOURCE)
+                for i, (discriminator, maps) in enumerate(zip(self.method.discriminators, fake, strict=True))
             ]
         ).sum()
-        self.optimizer_step.apply(loss + deceive / self.context.processes)
+        self.optimizer_step.apply(loss + adversarial / self.context.processes)
         self.discriminators.requires_grad_(True)
         parts = []
         for i, discriminator in enumerate(self.method.discriminators):
-            real = self._seen(discriminator, found, source.valid).detach()
-            parts += [self._judge(i, real, _SOURCE), self._judge(i, seen[i].detach(), _TARGET)]
-        judged = self.method.discriminator_scale * torch.stack(parts).sum()
-        self.discriminator_optimizer_step.apply(judged / self.context.processes)
-        return {"loss": loss.detach(), "deceive": deceive.detach(), "discriminators": judged.detach()}
+            real = self._input(discriminator, source_outputs, source.valid).detach()
+            parts += [self._domain_loss(i, real, _SOURCE), self._domain_loss(i, fake[i].detach(), _TARGET)]
+        discriminators = self.method.discriminator_scale * torch.stack(parts).sum()
+        self.discriminator_optimizer_step.apply(discriminators / self.context.processes)
+        return {
+            "loss": loss.detach(),
+            "adversarial": adversarial.detach(),
+            "discriminators": discriminators.detach(),
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the model, the discriminators and both optimizers."""
@@ -104,7 +112,7 @@ class Adversarial:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         self.model.load_state_dict(state["model"])
         self.discriminators.load_state_dict(state["discriminators"])
         self.optimizer_step.load_state_dict(state["optimizer_step"])
@@ -112,19 +120,19 @@ class Adversarial:
         self.steps = state["steps"]
 
     def learning_rate(self) -> float:
-        """Return the rate of the network's next step."""
+        """Return the learning rate of the network's next step."""
         return self.optimizer_step.rate()
 
     def _outputs(self, batch: Batch, domain: str) -> Mapping[str, Tensor]:
         with self.context.autocast():
             outputs: Mapping[str, Tensor] = (
-                self.model(batch.patch) if self.own is None else self.model(batch.patch, domain=domain)
+                self.model(batch.patch) if self.model_discriminator is None else self.model(batch.patch, domain=domain)
             )
         return outputs
 
     def _discriminator(self, settings: DiscriminatorSettings) -> nn.Module:
-        if settings.sees == "features" and self.own is not None:
-            return self.own
+        if settings.sees == "features" and self.model_discriminator is not None:
+            return self.model_discriminator
         if settings.sees == "features":
             discriminator: nn.Module = FeatureDiscriminator(
                 int(getattr(self.model, "feature_channels", 0)) or self._no_features()
@@ -135,11 +143,11 @@ class Adversarial:
 
     def _no_features(self) -> int:
         raise InputError(
-            f"the model {type(self.model).__name__} gives no features for a discriminator; use sees: entropy or probability"
+            f"the model {type(self.model).__name__} returns no features for a discriminator; use sees: entropy or probability"
         )
 
-    def _seen(self, discriminator: DiscriminatorSettings, outputs: Mapping[str, Tensor], valid: Tensor) -> Tensor:
-        """Return what a discriminator sees, 0 where not valid."""
+    def _input(self, discriminator: DiscriminatorSettings, outputs: Mapping[str, Tensor], valid: Tensor) -> Tensor:
+        """Return the input of a discriminator, 0 where not valid."""
         if discriminator.sees == "features":
             maps = outputs["features"].float()
         else:
@@ -157,11 +165,11 @@ class Adversarial:
             )
         return outputs[name]
 
-    def _judge(self, index: int, maps: Tensor, domain: float) -> Tensor:
-        """Return the loss of one discriminator's logits against a domain."""
+    def _domain_loss(self, index: int, maps: Tensor, domain: float) -> Tensor:
+        """Return the loss of one discriminator's logits with the domain as label."""
         with self.context.autocast():
             logits = self.discriminators[index](maps).float()
-        wanted = torch.full_like(logits, domain)
+        labels = torch.full_like(logits, domain)
         if self.method.gan_mode == "bce":
-            return F.binary_cross_entropy_with_logits(logits, wanted)
-        return F.mse_loss(logits, wanted)
+            return F.binary_cross_entropy_with_logits(logits, labels)
+        return F.mse_loss(logits, labels)

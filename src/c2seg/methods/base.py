@@ -1,4 +1,4 @@
-"""What every method shares: batches, the interface, optimizer steps that work in one process or many."""
+"""Shared by all training methods: batches, their interface, and optimizer steps for one process or several."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class Batch:
 
 @dataclass(frozen=True)
 class MethodContext:
-    """What a method is built from. ``total`` sums a scalar over processes; ``processes`` is their number."""
+    """The inputs that a training method is built from. ``processes``: their number under ``torchrun``, 1 without it."""
 
     model: nn.Module
     settings: Training
     num_classes: int
-    """Outputs of the model, that of the background included."""
+    """Outputs of the model, including that of the background."""
     class_weights: Tensor | None
     device: torch.device
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
     """Mixed precision of the forward pass."""
     processes: int = 1
     background: bool = False
-    """The last output is the background's, which is no class."""
+    """True if the last output is the background, which is not a class."""
 
     def total(self, value: Tensor) -> Tensor:
         """Return the sum of a scalar over all processes, without gradient."""
@@ -53,28 +53,28 @@ class MethodContext:
 
 
 class TrainingMethod(Protocol):
-    """A method of learning. It owns its optimizers; the loop gives it batches and keeps its state."""
+    """A training method. It has its optimizers; the training loop gives it batches and saves its state."""
 
     model: nn.Module
-    """The network that maps cities."""
+    """The network that predicts after training."""
 
     def step(self, source: Batch, target: Batch | None) -> dict[str, Tensor]:
-        """Learn from one batch of each city and return named losses (``loss`` is the one that is watched)."""
+        """Train on one batch of each city and return losses by name (``loss`` is monitored and must be finite)."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the next step depends on, as tensors and plain values."""
+        """Return everything that the next step depends on, as tensors and plain values."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
 
     def learning_rate(self) -> float:
-        """Return the rate of the next step."""
+        """Return the learning rate of the next step."""
 
 
 class OptimizerStep:
     """An optimizer with its schedule: backward, gradients summed over processes, clipping, step.
 
-    Gradients are summed once per step over the processes, not averaged: losses are divided by totals over all of them.
+    Gradients are summed over processes, not averaged: losses are already divided by totals over all processes.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class OptimizerStep:
         self.scaler = torch.amp.GradScaler(context.device.type, enabled=context.settings.precision == "16")
 
     def apply(self, loss: Tensor) -> None:
-        """Take one step down a loss."""
+        """Take one step on a loss."""
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if self.processes > 1:
@@ -111,7 +111,7 @@ class OptimizerStep:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of optimizer, schedule and loss scale."""
-        # The schedule is a function of its step count; LambdaLR would also store the function itself.
+        # The schedule is a function of its step count; LambdaLR would also save the function.
         return {
             "optimizer": self.optimizer.state_dict(),
             "steps": self.scheduler.last_epoch,
@@ -119,7 +119,7 @@ class OptimizerStep:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.last_epoch = state["steps"]
         if state["scaler"]:
@@ -129,9 +129,9 @@ class OptimizerStep:
 def supervised_loss(
     outputs: Mapping[str, Tensor], targets: Tensor, settings: Loss, context: MethodContext
 ) -> dict[str, Tensor]:
-    """Return the weighted terms of the supervised loss of a network's outputs, ``aux`` included if it has weight.
+    """Return the weighted terms of the supervised loss of a network's outputs, including ``aux`` if its weight is not 0.
 
-    Their sum is the loss of the batch of all processes. Raises InputError for a weight on an output that does not exist.
+    Their sum, summed over processes, is the loss. Raises InputError for a weight on an output that does not exist.
     """
     terms = _terms(outputs["logits"], targets, settings, context)
     if settings.aux:
@@ -144,20 +144,20 @@ def supervised_loss(
 
 
 def _terms(logits: Tensor, targets: Tensor, settings: Loss, context: MethodContext) -> dict[str, Tensor]:
-    """Return the terms on one output.
+    """Return the terms of one output.
 
-    Pixel-wise terms are divided by the number (weight) of labeled pixels over all processes. Dice is not a sum over
-    pixels: it is taken per process and averaged.
+    Pixelwise terms are divided by the total weight of the labeled pixels over all processes. Dice is not a sum over pixels:
+    it is computed per process and averaged.
     """
     terms: dict[str, Tensor] = {}
     pixelwise: dict[str, tuple[float, PixelwiseLoss, float]] = {
         "cross_entropy": (settings.cross_entropy, cross_entropy, settings.label_smoothing),
         "gce": (settings.gce, generalized_cross_entropy, settings.gce_q),
     }
-    for name, (share, loss, parameter) in pixelwise.items():
-        if share:
+    for name, (weight, loss, parameter) in pixelwise.items():
+        if weight:
             value, count = loss(logits, targets, context.class_weights, parameter)
-            terms[name] = share * value / context.total(count).clamp_min(1e-6)
+            terms[name] = weight * value / context.total(count).clamp_min(1e-6)
     if settings.dice:
         classes = context.num_classes - context.background
         terms["dice"] = settings.dice * dice_loss(logits, targets, settings.dice_kind, classes) / context.processes
@@ -169,16 +169,16 @@ def _terms(logits: Tensor, targets: Tensor, settings: Loss, context: MethodConte
 
 
 def _groups(parameters: list[nn.Parameter], settings: Optimizer, model: nn.Module) -> list[dict[str, Any]]:
-    """Return the parameters with their rates: those of the network's encoder may have one of their own."""
+    """Return the parameter groups; the network's encoder may have a different learning rate."""
     if settings.encoder_factor == 1:
         return [{"params": parameters}]
     encoder = getattr(model, "encoder", None)
     if not isinstance(encoder, nn.Module):
         raise InputError(f"optimizer.encoder_factor: the model {type(model).__name__} has no encoder; set it to 1")
-    slow = {id(p) for p in encoder.parameters()}
-    rest = [p for p in parameters if id(p) not in slow]
-    own = [p for p in parameters if id(p) in slow]
-    return [{"params": rest}, {"params": own, "lr": settings.encoder_factor * settings.lr}]
+    in_encoder = {id(p) for p in encoder.parameters()}
+    others = [p for p in parameters if id(p) not in in_encoder]
+    pretrained = [p for p in parameters if id(p) in in_encoder]
+    return [{"params": others}, {"params": pretrained, "lr": settings.encoder_factor * settings.lr}]
 
 
 def _optimizer(parameters: list[dict[str, Any]], settings: Optimizer) -> torch.optim.Optimizer:
@@ -191,8 +191,8 @@ def _optimizer(parameters: list[dict[str, Any]], settings: Optimizer) -> torch.o
 def _factor(settings: Schedule, iterations: int) -> Callable[[int], float]:
     """Return the factor of the learning rate by step.
 
-    ``one_cycle``: from 1/25 up over the first 30 % and down to 1e-4 of the start, both as half cosines (Smith and Topin
-    2019); ``poly``: (1 - t)^power; ``cosine``: half a cosine to 0; ``step``: times ``factor`` after every ``every`` steps;
+    ``one_cycle``: from 1/25 to 1 over the first 30 % and down to 4e-6, both as half cosines (Smith and Topin 2019).
+    ``poly``: (1 - t)^power. ``cosine``: half a cosine to 0. ``step``: multiplied by ``factor`` every ``every`` steps.
     ``constant``: 1.
     """
     from math import cos, pi

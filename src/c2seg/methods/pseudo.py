@@ -1,4 +1,4 @@
-"""Learn from the labeled sources and the pseudo-labeled target alike."""
+"""Train on the labeled sources and the pseudo-labeled target together."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["PseudoLabeled"]
 
 
 class PseudoLabeled(Supervised):
-    """One step down the supervised loss of source and target patches together; the target's targets are pseudo-labels."""
+    """One step on the supervised loss of source and target patches together; labels of the target are pseudo-labels."""
 
     def step(self, source: Batch, target: Batch | None) -> dict[str, torch.Tensor]:
         """Take one step; returns ``loss`` and its terms."""
         if target is None or target.targets is None or source.targets is None:
-            raise InputError("learning from pseudo-labels needs the target's images: give `target`")
+            raise InputError("training on pseudo-labels needs the target's images: give `target`")
         both = Batch(
             {name: torch.cat([values, target.patch[name]]) for name, values in source.patch.items()},
             torch.cat([source.valid, target.valid]),

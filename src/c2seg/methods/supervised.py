@@ -1,4 +1,4 @@
-"""Learn from the labeled sources alone."""
+"""Train on the labeled sources only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Supervised"]
 
 
 class Supervised:
-    """One step down the supervised loss. The target is not looked at."""
+    """One step on the supervised loss. The target is not used."""
 
     def __init__(self, context: MethodContext) -> None:
         settings = context.settings
@@ -37,10 +37,10 @@ class Supervised:
         return {"model": self.model.state_dict(), "optimizer_step": self.optimizer_step.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         self.model.load_state_dict(state["model"])
         self.optimizer_step.load_state_dict(state["optimizer_step"])
 
     def learning_rate(self) -> float:
-        """Return the rate of the next step."""
+        """Return the learning rate of the next step."""
         return self.optimizer_step.rate()

@@ -1,4 +1,4 @@
-"""Scores of maps: confusion counts first, then every score as a pure function of the counts."""
+"""Scores of maps: confusion counts, and all scores as pure functions of the counts."""
 
 from __future__ import annotations
 

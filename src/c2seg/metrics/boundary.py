@@ -1,6 +1,6 @@
-"""Boundary F1: are the edges of the classes where they should be (Csurka et al., BMVC 2013, section 2.3).
+"""Boundary F1: the accuracy of class boundaries (Csurka et al., BMVC 2013, section 2.3).
 
-H row, W column, K class. Up to 16 classes share one integer per pixel, a bit each, so that one dilation serves all.
+H row, W column, K class. Up to 16 classes share an integer per pixel, with one bit each, so one dilation serves all.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NO_CLASS = 255
 
 @dataclass(frozen=True, eq=False)
 class BoundaryCounts:
-    """Boundary pixels by class, int64 [K] each: all and those matched, of the ground truth and of the prediction; they add."""
+    """Boundary pixels by class, int64 [K]: all and matched ones, of the ground truth and of the prediction. Counts add."""
 
     ids: tuple[int, ...]
     reference: np.ndarray
@@ -37,7 +37,7 @@ class BoundaryCounts:
         return BoundaryCounts(self.ids, *(a + b for a, b in zip(self._arrays(), other._arrays(), strict=True)))
 
     def f1(self) -> tuple[float | None, ...]:
-        """Return 2PR / (P + R) by class; 0 where nothing matches, None for classes without a boundary in the ground truth."""
+        """Return 2PR / (P + R) by class: 0 if no pixel matches, None for classes without a boundary in the ground truth."""
         rows = zip(*(a.tolist() for a in self._arrays()), strict=True)
         return tuple(_f1(*row) if row[0] else None for row in rows)
 
@@ -55,29 +55,28 @@ def boundary_counts(
 ) -> BoundaryCounts:
     """Count boundary pixels of two uint8 [H, W] of class ids, and those with a partner within ``tolerance_px``.
 
-    A boundary pixel of a class touches (4 neighbors) a pixel of another class. Only labeled pixels take part, as
-    pixels and as neighbors: next to ground truth 0 or 255 nothing is known. A pixel of one map is matched when the other has
-    a boundary pixel of the same class at a Euclidean distance of at most ``tolerance_px`` pixels. ``margin_px`` rows
-    and columns on each side are context and not counted.
+    A boundary pixel of a class has a pixel of another class among its 4 neighbors. Only labeled pixels count, as pixels and as
+    neighbors. A pixel matches if the other map has a boundary pixel of the same class within a Euclidean distance of
+    ``tolerance_px`` pixels. ``margin_px`` rows and columns on each side are context and are not counted.
     """
     table = np.full(256, _NO_CLASS, np.uint8)
     table[list(ids)] = np.arange(len(ids), dtype=np.uint8)
     true = table[reference]
-    # Outside the legend is a class of its own here: its edges belong to the classes on the other side.
+    # Predictions outside the legend are one more class: its edges count for the classes on the other side.
     predicted = np.where(true == _NO_CLASS, _NO_CLASS, np.minimum(table[prediction], len(ids))).astype(np.uint8)
     true_edge, predicted_edge = _edges(true), _edges(predicted)
     height, width = reference.shape
     core = (slice(margin_px, height - margin_px), slice(margin_px, width - margin_px))
-    counted = [np.zeros(len(ids), np.int64) for _ in range(4)]
+    counts = [np.zeros(len(ids), np.int64) for _ in range(4)]
     for first in range(0, len(ids), _BITS):
         bits_true, bits_predicted = _bits(true_edge, first), _bits(predicted_edge, first)
         pairs = ((true_edge, bits_true, bits_predicted), (predicted_edge, bits_predicted, bits_true))
         for side, (edge, bits, other) in enumerate(pairs):
             matched = (bits & _dilate(other, tolerance_px)) != 0
-            own = bits[core] != 0
-            counted[2 * side] += _by_class(edge[core][own], len(ids))
-            counted[2 * side + 1] += _by_class(edge[core][own & matched[core]], len(ids))
-    return BoundaryCounts(tuple(ids), *counted)
+            boundary = bits[core] != 0
+            counts[2 * side] += _by_class(edge[core][boundary], len(ids))
+            counts[2 * side + 1] += _by_class(edge[core][boundary & matched[core]], len(ids))
+    return BoundaryCounts(tuple(ids), *counts)
 
 
 def count_boundaries(
@@ -88,7 +87,7 @@ def count_boundaries(
     workers: int = 1,
     progress: Progress = no_progress,
 ) -> BoundaryCounts:
-    """Count the boundaries of pairs of maps by strips with enough context, so that the sum equals the whole exactly."""
+    """Count the boundaries of pairs of maps by strips with enough context: the sum is exact."""
     margin, ids = tolerance_px + 1, code.legend.ids
 
     def count(pair: MapPair, window: Window) -> BoundaryCounts:
@@ -113,7 +112,7 @@ def _edges(classes: np.ndarray) -> np.ndarray:
 
 
 def _bits(edge: np.ndarray, first: int) -> np.ndarray:
-    """One bit for each of the classes first .. first+15, uint16 [H, W]."""
+    """Return one bit for each of the classes first .. first+15, uint16 [H, W]."""
     table = np.zeros(256, np.uint16)
     table[first : first + _BITS] = 1 << np.arange(min(_BITS, 256 - first), dtype=np.uint16)
     table[_NO_CLASS] = 0
@@ -122,16 +121,16 @@ def _bits(edge: np.ndarray, first: int) -> np.ndarray:
 
 
 def _dilate(bits: np.ndarray, radius: int) -> np.ndarray:
-    """Spread every bit over the disk of the radius."""
+    """Dilate all bits by a disk."""
     height, width = bits.shape
-    spread = bits.copy()
+    dilated = bits.copy()
     for dy in range(-radius, radius + 1):
         for dx in range(-radius, radius + 1):
             if (dy or dx) and dy * dy + dx * dx <= radius * radius and abs(dy) < height and abs(dx) < width:
                 to = (slice(max(0, dy), height + min(0, dy)), slice(max(0, dx), width + min(0, dx)))
                 of = (slice(max(0, -dy), height + min(0, -dy)), slice(max(0, -dx), width + min(0, -dx)))
-                spread[to] |= bits[of]
-    return spread
+                dilated[to] |= bits[of]
+    return dilated
 
 
 def _by_class(values: np.ndarray, classes: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Confusion counts: the one pass over the pixels from which every score follows.
+"""Confusion counts: the only pass over the pixels. All scores are computed from them.
 
 T ground truth value, P predicted value (both 0..255), K class of the legend.
 """
@@ -23,10 +23,10 @@ _CHUNK = 1 << 19  # pixels; its temporaries (3 MB) stay in the processor's cache
 class Confusion:
     """Pixel counts by ground truth class and predicted class.
 
-    ``counts`` is int64 [K, K+1]: rows are the ground truth's classes in the order of ``ids``, columns the predicted classes
-    in the same order, and a last column holds every prediction outside them (0, 255, unknown ids): on a labeled
-    pixel they are errors. Counts of tiles, blocks or cities add: ``a + b``, ``sum(parts, Confusion.empty(ids))``.
-    ``ids`` begins with 0 when background counts as a class (protocol ``mrsn``).
+    ``counts`` is int64 [K, K+1]. Rows are the ground truth classes in the order of ``ids``, columns the predicted classes in
+    the same order. The last column counts predictions outside the classes (0, 255, unknown ids), which are errors. Counts of
+    tiles, blocks or cities add: ``a + b``, ``sum(parts, Confusion.empty(ids))``. ``ids`` begins with 0 if background is a class
+    (protocol ``mrsn``).
     """
 
     ids: tuple[int, ...]
@@ -39,12 +39,12 @@ class Confusion:
 
     @classmethod
     def empty(cls, ids: tuple[int, ...]) -> Confusion:
-        """Return the counts of no pixel at all."""
+        """Return counts of zero pixels."""
         return cls(tuple(ids), np.zeros((len(ids), len(ids) + 1), np.int64))
 
     @classmethod
     def from_dict(cls, content: Any) -> Confusion:
-        """Read back what ``as_dict`` wrote. Raises DataError when it is something else."""
+        """Read the output of ``as_dict``. Raises DataError if the content is invalid."""
         try:
             ids = tuple(int(i) for i in content["ids"])
             return cls(ids, np.array(content["counts"], np.int64).reshape(len(ids), len(ids) + 1))
@@ -73,7 +73,7 @@ class Confusion:
         return int(self.counts.sum())
 
     def without_background(self) -> Confusion:
-        """Return the counts over labeled pixels only: row 0 is dropped, predictions of 0 join those outside."""
+        """Return the counts of labeled pixels: row 0 is removed, and predictions of 0 count as outside the classes."""
         if BACKGROUND not in self.ids:
             return self
         index = self.ids.index(BACKGROUND)
@@ -85,18 +85,18 @@ class Confusion:
 
 
 def confusion_counts(reference: np.ndarray, prediction: np.ndarray, ids: tuple[int, ...]) -> Confusion:
-    """Count ground truth against predicted ids, both uint8 of one shape (any number of axes, also none at all).
+    """Count pairs of ground truth and predicted ids, both uint8 of the same shape with any number of axes.
 
-    Reference 255 is ignored, and so is reference 0 unless ``ids`` contains it. Raises DataError when the shapes differ or the
-    ground truth holds another value outside ``ids``: the class set is fixed by the legend, and no pixel vanishes unnoticed.
+    Ground truth 255 is ignored, and so is 0 unless ``ids`` contains it. Raises DataError if the shapes differ or
+    ground truth contains another value outside ``ids``, so that no pixel is silently dropped.
     """
     return fold_histogram(joint_histogram(reference, prediction), ids)
 
 
 def joint_histogram(reference: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """Count every pair of values of two uint8 arrays of one shape: int64 [256 T, 256 P].
+    """Count all pairs of values of two uint8 arrays of the same shape: int64 [256 T, 256 P].
 
-    Extra memory is a few MB at any size (arrays that are not contiguous are copied by slabs of their first axis).
+    It needs a few MB of extra memory at any size. Arrays that are not contiguous are copied in slabs along the first axis.
     """
     if reference.shape != prediction.shape:
         raise DataError(
@@ -113,15 +113,15 @@ def joint_histogram(reference: np.ndarray, prediction: np.ndarray) -> np.ndarray
 
 
 def fold_histogram(histogram: np.ndarray, ids: tuple[int, ...]) -> Confusion:
-    """Reduce counts of value pairs (``joint_histogram``) to the classes ``ids``; rules of ``confusion_counts``."""
+    """Reduce counts of value pairs (``joint_histogram``) to the classes ``ids`` by the rules of ``confusion_counts``."""
     rows = list(ids)
     known = np.zeros(256, bool)
     known[[*rows, BACKGROUND, IGNORE]] = True
     unknown = np.flatnonzero(histogram.sum(1) * ~known)
     if unknown.size:
         raise DataError(
-            f"the ground truth holds values {unknown[:8].tolist()} outside the legend's ids {rows} (0 and 255 are ignored); "
-            "name the label mapping or the legend of the ground truth"
+            f"the ground truth contains values {unknown[:8].tolist()} outside the legend's ids {rows} (0 and 255 are ignored); "
+            "give the label mapping or the legend of the ground truth"
         )
     labeled = histogram[rows]
     counts = np.empty((len(rows), len(rows) + 1), np.int64)
@@ -131,10 +131,9 @@ def fold_histogram(histogram: np.ndarray, ids: tuple[int, ...]) -> Confusion:
 
 
 def block_counts(reference: np.ndarray, prediction: np.ndarray, ids: tuple[int, ...], block_px: int) -> np.ndarray:
-    """Count each square block of two uint8 [H, W] by itself: int64 [blocks, K, K+1], blocks in row-major order.
+    """Count square blocks of two uint8 [H, W] separately: int64 [blocks, K, K+1], blocks in row-major order.
 
-    Blocks at the right and lower edge may be smaller. Unlike ``confusion_counts`` it takes the ground truth as it is: values
-    outside ``ids`` are ignored.
+    Blocks at the right and lower edge may be smaller. Unlike ``confusion_counts``, it ignores ground truth outside ``ids``.
     """
     height, width = reference.shape
     classes = len(ids)
@@ -165,15 +164,14 @@ def _flat(reference: np.ndarray, prediction: np.ndarray) -> Iterator[tuple[np.nd
 
 
 def _count(counts: np.ndarray, reference: np.ndarray, prediction: np.ndarray) -> None:
-    shifted = reference + np.uint8(
-        1
-    )  # 255 wraps to 0: with at most 15 classes every ground truth value now fits four bits
+    # 255 wraps to 0: with at most 15 classes, every ground truth value now fits in four bits.
+    shifted = reference + np.uint8(1)
     if shifted.size % 2 or shifted.max() > 15 or prediction.max() > 15:
         pairs = np.left_shift(reference, 8, dtype=np.uint16)
         pairs |= prediction
         counts += np.bincount(pairs, minlength=65536).reshape(256, 256)
         return
-    # Four bits of ground truth and four of prediction make a byte, two neighbors make a 16-bit bin: half the increments.
+    # Four bits of ground truth and four of prediction are a byte; two neighboring pixels are a 16-bit bin: half the increments.
     shifted <<= np.uint8(4)
     shifted |= prediction
     neighbors = np.bincount(shifted.view(np.uint16), minlength=65536).reshape(256, 256)

@@ -1,7 +1,7 @@
-"""Counts from map files: single rasters and folders of tiles, aligned by their grids, streamed by blocks.
+"""Counts from map files: single rasters and folders of tiles, aligned by their grids and streamed by blocks.
 
-A reference file names the pixels that count; the prediction is read under it. Reference pixels that the prediction does not
-reach are errors like any other prediction outside the legend.
+The pixels of the ground truth are counted. Pixels that the prediction does not cover are errors, like other predictions
+outside the legend.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
     "strips",
 ]
 
-_STRIP_PX = 2_000_000  # pixels of ground truth read at once by a worker
+_STRIP_PX = 2_000_000  # pixels of ground truth per read of a worker
 _TILE_SUFFIXES = (".tif", ".tiff", ".png")
 _TILE_STEM = re.compile(r"(?P<key>.+?)(_prediction)?")
 
@@ -45,7 +45,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class ReferenceCode:
-    """How reference values are to be understood: the legend, and the label mapping of the files (``challenge``: plain ids)."""
+    """Meaning of reference values: the legend, and the label mapping of the files (``challenge``: class ids)."""
 
     legend: Legend
     label_map: str = "challenge"
@@ -53,10 +53,10 @@ class ReferenceCode:
 
 @dataclass(frozen=True, slots=True)
 class MapPair:
-    """A prediction and its ground truth. ``relation`` says how the prediction lies under the ground truth's grid.
+    """A prediction and its ground truth. ``relation`` is the relation of the prediction's grid to that of the ground truth.
 
-    ``by_index`` is True where a side has no georeference at all and pixels are matched by row and column.
-    ``valid``, if given, is a raster on the ground truth's grid; ground truth counts only where it is non-zero.
+    ``by_index`` is True if one of them has no georeference and pixels are matched by row and column. ``valid`` is an optional
+    raster on the ground truth's grid. Only pixels where it is non-zero are counted.
     """
 
     prediction: RasterFile
@@ -72,14 +72,14 @@ def pair_maps(
 ) -> tuple[MapPair, ...]:
     """Match a prediction with its ground truth: two files, two folders of tiles, or a file and a city folder (``label.tif``).
 
-    Tiles are matched by number (``7.tif``, ``7.tiff``, ``7.png``, ``7_prediction.tif``), other names by their stem;
-    both folders must hold the same. Two georeferenced files are related by their grids and refused if they do not fit.
-    Where one side of a numbered tile has no georeference the number says where it lies and the sizes must be equal;
-    single files need ``by_index`` for that. Raises DataError, GridError or InputError.
+    Tiles are matched by number (``7.tif``, ``7.tiff``, ``7.png``, ``7_prediction.tif``), other names by their stem. Both
+    folders must contain the same tiles. Two georeferenced files are matched by their grids, which must be aligned. If one of
+    two numbered tiles has no georeference, they are matched by row and column and must have equal size. Single files need
+    ``by_index`` for this. Raises DataError, GridError or InputError.
     """
     if prediction.is_dir() and reference.is_dir():
         if valid is not None:
-            raise InputError("a raster of valid pixels goes with a single map, not with folders of tiles")
+            raise InputError("a raster of valid pixels can be used with a single map, not with folders of tiles")
         predicted, true = find_tiles(prediction), find_tiles(reference)
         _same_tiles(predicted, prediction, true, reference)
         return tuple(_pair(predicted[key], true[key], by_index=by_index, numbered=True) for key in true)
@@ -96,33 +96,35 @@ def pair_maps(
 
 
 def check_reference(grid: Grid, name: str, reference: Path, *, by_index: bool = False) -> None:
-    """Raise DataError or GridError unless a map ``name`` on this grid could be scored with the ground truth.
+    """Raise DataError or GridError if a map ``name`` on this grid cannot be scored with the ground truth.
 
-    The ground truth is a label raster, or a city folder (``label.tif``).
+    The ground truth is a label raster or a city folder (``label.tif``).
     """
     _relate(grid, name, _class_raster(_label_file(reference)), by_index=by_index, numbered=False)
 
 
 def find_tiles(folder: Path) -> dict[str, Path]:
-    """Return the tiles of a folder by key, numbers in numeric order, then other names by alphabet.
+    """Return the tiles of a folder by key: numbers in numeric order, then other names in alphabetic order.
 
-    The key is the stem without ``_prediction``; leading zeros of numbers do not matter. Raises DataError for a folder
-    without tiles or with two files for one key.
+    The key is the stem without ``_prediction`` and without leading zeros. Raises DataError for a folder without tiles or with
+    two files for a key.
     """
-    found: dict[str, Path] = {}
+    tiles: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in _TILE_SUFFIXES or path.name.startswith(".") or not path.is_file():
             continue
         match = _TILE_STEM.fullmatch(path.stem)
         key = match["key"] if match else path.stem
         key = str(int(key)) if key.isascii() and key.isdigit() else key
-        if key in found:
-            raise DataError(f"{folder} holds two files for tile {key}: {found[key].name} and {path.name}; keep one")
-        found[key] = path
-    if not found:
-        raise DataError(f"{folder} holds no tiles (N.tif, N.tiff, N.png or N_prediction.tif)")
-    numbers = sorted((k for k in found if k.isdigit()), key=int)
-    return {key: found[key] for key in [*numbers, *sorted(found.keys() - set(numbers))]}
+        if key in tiles:
+            raise DataError(
+                f"{folder} contains two files for tile {key}: {tiles[key].name} and {path.name}; remove one"
+            )
+        tiles[key] = path
+    if not tiles:
+        raise DataError(f"{folder} contains no tiles (N.tif, N.tiff, N.png or N_prediction.tif)")
+    numbers = sorted((k for k in tiles if k.isdigit()), key=int)
+    return {key: tiles[key] for key in [*numbers, *sorted(tiles.keys() - set(numbers))]}
 
 
 def count_maps(
@@ -134,12 +136,12 @@ def count_maps(
     workers: int = 1,
     progress: Progress = no_progress,
 ) -> list[Confusion]:
-    """Count pairs of maps block by block; the sum of the answer is the whole.
+    """Count pairs of maps block by block. The sum of the result is the count of all maps.
 
-    ``block_px`` cuts every map into squares of that side (one Confusion each, in a fixed order: what the block
-    bootstrap resamples); None gives larger strips. Memory depends on the strip and ``workers`` (threads), not on the
-    size of the maps. Raises DataError for ground truth values outside the legend and, under a protocol that says so
-    (``challenge``), for predicted values outside it.
+    ``block_px`` divides the maps into squares of this side, with one Confusion each in a fixed order, for the block
+    bootstrap. None gives larger strips. Memory depends on the size of strips and on ``workers`` (threads), not on the size of
+    the maps. Raises DataError for ground truth values outside the legend. Some protocols (``challenge``) also reject
+    predicted values outside it.
     """
     ids = protocol_ids(code.legend.ids, protocol)
     refuse = PROTOCOLS[protocol].refuses_outside
@@ -151,7 +153,7 @@ def count_maps(
 
     jobs = strips(pairs, block_px)
     blocks = [1 if block_px is None else -(-w.height // block_px) * -(-w.width // block_px) for _, w in jobs]
-    # One array for all: small results kept between the large temporaries of the strips would fragment the heap.
+    # One array for all results: small arrays between the large temporaries of the strips would fragment the heap.
     counts = np.empty((sum(blocks), len(ids), len(ids) + 1), np.int64)
     done = 0
     for part in run_strips(count, jobs, workers, progress):
@@ -161,7 +163,7 @@ def count_maps(
 
 
 def strips(pairs: Iterable[MapPair], unit_px: int | None = None) -> list[tuple[MapPair, Window]]:
-    """Cut every ground truth into full-width strips of some 2 million pixels whose height is a multiple of ``unit_px``."""
+    """Divide the ground truth into full-width strips of about 2 million pixels. Heights are multiples of ``unit_px``."""
     jobs = []
     for pair in pairs:
         height, width = pair.reference.height, pair.reference.width
@@ -177,7 +179,7 @@ def run_strips(
     workers: int,
     progress: Progress,
 ) -> Iterator[Result]:
-    """Yield ``function(pair, window)`` of every strip in order, computed by ``workers`` threads a few strips ahead."""
+    """Yield ``function(pair, window)`` of all strips in order. ``workers`` threads compute a few strips ahead."""
 
     def run(pair: MapPair, window: Window) -> Result:
         try:
@@ -203,8 +205,8 @@ def run_strips(
 def read_pair(pair: MapPair, window: Window, code: ReferenceCode) -> tuple[np.ndarray, np.ndarray]:
     """Read ground truth and prediction of a window on the ground truth's grid: two uint8 [H, W] of class ids.
 
-    The window may reach past the ground truth: it is 0 there. Predicted values that are no ids 0..255 become 255; a declared
-    nodata value that is no class becomes 0 on either side, and so does ground truth where the ``valid`` raster is 0.
+    The window may extend beyond the ground truth, where ids are 0. Predicted values that are not in 0..255 become 255. In both
+    maps a nodata value that is not a class becomes 0. Ground truth becomes 0 where the ``valid`` raster is 0.
     """
     reference = reference_ids(pair.reference, window, code)
     if pair.valid is not None and pair.valid_relation is not None:
@@ -214,8 +216,8 @@ def read_pair(pair: MapPair, window: Window, code: ReferenceCode) -> tuple[np.nd
     if nodata is not None and nodata not in code.legend.ids and nodata != BACKGROUND:
         raw = np.where(_equals(raw, nodata), raw.dtype.type(BACKGROUND), raw)
     if raw.dtype != np.uint8:
-        usable = (raw >= 0) & (raw <= IGNORE) & (raw == np.trunc(raw))
-        raw = np.where(usable, raw, IGNORE).astype(np.uint8)
+        is_id = (raw >= 0) & (raw <= IGNORE) & (raw == np.trunc(raw))
+        raw = np.where(is_id, raw, IGNORE).astype(np.uint8)
     return reference, raw
 
 
@@ -226,12 +228,12 @@ def _pair(prediction: Path, reference: Path, *, by_index: bool, numbered: bool) 
 
 
 def _label_file(reference: Path) -> Path:
-    """Return the label raster of a ground truth that may be a city folder."""
+    """Return the label raster of the ground truth, which may be a city folder."""
     if not reference.is_dir():
         return reference
     if not (reference / "label.tif").is_file():
         raise DataError(
-            f"the ground truth {reference} is a folder without label.tif; give the label file, or folders of tiles for both"
+            f"the ground truth {reference} is a folder without label.tif; give the label file, or two folders of tiles"
         )
     return reference / "label.tif"
 
@@ -244,7 +246,7 @@ def _class_raster(path: Path) -> RasterFile:
 
 
 def _relate(grid: Grid, name: str, true: RasterFile, *, by_index: bool, numbered: bool) -> tuple[GridRelation, bool]:
-    """Return how the ground truth lies on the grid of the map ``name``, and whether that is by rows and columns alone."""
+    """Return the relation of the map ``name`` to the ground truth, and whether pixels are matched by row and column."""
     unplaced = _no_georeference(grid) or _no_georeference(true.grid)
     if unplaced and (numbered or by_index or _no_georeference(grid) == _no_georeference(true.grid)):
         if (grid.height, grid.width) != (true.height, true.width):
@@ -255,7 +257,7 @@ def _relate(grid: Grid, name: str, true: RasterFile, *, by_index: bool, numbered
         return GridRelation(), True
     if unplaced:
         raise GridError(
-            f"{name} and {true.path}: only one has a georeference; write it to the other too, or compare rows "
+            f"{name} and {true.path}: only one has a georeference; add it to the other, or match rows "
             "and columns with `by_index=True`"
         )
     return relate_grids(true.grid, grid, str(true.path), name), False
@@ -273,7 +275,7 @@ def _same_tiles(predicted: dict[str, Path], prediction: Path, true: dict[str, Pa
         if names:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             raise DataError(
-                f"{folder} lacks the {kind} of tiles {', '.join(names[:5])}{more}; both folders must hold the same"
+                f"{folder} lacks the {kind} of tiles {', '.join(names[:5])}{more}; both folders must contain the same tiles"
             )
 
 
@@ -286,8 +288,8 @@ def _count(
         predicted[[BACKGROUND, *ids]] = 0
         if predicted.any():
             raise DataError(
-                f"{pair.prediction.path} holds values {np.flatnonzero(predicted)[:8].tolist()} outside the legend's "
-                f"ids {list(ids)} (0 is nodata), which the challenge protocol refuses; correct the map, or choose "
+                f"{pair.prediction.path} contains values {np.flatnonzero(predicted)[:8].tolist()} outside the legend's "
+                f"ids {list(ids)} (0 is nodata), which the challenge protocol rejects; correct the map, or select "
                 "another protocol, where they count as errors"
             )
     try:
@@ -297,7 +299,7 @@ def _count(
 
 
 def reference_ids(source: RasterFile, window: Window, code: ReferenceCode) -> np.ndarray:
-    """Read class ids (uint8 [H, W]) of a window of a ground truth raster: label mapping undone, nodata and outside 0."""
+    """Read class ids (uint8 [H, W]) of a window of a ground truth raster. Nodata and pixels outside are 0."""
     values = read_boundless(source, window)[0][0]
     codes = code.legend.label_maps.get(code.label_map) or {i: i for i in code.legend.ids}
     nodata = source.nodata
@@ -307,14 +309,14 @@ def reference_ids(source: RasterFile, window: Window, code: ReferenceCode) -> np
     known = slice(None) if missing is None else ~missing
     ids = np.zeros(values.shape, np.uint8)
     try:
-        ids[known] = code.legend.renumber(values[known], code.label_map)
+        ids[known] = code.legend.apply_label_map(values[known], code.label_map)
     except C2SegError as error:
         raise type(error)(f"{source.path}: {error}") from error
     return ids
 
 
 def _read_under(source: RasterFile, relation: GridRelation, window: Window) -> np.ndarray:
-    """Read [H, W] of a window of the ground truth's grid from a raster that may be coarser; 0 outside it."""
+    """Read a window [H, W] on the ground truth's grid from a raster that may be coarser; 0 outside the raster."""
     coarse = relation.to_coarse(window)
     values: np.ndarray = read_boundless(source, coarse)[0][0]
     if relation.ratio == 1:

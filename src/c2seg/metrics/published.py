@@ -22,7 +22,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class PublishedScore:
-    """One row: fractions 0..1, None where not published. ``dataset`` is ``AB``, ``BW`` or ``mean`` (of both)."""
+    """A published row, as fractions 0..1; None if not published. ``dataset`` is ``AB``, ``BW`` or ``mean`` (of both)."""
 
     source: str
     dataset: str
@@ -34,7 +34,7 @@ class PublishedScore:
 
 @dataclass(frozen=True, slots=True)
 class PublishedSource:
-    """Where rows come from. ``protocol`` names the convention of ``c2seg.metrics`` that comes nearest, if known."""
+    """The source of rows. ``protocol`` is the closest protocol of ``c2seg.metrics``, if known."""
 
     name: str
     title: str
@@ -45,8 +45,10 @@ class PublishedSource:
 
 @dataclass(frozen=True, slots=True)
 class OfflineScore:
-    """A score inside the source city, on a random split that leaks: ``table`` of the challenge (II or III), fractions 0..1,
-    None where not published. ``recipe`` is ours for the method."""
+    """A score within the source city on a random split that leaks, as fractions 0..1; None if not published.
+
+    ``table`` is that of the challenge (II or III). ``recipe`` is the recipe of c2seg for the method.
+    """
 
     table: str
     dataset: str
@@ -59,14 +61,14 @@ class OfflineScore:
 
 @cache
 def published_sources() -> dict[str, PublishedSource]:
-    """Return the sources by name, in the order in which they are shown."""
+    """Return the sources by name, in display order."""
     content = yaml.safe_load(_text("sources.yaml"))
     return {name: PublishedSource(name, **fields) for name, fields in content.items()}
 
 
 @cache
 def published_scores() -> tuple[PublishedScore, ...]:
-    """Return every published overall score, ordered by source, dataset and place in the published table."""
+    """Return all published overall scores, by source, dataset and row of the published table."""
     return tuple(
         PublishedScore(
             row["source"], row["dataset"], row["method"],
@@ -78,7 +80,7 @@ def published_scores() -> tuple[PublishedScore, ...]:
 
 @cache
 def published_offline(table: str) -> tuple[OfflineScore, ...]:
-    """Return the scores of the challenge's Table II (MRSN on both datasets) or III (MRSN and its reductions) in its order."""
+    """Return the scores of the challenge's Table II (MRSN on both datasets) or III (ablations of MRSN) in its order."""
     return tuple(
         OfflineScore(
             row["table"], row["dataset"], row["method"], row["recipe"],
@@ -90,7 +92,7 @@ def published_offline(table: str) -> tuple[OfflineScore, ...]:
 
 @cache
 def published_class_f1() -> dict[tuple[str, str], tuple[float | None, ...]]:
-    """Return F1 of classes 1..13 (fractions) by (dataset, method) of the dataset paper; None: never found."""
+    """Return F1 of classes 1..13 (fractions) by (dataset, method) of the dataset paper; None: never detected."""
     return {
         (row["dataset"], row["method"]): tuple(_fraction(row[str(k)]) for k in range(1, 14))
         for row in _rows("class_f1.csv")

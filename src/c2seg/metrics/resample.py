@@ -1,8 +1,8 @@
-"""How sure a score is: block bootstrap of one map, and paired comparison of two.
+"""Uncertainty of scores: block bootstrap of a map, and paired comparison of two maps.
 
-Neighboring pixels are right or wrong together, so pixels are no independent samples; squares of some 1 km nearly are.
-Blocks are drawn with replacement and every score is computed from the drawn counts (Efron and Tibshirani, 1993, chapter
-8.6, moving from series to plane with fixed blocks).
+Errors of neighboring pixels are correlated, so pixels are not independent samples. Squares of about 1 km nearly are. Blocks
+are drawn with replacement, and scores are computed from the drawn counts (Efron and Tibshirani, 1993, chapter 8.6, with
+fixed blocks of a plane instead of a series).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from c2seg.records import Record
 __all__ = ["Comparison", "Interval", "bootstrap_scores", "compare_maps", "compare_pooled"]
 
 HEADLINE = ("oa", "kappa", "mf1", "miou")
-_REPLICATES_AT_ONCE = 100
+_REPLICATES_PER_BATCH = 100
 
 
 class Interval(Record):
-    """A score or a difference: its value on the whole map, percentile interval and standard deviation.
+    """A score or difference: its value on the whole map, its percentile interval and its standard deviation.
 
-    Fractions; None where the value, or every replicate of it, is undefined.
+    Values are fractions. They are None if the value, or all replicates of it, are undefined.
     """
 
     value: float | None
@@ -35,10 +35,10 @@ class Interval(Record):
 
 
 class Comparison(Record):
-    """Difference first minus second map of one score.
+    """Difference of a score: first map minus second map.
 
-    ``p_value`` is two-sided: twice the smaller share of replicates on one side of no difference (at least 1 in
-    replicates + 1); None where undefined.
+    ``p_value`` is two-sided: twice the smaller fraction of replicates on one side of zero (at least 1 in replicates + 1).
+    None if undefined.
     """
 
     difference: Interval
@@ -55,10 +55,9 @@ def bootstrap_scores(
 ) -> dict[str, Interval | list[Interval]]:
     """Return intervals of OA, kappa, mF1 and mIoU (keys as in ``Scores``) and, under ``iou``, one per class.
 
-    ``blocks`` are counts of spatial blocks or tiles; those without labeled pixels carry nothing and are not drawn. A
-    class that a replicate does not draw is left out of that replicate's means, as the protocol says, so intervals of
-    means are wide where a rare class lives in few blocks: that is what the data allow to say. Raises InputError with
-    fewer than two blocks.
+    ``blocks`` are counts of spatial blocks or tiles. Those without labeled pixels are not drawn. A class that is not in a
+    replicate is treated as absent by the protocol. Intervals of means are therefore wide if a rare class is in few blocks.
+    Raises InputError for fewer than two blocks.
     """
     drawn = _replicates([blocks], protocol, replicates, seed)[0]
     whole = scores(sum(blocks[1:], blocks[0]), protocol)
@@ -78,16 +77,15 @@ def compare_maps(
     level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Comparison]:
-    """Compare two maps of one ground truth by drawing the same blocks for both; keys OA, kappa, mF1, mIoU as in ``Scores``.
+    """Compare two maps with the same ground truth by drawing the same blocks for both.
 
-    The blocks of both must be the same ones in the same order. Raises InputError when their ground truth differs.
+    Keys are those of OA, kappa, mF1 and mIoU in ``Scores``. Both must have the same blocks in the same order. Raises InputError
+    if their ground truth differs.
     """
     if len(first) != len(second) or any(
         not np.array_equal(a.counts.sum(1), b.counts.sum(1)) for a, b in zip(first, second, strict=True)
     ):
-        raise InputError(
-            "the two maps were not counted over the same ground truth in the same blocks; they cannot be paired"
-        )
+        raise InputError("the two maps have different ground truth or blocks; they cannot be paired")
     pairs = list(zip(*_replicates([first, second], protocol, replicates, seed), strict=True))
     totals = [scores(sum(blocks[1:], blocks[0]), protocol) for blocks in (first, second)]
     result = {}
@@ -111,12 +109,12 @@ def compare_pooled(
     level: float = 0.95,
     seed: int = 0,
 ) -> tuple[Comparison, list[float | None]]:
-    """Compare two methods over several pairs of cities and seeds: the mean over pairs of the mean over seeds of the score of
-    the first minus that of the second; also return the differences by pair.
+    """Compare two methods over several pairs of cities and seeds. Return the comparison and the differences by pair.
 
-    Each replicate draws pairs with replacement, of each drawn pair as many seeds as it has, and of each of these its blocks,
-    the same for both methods (a bootstrap of nested units; Davison and Hinkley, 1997, chapter 3.8). A pair whose
-    score is undefined under a draw is left out of it. Raises InputError if the two do not fit together or blocks are too few.
+    The difference is the mean over pairs of the mean over seeds: score of the first method minus that of the second. Each
+    replicate draws pairs with replacement, then seeds of each pair, then blocks of each seed, the same for both methods (a
+    nested bootstrap; Davison and Hinkley, 1997, chapter 3.8). A pair with an undefined score is not part of that replicate.
+    Raises InputError if the methods have different pairs, seeds or blocks, or if there are too few blocks.
     """
     if [[len(blocks) for blocks in seeds] for seeds in first] != [
         [len(blocks) for blocks in seeds] for seeds in second
@@ -128,8 +126,8 @@ def compare_pooled(
     ]
     rng = np.random.default_rng(seed)
     drawn = []
-    # Differences of every run under as many draws as a replicate can ask of it, once for all replicates.
-    each = [
+    # Differences of all runs for the maximum number of draws, computed once for all replicates.
+    differences = [
         [
             [
                 _minus(getattr(a, score), getattr(b, score))
@@ -141,8 +139,8 @@ def compare_pooled(
     ]
     for _ in range(replicates):
         means = []
-        for pair in rng.integers(len(each), size=len(each)):
-            runs = each[pair]
+        for pair in rng.integers(len(differences), size=len(differences)):
+            runs = differences[pair]
             picked = rng.integers(len(runs), size=len(runs))
             means.append(_mean_of([runs[run][rng.integers(replicates)] for run in picked]))
         drawn.append(_mean_of(means))
@@ -171,17 +169,17 @@ def _comparison(value: float | None, differences: Sequence[float | None], level:
 def _replicates(
     maps: Sequence[Sequence[Confusion]], protocol: str, replicates: int, seed: int
 ) -> list[list[Scores]]:  # fmt: skip
-    """Scores of every replicate of every map; one draw of blocks serves all maps."""
+    """Return the scores of all replicates by map. All maps share the draws of blocks."""
     used = [i for i, block in enumerate(maps[0]) if block.counts.any()]
     if len(used) < 2:
         raise InputError(f"intervals need at least 2 blocks with labeled pixels, found {len(used)}; use smaller blocks")
     ids = maps[0][0].ids
-    # Whole numbers below 2^53 stay exact in float64, whose matrix product is far faster than that of integers.
+    # Integers below 2^53 are exact in float64, whose matrix product is much faster than that of integers.
     stacks = [np.stack([blocks[i].counts.ravel() for i in used]).astype(float) for blocks in maps]
     rng = np.random.default_rng(seed)
     result: list[list[Scores]] = [[] for _ in maps]
-    for start in range(0, replicates, _REPLICATES_AT_ONCE):
-        size = min(_REPLICATES_AT_ONCE, replicates - start)
+    for start in range(0, replicates, _REPLICATES_PER_BATCH):
+        size = min(_REPLICATES_PER_BATCH, replicates - start)
         drawn = rng.integers(0, len(used), (size, len(used))) + len(used) * np.arange(size)[:, None]
         weights = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(float)
         for scored, stack in zip(result, stacks, strict=True):

@@ -1,7 +1,7 @@
 """Networks, one module per architecture.
 
-A model takes a dict of normalized float32 [B, C, H, W] by modality, H and W multiples of ``stride_px``, and returns a dict
-with at least ``logits`` [B, K, H, W] and ``features`` [B, feature_channels, h, w], the last maps before the classifier.
+A model takes normalized float32 [B, C, H, W] by modality; H and W are multiples of ``stride_px``. It returns a dict with at
+least ``logits`` [B, K, H, W] and ``features`` [B, feature_channels, h, w], the last feature maps before the classifier.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ MODELS: dict[str, Callable[[Any, Mapping[str, int], int], nn.Module]] = {
 
 
 def build_model(settings: Any, bands: Mapping[str, int], num_classes: int) -> nn.Module:
-    """Return a randomly initialized network for the bands of each modality. Seed torch before for equal weights.
+    """Return a randomly initialized network for the bands of each modality. The same torch seed gives the same weights.
 
-    Names that are not in ``MODELS`` belong to plug-ins; PluginError if one fails. Pretrained weights, if the settings ask
-    for them, are for training to load (load_pretrained).
+    Names outside ``MODELS`` belong to plug-ins; PluginError if one fails. Pretrained weights are not loaded here but by
+    training (``load_pretrained``).
     """
     if settings.name in MODELS:
         return MODELS[settings.name](settings, bands, num_classes)
@@ -69,7 +69,7 @@ def build_model(settings: Any, bands: Mapping[str, int], num_classes: int) -> nn
 
 
 def last_layers(settings: Any, bands: Mapping[str, int]) -> frozenset[str]:
-    """Return the names of a network's tensors whose shape follows from the number of classes: the last of each head."""
+    """Return the names of the tensors whose shapes depend on the number of classes: the last layer of each head."""
     with torch.random.fork_rng(devices=[]):
-        one, other = (build_model(settings, bands, count).state_dict() for count in (2, 3))
-    return frozenset(name for name, value in one.items() if value.shape != other[name].shape)
+        two, three = (build_model(settings, bands, count).state_dict() for count in (2, 3))
+    return frozenset(name for name, value in two.items() if value.shape != three[name].shape)

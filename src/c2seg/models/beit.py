@@ -1,4 +1,4 @@
-"""BEiT (Bao et al., ICLR 2022; v2: Peng et al. 2022) as an encoder of maps, with the blocks of timm.
+"""BEiT (Bao et al., ICLR 2022; v2: Peng et al. 2022) as an encoder of feature maps, with timm's blocks.
 
 Axes: B batch, C channel, N token, H row, W column.
 """
@@ -25,9 +25,9 @@ _CLASS_ENTRIES = 3  # of a table: class token to patch, patch to class token, cl
 class BeitEncoder(nn.Module):
     """Patches of 16 x 16, a class token, blocks with layer scale, and one table of relative position biases per block.
 
-    The tables cover offsets in a square of ``tokens`` x ``tokens``. A smaller input, square or not, uses the middle of
-    them; in a larger one, pairs that are further apart than the table reaches share its outermost entries.
-    Names of tensors are timm's, but for the tables, which lie in ``tables``.
+    The tables cover offsets in a square of ``tokens`` x ``tokens``. A smaller input, square or not, uses
+    their middle. In a larger input, pairs beyond the reach of a table share its outermost entries. Tensor names are
+    timm's, except that the tables are in ``tables``.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class BeitEncoder(nn.Module):
         )
         entries = (2 * tokens - 1) ** 2 + _CLASS_ENTRIES
         self.tables = nn.ParameterList(nn.Parameter(torch.zeros(entries, heads)) for _ in range(depth))
-        self._start()
+        self._initialize()
 
-    def _start(self) -> None:
-        """Set the published random start: normal weights, the residual branches of deeper blocks smaller."""
+    def _initialize(self) -> None:
+        """Initialize as published: normal weights, with smaller residual branches in deeper blocks."""
         nn.init.trunc_normal_(self.cls_token, std=0.02)
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -71,7 +71,7 @@ class BeitEncoder(nn.Module):
                 block.mlp.fc2.weight.div_(sqrt(2.0 * number))  # type: ignore[union-attr, operator]
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Return the maps [B, width, H/16, W/16] behind the blocks of ``taps``."""
+        """Return the feature maps [B, width, H/16, W/16] after the blocks in ``taps``."""
         maps = self.patch_embed(image)
         rows, cols = maps.shape[-2:]
         tokens = torch.cat([self.cls_token.expand(maps.shape[0], -1, -1), maps.flatten(2).transpose(1, 2)], dim=1)
@@ -100,9 +100,9 @@ class BeitEncoder(nn.Module):
 def resized_table(table: Tensor, tokens: int, name: str = "table") -> Tensor:
     """Return a table [entries, heads] over ``tokens`` x ``tokens`` from one over any other square.
 
-    A smaller one is the middle of the old one. For a larger one the old entries are put at distances 1, 1 + q, 1 + q + q^2,
-    ... from the center, the last at the new border, and interpolated by cubic splines (BEiT's fine-tuning); those of the
-    class token are kept. Raises ModelFileError for a table that is not square.
+    A smaller table is the middle of the old one. In a larger one, the old entries are placed at distances 1, 1 + q,
+    1 + q + q^2, ... from the center, the last at the new border. Cubic splines interpolate between them (as in BEiT's
+    fine-tuning). Entries of the class token are kept. Raises ModelFileError for a table that is not square.
     """
     from scipy.interpolate import RectBivariateSpline
     from scipy.optimize import brentq
@@ -110,7 +110,7 @@ def resized_table(table: Tensor, tokens: int, name: str = "table") -> Tensor:
     side = isqrt(max(0, len(table) - _CLASS_ENTRIES))
     if table.ndim != 2 or side**2 != len(table) - _CLASS_ENTRIES or side % 2 == 0 or side < 5:
         raise ModelFileError(
-            f"{name} {tuple(table.shape)} is no table of relative positions in a square of 3 x 3 tokens or more"
+            f"{name} {tuple(table.shape)} is no table of relative positions over a square of at least 3 x 3 tokens"
         )
     grids = table[:-_CLASS_ENTRIES].T.reshape(-1, side, side)
     old, new = side // 2, tokens - 1
@@ -120,23 +120,23 @@ def resized_table(table: Tensor, tokens: int, name: str = "table") -> Tensor:
         powers = np.arange(old)
         ratio = brentq(lambda q: (q**powers).sum() - new, 1.0, 1.0 + new)
         distances = np.cumsum(ratio**powers)
-        places = np.concatenate([-distances[::-1], [0.0], distances])
-        wanted = np.arange(-new, new + 1)
-        splines = (RectBivariateSpline(places, places, grid.double().numpy()) for grid in grids)
-        middle = torch.from_numpy(np.stack([spline(wanted, wanted) for spline in splines])).to(table)
+        positions = np.concatenate([-distances[::-1], [0.0], distances])
+        offsets = np.arange(-new, new + 1)
+        splines = (RectBivariateSpline(positions, positions, grid.double().numpy()) for grid in grids)
+        middle = torch.from_numpy(np.stack([spline(offsets, offsets) for spline in splines])).to(table)
     return torch.cat([middle.flatten(1).T, table[-_CLASS_ENTRIES:]])
 
 
 def relative_index(rows: int, cols: int, tokens: int, device: torch.device | None = None) -> Tensor:
     """Return int64 [N, N], N = 1 + rows * cols: the entry of a table over ``tokens`` x ``tokens`` for each pair.
 
-    Row: the token that looks; column: the one looked at; the class token is first. Offsets beyond the table are clipped.
+    Rows are queries, columns are keys; the class token is first. Offsets beyond the table are clipped.
     """
     reach = tokens - 1
 
     def offsets(count: int) -> Tensor:
-        places = torch.arange(count, device=device)
-        return (places[:, None] - places[None, :]).clamp(-reach, reach) + reach
+        positions = torch.arange(count, device=device)
+        return (positions[:, None] - positions[None, :]).clamp(-reach, reach) + reach
 
     down, across = offsets(rows), offsets(cols)
     pairs = (down[:, None, :, None] * (2 * reach + 1) + across[None, :, None, :]).reshape(rows * cols, rows * cols)

@@ -1,4 +1,4 @@
-"""What a network costs: its parameters, and the arithmetic of one forward pass."""
+"""The cost of a network: its parameters and the arithmetic of one forward pass."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["model_cost"]
 def model_cost(model: nn.Module, bands: Mapping[str, int], size_px: int = 128) -> tuple[int, float]:
     """Return the number of parameters and the GFLOPs of one forward pass over ``size_px`` x ``size_px``.
 
-    A multiplication and an addition count as two operations; only convolutions and matrix products are counted. The
-    size is rounded up to the network's stride.
+    A multiplication and an addition are two operations. Only convolutions and matrix products are counted. The size is
+    rounded up to a multiple of the network's stride.
     """
     stride = int(getattr(model, "stride_px", 1))
     side = -(-size_px // stride) * stride

@@ -1,4 +1,4 @@
-"""DeepLabv3+ (Chen et al., ECCV 2018) of segmentation-models-pytorch, on any of its encoders or of timm's.
+"""DeepLabv3+ (Chen et al., ECCV 2018) from segmentation-models-pytorch, with any encoder of that library or of timm.
 
 Axes: B batch, C channel, K class, H row, W column.
 """
@@ -21,13 +21,13 @@ __all__ = ["DeepLabV3Plus"]
 class DeepLabV3Plus(StackedNetwork):
     """Dilated encoder, atrous spatial pyramid pooling, and a decoder at a quarter of the resolution.
 
-    Departure: in training with one patch, the normalization behind the image-level pooling uses its running statistics,
-    since a single value per channel has no variance.
+    Departure: when training on one patch, the normalization after the image-level pooling uses its running statistics. A
+    single value per channel has no variance.
     """
 
     def __init__(self, settings: DeepLabV3PlusModel, bands: Mapping[str, int], num_classes: int) -> None:
         with needs_extra("DeepLabv3+", "train"):
-            import segmentation_models_pytorch as smp  # takes seconds: not for those who run another network
+            import segmentation_models_pytorch as smp  # takes seconds, so only for this network
 
         name = _encoder_name(settings.encoder)
         try:
@@ -45,9 +45,9 @@ class DeepLabV3Plus(StackedNetwork):
         except (ValueError, RuntimeError, NotImplementedError, TypeError) as error:
             raise InputError(
                 f"model.encoder {settings.encoder!r} cannot be dilated to output stride {settings.output_stride}: {error}; "
-                "take a convolutional one such as resnet50 or tf_efficientnet_lite0"
+                "use a convolutional encoder such as resnet50 or tf_efficientnet_lite0"
             ) from error
-        for last in ("_conv_head", "_bn1"):  # of EfficientNet's classifier, which has no place here
+        for last in ("_conv_head", "_bn1"):  # of EfficientNet's classifier, which is not used here
             if hasattr(net.encoder, last):
                 setattr(net.encoder, last, nn.Identity())
         super().__init__(net, tuple(bands), name, settings.output_stride, settings.channels)
@@ -61,17 +61,17 @@ class DeepLabV3Plus(StackedNetwork):
 
 
 def _encoder_name(name: str) -> str:
-    """Return the name under which segmentation-models-pytorch builds an encoder: its own, or ``tu-`` and timm's."""
+    """Return the name under which segmentation-models-pytorch builds an encoder; ``tu-`` marks one of timm."""
     import timm
     from segmentation_models_pytorch.encoders import get_encoder_names
 
-    own = [known for known in get_encoder_names() if not known.startswith("timm-")]
-    if name in own:
+    names = [known for known in get_encoder_names() if not known.startswith("timm-")]
+    if name in names:
         return name
     if timm.is_model(name):
         return f"tu-{name}"
-    near = difflib.get_close_matches(name, [*own, *timm.list_models()], n=3)
+    similar = difflib.get_close_matches(name, [*names, *timm.list_models()], n=3)
     raise InputError(
-        f"unknown encoder {name!r}. {'Did you mean ' + ' or '.join(near) + '? ' if near else ''}"
+        f"unknown encoder {name!r}. {'Did you mean ' + ' or '.join(similar) + '? ' if similar else ''}"
         "Valid: the encoders of segmentation-models-pytorch (resnet18, resnet50, resnet101, ...) and timm's models"
     )

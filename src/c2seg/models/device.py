@@ -1,4 +1,4 @@
-"""Where networks run."""
+"""Device, precision and threads that networks run with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device of ``auto | cpu | cuda``; auto takes CUDA where there is one. InputError if it is missing."""
+    """Return the device for ``auto | cpu | cuda``; auto uses CUDA if available. InputError if ``cuda`` is not available."""
     if name not in {"auto", "cpu", "cuda"}:
         raise InputError(unknown_name("device", name, ["auto", "cpu", "cuda"]))
     if name == "cuda" and not torch.cuda.is_available():
@@ -26,29 +26,29 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """Return ``32 | bf16 | 16`` as it is, and for ``auto`` bf16 where the device computes in it, else 32."""
+    """Return ``32 | bf16 | 16`` unchanged; for ``auto``, bf16 where the device supports it, else 32."""
     if name != "auto":
         return name
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
-    found: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch does not tell
-    return "bf16" if found.get("avx512_bf16") or found.get("amx_bf16") else "32"
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # absent in older torch
+    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "32"
 
 
 def place(model: M, device: torch.device) -> M:
-    """Move a network to a device, its weights channels last (three to five times faster convolutions on CPUs)."""
+    """Move a network to a device with channels-last weights (convolutions on CPUs are three to five times faster)."""
     return model.to(device=device).to(memory_format=torch.channels_last)
 
 
 def limit_threads(count: int) -> None:
-    """Set how many threads work inside layers, for the thread in which this is called and those that begin later."""
+    """Set the number of threads inside layers, for the calling thread and for threads that start later."""
     torch.set_num_threads(count)
-    torch.get_num_threads()  # else the first layer in a new thread takes the number that was set last in any
+    torch.get_num_threads()  # otherwise the first layer in a new thread uses the number that any thread set last
 
 
 @contextmanager
 def threads_unchanged() -> Iterator[None]:
-    """Keep how many threads work inside the caller's layers, and those of threads that begin later, whatever the block sets."""
+    """Restore the number of threads inside layers after the block, for the caller and for threads that start later."""
     count = torch.get_num_threads()
     try:
         yield

@@ -1,4 +1,4 @@
-"""Discriminators that tell source from target by maps of outputs or features."""
+"""Discriminators that tell source from target, given maps of outputs or features."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["FeatureDiscriminator", "PatchDiscriminator"]
 
 
 class PatchDiscriminator(nn.Module):
-    """Convolutions of 4 x 4, stride 2, with LeakyReLU 0.2 between, to a map of one logit (Radford et al. 2016).
+    """Convolutions of 4 x 4, stride 2, with LeakyReLU 0.2 between, ending in one map of logits (Radford et al. 2016).
 
     Input [B, C, H, W], H and W at least ``2 ** (len(widths) + 1)``; output [B, 1, h, w], no final activation.
     """
@@ -30,14 +30,14 @@ class PatchDiscriminator(nn.Module):
         """Return logits [B, 1, h, w]; InputError if the maps are too small."""
         if min(maps.shape[-2:]) < self.least_px:
             raise InputError(
-                f"the discriminator needs maps of at least {self.least_px} px, found {tuple(maps.shape[-2:])}; use larger "
+                f"the discriminator needs maps of at least {self.least_px} px, got {tuple(maps.shape[-2:])}; use larger "
                 "patches (training.sampling.patch_px) or fewer widths"
             )
         return self.layers(maps)  # type: ignore[no-any-return]
 
 
 class FeatureDiscriminator(nn.Module):
-    """Convolutions of 3 x 3 at full resolution that halve the channels three times, to a map of one logit [B, 1, H, W]."""
+    """Convolutions of 3 x 3 at full resolution that halve the channels three times, ending in one map of logits."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

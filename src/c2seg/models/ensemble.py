@@ -1,4 +1,4 @@
-"""The network that predicts: one network, or several together, with nothing but the classes at its output."""
+"""The model that predicts: one network or an ensemble of several, with the classes as its only outputs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["EnsembleModel", "output_count", "tensor_prefix"]
 
 
 class EnsembleModel(nn.Module):
-    """The networks of a recipe. The background's output, the last, is dropped.
+    """The networks of a recipe. The last output, that of the background, is dropped.
 
-    Several networks are averaged as the recipe says, logits or probabilities; the result is divided by
+    Several networks are averaged, in logits or in probabilities as the recipe says. The result is divided by
     ``prediction.temperature``.
     """
 
@@ -38,50 +38,54 @@ class EnsembleModel(nn.Module):
         self.stride_px = lcm(*(int(getattr(network, "stride_px", 1)) for network in self.networks))
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take the tensors of a model file; ModelFileError if they do not fit."""
+        """Load the tensors of a model file; ModelFileError if they do not fit."""
         weights = {key: value for key, value in tensors.items() if not key.startswith(FOREST)}
         for name, network in zip(self.inputs, self.networks, strict=True):
             prefix = tensor_prefix(name)
-            own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+            state = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
             try:
-                network.load_state_dict(own)
-            except RuntimeError as error:  # it lists every tensor
-                part, wrong = f" of {name}" if len(self.inputs) > 1 else "", _misfits(own, network.state_dict())
+                network.load_state_dict(state)
+            except RuntimeError as error:  # its message lists every tensor
+                part, wrong = f" of {name}" if len(self.inputs) > 1 else "", _misfits(state, network.state_dict())
                 raise ModelFileError(
                     f"the weights{part} do not fit the model {type(network).__name__}: {wrong}"
                 ) from error
 
     def forward(self, patch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return ``logits`` [B, K, H, W] of the K classes."""
-        each = [
+        outputs = [
             network({name: patch[name] for name in inputs})["logits"][:, : self.num_classes]
             for inputs, network in zip(self.inputs.values(), self.networks, strict=True)
         ]
-        if len(each) == 1:
-            logits = each[0]
+        if len(outputs) == 1:
+            logits = outputs[0]
         elif self.ensemble == "logits":
-            logits = torch.stack(each).mean(dim=0)
+            logits = torch.stack(outputs).mean(dim=0)
         else:
-            logits = torch.stack([one.float().softmax(dim=1) for one in each]).mean(dim=0).clamp_min(1e-9).log()
+            logits = (
+                torch.stack([output.float().softmax(dim=1) for output in outputs]).mean(dim=0).clamp_min(1e-9).log()
+            )
         return {"logits": logits if self.temperature == 1 else logits / self.temperature}
 
 
 def tensor_prefix(path: str) -> str:
-    """Return what the tensors of a network (``stage.name``) begin with in a model file."""
+    """Return the prefix of the tensors of a network (``stage.name``) in a model file."""
     return f"networks.{path}."
 
 
 def output_count(recipe: Recipe, num_classes: int) -> int:
-    """Return the outputs of a recipe's networks: the classes, and the background if it has one."""
+    """Return the number of outputs of a recipe's networks: the classes, and the background if there is one."""
     return num_classes + (recipe.background != "none")
 
 
-def _misfits(own: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
-    """Return how tensors differ from those wanted, with an example of each kind."""
-    both = [key for key in wanted if key in own]
+def _misfits(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+    """Return how tensors differ from the expected ones, with an example of each kind."""
+    both = [key for key in expected if key in weights]
     kinds = {
-        "missing tensors": [key for key in wanted if key not in own],
-        "tensors without a place": [key for key in own if key not in wanted],
-        "tensors of another shape": [key for key in both if own[key].shape != wanted[key].shape and wanted[key].ndim],
+        "missing tensors": [key for key in expected if key not in weights],
+        "unexpected tensors": [key for key in weights if key not in expected],
+        "tensors of another shape": [
+            key for key in both if weights[key].shape != expected[key].shape and expected[key].ndim
+        ],
     }
     return ", ".join(f"{kind}: {len(keys)} (such as {keys[0]})" for kind, keys in kinds.items() if keys)

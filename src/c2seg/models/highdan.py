@@ -27,13 +27,13 @@ _STEM = 64
 
 
 class HighDAN(nn.Module):
-    """Stems by modality to 1/2, bottlenecks by modality, one shared trunk at 1/2 to 1/16, attention, convolutional head.
+    """Stems to 1/2 and bottlenecks per modality, one shared trunk at 1/2 to 1/16, attention, convolutional head.
 
-    With ``attention`` the network carries the ``discriminator`` that tells source from target by the features; on the target
-    (and in prediction) features f become f + |tanh(discriminator(f))| f. Training is to train it as a discriminator.
+    With ``attention`` the network has a ``discriminator`` that tells source from target by the features. On the target, and
+    in prediction, features f become f + |tanh(discriminator(f))| f. It must be trained as a discriminator.
 
-    The modalities pass the trunk as one batch, so that batch normalization has the same statistics in training and in
-    mapping. Departure: convolutions before batch normalization have no bias, which would have no effect.
+    The modalities pass the trunk as one batch. So batch normalization has the same statistics in training and prediction.
+    Departure: convolutions before batch normalization have no bias, which would have no effect.
     """
 
     stride_px = 16
@@ -71,7 +71,7 @@ class HighDAN(nn.Module):
         return cls(settings, bands, num_classes)
 
     def encoder_parts(self, inputs: Inputs) -> dict[str, EncoderPart]:
-        """Return the parts that can be pretrained: the trunk, and each modality's bottlenecks."""
+        """Return the parts that can be pretrained: the trunk and the bottlenecks of each modality."""
         parts = {"trunk": EncoderPart(self.trunk, self.encoder_name, {})}
         for name, layers in self.layer1.items():
             if not isinstance(layers, nn.Identity):
@@ -79,30 +79,30 @@ class HighDAN(nn.Module):
         return parts
 
     def fit_inputs(self, readers: Sequence[SceneReader]) -> None:
-        """Fit the projections on source scenes, all together, from their normalized pixels."""
+        """Fit the projections on the normalized pixels of all source scenes together."""
         for name, projection in self.projections.items():
             assert isinstance(projection, Projection)
             projection.fit(readers, name)
 
     def forward(self, patch: Mapping[str, Tensor], domain: Literal["source", "target"] = "target") -> dict[str, Tensor]:
-        """Return ``logits`` [B, K, H, W] and ``features`` [B, 15 M width, H/2, W/2], those before the attention."""
+        """Return ``logits`` [B, K, H, W] and ``features`` [B, 15 M width, H/2, W/2] from before the attention."""
         stems = []
         for name in self.order:
             bands = self.projections[name](patch[name]) if name in self.projections else patch[name]
             stems.append(self.layer1[name](self.stems[name](bands)))
         pyramid = self.trunk.stages(torch.cat(stems))
-        maps = concatenated(pyramid)  # of all modalities, one behind the other in the batch
+        maps = concatenated(pyramid)  # of all modalities, stacked along the batch
         features = maps.reshape(len(stems), -1, *maps.shape[1:]).transpose(0, 1).flatten(1, 2)
-        seen = features
+        attended = features
         if self.discriminator is not None and domain == "target":
-            seen = features + torch.tanh(self.discriminator(features)).abs() * features
-        return {"logits": self.head(seen), "features": features}
+            attended = features + torch.tanh(self.discriminator(features)).abs() * features
+        return {"logits": self.head(attended), "features": features}
 
 
 class Projection(nn.Module):
-    """A fixed projection of N bands on ``components`` axes, centered and with unit deviation; stored with the weights.
+    """A fixed projection of N bands on ``components`` axes, centered and scaled to unit variance; saved with the weights.
 
-    Before ``fit`` it takes the first bands as they are.
+    Before ``fit`` it returns the first bands unchanged.
     """
 
     axes: Tensor
@@ -114,14 +114,14 @@ class Projection(nn.Module):
         self.register_buffer("offset", torch.zeros(components))
 
     def fit(self, readers: Sequence[SceneReader], modality: str) -> None:
-        """Take the principal components of a modality over scenes."""
+        """Set the axes to the principal components of a modality over scenes."""
         scenes = [(reader.scene, reader.normalizer) for reader in readers]
-        found = principal_components(scenes, modality, len(self.axes))
-        # An axis without variance carries rounding only: it gives 0, not noise of unit deviation.
-        scale = torch.tensor([1 / s if s > 1e-6 * found.std[0] else 0.0 for s in found.std.tolist()])
-        axes = scale[:, None] * torch.from_numpy(found.axes)
+        components = principal_components(scenes, modality, len(self.axes))
+        # An axis without variance holds only rounding errors: it gives 0, not noise of unit variance.
+        scale = torch.tensor([1 / s if s > 1e-6 * components.std[0] else 0.0 for s in components.std.tolist()])
+        axes = scale[:, None] * torch.from_numpy(components.axes)
         self.axes.copy_(axes)
-        self.offset.copy_(-axes @ torch.from_numpy(found.mean))
+        self.offset.copy_(-axes @ torch.from_numpy(components.mean))
 
     def forward(self, values: Tensor) -> Tensor:
         """Return components [B, components, H, W] of bands [B, N, H, W]."""
@@ -142,7 +142,7 @@ def _stem(bands: int, convolutions: int) -> nn.Sequential:
 
 
 def _bottlenecks(settings: HighDANModel) -> nn.Module:
-    """Return the first stage of a high-resolution network, with timm's names."""
+    """Return the first stage of a high-resolution network, with timm's tensor names."""
     if not settings.bottlenecks:
         return nn.Identity()
     with needs_extra("HighDAN", "train"):
@@ -155,8 +155,8 @@ def _bottlenecks(settings: HighDANModel) -> nn.Module:
 
 
 def _stages(settings: HighDANModel) -> Any:
-    """Return a trunk of transitions and stages 2 to 4 alone; ``stages`` runs them."""
-    # Without bottlenecks, stems feed the trunk: a quarter of their channels, times four, come in.
+    """Return a trunk that has only the transitions and stages 2 to 4; its ``stages`` runs them."""
+    # Without bottlenecks the stems feed the trunk. It expects four times ``bottleneck`` channels.
     plan = settings if settings.bottlenecks else settings.model_copy(update={"bottleneck": _STEM // 4})
     trunk = high_resolution_trunk(plan, 1, bn_momentum=settings.bn_momentum)
     for name in ("conv1", "bn1", "act1", "conv2", "bn2", "act2", "layer1"):

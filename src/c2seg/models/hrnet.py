@@ -1,4 +1,4 @@
-"""High-resolution networks: the trunk of timm, and Seg-HRNet (Wang et al., TPAMI 2020), the second place's ordinary model.
+"""High-resolution networks: timm's trunk and Seg-HRNet (Wang et al., TPAMI 2020), a model of the challenge's second place.
 
 Axes: B batch, C channel, K class, H row, W column. The four branches have 1, 2, 4 and 8 times ``width`` channels.
 """
@@ -26,16 +26,16 @@ def branch_channels(settings: HRNetTrunk) -> list[int]:
 
 
 def trunk_name(settings: HRNetTrunk) -> str:
-    """Return the name under which segmentation-models-pytorch knows ImageNet weights of a trunk of this width."""
+    """Return the name under which segmentation-models-pytorch has ImageNet weights of a trunk of this width."""
     return f"tu-hrnet_w{settings.width}"
 
 
 def high_resolution_trunk(settings: HRNetTrunk, bands: int, *, bn_momentum: float = 0.1) -> Any:
-    """Return timm's trunk without what follows stage 4; ``forward_features`` gives four maps, at 1/4 to 1/32.
+    """Return timm's trunk up to stage 4; ``forward_features`` returns four feature maps, at 1/4 to 1/32.
 
-    Two stride-2 convolutions to 64 channels, bottlenecks, three stages that exchange between resolutions. Names are timm's.
-    Upsampling between branches is bilinear with aligned corners, as in the segmentation networks of the authors (timm:
-    nearest).
+    It has two stride-2 convolutions to 64 channels, bottlenecks, and three stages that exchange between resolutions. Tensor
+    names are timm's. Departure from timm (nearest): upsampling between branches is bilinear with aligned corners, as in the
+    authors' segmentation networks.
     """
     with needs_extra("HRNet", "train"):
         from timm.models.hrnet import HighResolutionNet
@@ -71,7 +71,7 @@ def high_resolution_trunk(settings: HRNetTrunk, bands: int, *, bn_momentum: floa
 
 
 def resized(maps: Tensor, like: Tensor) -> Tensor:
-    """Return maps on the grid of ``like``, bilinear with aligned corners."""
+    """Return feature maps on the grid of ``like``, bilinear with aligned corners."""
     if maps.shape[-2:] == like.shape[-2:]:
         return maps
     return F.interpolate(maps, like.shape[-2:], mode="bilinear", align_corners=True)
@@ -83,7 +83,7 @@ def concatenated(pyramid: Sequence[Tensor]) -> Tensor:
 
 
 class SegHRNet(nn.Module):
-    """Trunk on the stacked modalities; branches concatenated at a quarter, mixed by 1 x 1, normalized, and classified.
+    """Trunk on the stacked modalities. Its branches are concatenated at 1/4, projected by 1 x 1, normalized and classified.
 
     Departure: the projection convolution has no bias, which would have no effect before batch normalization.
     """

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from c2seg.artifacts import BandSpec
+from c2seg.data import Band
 from c2seg.errors import InputError
 from c2seg.models.beit import PATCH_PX, BeitEncoder
 from c2seg.models.pretrained import EncoderPart
@@ -32,9 +32,9 @@ _WEIGHTS = "timm/beitv2_base_patch16_224.in1k_ft_in22k"
 class MMGLOTS(nn.Module):
     """BEiT on the MSI and residual networks on the other modalities, fused at four levels, decoded from coarse to fine.
 
-    Departures from the released code: the auxiliary head reads the clean fused maps (``aux_sees_decoder`` for the other);
-    residual networks start from He's initialization. With batch normalization in neck, residual networks and auxiliary
-    head, a batch of one is normalized by itself; recipes therefore take batches of four or more.
+    Departures from the released code: the auxiliary head reads the fused feature maps at 1/16 (``aux_sees_decoder``: those
+    of the decoder, as released). Residual networks use He initialization. Neck, residual networks and auxiliary head have
+    batch normalization, so recipes use batches of four or more.
     """
 
     def __init__(self, settings: MMGLOTSModel, bands: Mapping[str, int], num_classes: int) -> None:
@@ -42,7 +42,7 @@ class MMGLOTS(nn.Module):
         if _PRIMARY not in bands:
             raise InputError(
                 f"mmglots needs the modality {_PRIMARY}, its transformer's input; found {', '.join(bands)}: add it to "
-                "inputs, or take a recipe that stacks any modalities, such as unet"
+                "inputs, or use a recipe that stacks any modalities, such as unet"
             )
         width = settings.width
         scale = Fraction(settings.scale)
@@ -83,12 +83,12 @@ class MMGLOTS(nn.Module):
         """Return the network of a recipe. Raises InputError without MSI."""
         return cls(settings, bands, num_classes)
 
-    def encoder_parts(self, inputs: Mapping[str, Sequence[BandSpec]]) -> dict[str, EncoderPart]:
+    def encoder_parts(self, inputs: Mapping[str, Sequence[Band]]) -> dict[str, EncoderPart]:
         """Return what can be pretrained: BEiT with the MSI's bands."""
         return {"beit": EncoderPart(self.encoder, _WEIGHTS, {_PRIMARY: inputs[_PRIMARY]})}
 
     def encoder_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return published BEiT weights in the encoder's terms."""
+        """Return published BEiT weights under the encoder's tensor names."""
         return self.encoder.converted(state)
 
     def forward(self, patch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -100,7 +100,7 @@ class MMGLOTS(nn.Module):
         return {"logits": _resized(self.head(features), size), "features": features, "aux": _resized(aux, size)}
 
     def fused(self, patch: Mapping[str, Tensor]) -> list[Tensor]:
-        """Return the fused maps of the four levels."""
+        """Return the fused feature maps of the four levels."""
         parts = [self.neck(self.encoder(self._enlarged(patch[_PRIMARY])))]
         parts += [self.residual(name, self._enlarged(patch[name])) for name in self.others]
         fused: list[Tensor] = self.fusion(parts) if self.fusion is not None else parts[0]
@@ -113,7 +113,7 @@ class MMGLOTS(nn.Module):
 
 
 class Neck(nn.Module):
-    """BEiT's four maps, all at 1/16, brought to the four levels."""
+    """BEiT's four feature maps, all at 1/16, resized to the four levels."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -127,22 +127,23 @@ class Neck(nn.Module):
         self.pool = nn.MaxPool2d(2)
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Return the maps at 1/4, 1/8, 1/16 and 1/32."""
+        """Return the feature maps at 1/4, 1/8, 1/16 and 1/32."""
         return [self.finest(maps[0]), self.fine(maps[1]), maps[2], self.pool(maps[3])]
 
 
 class Fusion(nn.Module):
     """The weighted sum of the modalities at each level, MSI first.
 
-    ``softmax``: weights are the softmax over the modalities of learnt numbers, 4 for MSI and 1 for each other at the start:
-    0.909 and 0.045 for three modalities. ``sum``: MSI counts 1, each other a learnt weight, 0.05 at the start.
+    ``softmax``: weights are the softmax over the modalities of trained parameters, initially 4 for MSI and 1 for the others.
+    For three modalities, the initial weights are 0.909 and 0.045. ``sum``: the weight of MSI is 1; the others are trained,
+    initially 0.05.
     """
 
     def __init__(self, others: int, kind: str, levels: int = 4) -> None:
         super().__init__()
         self.kind = kind
-        start = torch.tensor([4.0] + [1.0] * others) if kind == "softmax" else torch.full((others,), 0.05)
-        self.raw = nn.Parameter(start.repeat(levels, 1))
+        initial = torch.tensor([4.0] + [1.0] * others) if kind == "softmax" else torch.full((others,), 0.05)
+        self.raw = nn.Parameter(initial.repeat(levels, 1))
 
     def weights(self) -> Tensor:
         """Return [levels, modalities]."""
@@ -151,7 +152,7 @@ class Fusion(nn.Module):
         return torch.cat([torch.ones_like(self.raw[:, :1]), self.raw], dim=1)
 
     def forward(self, parts: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-        """Return the sums by level from maps by modality and level."""
+        """Return the sums by level from feature maps by modality and level."""
         weights = self.weights()
         fused = []
         for level, maps in enumerate(zip(*parts, strict=True)):
@@ -163,9 +164,9 @@ class Fusion(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Window attention at every level, global attention at the coarsest, and a context path past them to the finest.
+    """Window attention at every level, global attention at the coarsest, and a context path from all levels to the finest.
 
-    Inside, maps are [B, H, W, C].
+    Inside, feature maps are [B, H, W, C].
     """
 
     def __init__(self, settings: MMGLOTSModel) -> None:
@@ -195,7 +196,7 @@ class Decoder(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, levels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the finest decoded maps, and those that enter the stage at 1/16, both [B, C, h, w]."""
+        """Return the finest decoded feature maps and those that enter the stage at 1/16, both [B, C, h, w]."""
         fine_first = [maps.permute(0, 2, 3, 1) for maps in levels]
         coarse = fine_first[-1]
         attended = self.global_block(coarse.flatten(1, 2)).view(coarse.shape)
@@ -213,7 +214,7 @@ class Decoder(nn.Module):
 class Context(nn.Module):
     """All levels, resized to the finest and concatenated, through one linear layer and a layer normalization.
 
-    The linear layer is applied to each level by its own part before resizing, which gives the same sums with less work.
+    Before resizing, each level goes through its part of the linear layer. The sums are the same, with less arithmetic.
     """
 
     def __init__(self, width: int, levels: int) -> None:
@@ -254,8 +255,8 @@ class Upsampling(nn.Module):
 class WindowBlock(nn.Module):
     """Attention in windows of ``window`` x ``window`` with relative position bias, and an MLP (Liu et al., ICCV 2021).
 
-    Maps are padded with zeros, after the first normalization, to whole windows; ``shift`` moves the windows cyclically,
-    and pixels that were no neighbors do not see each other.
+    After the first normalization, feature maps are zero-padded to whole windows. ``shift`` moves the windows cyclically;
+    pixels that were not neighbors do not attend to each other.
     """
 
     def __init__(self, width: int, heads: int, window: int = 7, shift: int = 0, drop_path: float = 0.0) -> None:
@@ -300,8 +301,8 @@ class WindowBlock(nn.Module):
         """Return [rows * cols, window^2, window^2]: 0 where two pixels of a shifted window were neighbors, else -100."""
 
         def wrapped(number: int) -> Tensor:
-            places = torch.arange(number * self.window, device=device)
-            return (places >= number * self.window - self.shift).long()
+            positions = torch.arange(number * self.window, device=device)
+            return (positions >= number * self.window - self.shift).long()
 
         region = wrapped(rows)[:, None] * 2 + wrapped(cols)[None, :]
         region = region.view(rows, self.window, cols, self.window).transpose(1, 2).reshape(rows * cols, -1)

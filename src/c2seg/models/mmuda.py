@@ -1,4 +1,4 @@
-"""The second place's generator: high-resolution trunks on all modalities and on each, one decoder, two classifiers.
+"""Generator of the challenge's second place: trunks on all modalities and on each one, one decoder, two classifiers.
 
 Axes: B batch, C channel, K class, H row, W column.
 """
@@ -22,8 +22,8 @@ SHARED = "shared"
 class MMUDA(nn.Module):
     """Trunks ``trunks.shared`` (all modalities stacked) and ``trunks.<modality>``, summed scale by scale; decoder; classifiers.
 
-    The auxiliary classifier reads the coarsest scale. Adapted from the challenge paper and its released code, whose summed
-    lists of maps leave all but the shared trunk without effect.
+    The auxiliary classifier reads the coarsest scale. Adapted from the challenge paper and its released code. The latter adds
+    lists of feature maps, so that only its shared trunk has an effect; here the feature maps are added.
     """
 
     stride_px = 32
@@ -73,7 +73,7 @@ class FeaturePyramid(nn.Module):
         self.laterals = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in widths)
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
-        """Return maps [B, channels, h, w] on the finest grid."""
+        """Return feature maps [B, channels, h, w] on the finest grid."""
         coarse_first = [lateral(maps) for lateral, maps in zip(self.laterals, pyramid, strict=True)][::-1]
         total: Tensor = coarse_first[0]
         for maps in coarse_first[1:]:
@@ -85,12 +85,12 @@ class Concatenation(nn.Module):
     """All scales on the finest grid, one after the other."""
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
-        """Return maps [B, sum of the widths, h, w]."""
+        """Return feature maps [B, sum of the widths, h, w]."""
         return concatenated(pyramid)
 
 
 class DilatedClassifier(nn.Module):
-    """The sum of 3 x 3 convolutions of dilation 8, 4, 2 and 1, started from N(0, 0.01) (DeepLab-v2, as in ADVENT)."""
+    """The sum of 3 x 3 convolutions of dilation 8, 4, 2 and 1, initialized from N(0, 0.01) (DeepLab-v2, as in ADVENT)."""
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()

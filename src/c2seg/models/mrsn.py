@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from c2seg.artifacts import BandSpec
+from c2seg.data import Band
 from c2seg.data.published import MSI_ROLES
 from c2seg.errors import InputError, needs_extra
 from c2seg.models.pretrained import EncoderPart
@@ -22,15 +23,15 @@ from c2seg.recipes.models import MRSNModel
 
 __all__ = ["MRSN", "branch_bands"]
 
-# Bands that a branch takes: (modality, position) from the stacked inputs, by branch.
+# The input channels of each branch: (modality, band position from 0).
 Branches = dict[str, tuple[tuple[str, int], ...]]
 _OPTICAL, _SPECTRUM, _RADAR = "msi", "hsi", "sar"
 
 
 class ConvNeXtTrunk(nn.Module):
-    """Stem and first three stages of timm's ConvNeXt; with ``upsample`` the stem's maps are doubled (nearest).
+    """Stem and first three stages of timm's ConvNeXt; with ``upsample`` the stem's output is enlarged twice (nearest).
 
-    Gives maps at 1/2, 1/4 and 1/8 of the input's resolution, without ``upsample`` at 1/4, 1/8 and 1/16. Names are timm's.
+    It returns feature maps at 1/2, 1/4 and 1/8; without ``upsample`` at 1/4, 1/8 and 1/16. Tensor names are timm's.
     """
 
     def __init__(self, encoder: str, bands: int, *, upsample: bool) -> None:
@@ -42,7 +43,7 @@ class ConvNeXtTrunk(nn.Module):
         self.channels = tuple(int(info["num_chs"]) for info in net.feature_info[:3])
 
     def forward(self, values: Tensor) -> list[Tensor]:
-        """Return the three maps, finest first."""
+        """Return the three feature maps, finest first."""
         maps = self.stem(values)
         if self.upsample:
             maps = F.interpolate(maps, scale_factor=2.0, mode="nearest")
@@ -56,7 +57,7 @@ class ConvNeXtTrunk(nn.Module):
 class MRSN(nn.Module):
     """Trunks by branch and UPerNet heads on groups of them; the heads' logits are summed (Fusion II).
 
-    Within a group the maps are concatenated level by level (Fusion I). A branch none of whose bands exist is left out.
+    Within a group the feature maps are concatenated level by level (Fusion I). A branch without bands is left out.
     """
 
     def __init__(self, settings: MRSNModel, bands: Mapping[str, int], num_classes: int) -> None:
@@ -64,8 +65,8 @@ class MRSN(nn.Module):
         self.branches = branch_bands(settings, bands)
         self.trunks = nn.ModuleDict(
             {
-                name: ConvNeXtTrunk(settings.encoder, len(taken), upsample=settings.stem_upsample)
-                for name, taken in self.branches.items()
+                name: ConvNeXtTrunk(settings.encoder, len(channels), upsample=settings.stem_upsample)
+                for name, channels in self.branches.items()
             }
         )
         early = [name for name in self.branches if name != _SPECTRUM or settings.fusion == "cat"]
@@ -88,30 +89,30 @@ class MRSN(nn.Module):
 
     @classmethod
     def build(cls, settings: MRSNModel, bands: Mapping[str, int], num_classes: int) -> MRSN:
-        """Return the network of a recipe. Raises InputError for an encoder that is no ConvNeXt and for unused modalities."""
+        """Return the network of a recipe. Raises InputError if the encoder is not a ConvNeXt or a modality is unused."""
         return cls(settings, bands, num_classes)
 
-    def encoder_parts(self, inputs: Mapping[str, Sequence[BandSpec]]) -> dict[str, EncoderPart]:
-        """Return what can be pretrained: each trunk with its bands, colors by the positions that the recipe gives them."""
+    def encoder_parts(self, inputs: Mapping[str, Sequence[Band]]) -> dict[str, EncoderPart]:
+        """Return what can be pretrained: each trunk with its bands; the recipe gives the positions of the colors."""
         parts = {}
-        for name, taken in self.branches.items():
-            found: dict[str, list[BandSpec]] = {}
-            for modality, position in taken:
+        for name, channels in self.branches.items():
+            bands: dict[str, list[Band]] = {}
+            for modality, position in channels:
                 band = inputs[modality][position]
                 if modality == _OPTICAL:
-                    band = band.model_copy(update={"role": self.roles.get(position, band.role)})
-                found.setdefault(modality, []).append(band)
-            parts[name] = EncoderPart(self.trunks[name], f"tu-{self.encoder_name}", found)
+                    band = replace(band, role=self.roles.get(position, band.role))
+                bands.setdefault(modality, []).append(band)
+            parts[name] = EncoderPart(self.trunks[name], f"tu-{self.encoder_name}", bands)
         return parts
 
     def forward(self, patch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return ``logits`` [B, K, H, W] and ``features`` [B, C, H/2, W/2] (H/4 without upsampling) of all heads."""
-        levels = {name: self.trunks[name](_take(patch, taken)) for name, taken in self.branches.items()}
+        levels = {name: self.trunks[name](_select(patch, channels)) for name, channels in self.branches.items()}
         outputs = [
             head([torch.cat(maps, dim=1) for maps in zip(*(levels[name] for name in group), strict=True)])
             for head, group in zip(self.heads, self.groups, strict=True)
         ]
-        logits = torch.stack([found for found, _ in outputs]).sum(dim=0)
+        logits = torch.stack([output for output, _ in outputs]).sum(dim=0)
         size = next(iter(patch.values())).shape[-2:]
         return {
             "logits": F.interpolate(logits, size, mode="bilinear", align_corners=False),
@@ -120,11 +121,11 @@ class MRSN(nn.Module):
 
 
 def branch_bands(settings: MRSNModel, bands: Mapping[str, int]) -> Branches:
-    """Return the bands (modality, position from 0) by branch.
+    """Return the input channels (modality, band position from 0) by branch.
 
-    RGB takes blue, green and red of ``msi``, GBNir green, blue and near infrared, or red where there is none. Two and three
-    branches put near infrared and ``sar`` into one. With four branches every modality but ``msi`` has a branch of its own.
-    Raises InputError when nothing is left or a modality would go unused.
+    The branch ``rgb`` has blue, green and red of ``msi``. ``gbnir`` has green, blue and near infrared, or red if there is no
+    near infrared. With two or three branches, near infrared and ``sar`` share one. With four, every modality but ``msi`` has
+    a separate branch. Raises InputError when no branch remains or a modality would be unused.
     """
     colors = _colors(settings, bands.get(_OPTICAL, 0))
     rgb = tuple((_OPTICAL, colors[role]) for role in ("blue", "green", "red") if role in colors)
@@ -134,37 +135,37 @@ def branch_bands(settings: MRSNModel, bands: Mapping[str, int]) -> Branches:
         name: tuple((name, i) for i in range(count)) for name, count in bands.items() if name != _OPTICAL
     }
     last = nir or rgb[2:]
-    found: Branches = {
+    branches: Branches = {
         1: {"rgb": rgb},
         2: {"rgb": rgb, "nirsar": nir + radar},
         3: {"rgb": rgb, "nirsar": nir + radar, _SPECTRUM: others.get(_SPECTRUM, ())},
         4: {"gbnir": rgb[:2] + last, "rgb": rgb, **others},
     }[settings.branches]
-    found = {name: taken for name, taken in found.items() if taken}
-    used = {modality for taken in found.values() for modality, _ in taken}
+    branches = {name: channels for name, channels in branches.items() if channels}
+    used = {modality for channels in branches.values() for modality, _ in channels}
     unused = [name for name in bands if name not in used]
-    if unused or not found:
-        sees = {1: "msi", 2: "msi and sar", 3: "msi, sar and hsi", 4: "every modality"}[settings.branches]
+    if unused or not branches:
+        takes = {1: "msi", 2: "msi and sar", 3: "msi, sar and hsi", 4: "every modality"}[settings.branches]
         raise InputError(
-            f"mrsn with {settings.branches} branch{'es' if settings.branches > 1 else ''} sees {sees}, the inputs are "
+            f"mrsn with {settings.branches} branch{'es' if settings.branches > 1 else ''} takes {takes}, the inputs are "
             f"{', '.join(bands) or 'none'}; set inputs or model.branches"
         )
-    return found
+    return branches
 
 
 def _colors(settings: MRSNModel, count: int) -> dict[str, int]:
-    """Return the position in ``msi`` by color; without a word of the recipe the order is blue, green, red, near infrared."""
+    """Return the position in ``msi`` by color. The default order is blue, green, red, near infrared."""
     colors: Mapping[Any, int] = settings.colors or {role: i for i, role in enumerate(MSI_ROLES[:count])}
     if count and max(colors.values()) >= count:
-        raise InputError(f"model.colors {colors} names a band that msi has not ({count} bands, counted from 0)")
+        raise InputError(f"model.colors {colors} names a band that msi does not have ({count} bands, counted from 0)")
     return dict(colors) if count else {}
 
 
-def _take(patch: Mapping[str, Tensor], taken: Sequence[tuple[str, int]]) -> Tensor:
-    """Return [B, C, H, W] of some bands."""
+def _select(patch: Mapping[str, Tensor], channels: Sequence[tuple[str, int]]) -> Tensor:
+    """Return [B, C, H, W] of the given input channels."""
     parts = []
-    for modality in dict.fromkeys(name for name, _ in taken):
-        positions = [i for name, i in taken if name == modality]
+    for modality in dict.fromkeys(name for name, _ in channels):
+        positions = [i for name, i in channels if name == modality]
         values = patch[modality]
         parts.append(values if positions == list(range(values.shape[1])) else values[:, positions])
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
@@ -177,9 +178,9 @@ def _convnext(name: str, bands: int) -> Any:
 
     known = timm.list_models("convnext*")
     if name.split(".")[0] not in known:
-        near = difflib.get_close_matches(name, known, n=3)
+        similar = difflib.get_close_matches(name, known, n=3)
         raise InputError(
-            f"unknown ConvNeXt {name!r}. {'Did you mean ' + ' or '.join(near) + '? ' if near else ''}"
+            f"unknown ConvNeXt {name!r}. {'Did you mean ' + ' or '.join(similar) + '? ' if similar else ''}"
             "Valid: timm's convnext_small, convnext_tiny, convnext_atto, ..."
         )
     net = timm.create_model(name, in_chans=bands, num_classes=0, drop_path_rate=0.0)

@@ -1,4 +1,4 @@
-"""Normalization behind pooling to a single pixel."""
+"""Normalization after pooling to a single pixel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["PooledNorm"]
 
 
 class PooledNorm(nn.BatchNorm2d):
-    """Batch normalization of [B, C, 1, 1] that also trains on B = 1, by its running statistics: one value has no variance."""
+    """Batch normalization of [B, C, 1, 1]. For B = 1, where variance is 0, training uses its running statistics too."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, C, 1, 1]."""

@@ -1,6 +1,6 @@
-"""First weights of an encoder from ImageNet or from a file: names matched, the first convolution fitted to any bands.
+"""Initial weights of an encoder from ImageNet or a file: tensor names are matched, the first convolution fits any bands.
 
-Only training calls this; a model that maps is built from its own file and never looks for weights elsewhere.
+Only training uses this. For prediction, a model is built from its model file and needs no other weights.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from c2seg.artifacts import BandSpec
 from c2seg.artifacts.runs import PretrainedFacts
+from c2seg.data import Band
 from c2seg.data.spectral import COLORS_NM
 from c2seg.errors import ModelFileError
 
 __all__ = ["EncoderPart", "PretrainedReport", "band_projection", "fit_first_convolution", "load_pretrained"]
 
-Inputs = Mapping[str, Sequence[BandSpec]]
+Inputs = Mapping[str, Sequence[Band]]
 
 _COLORS = ("red", "green", "blue")  # the channel order of ImageNet weights
 _NESTED = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "encoder")
@@ -34,19 +34,19 @@ _SHOWN = 4
 
 @dataclass(frozen=True)
 class PretrainedReport:
-    """What was loaded into an encoder, by tensor name; ``first`` tells how the first convolution was fitted."""
+    """What was loaded into an encoder, by tensor name; ``first`` says how the first convolution was fitted."""
 
     source: str
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
-    """Tensors of the encoder that stay at their random start: the file has none of that name and shape."""
+    """Tensors of the encoder that stay randomly initialized: the file has none of that name and shape."""
     unused: tuple[str, ...]
-    """Tensors of the file that the encoder has no place for, such as a classifier."""
+    """Tensors of the file that the encoder does not have, such as a classifier."""
     first: str
 
     @property
     def line(self) -> str:
-        """One line for people."""
+        """A summary in one line."""
         total = len(self.loaded) + len(self.missing)
         return (
             f"pretrained encoder: {len(self.loaded)} of {total} tensors from {self.source}; first convolution: {self.first}; "
@@ -54,7 +54,7 @@ class PretrainedReport:
         )
 
     def record(self) -> PretrainedFacts:
-        """Return what the run record tells of it."""
+        """Return the facts for the run record."""
         return PretrainedFacts(
             source=self.source,
             loaded=len(self.loaded),
@@ -67,7 +67,7 @@ class PretrainedReport:
 
 @dataclass(frozen=True)
 class EncoderPart:
-    """An encoder of a network: its module, its name in segmentation-models-pytorch, and the bands it sees by modality."""
+    """An encoder of a network: its module, its name in segmentation-models-pytorch, and its bands by modality."""
 
     module: nn.Module
     name: str
@@ -75,12 +75,12 @@ class EncoderPart:
 
 
 def load_pretrained(model: nn.Module, source: str | None, inputs: Inputs) -> PretrainedReport | None:
-    """Load the first weights of a network's encoders in place and tell what was loaded; nothing for ``source=None``.
+    """Load the initial weights of a network's encoders in place; return what was loaded, None for ``source=None``.
 
-    ``source``: ``imagenet`` (through segmentation-models-pytorch and timm, which fetch and keep it) or a file
-    (.safetensors; .pth and .pt are read with ``weights_only``). ``inputs``: the bands by modality in stacking order.
-    A network has ``encoder`` and ``encoder_name``, or ``encoder_parts(inputs)``, several encoders by name. Raises
-    ModelFileError when nothing can be read or an encoder has a place for no tensor.
+    ``source``: ``imagenet`` (segmentation-models-pytorch and timm download and cache it) or a file (.safetensors; .pth and
+    .pt are read with ``weights_only``). ``inputs``: the bands by modality in stacking order. A network has ``encoder`` and
+    ``encoder_name``, or ``encoder_parts(inputs)``, which returns several encoders by name. Raises ModelFileError when
+    nothing can be read or no tensor fits an encoder.
     """
     if source is None:
         return None
@@ -102,7 +102,7 @@ def load_pretrained(model: nn.Module, source: str | None, inputs: Inputs) -> Pre
 
 
 def _load(part: EncoderPart, state: Mapping[str, Tensor], source: str) -> PretrainedReport:
-    """Load the first weights of one encoder."""
+    """Load the initial weights of one encoder."""
     target = part.module.state_dict()
     first = _first_convolution(part.module, sum(len(bands) for bands in part.inputs.values()))
     names = _best_names(state, target, first)
@@ -116,7 +116,7 @@ def _load(part: EncoderPart, state: Mapping[str, Tensor], source: str) -> Pretra
             f"no weight of {where} fits the encoder {part.name}: it has {_listed(tuple(state))}, the encoder has "
             f"{_listed(tuple(target))}; give weights of the same architecture, or model.pretrained=null"
         )
-    nn.Module.load_state_dict(part.module, values, strict=False)  # some encoders have their own, always strict
+    nn.Module.load_state_dict(part.module, values, strict=False)  # some encoders override it, always strict
     counters = {name for name in target if name.endswith("num_batches_tracked")}
     used = set(names.values())
     return PretrainedReport(
@@ -129,11 +129,11 @@ def _load(part: EncoderPart, state: Mapping[str, Tensor], source: str) -> Pretra
 
 
 def _joined(reports: Mapping[str, PretrainedReport]) -> PretrainedReport:
-    """Return one report of several encoders; a tensor of the file is unused if no encoder takes it."""
-    every = list(reports.values())
-    unused = [name for name in every[0].unused if all(name in report.unused for report in every)]
+    """Return one report of several encoders; a tensor of the file is unused if no encoder uses it."""
+    all_reports = list(reports.values())
+    unused = [name for name in all_reports[0].unused if all(name in report.unused for report in all_reports)]
     return PretrainedReport(
-        source=", ".join(dict.fromkeys(report.source for report in every)),
+        source=", ".join(dict.fromkeys(report.source for report in all_reports)),
         loaded=tuple(f"{part}.{name}" for part, report in reports.items() for name in report.loaded),
         missing=tuple(f"{part}.{name}" for part, report in reports.items() for name in report.missing),
         unused=tuple(unused),
@@ -144,9 +144,9 @@ def _joined(reports: Mapping[str, PretrainedReport]) -> PretrainedReport:
 def fit_first_convolution(weight: Tensor, inputs: Inputs) -> tuple[Tensor, str]:
     """Return weights [O, N, h, w] for the N bands of ``inputs`` from weights [O, 3, h, w] of red, green, blue, and how.
 
-    Red, green and blue bands take their color's weights, every other band the mean of the three (band_projection). Each
-    modality gets an equal share, each of its bands an equal part of that: where all bands show the same picture, the
-    outputs are those of the original weights on that picture in gray. Weights for N other than 3 bands are kept.
+    Red, green and blue bands take the weights of their color, other bands the mean of the three (``band_projection``).
+    Modalities are weighted equally, and so are the bands of a modality. If all bands show the same image, the outputs are
+    those of the original weights on that image in gray. Weights for exactly N bands are kept, unless N is 3.
     """
     count = sum(len(bands) for bands in inputs.values())
     if weight.shape[1] == count != len(_COLORS):
@@ -154,17 +154,17 @@ def fit_first_convolution(weight: Tensor, inputs: Inputs) -> tuple[Tensor, str]:
     parts, notes = [], []
     for name, bands in inputs.items():
         projection, note = band_projection(bands)
-        share = len(_COLORS) / (len(inputs) * len(bands))
-        parts.append(share * torch.einsum("nc,ochw->onhw", projection.to(weight), weight))
+        scale = len(_COLORS) / (len(inputs) * len(bands))
+        parts.append(scale * torch.einsum("nc,ochw->onhw", projection.to(weight), weight))
         notes.append(f"{name} {note}")
     return torch.cat(parts, dim=1), ", ".join(notes)
 
 
-def band_projection(bands: Sequence[BandSpec]) -> tuple[Tensor, str]:
-    """Return float64 [N, 3]: the share of red, green and blue in each band, rows summing to 1, and a note on it.
+def band_projection(bands: Sequence[Band]) -> tuple[Tensor, str]:
+    """Return float64 [N, 3], the fractions of red, green and blue in each band (rows sum to 1), and a note on it.
 
     A band's color is its role, else that of its wavelength (blue 440-510, green 510-590, red 590-690 nm). All other
-    bands, near infrared too, and bands of which nothing is known take the mean of the three.
+    bands take the mean of the three: near infrared, and bands without role and wavelength.
     """
     colors = [_color(band) for band in bands]
     projection = torch.full((len(bands), 3), 1 / 3, dtype=torch.float64)
@@ -179,7 +179,7 @@ def band_projection(bands: Sequence[BandSpec]) -> tuple[Tensor, str]:
     return projection, " + ".join([*parts, *([f"{others} by the mean of RGB"] if others else [])])
 
 
-def _color(band: BandSpec) -> str | None:
+def _color(band: Band) -> str | None:
     if band.role is not None:
         return band.role if band.role in _COLORS else None
     if band.wavelength_nm is None:
@@ -200,8 +200,8 @@ def _imagenet(encoder: str) -> dict[str, Tensor]:
         return dict(get_encoder(encoder, weights=True if encoder.startswith("tu-") else "imagenet").state_dict())
     except (OSError, RuntimeError, KeyError) as error:
         raise ModelFileError(
-            f"model.pretrained=imagenet: weights of {_plain(encoder)} cannot be had ({_short(error)}); without a "
-            "network give a file, model.pretrained=PATH, or start from random weights, model.pretrained=null"
+            f"model.pretrained=imagenet: weights of {_plain(encoder)} are not available ({_short(error)}); without "
+            "internet access give a file, model.pretrained=PATH, or use random weights, model.pretrained=null"
         ) from error
 
 
@@ -217,7 +217,7 @@ def _packed(encoder: str) -> Path | None:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file, also when they lie one or more levels down, as training scripts store them."""
+    """Return the tensors of a file, also from nested dicts, as training scripts save them."""
     if not path.is_file():
         raise ModelFileError(f"model.pretrained={path}: no such file (nor is it one of: null, imagenet)")
     try:
@@ -226,7 +226,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise ModelFileError(
-            f"model.pretrained={path}: cannot be read as tensors ({_short(error)}); store it as .safetensors"
+            f"model.pretrained={path}: cannot be read as tensors ({_short(error)}); save it as .safetensors"
         ) from error
     while isinstance(content, Mapping):
         inner = next((content[key] for key in _NESTED if isinstance(content.get(key), Mapping)), None)
@@ -235,52 +235,54 @@ def _read(path: Path) -> dict[str, Tensor]:
         content = inner
     state = {str(k): v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
     if not state:
-        raise ModelFileError(f"model.pretrained={path}: holds no named tensors")
+        raise ModelFileError(f"model.pretrained={path}: contains no named tensors")
     return state
 
 
 def _first_convolution(encoder: nn.Module, bands: int) -> str:
-    """Return the name of the weights that meet the bands; empty if the encoder begins behind them."""
-    found = (
+    """Return the name of the weights that are applied to the bands; empty if the encoder has none."""
+    names = (
         f"{name}.weight"
         for name, module in encoder.named_modules()
         if isinstance(module, nn.Conv2d) and module.in_channels == bands
     )
-    return next(found, "")
+    return next(names, "")
 
 
 def _best_names(state: Mapping[str, Tensor], target: Mapping[str, Tensor], first: str) -> dict[str, str]:
-    """Return the file's name by the encoder's, of tensors of equal shape, in the naming scheme that fits most of them.
+    """Return the tensor names of the file by those of the encoder, for equal shapes.
 
-    Tried are the names as they are and those of EfficientNet-PyTorch in timm's terms, both after any one prefix
-    (``module.``, ``backbone.``). Dots and underscores count the same: timm's feature extractors join levels by ``_``.
+    The naming scheme that matches most tensors is used: the file's names, or EfficientNet-PyTorch's translated to timm's.
+    Any one prefix may precede them (``module.``, ``backbone.``). Dots and underscores are equivalent, since timm's feature
+    extractors join levels by ``_``.
     """
     best: dict[str, str] = {}
-    wanted = {_flat(name): name for name in target}
+    names_by_flat = {_flat(name): name for name in target}
     for renamed in ({name: name for name in state}, _efficientnet_names(state, target)):
         fitting: dict[str, dict[str, str]] = {}
         for name, origin in renamed.items():
             parts = name.split(".")
             for cut in range(len(parts)):
-                place = wanted.get(_flat(".".join(parts[cut:]))) or wanted.get(_flat(".".join(["model", *parts[cut:]])))
-                if place is not None and _fits(state[origin], target[place], place == first):
-                    fitting.setdefault(".".join(parts[:cut]), {})[place] = origin
-        # The prefix under which most tensors fit; the shortest of equal ones.
+                tail = ".".join(parts[cut:])
+                match = names_by_flat.get(_flat(tail)) or names_by_flat.get(_flat(f"model.{tail}"))
+                if match is not None and _fits(state[origin], target[match], match == first):
+                    fitting.setdefault(".".join(parts[:cut]), {})[match] = origin
+        # The prefix with which most tensors fit; among equal ones, the shortest.
         for _prefix, names in sorted(fitting.items(), key=lambda item: len(item[0])):
             if len(names) > len(best):
                 best = names
     return best
 
 
-def _fits(found: Tensor, wanted: Tensor, first: bool) -> bool:
-    if first and found.ndim == wanted.ndim:
-        kernel = found.shape[0] == wanted.shape[0] and found.shape[2:] == wanted.shape[2:]
-        return kernel and found.shape[1] in {3, wanted.shape[1]}
-    return found.shape == wanted.shape
+def _fits(value: Tensor, target: Tensor, first: bool) -> bool:
+    if first and value.ndim == target.ndim:
+        kernel = value.shape[0] == target.shape[0] and value.shape[2:] == target.shape[2:]
+        return kernel and value.shape[1] in {3, target.shape[1]}
+    return value.shape == target.shape
 
 
 def _efficientnet_names(state: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return the names of EfficientNet-PyTorch, which counts blocks through all stages, in timm's terms -> as they are."""
+    """Return EfficientNet-PyTorch's tensor names by timm's; EfficientNet-PyTorch numbers blocks across all stages."""
     blocks = list(dict.fromkeys(m[0] for name in target if (m := re.search(r"blocks\.\d+\.\d+\.", name))))
     expanded = {name.split("_expand_conv")[0] for name in state if "_expand_conv.weight" in name}
     outer = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}

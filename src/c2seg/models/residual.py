@@ -1,4 +1,4 @@
-"""ResNet-34-v1c encoders for modalities that a pretrained transformer has never seen.
+"""ResNet-34-v1c encoders for modalities that the pretrained transformer was not trained on.
 
 Axes: B batch, C channel, H row, W column.
 """
@@ -16,10 +16,10 @@ __all__ = ["ResidualEncoders"]
 
 
 class ResidualEncoders(nn.Module):
-    """One residual network per modality: a stem of three 3 x 3 convolutions, four stages at 1/4 to 1/32 (He et al., CVPR
-    2016, in the 1c form of He et al., CVPR 2019), and a 1 x 1 convolution per stage to ``width`` channels.
+    """One residual network per modality (He et al., CVPR 2016, in the 1c form of He et al., CVPR 2019).
 
-    ``shared``: one set of stages and projections for all modalities; the stems, which meet the bands, stay apart.
+    It has a stem of three 3 x 3 convolutions, four stages at 1/4 to 1/32, and a 1 x 1 convolution per stage to ``width``
+    channels. ``shared``: all modalities use the same stages and projections, but each has its own stem.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class ResidualEncoders(nn.Module):
         self.projections = nn.ModuleDict()
         self.shared = shared
         for name, count in bands.items():
-            # Last normalizations of blocks start at 1: from 0, nothing in a block would learn at the first step.
+            # The last normalization of each block starts at 1. From 0, a block would get no gradient in the first step.
             net: Any = ResNet(
                 BasicBlock,  # type: ignore[arg-type]
                 tuple(blocks),

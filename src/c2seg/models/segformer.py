@@ -1,4 +1,4 @@
-"""SegFormer (Xie et al., NeurIPS 2021) of segmentation-models-pytorch: a Mix Transformer and an all-MLP decoder."""
+"""SegFormer (Xie et al., NeurIPS 2021) from segmentation-models-pytorch: a Mix Transformer and an all-MLP decoder."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["SegFormer"]
 
 
 class SegFormer(StackedNetwork):
-    """Hierarchical transformer without positional codes, and a decoder of linear layers at a quarter of the resolution."""
+    """Hierarchical transformer without positional encoding, and a decoder of linear layers at a quarter of the resolution."""
 
     def __init__(self, settings: SegFormerModel, bands: Mapping[str, int], num_classes: int) -> None:
         with needs_extra("SegFormer", "train"):
-            import segmentation_models_pytorch as smp  # takes seconds: not for those who run another network
+            import segmentation_models_pytorch as smp  # takes seconds, so only for this network
 
         net = smp.Segformer(
             settings.encoder,

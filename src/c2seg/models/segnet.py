@@ -21,11 +21,11 @@ _STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 51
 
 
 class SegNet(nn.Module):
-    """13 convolutions down and 13 up; each of the five unpoolings puts values where its max-pooling found them.
+    """13 convolutions down and 13 up; each of the five unpoolings uses the indices of its max-pooling.
 
-    The encoder's layers have the places they have in VGG16-BN, so that its weights can be loaded. Start: He et al. 2015, as
+    The encoder's layers are numbered as in VGG16-BN, so that its weights can be loaded. Initialization: He et al. 2015, as
     in the paper. Departures: convolutions before batch normalization have no bias (it would have no effect), and ``width``
-    may thin all layers.
+    scales the channels of all layers.
     """
 
     stride_px = 2 ** len(_STAGES)
@@ -57,22 +57,22 @@ class SegNet(nn.Module):
         return cls(bands, num_classes, settings.width)
 
     def forward(self, patch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return ``logits`` [B, K, H, W] and ``features`` [B, C, H, W], the last maps before the classifier."""
+        """Return ``logits`` [B, K, H, W] and ``features`` [B, C, H, W], the last feature maps before the classifier."""
         maps = torch.cat([patch[name] for name in self.order], dim=1)
-        places = []
+        pool_indices = []
         for layer in self.encoder:
             if isinstance(layer, nn.MaxPool2d):
-                maps, place = layer(maps)
-                places.append(place)
+                maps, indices = layer(maps)
+                pool_indices.append(indices)
             else:
                 maps = layer(maps)
         for stage in self.decoder:
-            maps = stage(F.max_unpool2d(maps, places.pop(), (2, 2)))
+            maps = stage(F.max_unpool2d(maps, pool_indices.pop(), (2, 2)))
         return {"logits": self.head(maps), "features": maps}
 
     @staticmethod
     def encoder_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Fold biases of VGG16-BN's convolutions into the running means of the normalizations behind them (exact)."""
+        """Fold biases of VGG16-BN's convolutions into the running means of the next normalizations (exact)."""
         folded = dict(state)
         for name, mean in state.items():
             before, dot, last = name.rpartition(".")

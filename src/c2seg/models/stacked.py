@@ -14,7 +14,7 @@ __all__ = ["StackedNetwork"]
 
 
 class StackedNetwork(nn.Module):
-    """A network ``net`` with encoder, decoder at a quarter of the resolution, and head that brings it back."""
+    """A network ``net`` with encoder, decoder at a quarter of the resolution, and head at full resolution."""
 
     def __init__(
         self, net: nn.Module, modalities: Sequence[str], encoder_name: str, stride_px: int, feature_channels: int
@@ -35,7 +35,7 @@ class StackedNetwork(nn.Module):
         return encoder
 
     def forward(self, patch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return ``logits`` [B, K, H, W] and ``features`` [B, C, H/4, W/4], the last maps before the classifier."""
+        """Return ``logits`` [B, K, H, W] and ``features`` [B, C, H/4, W/4], the last feature maps before the classifier."""
         maps = torch.cat([patch[name] for name in self.order], dim=1)
         features = self.net.decoder(self.net.encoder(maps))  # type: ignore[operator]
         return {"logits": self.net.segmentation_head(self.dropout(features)), "features": features}  # type: ignore[operator]

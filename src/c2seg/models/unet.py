@@ -24,12 +24,12 @@ __all__ = ["UNet"]
 class UNet(nn.Module):
     """Encoder and decoder of double 3 x 3 convolutions with skip connections; modalities are stacked at the input.
 
-    ``widths`` are the channels by level, finest first; down by 2 x 2 max-pooling. ``decoder`` is ``concat``, the original (up
-    by 2 x 2 transposed convolution, skip concatenated, two convolutions), or ``sum`` (up by nearest neighbor after a
-    1 x 1 convolution, skip added, one convolution), which takes little more than half the time.
+    ``widths`` are the channels by level, finest first; 2 x 2 max-pooling lies between levels. ``decoder="concat"`` is the
+    original: 2 x 2 transposed convolution, concatenated skip, two convolutions. ``decoder="sum"`` has a 1 x 1 convolution,
+    nearest-neighbor upsampling, added skip, one convolution. It takes little more than half the time.
 
-    ``encoder`` names a network of timm: its first levels, brought to the widths by 1 x 1 convolutions, are the skips of the
-    same decoder. It sees the input enlarged ``scale`` times; logits are brought to the input's grid bilinearly.
+    ``encoder`` names a network of timm. Its first levels, projected to ``widths`` by 1 x 1 convolutions, are the decoder's
+    skips. Its input is enlarged ``scale`` times; logits are interpolated bilinearly to the grid of the original input.
     """
 
     def __init__(
@@ -77,8 +77,9 @@ class UNet(nn.Module):
         return cls(bands, num_classes, s.widths, s.dropout, s.norm, s.decoder, s.encoder, s.scale)
 
     def forward(self, patch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return ``logits`` [B, K, H, W] and ``features`` [B, widths[0], h, w], the last maps before the head: h, w are H, W
-        without an encoder of timm.
+        """Return ``logits`` [B, K, H, W] and ``features`` [B, widths[0], h, w], the last feature maps before the head.
+
+        Without an encoder of timm, h, w are H, W.
         """
         skips = self._skips(torch.cat([patch[name] for name in self.order], dim=1))
         maps = self.dropout(skips.pop())
@@ -91,41 +92,43 @@ class UNet(nn.Module):
         return {"logits": logits, "features": maps}
 
     def _skips(self, maps: Tensor) -> list[Tensor]:
-        """Return the encoder's maps, finest first."""
+        """Return the encoder's feature maps, finest first."""
         if isinstance(self.encoder, nn.ModuleList):
-            found = []
+            levels = []
             for level, block in enumerate(self.encoder):
                 maps = block(self.pool(maps) if level else maps)
-                found.append(maps)
-            return found
-        return [fit(each) for fit, each in zip(self.skips, self.encoder(_enlarged(maps, self.scale)), strict=True)]
+                levels.append(maps)
+            return levels
+        return [
+            project(level) for project, level in zip(self.skips, self.encoder(_enlarged(maps, self.scale)), strict=True)
+        ]
 
 
 def _timm_encoder(name: str, bands: int, levels: int) -> tuple[nn.Module, list[int], int]:
-    """Return the first levels of a network of timm, their channels, and the input's pixels in one of the finest.
+    """Return the first levels of a network of timm, their channels, and the stride of the finest.
 
-    Raises InputError for a network that does not exist or whose levels do not halve the resolution each.
+    Raises InputError for a network that does not exist or whose levels do not each halve the resolution.
     """
     with needs_extra("U-Net on an encoder of timm", "train"):
         import timm
 
     if not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models()) or ["tf_efficientnet_lite0"]
-        raise InputError(f"model.encoder: timm has no network {name!r}; near or well known ones: {', '.join(near)}")
-    advice = "take a convolutional one such as tf_efficientnet_lite0"
+        similar = difflib.get_close_matches(name, timm.list_models()) or ["tf_efficientnet_lite0"]
+        raise InputError(f"model.encoder: timm has no network {name!r}; similar or common names: {', '.join(similar)}")
+    advice = "use a convolutional encoder such as tf_efficientnet_lite0"
     try:
-        # "getter" leaves out the layers behind the last level that is wanted.
+        # "getter" drops the layers after the last level that is used.
         options: dict[str, Any] = {"in_chans": bands, "out_indices": tuple(range(levels))}
         encoder = timm.create_model(name, pretrained=False, features_only=True, feature_cls="getter", **options)
-        found: Any = encoder.feature_info
+        feature_info: Any = encoder.feature_info
     except (AssertionError, AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(
             f"model.encoder {name!r} has no {levels} levels: {error}; {advice}, or fewer widths"
         ) from error
-    sizes = found.reduction()
+    sizes = feature_info.reduction()
     if sizes != [sizes[0] * 2**level for level in range(levels)]:
-        raise InputError(f"model.encoder {name!r}: its levels reduce by {sizes}, not by half each; {advice}")
-    return encoder, found.channels(), sizes[0]
+        raise InputError(f"model.encoder {name!r}: its levels reduce by {sizes}, not each by half; {advice}")
+    return encoder, feature_info.channels(), sizes[0]
 
 
 def _enlarged(maps: Tensor, factor: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""The head of UPerNet (Xiao et al., ECCV 2018): pyramid pooling, feature pyramid, one map of all levels.
+"""The head of UPerNet (Xiao et al., ECCV 2018): pyramid pooling, feature pyramid, one fusion of all levels.
 
 Axes: B batch, C channel, K class, H row, W column.
 """
@@ -19,7 +19,7 @@ _BINS = (1, 2, 3, 6)
 
 
 class UPerHead(nn.Module):
-    """``channels``: those of the levels, finest first, each level half as fine as the one before."""
+    """``channels``: by level, finest first; each level has half the resolution of the one before."""
 
     def __init__(self, channels: Sequence[int], width: int, num_classes: int, dropout: float) -> None:
         super().__init__()
@@ -40,8 +40,8 @@ class UPerHead(nn.Module):
         pooled = [_resize(pool(coarsest), coarsest, align_corners=True) for pool in self.pools]
         maps = [self.pyramid(torch.cat([coarsest, *pooled], dim=1))]
         for lateral, level in zip(reversed(self.laterals), reversed(levels[:-1]), strict=True):
-            side = lateral(level)
-            maps.insert(0, side + _resize(maps[0], side))
+            values = lateral(level)
+            maps.insert(0, values + _resize(maps[0], values))
         maps[:-1] = [smooth(values) for smooth, values in zip(self.smooth, maps[:-1], strict=True)]
         features = self.fuse(torch.cat([maps[0], *(_resize(values, maps[0]) for values in maps[1:])], dim=1))
         return self.classifier(self.dropout(features)), features

@@ -1,11 +1,11 @@
-"""Where the colors lie in a city's multispectral bands, for networks that take bands by role."""
+"""Positions of the colors in a city's multispectral bands, for networks that select bands by role."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from c2seg.artifacts import BandSpec
+from c2seg.data import Band
 from c2seg.data.published import MSI_ROLES
 from c2seg.data.spectral import COLORS_NM
 from c2seg.recipes import Recipe
@@ -16,13 +16,13 @@ __all__ = ["find_colors", "with_colors"]
 _MODALITY = "msi"
 
 
-def find_colors(bands: Sequence[BandSpec]) -> tuple[dict[str, int], str | None]:
-    """Return the position by color (blue, green, red, nir; those there are), and a note where it is a guess or one lacks.
+def find_colors(bands: Sequence[Band]) -> tuple[dict[str, int], str | None]:
+    """Return the positions of the colors that exist (blue, green, red, nir), and a note where one is guessed or missing.
 
     By role, else by the wavelength nearest to the middle of the color's range (440-510, 510-590, 590-690, 770-900 nm).
-    Where no visible color is found so, the order is that of the challenge's data: blue, green, red, near infrared.
+    Where this gives no visible color, the order of the challenge's data is assumed: blue, green, red, near infrared.
     """
-    found: dict[str, int] = {}
+    positions: dict[str, int] = {}
     for color in MSI_ROLES:
         named = [i for i, band in enumerate(bands) if band.role == color]
         low, high = COLORS_NM[color]
@@ -32,18 +32,18 @@ def find_colors(bands: Sequence[BandSpec]) -> tuple[dict[str, int], str | None]:
             if band.role is None and band.wavelength_nm is not None and low <= band.wavelength_nm < high
         ]
         if named or near:
-            found[color] = named[0] if named else min(near)[1]
+            positions[color] = named[0] if named else min(near)[1]
     note = None
-    if not found.keys() & {"blue", "green", "red"}:
-        found = {color: i for i, color in enumerate(MSI_ROLES[: len(bands)])}
-        note = f"the colors of {_MODALITY} are not known: its bands are taken as {', '.join(found)}"
-    if "nir" not in found:
+    if not positions.keys() & {"blue", "green", "red"}:
+        positions = {color: i for i, color in enumerate(MSI_ROLES[: len(bands)])}
+        note = f"the colors of {_MODALITY} are not known: its bands are taken as {', '.join(positions)}"
+    if "nir" not in positions:
         note = f"{note}; " if note else ""
         note += f"{_MODALITY} has no near infrared: branches that take it do without"
-    return found, note
+    return positions, note
 
 
-def with_colors(recipe: Recipe, inputs: Mapping[str, Sequence[BandSpec]]) -> tuple[Recipe, tuple[str, ...]]:
+def with_colors(recipe: Recipe, inputs: Mapping[str, Sequence[Band]]) -> tuple[Recipe, tuple[str, ...]]:
     """Return the recipe with the colors' positions filled in where its models ask for them, and notes for people.
 
     They become part of the recipe, and so of the model file: the network is built again without knowing any roles.

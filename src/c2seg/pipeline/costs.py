@@ -1,4 +1,4 @@
-"""What training costs, as the run record tells it."""
+"""The costs of training, as the run record holds them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ COSTS = ("step_seconds", "step_processor_seconds", "forest_seconds", "forest_pro
 
 
 class Stopwatch:
-    """Runs from when it is made."""
+    """Measures time from its creation."""
 
     def __init__(self) -> None:
         self._begun = time.perf_counter(), time.process_time()
 
     def spent(self) -> tuple[float, float]:
-        """Return the seconds and the processor seconds since then, to a thousandth."""
+        """Return the seconds and the processor seconds since its creation, to a thousandth."""
         return round(time.perf_counter() - self._begun[0], 3), round(time.process_time() - self._begun[1], 3)
 
 

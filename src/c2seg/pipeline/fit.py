@@ -1,4 +1,4 @@
-"""Learn a model from labeled cities, and optionally an unlabeled target; leave a run folder that explains itself.
+"""Train a model on labeled cities, and optionally on an unlabeled target, and write a run folder.
 
 A run folder holds ``model.safetensors``, ``recipe.yaml`` (resolved), ``record.json`` (provenance), for networks
 ``curves.csv`` and the state to resume from, and with validation ``validation.json`` (pooled confusion and scores).
@@ -46,8 +46,8 @@ __all__ = ["FitResult", "fit"]
 
 @dataclass(frozen=True)
 class FitResult:
-    """Where the model is (None if only folds were wanted), the scores on the source's folds (None without validation),
-    seconds, and what to know of it."""
+    """The path of the model (None if only folds were trained), the scores on the source's folds (None without validation),
+    seconds, and notes for people."""
 
     model: Path | None
     validation: ValidationRecord | None
@@ -70,9 +70,9 @@ def fit(
     bars: Bars = silent_bars,
     command: Sequence[str] = (),
 ) -> FitResult:
-    """Learn ``recipe`` from the source cities and write the run folder ``out``.
+    """Train ``recipe`` on the source cities and write the run folder ``out``.
 
-    ``label_map`` names that of the sources' labels where the layout does not say it (a name, a mapping file, ``auto``).
+    ``label_map`` is the label mapping of the sources where the layout does not state it (a name, a file, ``auto``).
     Only images of ``target`` are opened. Raises C2SegError subclasses for wrong input; nothing is left half written.
     """
     started = time.perf_counter()
@@ -114,7 +114,7 @@ def fit(
     validation = None if pooled is None else _validation(recipe, prepared, pooled)
     seconds = time.perf_counter() - started
     model = out / "model.safetensors" if recipe.validation.final else None
-    if is_first():  # under torchrun every process computes, the first one writes and talks
+    if is_first():  # under torchrun every process computes, the first one writes and reports
         write_text(out / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
         RunRecord(
             **dict(origin),
@@ -147,20 +147,20 @@ def _provenance(recipe: Recipe, prepared: Prepared, process: Provenance) -> RunP
 
 
 def _alone(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
-    """Return what of a recipe can be learnt without a target, and what is to be said of that."""
+    """Return the part of a recipe that can be trained without a target, and notes on what is left out."""
     rest = recipe.without_target()
     left_out = [name for name in recipe.stages if name not in rest.stages]
     if not left_out:
         return recipe, ()
-    return rest, (f"no `target`: {', '.join(left_out)} left out, nothing is learnt from the city to be mapped",)
+    return rest, (f"no `target`: {', '.join(left_out)} left out, nothing is trained on the target city",)
 
 
 def _notes(prepared: Prepared) -> tuple[str, ...]:
-    """Say what the sources cannot teach."""
+    """Return notes on classes without a labeled pixel in the sources."""
     unknown = [f"{item.id} {item.name}" for item in prepared.legend.classes if item.id not in prepared.trained_classes]
     if not unknown:
         return ()
-    return (f"no labeled pixel of {'; '.join(unknown)} in the sources: the model will never map them",)
+    return (f"no labeled pixel of {'; '.join(unknown)} in the sources: the model will never predict them",)
 
 
 def _validation(recipe: Recipe, prepared: Prepared, pooled: Confusion) -> ValidationRecord:
@@ -173,7 +173,7 @@ def _validation(recipe: Recipe, prepared: Prepared, pooled: Confusion) -> Valida
 
 
 def check_run_folder(out: Path, *, overwrite: bool, resume: bool) -> None:
-    """Raise OutputError when a run folder is taken or cannot be written. Resuming needs no permission to overwrite."""
+    """Raise OutputError when a run folder holds a model or cannot be written. Resuming needs no permission to overwrite."""
     if (out / "model.safetensors").exists() and not (overwrite or resume):
         raise OutputError(f"{out} holds a model already; give another folder or `overwrite=True`")
     make_folder(out)

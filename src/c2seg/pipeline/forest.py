@@ -25,7 +25,7 @@ def fit_forest_model(job: FitJob, model: ForestModel) -> tuple[dict[str, np.ndar
 
 
 def forest_tensors(job: FitJob, prepared: Prepared, model: ForestModel) -> dict[str, np.ndarray]:
-    """Return the tensors of a forest trained on the sources as they are, without the labels that they hold out."""
+    """Return the tensors of a forest trained on the sources, without the labels that they hold out."""
     sources, names = prepared.sources, prepared.modalities
     spec = feature_spec(sources, names, model)
     forest = fit_forest(sources, names, model, spec, job.seed, progress=job.bars("forest"))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from c2seg.pipeline.prepare import Prepared
-from c2seg.predict import Predictor, map_rows
+from c2seg.predict import Predictor, predict_rows
 from c2seg.predict.backends.ensemble import WeightedEnsemble
 from c2seg.predict.plan import window_plan
 from c2seg.recipes.schema import Prediction
@@ -25,7 +25,7 @@ def held_out_pixels(
     for source in prepared.sources:
         for index, reader in enumerate(source.readers(prepared.modalities)):
             plan = window_plan(reader.scene, settings, WeightedEnsemble.even(predictors))
-            rows = [map_rows(reader, predictor, plan, batch_size=settings.batch_size) for predictor in predictors]
+            rows = [predict_rows(reader, predictor, plan, batch_size=settings.batch_size) for predictor in predictors]
             for strips in zip(*rows, strict=True):
                 first = strips[0]
                 window = Window(first.first, 0, first.last - first.first, reader.scene.grid.width)

@@ -35,7 +35,7 @@ class FittedNetworks:
     validation: Confusion | None = None
     """Pooled over the folds; None without validation."""
     checked: CheckedRecipe | None = None
-    """What the source check left of the recipe; None without one."""
+    """The recipe after the source check; None without one."""
 
 
 def fit_networks(job: FitJob) -> FittedNetworks:

@@ -1,4 +1,4 @@
-"""Open the cities of a run, check that they agree, fit the normalization: what every kind of model starts from."""
+"""Open the cities of a run, check that they agree, and fit the normalization."""
 
 from __future__ import annotations
 
@@ -8,8 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from c2seg.artifacts import BandSpec, input_bands
-from c2seg.data import BandStatistics, City, Folds, LabeledCity, Normalizer, PreparedCity, city_statistics, open_city
+from c2seg.artifacts import input_bands
+from c2seg.data import (
+    Band,
+    BandStatistics,
+    City,
+    Folds,
+    LabeledCity,
+    Normalizer,
+    PreparedCity,
+    city_statistics,
+    open_city,
+)
 from c2seg.data.folds import BlockFolds
 from c2seg.data.layouts import open_labeled_city
 from c2seg.data.pca import principal_components
@@ -28,11 +38,11 @@ __all__ = ["FitJob", "Prepared", "Storage", "prepare"]
 
 @dataclass(frozen=True)
 class Prepared:
-    """What every kind of model is trained on. The target is a City: it has no label, by type."""
+    """The data that every kind of model is trained on. The target is a City: by type it has no label."""
 
     sources: tuple[PreparedCity[LabeledCity], ...]
     target: PreparedCity[City] | None
-    inputs: dict[str, tuple[BandSpec, ...]]
+    inputs: dict[str, tuple[Band, ...]]
     statistics: dict[str, BandStatistics]
     """Pooled over the sources."""
     trained_classes: tuple[int, ...]
@@ -62,7 +72,7 @@ class Prepared:
 
     @property
     def present(self) -> list[bool]:
-        """For each class, whether anything is learned of it."""
+        """For each class, whether it has a labeled pixel in a source."""
         return self.legend.among(self.trained_classes)
 
     @property
@@ -80,14 +90,14 @@ class Prepared:
 
     def close_at_hand(self, storage: Storage, bars: Bars, *, with_target: bool) -> Prepared:
         """Return the data with the sources, and the target if it is trained on, in memory as far as ``storage`` allows."""
-        room, sources = storage.memory_bytes, []
+        budget, sources = storage.memory_bytes, []
         for source in self.sources:
-            sources.append(source.close_at_hand(storage.cache, room, bars("cache")))
+            sources.append(source.cached(storage.cache, budget, bars("cache")))
             size = source.bytes_in_memory()
-            room -= size if size <= room else 0
+            budget -= size if size <= budget else 0
         target = self.target
         if target is not None and with_target:
-            target = target.close_at_hand(storage.cache, room, bars("cache"))
+            target = target.cached(storage.cache, budget, bars("cache"))
         return replace(self, sources=tuple(sources), target=target)
 
     def identity(self) -> list[object]:
@@ -127,23 +137,23 @@ def prepare(
     """Open the cities, check that they agree, and fit the normalization."""
     cities = _open_sources(sources, label_map)
     if recipe.needs_target and target is None:
-        raise InputError(f"recipe {recipe.name} trains on the target's images too: give a target")
-    goal = open_city(target) if target is not None else None
-    inputs = _shared_inputs(recipe, [city.images for city in cities] + ([goal] if goal else []))
-    cities, goal, notes = _match_bands(cities, goal, inputs)
+        raise InputError(f"recipe {recipe.name} trains on the target's images too: give `target`")
+    target_city = open_city(target) if target is not None else None
+    inputs = _shared_inputs(recipe, [city.images for city in cities] + ([target_city] if target_city else []))
+    cities, target_city, notes = _match_bands(cities, target_city, inputs)
     names = tuple(inputs)
     ranked = recipe.normalization == "quantile"
-    each = [city_statistics(city.images, names, progress, quantiles=ranked) for city in cities]
-    pooled = _pooled(each)
-    fitted = _normalizers(recipe, cities, each, pooled, progress)
+    source_statistics = [city_statistics(city.images, names, progress, quantiles=ranked) for city in cities]
+    pooled = _pooled(source_statistics)
+    fitted = _normalizers(recipe, cities, source_statistics, pooled, progress)
     prepared_target = None
-    if goal:
-        statistics = city_statistics(goal, names, progress, quantiles=ranked)
+    if target_city:
+        statistics = city_statistics(target_city, names, progress, quantiles=ranked)
         normalizer = Normalizer.fit(recipe.normalization, statistics if recipe.follows_city else pooled)
-        prepared_target = PreparedCity(goal, statistics, replace(normalizer, projection=fitted[0].projection))
+        prepared_target = PreparedCity(target_city, statistics, replace(normalizer, projection=fitted[0].projection))
     counts = np.sum([city.class_counts() for city in cities], axis=0)
     return Prepared(
-        tuple(PreparedCity(*parts) for parts in zip(cities, each, fitted, strict=True)),
+        tuple(PreparedCity(*parts) for parts in zip(cities, source_statistics, fitted, strict=True)),
         prepared_target,
         inputs,
         pooled,
@@ -163,8 +173,8 @@ def _open_sources(sources: Sequence[Path], label_map: str | None) -> tuple[Label
     return cities
 
 
-def _shared_inputs(recipe: Recipe, cities: Sequence[City]) -> dict[str, tuple[BandSpec, ...]]:
-    """Return the bands by modality that the recipe takes: a modality that the target lacks cannot be used to map it."""
+def _shared_inputs(recipe: Recipe, cities: Sequence[City]) -> dict[str, tuple[Band, ...]]:
+    """Return the bands by modality that the recipe takes: a modality that the target lacks cannot be used to predict it."""
     inputs = input_bands(cities[0], recipe)
     if recipe.inputs == "all":
         inputs = {n: bands for n, bands in inputs.items() if all(n in city.modality_names for city in cities[1:])}
@@ -174,9 +184,9 @@ def _shared_inputs(recipe: Recipe, cities: Sequence[City]) -> dict[str, tuple[Ba
 
 
 def _match_bands(
-    cities: Sequence[LabeledCity], target: City | None, inputs: Mapping[str, tuple[BandSpec, ...]]
+    cities: Sequence[LabeledCity], target: City | None, inputs: Mapping[str, tuple[Band, ...]]
 ) -> tuple[tuple[LabeledCity, ...], City | None, tuple[str, ...]]:
-    """Return the cities with the bands of the first one, in its order, and notes on what that took."""
+    """Return the cities with the bands of the first one, in its order, and notes on how they were matched."""
     notes: list[str] = []
     matched = [cities[0]]
     for city in cities[1:]:
@@ -197,9 +207,9 @@ def _match_bands(
     return tuple(matched), target, tuple(notes)
 
 
-def _pooled(each: Sequence[dict[str, BandStatistics]]) -> dict[str, BandStatistics]:
-    pooled = dict(each[0])
-    for statistics in each[1:]:
+def _pooled(source_statistics: Sequence[dict[str, BandStatistics]]) -> dict[str, BandStatistics]:
+    pooled = dict(source_statistics[0])
+    for statistics in source_statistics[1:]:
         pooled = {name: pooled[name].merge(statistics[name]) for name in pooled}
     return pooled
 
@@ -207,13 +217,13 @@ def _pooled(each: Sequence[dict[str, BandStatistics]]) -> dict[str, BandStatisti
 def _normalizers(
     recipe: Recipe,
     cities: Sequence[LabeledCity],
-    each: Sequence[Mapping[str, BandStatistics]],
+    source_statistics: Sequence[Mapping[str, BandStatistics]],
     pooled: Mapping[str, BandStatistics],
     progress: Progress,
 ) -> list[Normalizer]:
-    """Return one normalizer per source, all with the same projection of modalities that have more bands than wanted."""
+    """Return one normalizer per source, all with the same projection of modalities with more than ``max_bands`` bands."""
     kind = recipe.normalization
-    plain = [Normalizer.fit(kind, statistics if recipe.follows_city else pooled) for statistics in each]
+    plain = [Normalizer.fit(kind, statistics if recipe.follows_city else pooled) for statistics in source_statistics]
     wide = [
         name
         for name, modality in cities[0].images.scenes[0].modalities.items()

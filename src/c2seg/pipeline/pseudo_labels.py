@@ -50,7 +50,7 @@ def label_target(
 ) -> tuple[np.ndarray, ...]:
     """Return pseudo-labels uint8 [H, W], output indices, 255 without label, of each scene of the target.
 
-    ``forest`` are the tensors of the recipe's forest, which labels too where the method asks for it.
+    ``forest`` are the tensors of the recipe's forest, which also labels if the method says so.
     """
     recipe, target = job.recipe, data.target
     assert target is not None
@@ -59,7 +59,7 @@ def label_target(
     weights = [1 / len(predictors)] * len(predictors)
     inputs = teachers[0].network.inputs
     if method.forest and recipe.forest:
-        inputs = data.modalities  # the forest looks at all of them, the networks of a stage may not
+        inputs = data.modalities  # the forest uses all of them, the networks of a stage may not
         predictors.append(forest_predictor(recipe.forest.model, data.channels, classes, forest))
         weights = [weight * (1 - recipe.forest.weight) for weight in weights] + [recipe.forest.weight]
     ensemble = WeightedEnsemble(predictors, weights)

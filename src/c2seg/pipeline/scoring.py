@@ -62,18 +62,18 @@ def score_maps(
     """Score a map of class ids (uint8; 0 nodata), or a folder of tiles, against a label raster, city folder or folder of tiles.
 
     Ground truth 0 and 255 are ignored; a labeled pixel without a prediction is an error. ``protocol`` is a name in
-    ``metrics.PROTOCOLS``; ``legend`` a legend or its YAML file (default C2Seg-13); ``label_map`` the mapping of the ground
-    truth's values. Pixels count only where the raster ``valid`` is non-zero. ``intervals`` adds 95 % intervals by block
+    ``metrics.PROTOCOLS``; ``legend`` is a legend or its YAML file (default C2Seg-13). ``label_map`` is the label mapping of
+    the reference. Pixels count only where the raster ``valid`` is non-zero. ``intervals`` adds 95 % intervals by block
     bootstrap (``replicates`` draws of squares of ``block_px`` ground truth pixels, with ``seed``), ``against`` the paired
     difference to a second map, ``boundary_px`` boundary F1 within that many pixels. ``by_index`` matches rows and columns of
     files without georeference. ``workers`` threads read and count; memory does not depend on the size of the maps.
 
-    Raises InputError for unknown names and unfit settings, DataError and GridError for files that do not fit.
+    Raises InputError for unknown names and invalid settings, DataError and GridError for files that do not fit.
     """
     work = _Scoring(_reference_code(legend, label_map), _protocol(protocol), workers, bars)
     pairs = work.pairs(prediction, reference, by_index, valid)
     if any(pair.by_index for pair in pairs):
-        _LOG.info("no georeference: rows and columns are compared as they are")
+        _LOG.info("no georeference: rows and columns are compared directly")
     settings = BootstrapSettings(replicates=replicates, seed=seed, block_px=block_px)
     sampling = block_px if intervals or against is not None else None
     blocks = work.count(pairs, sampling, "counting")

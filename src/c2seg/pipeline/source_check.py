@@ -1,6 +1,6 @@
-"""Before the real training: train a reduced copy of the recipe without some blocks of the sources, and see there what helps.
+"""Train a reduced copy of the recipe without some blocks of the sources, and measure there which of its parts help.
 
-Nothing here sees a label of the target; stages that adapt to it see its images, as in the real training.
+This happens before the real training. No label of the target is used. Stages that adapt to it use its images.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ __all__ = ["CheckedRecipe", "HeldOutPixels", "adapting_stages", "decide", "run_s
 Weights = dict[str, np.ndarray]
 TrainWithoutFold = Callable[[FitJob, Prepared, Validation, Path, int], tuple[Prepared, TrainedStages]]
 
-_PIXELS = 1_000_000  # held out and kept, evenly taken
+_PIXELS = 1_000_000  # held out and evaluated, evenly subsampled
 
 
 @dataclass(frozen=True)
 class CheckedRecipe:
-    """What the source check leaves of a recipe, the confidence's temperature (None: not measured), and facts for the record."""
+    """The recipe after the source check, the confidence's temperature (None: not measured), and facts for the record."""
 
     recipe: Recipe
     temperature: float | None
     record: dict[str, Any]
     facts: TrainingFacts | None = None
-    """What the trial's training took."""
+    """Costs of the trial's training."""
 
 
 @dataclass(frozen=True)
 class HeldOutPixels:
-    """Held-out pixels: ids uint8 [N] (0, 255: no label), and probabilities [K, N] of the networks as the recipe asks, of those
-    ``without`` the adapting phases, and of the forest; None: the recipe has no such part.
+    """Held-out pixels: ids uint8 [N] (0, 255: no label), and probabilities [K, N] of the recipe's networks, of those
+    ``without`` the adapting stages, and of the forest; None: the recipe has no such part.
     """
 
     reference: np.ndarray
@@ -60,12 +60,14 @@ class HeldOutPixels:
 
     def ensemble(self, networks: np.ndarray, weight: float) -> np.ndarray:
         """Return the probabilities float32 [K, N] of networks and forest."""
-        found = networks.astype(np.float32)
-        return found if self.forest is None else (1 - weight) * found + weight * self.forest.astype(np.float32)
+        probabilities = networks.astype(np.float32)
+        if self.forest is None:
+            return probabilities
+        return (1 - weight) * probabilities + weight * self.forest.astype(np.float32)
 
 
 def run_source_check(job: FitJob, data: Prepared, train: TrainWithoutFold) -> CheckedRecipe:
-    """Train with one fold held out, measure there, and return what is to be trained in earnest.
+    """Train with one fold held out, measure there, and return the recipe of the real training.
 
     ``train`` trains the stages of a job in a folder without a fold, and returns the data that hold it out, too.
     """
@@ -88,26 +90,24 @@ def run_source_check(job: FitJob, data: Prepared, train: TrainWithoutFold) -> Ch
 def decide(
     recipe: Recipe, adapting: tuple[str, ...], held: HeldOutPixels, present: list[bool], legend: Legend
 ) -> CheckedRecipe:
-    """Return what of a recipe is kept, by the mean IoU of its own decision on held-out pixels, and the temperature.
+    """Return the parts of a recipe that improve the mean IoU of its decision on held-out pixels, and the temperature.
 
-    ``adapting`` phases go when the networks without them are better by more than the margin; the forest's weight changes
-    when another is better by more than the margin (0: no forest). ``present``: the classes of which anything is learnt.
+    ``adapting`` stages are left out when the networks without them are better by more than the margin. The forest's weight
+    changes when another is better by more than the margin (0: no forest). ``present``: the classes with training pixels.
     """
     source_check = recipe.source_check
     assert source_check is not None
     labeled = legend.index_table()[held.reference] < legend.num_classes
     record: dict[str, Any] = {"settings": source_check.model_dump(mode="json"), "labeled_pixels": int(labeled.sum())}
     if not labeled.any():
-        note = (
-            "source check: the held-out blocks have no labeled pixel: nothing was measured, the recipe is left as it is"
-        )
+        note = "source check: the held-out blocks have no labeled pixel: nothing was measured, the recipe is unchanged"
         return CheckedRecipe(recipe, None, record | {"notes": [note]})
     trial = _Trial(recipe.prediction.decision, held, present, legend)
     notes: list[str] = []
     networks = held.networks
     if held.without is not None:
-        kept, record["adaptation"] = _adaptation(trial, held.without, recipe, adapting, notes)
-        if not kept:
+        keep, record["adaptation"] = _adaptation(trial, held.without, recipe, adapting, notes)
+        if not keep:
             networks, recipe = held.without, recipe.without_stages(adapting)
     weight = 0.0
     if recipe.forest and held.forest is not None:
@@ -127,72 +127,75 @@ class _Trial:
     present: list[bool]
     legend: Legend
 
-    def decided(self, chance: np.ndarray) -> dict[str, np.ndarray]:
+    def decided(self, probabilities: np.ndarray) -> dict[str, np.ndarray]:
         """Return output indices [N] by the largest probability and, if it is another, by the recipe's decision."""
-        found = {"argmax": chance.argmax(axis=0)}
+        decisions = {"argmax": probabilities.argmax(axis=0)}
         if self.decision != "argmax":
-            found[self.decision] = expected_iou(subsampled([chance], len(chance)), self.present).classes(chance)
-        return found
+            decisions[self.decision] = expected_iou(
+                subsampled([probabilities], len(probabilities)), self.present
+            ).classes(probabilities)
+        return decisions
 
     def miou(self, networks: np.ndarray, weight: float) -> dict[str, float]:
         """Return the mean IoU of networks with a forest of this weight, by decision."""
         ids = self.legend.id_table()
-        found = {}
+        miou = {}
         for name, index in self.decided(self.held.ensemble(networks, weight)).items():
             counts = confusion_counts(self.held.reference, ids[index], self.legend.ids)
-            found[name] = round(scores(counts).miou or 0.0, 4)
-        return found
+            miou[name] = round(scores(counts).miou or 0.0, 4)
+        return miou
 
 
 def _adaptation(
     trial: _Trial, without: np.ndarray, recipe: Recipe, adapting: tuple[str, ...], notes: list[str]
 ) -> tuple[bool, dict[str, Any]]:
-    """Return whether the adapting phases stay, and both scores."""
+    """Return whether the adapting stages stay, and both scores."""
     assert recipe.source_check is not None
     weight = recipe.forest.weight if recipe.forest else 0.0
     both = {"with": trial.miou(trial.held.networks, weight), "without": trial.miou(without, weight)}
-    score = {name: found[trial.decision] for name, found in both.items()}
-    kept = score["without"] - score["with"] <= recipe.source_check.margin
+    score = {name: miou[trial.decision] for name, miou in both.items()}
+    keep = score["without"] - score["with"] <= recipe.source_check.margin
     notes.append(
-        f"source check: {', '.join(adapting)} {'kept' if kept else 'left out'}: mIoU {score['with']:.3f} with, "
+        f"source check: {', '.join(adapting)} {'kept' if keep else 'left out'}: mIoU {score['with']:.3f} with, "
         f"{score['without']:.3f} without, on held-out blocks of the sources"
     )
-    return kept, {"stages": list(adapting), "kept": kept, "miou": both}
+    return keep, {"stages": list(adapting), "kept": keep, "miou": both}
 
 
 def _weight(
-    trial: _Trial, networks: np.ndarray, own: float, source_check: SourceCheck, notes: list[str]
+    trial: _Trial, networks: np.ndarray, present_weight: float, source_check: SourceCheck, notes: list[str]
 ) -> tuple[float, dict[str, Any]]:
-    """Return the weight of the forest, and the scores by weight; ``own`` stays unless another is clearly better."""
-    each = {weight: trial.miou(networks, weight) for weight in sorted({0.0, own, *source_check.weights})}
-    score = {weight: found[trial.decision] for weight, found in each.items()}
+    """Return the weight of the forest, and the scores by weight; ``present_weight`` stays unless another is clearly better."""
+    tried = {weight: trial.miou(networks, weight) for weight in sorted({0.0, present_weight, *source_check.weights})}
+    score = {weight: miou[trial.decision] for weight, miou in tried.items()}
     best = max(score, key=lambda weight: score[weight])
-    chosen = best if score[best] - score[own] > source_check.margin else own
-    change = f"kept at {own:g}" if chosen == own else f"{own:g} -> {chosen:g}"
-    tried = ", ".join(f"{found:.3f} at {weight:g}" for weight, found in score.items())
-    notes.append(f"source check: weight of the forest {change}: mIoU {tried}")
-    return chosen, {"weight": chosen, "miou": {f"{weight:g}": found for weight, found in each.items()}}
+    chosen = best if score[best] - score[present_weight] > source_check.margin else present_weight
+    change = f"kept at {chosen:g}" if chosen == present_weight else f"{present_weight:g} -> {chosen:g}"
+    texts = ", ".join(f"{miou:.3f} at {weight:g}" for weight, miou in score.items())
+    notes.append(f"source check: weight of the forest {change}: mIoU {texts}")
+    return chosen, {"weight": chosen, "miou": {f"{weight:g}": miou for weight, miou in tried.items()}}
 
 
 def _calibration(
-    trial: _Trial, chance: np.ndarray, labeled: np.ndarray, notes: list[str]
+    trial: _Trial, probabilities: np.ndarray, labeled: np.ndarray, notes: list[str]
 ) -> tuple[float, dict[str, Any]]:
-    """Return the temperature that labeled pixels ask for; log loss and calibration errors before and after it, the latter of
-    the class that each decision takes.
+    """Return the temperature fitted to labeled pixels, and log loss and calibration errors before and after it.
+
+    Calibration errors are those of the class that each decision takes.
     """
     label = trial.legend.index_table()[trial.held.reference][labeled]
-    before = chance[:, labeled]
+    before = probabilities[:, labeled]
     temperature = fit_temperature(before, label)
     after = calibrated(before, temperature)
     errors = {}
-    for name, index in trial.decided(chance).items():
-        own = index[labeled][None]
-        pair = (np.take_along_axis(p, own, axis=0)[0] for p in (before, after))
-        found = [round(calibration_error(confidence, own[0] == label), 4) for confidence in pair]
-        errors[name] = dict(zip(("before", "after"), found, strict=True))
+    for name, index in trial.decided(probabilities).items():
+        decided = index[labeled][None]
+        pair = (np.take_along_axis(p, decided, axis=0)[0] for p in (before, after))
+        values = [round(calibration_error(confidence, decided[0] == label), 4) for confidence in pair]
+        errors[name] = dict(zip(("before", "after"), values, strict=True))
     loss = {"before": round(log_loss(before, label), 4), "after": round(log_loss(before, label, temperature), 4)}
-    told = ", ".join(f"{e['before']:.3f} -> {e['after']:.3f} by {name}" for name, e in errors.items())
-    notes.append(f"source check: temperature of the confidence {temperature:g}: expected calibration error {told}")
+    texts = ", ".join(f"{e['before']:.3f} -> {e['after']:.3f} by {name}" for name, e in errors.items())
+    notes.append(f"source check: temperature of the confidence {temperature:g}: expected calibration error {texts}")
     return temperature, {"temperature": temperature, "log_loss": loss, "expected_calibration_error": errors}
 
 
@@ -209,12 +212,12 @@ def _reduced(recipe: Recipe, settings: SourceCheck) -> Recipe:
 
 
 def adapting_stages(recipe: Recipe, modalities: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the last stages, as far as they look at the target, if others come before: what can be left out as a whole."""
-    taken = [name for name in recipe.stages if recipe.stage_networks(name, modalities)]
-    names: list[str] = []
-    while taken and recipe.stages[taken[-1]].training.method.uses_target:
-        names.insert(0, taken.pop())
-    return tuple(names) if taken else ()
+    """Return the last stages that train on the target, if other stages come before them: they can be left out together."""
+    names = [name for name in recipe.stages if recipe.stage_networks(name, modalities)]
+    adapting: list[str] = []
+    while names and recipe.stages[names[-1]].training.method.uses_target:
+        adapting.insert(0, names.pop())
+    return tuple(adapting) if names else ()
 
 
 def _measure(job: FitJob, held: Prepared, tensors: Weights, adapting: tuple[str, ...]) -> HeldOutPixels:

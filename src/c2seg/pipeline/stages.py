@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from c2seg.artifacts import FOREST, BandSpec, TrainingFacts
+from c2seg.artifacts import FOREST, TrainingFacts
+from c2seg.data import Band
 from c2seg.errors import InputError
 from c2seg.models import last_layers
 from c2seg.models.ensemble import output_count, tensor_prefix
@@ -36,7 +37,7 @@ NETWORK_SEED = 1_000_000
 
 @dataclass(frozen=True)
 class TrainedStages:
-    """The tensors of a model file, and what training them took."""
+    """The tensors of a model file, and the costs of training them."""
 
     tensors: Weights
     facts: TrainingFacts
@@ -44,7 +45,7 @@ class TrainedStages:
 
 @dataclass(frozen=True)
 class _Trained:
-    """A network, what its training gave, and where its curves are."""
+    """A network, the result of its training, and the folder of its curves."""
 
     network: Network
     result: TrainingResult
@@ -69,12 +70,12 @@ def train_stages(job: FitJob, data: Prepared, folder: Path) -> TrainedStages:
     for name in recipe.stages:
         stages.train(name)
     trained = [network for networks in stages.done.values() for network in networks]
-    kept = {network.path for network in recipe.ensemble_networks(data.modalities)}
-    if not kept:
+    ensemble_paths = {network.path for network in recipe.ensemble_networks(data.modalities)}
+    if not ensemble_paths:
         raise InputError(f"recipe {recipe.name}: the cities lack modalities of every stage")
     if is_first():
         join_curves([one.folder / "curves.csv" for one in trained], folder / "curves.csv")
-    in_ensemble = [one for one in trained if one.network.path in kept]
+    in_ensemble = [one for one in trained if one.network.path in ensemble_paths]
     tensors = {tensor_prefix(t.network.path) + key: value for t in in_ensemble for key, value in t.weights.items()}
     tensors |= {FOREST + name: value for name, value in forest.items()}
     trainings = [(one.result, one.network.training.iterations) for one in trained]
@@ -138,7 +139,7 @@ class _Stages:
         return before[min(index, len(before) - 1)].weights
 
     def _pseudo_labels(self, name: str, stage: Stage) -> tuple[np.ndarray, ...]:
-        """Return the target's pseudo-labels if the stage trains on some, by the networks of the last stage that can label."""
+        """Return the target's pseudo-labels if the stage trains on them, by the networks of the last stage that can label."""
         method = stage.training.method
         if not isinstance(method, PseudoLabelMethod):
             return ()
@@ -151,7 +152,7 @@ class _Stages:
 
 @dataclass(frozen=True)
 class _Training:
-    """One training of a run; ``labels``: pseudo-labels of the target's scenes, if its images are to be trained on with some."""
+    """One training of a run; ``labels``: pseudo-labels of the target's scenes, if its images are trained on with labels."""
 
     job: FitJob
     data: Prepared
@@ -186,13 +187,13 @@ class _Training:
             data=_fingerprint(self.job.prepared, self.labels),
             device=self.job.device,
             inputs=bands,
-            start=self.start,
+            initial_weights=self.start,
         )
 
-    def _bands(self, modality: str) -> tuple[BandSpec, ...]:
+    def _bands(self, modality: str) -> tuple[Band, ...]:
         projection = self.data.projection
         if modality in projection:
-            return (BandSpec(),) * len(projection[modality])
+            return (Band(),) * len(projection[modality])
         return self.data.inputs[modality]
 
     def _source(self, recipe: Recipe, *, use_labels: bool) -> list[TrainingScene]:
@@ -223,7 +224,7 @@ class _Training:
 
 
 def _shared_clock(results: Sequence[TrainingResult], count: int) -> list[TrainingResult]:
-    """Return results with their costs as if each had run alone: trainings side by side read off clocks that they share."""
+    """Return results with costs as if each training had run alone: parallel trainings share their clocks."""
     return [
         replace(
             result,
@@ -268,8 +269,8 @@ def _released_folder(recipe: Recipe, folder: Path, network: Network) -> Path:
         return folder / "members" / network.name
     if list(recipe.stages) == [ONLY_STAGE]:
         return folder
-    phase = folder / "phases" / network.stage
-    return phase / network.name if stage.networks > 1 else phase
+    released = folder / "phases" / network.stage
+    return released / network.name if stage.networks > 1 else released
 
 
 def _fingerprint(data: Prepared, labels: Sequence[np.ndarray]) -> str:

@@ -37,11 +37,11 @@ class Agreement:
         return self.same >= LEAST_SAME * self.pixels and self.same_clear >= LEAST_SAME_CLEAR * self.clear
 
     def __str__(self) -> str:
-        share, clear = (
+        same, clear = (
             100 * a / b if b else 100.0 for a, b in ((self.same, self.pixels), (self.same_clear, self.clear))
         )
         return (
-            f"{share:.3f} % of {self.pixels} pixels keep their class, {clear:.3f} % of those with a margin above "
+            f"{same:.3f} % of {self.pixels} pixels keep their class, {clear:.3f} % of those with a margin above "
             f"{CLEAR_MARGIN} ({self.windows} windows)"
         )
 
@@ -51,22 +51,22 @@ class Agreement:
 
 
 def sample_windows(reader: Reader, plan: WindowPlan, halo_px: int, count: int) -> Iterator[tuple[Patch, np.ndarray]]:
-    """Yield up to ``count`` windows with valid pixels, evenly spread over the plan, as batches of one; valid has the halo.
+    """Yield up to ``count`` windows with valid pixels, evenly distributed over the plan, as batches of one.
 
-    At most four times as many are read.
+    ``valid`` includes the halo. At most four times as many windows are read.
     """
     cols = len(plan.cols)
     total = len(plan.rows) * cols
     # Steps by a number coprime to the total visit windows all over the scene, none twice.
     step = next(s for s in range(max(1, int(total * 0.618)), total + 1) if np.gcd(s, total) == 1)
-    found = 0
+    sampled = 0
     for index in range(min(total, 4 * count)):
         row, col = divmod(index * step % total, cols)
         patch, valid = reader(plan.windows(row)[col].expand(halo_px))
         if _inner(valid, halo_px).any():
             yield {name: values[None] for name, values in patch.items()}, valid[None]
-            found += 1
-        if found == count:
+            sampled += 1
+        if sampled == count:
             return
 
 
@@ -77,8 +77,8 @@ def measure_agreement(
     halo = exact.halo_px
     counts = np.zeros(5, np.int64)
     for patch, valid in sample_windows(reader, plan, halo, windows):
-        usable = _inner(valid[0], halo)
-        reference, other = (p.predict(patch, valid)[0][:, usable] for p in (exact, faster))
+        inner = _inner(valid[0], halo)
+        reference, other = (p.predict(patch, valid)[0][:, inner] for p in (exact, faster))
         if not np.isfinite(other).all():
             raise InputError("the reduced precision gives values that are not finite; use `precision='32'`")
         same = reference.argmax(axis=0) == other.argmax(axis=0)

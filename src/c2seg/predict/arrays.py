@@ -13,7 +13,7 @@ import numpy as np
 from c2seg.artifacts import ModelFile, check_city
 from c2seg.data import BandStatistics, City
 from c2seg.errors import InputError
-from c2seg.predict import Predictor, map_rows
+from c2seg.predict import Predictor, predict_rows
 from c2seg.predict.backends import BackendOptions, default_backend, load_predictor
 from c2seg.predict.calibration import calibrated
 from c2seg.predict.city import batch_size, prepare_for_model, without_forest
@@ -53,7 +53,7 @@ class ArrayPredictor:
         plan = window_plan(scene, header.recipe.prediction, predictor)
         probabilities = np.full((predictor.num_classes, scene.grid.height, scene.grid.width), np.nan, np.float32)
         temperature = None if absent else header.confidence_temperature
-        for strip in map_rows(reader, predictor, plan, batch_size=batch_size(header)):
+        for strip in predict_rows(reader, predictor, plan, batch_size=batch_size(header)):
             scores = strip.scores if temperature is None else calibrated(strip.scores, temperature)
             probabilities[:, strip.first : strip.last][:, strip.valid] = scores[:, strip.valid]
         return probabilities

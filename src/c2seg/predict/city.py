@@ -1,4 +1,4 @@
-"""Map a whole city with a model file."""
+"""Predict a whole city with a model file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from c2seg.artifacts import Header, MapKey, MapNotes, MapRecord, MapRun, ModelFile, check_city, read_model_file
-from c2seg.artifacts.maps import AgreementRecord, BackendChoice, MappedCity
+from c2seg.artifacts.maps import AgreementRecord, BackendChoice, PredictedCity
 from c2seg.artifacts.provenance import provenance
 from c2seg.data import (
     BandStatistics,
@@ -30,13 +30,13 @@ from c2seg.predict import (
     MapOptions,
     Predictor,
     WindowPlan,
-    map_scene,
     measure_agreement,
     pending_key,
+    predict_scene,
     sample_windows,
 )
 from c2seg.predict.backends import BackendOptions, candidates, default_backend, load_predictor, processors
-from c2seg.predict.cleanup import wanted_cleanup
+from c2seg.predict.cleanup import requested_cleanup
 from c2seg.predict.decision import Decision, expected_iou, sample_probabilities
 from c2seg.predict.plan import window_plan
 from c2seg.progress import Progress, silent_bars
@@ -48,17 +48,17 @@ _BATCH_BYTES = 32 * 2**20  # of inputs: several batches are in memory at once, a
 
 @dataclass(frozen=True)
 class _Job:
-    """A model and a city, opened, and how the one is run over the other."""
+    """An opened model, an opened city, and how the model is run."""
 
     model: ModelFile
     city: City
-    seen: PreparedCity[City]
+    prepared: PreparedCity[City]
     """The city with layers of zeros for the modalities that it lacks."""
     backend: str
     options: BackendOptions
 
     def reader(self, scene: int) -> SceneReader:
-        return self.seen.readers(tuple(self.model.header.inputs))[scene]
+        return self.prepared.readers(tuple(self.model.header.inputs))[scene]
 
     def plan(self, scene: Scene, predictor: Predictor) -> WindowPlan:
         return window_plan(scene, self.model.header.recipe.prediction, predictor)
@@ -78,12 +78,12 @@ def predict(
     bars: Callable[[str], Progress] = silent_bars,
     command: Sequence[str] = (),
 ) -> list[MapRecord]:
-    """Map a city; one result per scene.
+    """Predict a city; return one record per scene.
 
-    A city of one scene gives the file ``options.out``; a city of several gives a folder of that name with one map per
-    scene. ``tta=None`` follows the recipe. ``backend="auto"`` measures those that are installed. A reduced ``precision`` is
-    first compared with 32 bits on sample windows and refused (InputError) when it changes too many classes. A run that was
-    stopped goes on when called again with the same arguments.
+    A city of one scene gives the file ``options.out``; a city of several scenes gives a folder with one map per scene.
+    ``tta=None`` follows the recipe. ``backend="auto"`` measures the installed backends and takes the fastest. A reduced
+    ``precision`` is first compared with 32 bits on sample windows. It is refused (InputError) when it changes too many
+    classes. A stopped run resumes when it is called again with the same arguments.
     """
     loaded = read_model_file(model)
     header = loaded.header
@@ -93,7 +93,7 @@ def predict(
     header = loaded.header
     if options.workers < 1:
         raise InputError(f"`workers` must be at least 1, found {options.workers}")
-    cleanup = wanted_cleanup(options.min_area_px, options.min_area_keep, header.legend)
+    cleanup = requested_cleanup(options.min_area_px, options.min_area_keep, header.legend)
     scenes = list(zip(images.scenes, _scene_options(images, options), strict=True))
     for _, scene_options in scenes:
         for path in scene_options.places.values():
@@ -104,23 +104,23 @@ def predict(
     name = backend or default_backend(loaded)
     predictor = None if name == "auto" else load_predictor(loaded, name, running)  # wrong options show at once
     statistics = _statistics(header, images, absent, bars("statistics"))
-    seen = prepare_for_model(header, images, statistics, absent)
-    job = _Job(loaded, images, seen, name, running)
+    prepared = prepare_for_model(header, images, statistics, absent)
+    job = _Job(loaded, images, prepared, name, running)
     key = _key(job).model_copy(update={"cleanup": cleanup.record() if cleanup else None})
     choice = None
     if predictor is None:
         choice, predictor = _measure(job, key.model_copy(update={"scene": scenes[0][0].name}), scenes[0][1])
         name = choice.name
         job = replace(job, backend=name)
-    # It was measured with all modalities; without one, networks map alone.
+    # The temperature was measured with all modalities; without one, the networks predict without the forest.
     temperature = None if absent else header.confidence_temperature
-    share = threads or (None if options.workers == 1 else max(1, processors() // options.workers))
+    worker_threads = threads or (None if options.workers == 1 else max(1, processors() // options.workers))
     trained = header.provenance
     run = MapRun(
         trained=trained,
         predicted=provenance(seed=trained.seed if trained else 0, device=device, command=command),
         workers=options.workers,
-        threads=share,
+        threads=worker_threads,
         backend_choice=choice,
         precision_check=_check_precision(job, predictor),
         absent=tuple(absent),
@@ -130,7 +130,7 @@ def predict(
     notes = MapNotes(
         run_id=trained.run_id if trained else None,
         recipe=header.recipe.name,
-        city=MappedCity(name=images.name, path=str(city.resolve())),
+        city=PredictedCity(name=images.name, path=str(city.resolve())),
         confidence=options.confidence.name if options.confidence else None,
         run=run,
     )
@@ -139,9 +139,9 @@ def predict(
         decision = _decision(job, index, predictor)
         weights = decision.record() if decision else None
         scene_key = key.model_copy(update={"scene": scene.name, "backend": name, "decision": weights})
-        build = partial(_build, model, city, index, statistics, absent, name, replace(running, threads=share))
+        build = partial(_build, model, city, index, statistics, absent, name, replace(running, threads=worker_threads))
         results.append(
-            map_scene(
+            predict_scene(
                 job.reader(index),
                 predictor,
                 job.plan(scene, predictor),
@@ -150,14 +150,14 @@ def predict(
                 scene_key,
                 build=build,
                 notes=notes,
-                progress=bars(f"map {scene.name}"),
+                progress=bars(f"predict {scene.name}"),
             )
         )
     return results
 
 
 def _key(job: _Job) -> MapKey:
-    """Return all that a map follows from, but its scene and backend."""
+    """Return all that determines a map, except its scene and backend."""
     settings = job.model.header.recipe.prediction
     return MapKey(
         model=job.model.digest,
@@ -185,7 +185,7 @@ def _check_precision(job: _Job, predictor: Predictor) -> AgreementRecord | None:
 
 
 def without_forest(model: ModelFile) -> ModelFile:
-    """Return the networks of a model alone: a forest, unlike them, was not taught to do without a modality."""
+    """Return the networks of a model alone: unlike them, a forest was not trained to do without a modality."""
     header = model.header
     return replace(
         model, header=header.model_copy(update={"recipe": header.recipe.model_copy(update={"forest": None})})
@@ -193,18 +193,18 @@ def without_forest(model: ModelFile) -> ModelFile:
 
 
 def _decision(job: _Job, scene: int, predictor: Predictor) -> Decision | None:
-    """Return the decision that a scene's own probabilities ask for, if the recipe wants one."""
+    """Return the decision that a scene's own probabilities ask for, if the recipe asks for one."""
     if job.model.header.recipe.prediction.decision == "argmax":
         return None
     plan = job.plan(job.city.scenes[scene], predictor)
-    chance = sample_probabilities(job.reader(scene), predictor, plan)
+    probabilities = sample_probabilities(job.reader(scene), predictor, plan)
     header = job.model.header
     present = None if header.trained_classes is None else header.legend.among(header.trained_classes)
-    return expected_iou(chance, present) if chance.shape[1] else None
+    return expected_iou(probabilities, present) if probabilities.shape[1] else None
 
 
 def _measure(job: _Job, key: MapKey, options: MapOptions) -> tuple[BackendChoice, Predictor]:
-    """Return the fastest backend; that of a stopped run of the same map goes before, so that its rows can be kept."""
+    """Return the fastest backend, or that of a stopped run of the same map, so that its rows stay valid."""
     names = candidates(job.model, job.options)
     pending = pending_key(options.out)
     stopped = pending.backend if pending and _same_map(key, pending) else None
@@ -219,7 +219,7 @@ def _measure(job: _Job, key: MapKey, options: MapOptions) -> tuple[BackendChoice
 
 
 def _same_map(key: MapKey, pending: MapKey) -> bool:
-    """Return whether an unfinished map is the one of ``key``, whatever its backend and decision, which follow later."""
+    """Return whether an unfinished map is the one of ``key``, whatever its backend and decision, which are chosen later."""
     later = {"backend", "decision"}
     return all(getattr(pending, name) == value for name, value in key if name not in later)
 

@@ -17,7 +17,7 @@ from c2seg.artifacts.maps import CleanupSettings
 from c2seg.errors import C2SegError, InputError, unknown_name
 from c2seg.legend import BACKGROUND, LandClass, Legend
 
-__all__ = ["CleanedMap", "Cleanup", "clean_rows", "sieved", "wanted_cleanup"]
+__all__ = ["CleanedMap", "Cleanup", "clean_rows", "requested_cleanup", "sieved"]
 
 _CONNECTIVITY = 8
 _ROWS = 512
@@ -26,16 +26,15 @@ _THIN = {"street", "streets", "road", "roads"}  # words in the names of classes 
 
 @dataclass(frozen=True)
 class Cleanup:
-    """Areas of less than ``min_area_px`` pixels are merged, but for those of the classes ``kept``: these neither lose nor
-    gain a pixel."""
+    """Areas of fewer than ``min_area_px`` pixels are merged. The ``excluded`` classes neither lose nor gain a pixel."""
 
     min_area_px: int
-    kept: tuple[LandClass, ...] = ()
+    excluded: tuple[LandClass, ...] = ()
 
     def record(self) -> CleanupSettings:
         """Return the settings as a map's record holds them, equal for equal results."""
-        kept = tuple(item.name for item in self.kept)
-        return CleanupSettings(min_area_px=self.min_area_px, connectivity=_CONNECTIVITY, kept=kept)
+        names = tuple(item.name for item in self.excluded)
+        return CleanupSettings(min_area_px=self.min_area_px, connectivity=_CONNECTIVITY, kept=names)
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class CleanedMap:
     changed_pixels: int
 
 
-def wanted_cleanup(min_area_px: int | None, keep: Collection[str] | None, legend: Legend) -> Cleanup | None:
+def requested_cleanup(min_area_px: int | None, keep: Collection[str] | None, legend: Legend) -> Cleanup | None:
     """Return the cleanup that options ask for, None if none.
 
     ``keep`` holds names or ids of classes; ``None`` stands for the legend's streets and roads, if it has any. Raises InputError
@@ -67,23 +66,23 @@ def wanted_cleanup(min_area_px: int | None, keep: Collection[str] | None, legend
     for name in keep:
         if name.strip().casefold() not in known:
             raise InputError(f"`min_area_keep`: {unknown_name('class', name.strip(), legend.names)}")
-    kept = {known[name.strip().casefold()] for name in keep}
-    return Cleanup(min_area_px, tuple(c for c in legend.classes if c in kept))
+    excluded = {known[name.strip().casefold()] for name in keep}
+    return Cleanup(min_area_px, tuple(c for c in legend.classes if c in excluded))
 
 
 def sieved(ids: np.ndarray, min_area_px: int) -> np.ndarray:
-    """Return ids uint8 [H, W] in which areas of less than ``min_area_px`` pixels have the id of their largest neighbor.
+    """Return ids uint8 [H, W] in which areas of fewer than ``min_area_px`` pixels have the id of their largest neighbor.
 
-    Where that one is small too, its own largest neighbor counts, and so on; an area from which no large one is reached stays.
-    Pixels of id 0 are not changed and not grown into. Memory: 2 bytes a pixel besides ``ids``, and GDAL's list of areas.
-    Raises C2SegError when memory runs out.
+    Where that neighbor is small too, its own largest neighbor counts, and so on. An area from which no large one is reached
+    stays. Pixels of id 0 are neither changed nor grown into. Memory: 2 bytes a pixel besides ``ids``, and GDAL's list of
+    areas. Raises C2SegError when memory runs out.
     """
     out = np.zeros_like(ids)
     sieve(ids, min(min_area_px, ids.size), out=out, mask=ids, connectivity=_CONNECTIVITY)
     # rasterio drops GDAL's error code: a filter that failed leaves zeros.
     if np.count_nonzero(out) != np.count_nonzero(ids):
         raise C2SegError(
-            "cannot merge small areas: out of memory; finished rows are kept: run the same command to go on when there is more"
+            "cannot merge small areas: out of memory; finished rows are kept: run the same command to resume when there is more"
         )
     return out
 
@@ -91,11 +90,11 @@ def sieved(ids: np.ndarray, min_area_px: int) -> np.ndarray:
 def clean_rows(read: Callable[[int, int], np.ndarray], shape: tuple[int, int], cleanup: Cleanup) -> CleanedMap:
     """Clean a whole map whose rows ``read(first, last)`` gives, uint8 [last-first, W]; rows are read twice.
 
-    Nodata (id 0) stays as it is. Memory: 3 bytes a pixel of the map for the time of the filter, then 1, and GDAL's list of
+    Nodata (id 0) is not changed. Memory: 3 bytes a pixel of the map for the time of the filter, then 1, and GDAL's list of
     areas. Raises C2SegError when memory runs out.
     """
     merged = np.arange(256, dtype=np.uint8)
-    merged[[c.id for c in cleanup.kept]] = BACKGROUND
+    merged[[c.id for c in cleanup.excluded]] = BACKGROUND
     ids = np.empty(shape, np.uint8)
     for first, last in _bands(shape[0]):
         ids[first:last] = merged[read(first, last)]

@@ -1,4 +1,4 @@
-"""From class probabilities to one class a pixel: the largest, or the one that the mean over classes of IoU asks for.
+"""From class probabilities to one class per pixel: the most probable one, or the one that maximizes the expected mean IoU.
 
 Axes: K class, N pixel, H row, W column.
 """
@@ -30,18 +30,18 @@ class Decision:
     offset: tuple[float, ...]
 
     def scores(self, sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Return what the largest is to be taken of, from sums [K, ...] of probabilities and their weights [...]."""
+        """Return scores [K, ...] whose argmax decides, from sums [K, ...] of probabilities and their weights [...]."""
         scale, offset = (
             np.asarray(values, np.float32).reshape(-1, *[1] * weights.ndim) for values in (self.scale, self.offset)
         )
-        found: np.ndarray = sums * scale
-        found -= offset * weights
-        return found
+        scores: np.ndarray = sums * scale
+        scores -= offset * weights
+        return scores
 
     def classes(self, probability: np.ndarray) -> np.ndarray:
         """Return output indices [...] of probabilities [K, ...]; the lowest class wins a tie."""
-        found: np.ndarray = self.scores(probability, np.ones(probability.shape[1:], np.float32)).argmax(axis=0)
-        return found
+        index: np.ndarray = self.scores(probability, np.ones(probability.shape[1:], np.float32)).argmax(axis=0)
+        return index
 
     def record(self) -> DecisionWeights:
         """Return the weights as a map's record holds them."""
@@ -54,11 +54,11 @@ def expected_iou(probability: np.ndarray, present: Sequence[bool] | None = None,
     With n[k] pixels decided for k, s[k] the sum of p[k], and t[k] its sum over those decided for k, the expected
     intersection and union are t and U = n + s - t, J = t / U. One more pixel for k changes J[k] by about
     (p[k] (1 + J[k]) - J[k]) / U[k]: pixels take the class for which that is largest, and J and U are computed again until
-    nothing changes (the linearisation of Dembczynski et al., ICML 2013, for each class; the best round is kept).
-    ``prior`` N pixels are added to U: they temper the pull of classes that are hardly there.
-    Classes that are not ``present`` (bool [K]; those that nothing was learnt of keep a little probability from smoothed
-    labels) or have no probability never win. Needs no label; what it gains depends on how well the probabilities are
-    calibrated.
+    nothing changes (the linearization of Dembczynski et al., ICML 2013, for each class; the best round is kept).
+    ``prior`` N pixels are added to U: they limit the weight of very rare classes.
+    Classes without probability never win, nor do those that are not ``present`` (bool [K]). A class without training pixels
+    keeps a small probability because of label smoothing. No label is needed. The gain depends on how well the probabilities
+    are calibrated.
     """
     classes, pixels = probability.shape
     chance = probability.astype(np.float64)
@@ -73,12 +73,12 @@ def expected_iou(probability: np.ndarray, present: Sequence[bool] | None = None,
     for _ in range(_ROUNDS):
         count = np.bincount(decided, minlength=classes)
         hit = np.bincount(decided, chance[decided, np.arange(pixels)], minlength=classes)
-        found = np.maximum(count + total - hit, 1e-6)
-        score = float((hit / found)[there].mean())
+        new_union = np.maximum(count + total - hit, 1e-6)
+        score = float((hit / new_union)[there].mean())
         if score > best[0]:
             best = score, scale, offset
-        union = found if not union.size else (union + found) / 2  # damped: the rounds would swing
-        index = hit / found if not index.size else (index + hit / found) / 2
+        union = new_union if not union.size else (union + new_union) / 2  # damped: the rounds would swing
+        index = hit / new_union if not index.size else (index + hit / new_union) / 2
         weight = 1 / (union + prior * pixels)
         weight /= weight[there].min()
         scale, offset = weight * (1 + index), np.where(there, weight * index, np.inf)
@@ -92,7 +92,7 @@ def expected_iou(probability: np.ndarray, present: Sequence[bool] | None = None,
 
 
 def sample_probabilities(reader: Reader, predictor: Predictor, plan: WindowPlan) -> np.ndarray:
-    """Return probabilities float32 [K, N] of valid pixels from windows spread over a scene; N may be 0."""
+    """Return probabilities float32 [K, N] of valid pixels from windows distributed over a scene; N may be 0."""
     window = plan.windows(0)[0]
     count = max(4, -(-_SAMPLED_PX // (window.height * window.width)))
     halo = predictor.halo_px
@@ -105,7 +105,7 @@ def sample_probabilities(reader: Reader, predictor: Predictor, plan: WindowPlan)
 
 
 def subsampled(parts: Iterable[np.ndarray], classes: int) -> np.ndarray:
-    """Return at most 400,000 evenly taken columns of arrays [K, N] side by side, each column of sum 1."""
+    """Return at most 400,000 columns of concatenated arrays [K, N], evenly subsampled, each column of sum 1."""
     whole = np.concatenate([np.zeros((classes, 0), np.float32), *parts], axis=1)
     whole = whole[:, :: max(1, -(-whole.shape[1] // _PIXELS))]
     return np.asarray(whole / np.maximum(whole.sum(axis=0), 1e-12), np.float32)

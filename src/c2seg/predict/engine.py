@@ -1,9 +1,9 @@
 """Run a predictor over the windows of a scene and hand over finished pixels.
 
 Reading, prediction (of two batches) and blending run at the same time, each in its own threads. A window hands on to its
-neighbors only the sums at pixels that they share; memory does not depend on the city's height. The windows that cover a
-pixel are always added in the same order and batches are part of the plan, so a strip computed alone has the same bits as
-the strip computed in sequence.
+neighbors only the sums at pixels that they share, so memory does not depend on the city's height. The windows that cover
+a pixel are always added in the same order, and batches are part of the plan. A strip computed alone is therefore
+bit-identical to the strip computed in sequence.
 
 Axes: B batch, K class, C channel, H row, W column.
 """
@@ -26,7 +26,7 @@ from c2seg.predict.plan import WindowPlan, taper
 from c2seg.predict.timings import Timings
 from c2seg.types import Window
 
-__all__ = ["Predictor", "Reader", "Strip", "map_parts", "map_rows"]
+__all__ = ["Predictor", "Reader", "Strip", "predict_parts", "predict_rows"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -36,7 +36,7 @@ Reader = Callable[[Window], tuple[Patch, np.ndarray]]
 
 _READ_AHEAD = 4  # windows, within
 _READ_AHEAD_BYTES = 128 * 2**20
-_PREDICT_AHEAD = 1  # batches under way beside the one whose scores are wanted next: no thread waits for a batch to end
+_PREDICT_AHEAD = 1  # batches under way beside the one whose scores are needed next: no thread waits for a batch to end
 
 
 class Predictor(Protocol):
@@ -53,9 +53,9 @@ class Predictor(Protocol):
     def predict(self, patch: Patch, valid: np.ndarray) -> np.ndarray:
         """Return probabilities float32 [B, K, H, W] of normalized float32 [B, C, H + 2 halo, W + 2 halo] by modality.
 
-        ``valid`` is bool [B, H + 2 halo, W + 2 halo]; inputs are 0 where it is False. The result is the caller's, who
-        changes it in place: the next call must neither change nor read it. Two threads may call at once. A predictor with a
-        method ``release(scores)`` is given back what it returned when its pixels were handed on, to use the memory again.
+        ``valid`` is bool [B, H + 2 halo, W + 2 halo]; inputs are 0 where it is False. The caller owns the
+        result and changes it in place: the next call must neither change nor read it. Two threads may call at the same time.
+        A predictor with a method ``release(scores)`` gets its result back after use, so that it can use the memory again.
         """
 
 
@@ -95,12 +95,12 @@ class Strip:
 
 @dataclass(frozen=True)
 class _Read:
-    """A window's input; without ``patch`` if no pixel is valid. ``valid`` bool [H, W] has no halo, ``usable`` has it."""
+    """A window's input; without ``patch`` if no pixel is valid. ``valid`` is bool [H, W] without the halo."""
 
     window: Window
     patch: Patch
     valid: np.ndarray
-    usable: np.ndarray
+    valid_with_halo: np.ndarray
     input_bytes: int
 
 
@@ -116,13 +116,13 @@ class _Scored:
     batch: np.ndarray | None
 
 
-def map_rows(
+def predict_rows(
     reader: Reader, predictor: Predictor, plan: WindowPlan, *, batch_size: int = 1, strips: range | None = None
 ) -> Generator[Strip]:
-    """Yield the finished strips of ``plan`` as wide as the raster; see ``map_parts``."""
+    """Yield the finished strips of ``plan`` as wide as the raster; see ``predict_parts``."""
     sums = valid = np.empty(0)
     _, cols = plan.weight_sums()
-    for part in map_parts(reader, predictor, plan, batch_size=batch_size, strips=strips):
+    for part in predict_parts(reader, predictor, plan, batch_size=batch_size, strips=strips):
         if part.col == 0:
             sums = np.empty((predictor.num_classes, part.last - part.first, plan.width), np.float32)
             valid = np.empty(sums.shape[1:], bool)
@@ -132,7 +132,7 @@ def map_rows(
             yield Strip(part.index, part.first, part.last, sums, valid, *weights)
 
 
-def map_parts(
+def predict_parts(
     reader: Reader,
     predictor: Predictor,
     plan: WindowPlan,
@@ -144,16 +144,16 @@ def map_parts(
 ) -> Generator[Strip]:
     """Yield the strips of ``plan`` (those in ``strips``; all by default) from top to bottom, each in parts from left to right.
 
-    A part is what a window finishes: its own pixels that no later window covers. It lies in the memory of the window's scores,
-    which the predictor may get back when the next part is asked for. Scores are weighted means of the
-    windows that cover a pixel; windows without a valid pixel are not predicted. ``readers`` is the number of reading
-    threads; each decodes the blocks of files for itself. ``stages`` collects seconds.
+    A part holds the pixels of a window that no later window covers. It lies in the memory of the window's scores, which the
+    predictor may get back when the next part is requested. Scores are weighted means of the windows that cover a pixel.
+    Windows without a valid pixel are not predicted. ``readers`` is the number of reading
+    threads; each decodes blocks of files on its own. ``stages`` collects seconds.
     """
-    wanted = strips if strips is not None else range(len(plan.rows))
-    if not len(wanted):
+    requested = strips if strips is not None else range(len(plan.rows))
+    if not len(requested):
         return
     stages = stages or Timings()
-    rows = range(plan.first_row_for(wanted.start), wanted.stop)
+    rows = range(plan.first_row_for(requested.start), requested.stop)
     blend = _Blend(plan, predictor.num_classes, rows.start)
     with _threads(readers) as reading, _threads(1 + _PREDICT_AHEAD) as predicting:
         reads = _read(reader, plan, rows, predictor.halo_px, reading, readers, stages)
@@ -162,17 +162,17 @@ def map_parts(
             for (window, valid), scores in zip(scored.windows, scored.scores, strict=True):
                 with stages.time("blend"):
                     part = blend.part(window, scores, valid)
-                if part.index >= wanted.start:
+                if part.index >= requested.start:
                     yield part
             if scored.batch is not None:
                 give_back(predictor, scored.batch)
 
 
 class _Blend:
-    """Adds windows to what their neighbors left them, in the memory of their own scores.
+    """Adds windows to the sums of their neighbors, in the memory of their own scores.
 
-    From window to window only what later windows cover too is handed on: the columns to the right in ``left``, the rows
-    below in ``below``. Each pixel's windows are added in the order of the plan.
+    From window to window only what later windows cover too is handed on: the columns to the right in ``left_sums``, the
+    rows below in ``below_sums``. Each pixel's windows are added in the order of the plan.
     """
 
     def __init__(self, plan: WindowPlan, num_classes: int, first_row: int) -> None:
@@ -184,9 +184,9 @@ class _Blend:
         height, width = plan.window_hw
         self.weight = taper(height, plan.overlap_px)[:, None] * taper(width, plan.overlap_px)[None, :]
         shared = [row + height - later for row, later in pairwise(plan.rows)] if plan.overlap_px else []
-        self.below = np.empty((num_classes, max(shared, default=0), plan.cols[-1] + width), np.float32)
+        self.below_sums = np.empty((num_classes, max(shared, default=0), plan.cols[-1] + width), np.float32)
         shared = [col + width - later for col, later in pairwise(plan.cols)] if plan.overlap_px else []
-        self.left = np.empty((num_classes, height, max(shared, default=0)), np.float32)
+        self.left_sums = np.empty((num_classes, height, max(shared, default=0)), np.float32)
         self.has_left = False
         self.nothing = np.zeros((num_classes, 1, 1), np.float32)
 
@@ -202,28 +202,30 @@ class _Blend:
         size = last - first, end - window.col
         nothing = np.broadcast_to(self.nothing, (len(self.nothing), *size))
         sums = nothing if scores is None else scores[:, : size[0], : size[1]]
-        own = valid[: size[0], : size[1]]
+        part_valid = valid[: size[0], : size[1]]
         if not plan.overlap_px:
-            return Strip(row, first, last, sums, own, col=window.col)
-        return Strip(row, first, last, sums, own, self.row_sum[first:last], self.col_sum[window.col : end], window.col)
+            return Strip(row, first, last, sums, part_valid, col=window.col)
+        return Strip(
+            row, first, last, sums, part_valid, self.row_sum[first:last], self.col_sum[window.col : end], window.col
+        )
 
     def _add(self, window: Window, row: int, col: int, scores: np.ndarray | None) -> None:
         rows, cols = self.plan.rows, self.plan.cols
         above = rows[row - 1] + window.height - rows[row] if row > self.first_row else 0
-        left = cols[col - 1] + window.width - cols[col] if col else 0
-        kept = rows[row] + window.height - rows[row + 1] if row + 1 < len(rows) else 0
+        columns = cols[col - 1] + window.width - cols[col] if col else 0
+        later_rows = rows[row] + window.height - rows[row + 1] if row + 1 < len(rows) else 0
         final = cols[col + 1] - cols[col] if col + 1 < len(cols) else window.width
-        below = self.below[:, :, window.col : window.col_end]
+        below = self.below_sums[:, :, window.col : window.col_end]
         if scores is None:  # its pixels are valid in no window: nothing that is added to them counts
-            below[:, :kept, :final] = 0
+            below[:, :later_rows, :final] = 0
         else:
-            for k, own in enumerate(scores):  # class by class stays in the processor's cache
-                own *= self.weight  # the frame alone would be less work, but not in one piece: twice the time
-                own[:above, left:] += below[k, :above, left:]
-                if left and self.has_left:
-                    own[:, :left] += self.left[k, :, :left]
-                below[k, :kept, :final] = own[window.height - kept :, :final]
-                self.left[k, :, : window.width - final] = own[:, final:]
+            for k, values in enumerate(scores):  # class by class stays in the processor's cache
+                values *= self.weight  # the frame alone would be less work, but not in one piece: twice the time
+                values[:above, columns:] += below[k, :above, columns:]
+                if columns and self.has_left:
+                    values[:, :columns] += self.left_sums[k, :, :columns]
+                below[k, :later_rows, :final] = values[window.height - later_rows :, :final]
+                self.left_sums[k, :, : window.width - final] = values[:, final:]
         self.has_left = scores is not None
 
 
@@ -234,10 +236,10 @@ def _read(
 
     def read(window: Window) -> _Read:
         with stages.time("read"):
-            patch, usable = reader(window.expand(halo))
-            valid = usable[halo : halo + window.height, halo : halo + window.width]
+            patch, valid_with_halo = reader(window.expand(halo))
+            valid = valid_with_halo[halo : halo + window.height, halo : halo + window.width]
             size = sum(values.nbytes for values in patch.values())
-            return _Read(window, patch if valid.any() else {}, valid, usable, size)
+            return _Read(window, patch if valid.any() else {}, valid, valid_with_halo, size)
 
     def depth(latest: _Read | None) -> int:
         if latest is None:
@@ -263,7 +265,7 @@ def _score(job: list[_Read], predictor: Predictor, stages: Timings) -> _Scored:
     if batch:
         with stages.time("predict"):
             patch = {name: _stack([read.patch[name] for read in batch]) for name in batch[0].patch}
-            scores = predictor.predict(patch, _stack([read.usable for read in batch]))
+            scores = predictor.predict(patch, _stack([read.valid_with_halo for read in batch]))
     one_by_one = iter(() if scores is None else scores)
     windows = [(read.window, read.valid) for read in job]  # without the inputs, which are not needed any more
     return _Scored(windows, [next(one_by_one) if read.patch else None for read in job], scores)

@@ -43,7 +43,7 @@ def decide(
     """Return the layers of a strip, uint8 [H, ...] by name, and the pixel counts by id.
 
     ``ids`` are those of the largest score, or by ``decision``, 0 where not valid; the lowest class wins a tie. ``runner_up``
-    holds the id of the second class and the margin of the first over it, 0 where a decision put the less likely first.
+    holds the id of the runner-up class and the margin over it, 0 where the decision preferred the less probable class.
     A ``temperature`` changes the probabilities in the layers (``calibrated``), never the ids.
     """
     rows, width = strip.valid.shape
@@ -78,15 +78,15 @@ def decide(
 def expected_pixels(strip: Strip, temperature: float | None = None) -> np.ndarray:
     """Return float64 [K]: the sum over the valid pixels of each class's probability, calibrated if there is a temperature.
 
-    So many pixels it is expected to have.
+    It is the expected number of pixels of the class.
     """
-    found = np.zeros(len(strip.sums))
+    totals = np.zeros(len(strip.sums))
     for part in _bands(strip.valid):
-        shares = (strip.sums[:, part] / strip.weights(part.start, part.stop))[:, strip.valid[part]]
+        probabilities = (strip.sums[:, part] / strip.weights(part.start, part.stop))[:, strip.valid[part]]
         if temperature is not None:
-            shares = calibrated(shares, temperature)
-        found += shares.sum(axis=1, dtype=np.float64)
-    return found
+            probabilities = calibrated(probabilities, temperature)
+        totals += probabilities.sum(axis=1, dtype=np.float64)
+    return totals
 
 
 def _bands(valid: np.ndarray) -> Iterator[slice]:

@@ -1,4 +1,4 @@
-"""Map one scene to files: class map, optional layers, preview and style, and a JSON of the run."""
+"""Predict one scene and write its files: class map, optional layers, preview and style, and the map's record."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from c2seg.data import SceneReader
 from c2seg.legend import Legend
 from c2seg.outputs import check_output
 from c2seg.predict.cache import block_cache
-from c2seg.predict.cleanup import clean_rows, wanted_cleanup
+from c2seg.predict.cleanup import clean_rows, requested_cleanup
 from c2seg.predict.decision import Decision
 from c2seg.predict.engine import Predictor, Reader
 from c2seg.predict.layers import layer_shapes
@@ -29,7 +29,7 @@ from c2seg.predict.workers import Build, Work, chunks, peak_memory_mib, run_stri
 from c2seg.progress import Progress, no_progress
 from c2seg.raster import write_qml
 
-__all__ = ["MapOptions", "map_scene"]
+__all__ = ["MapOptions", "predict_scene"]
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class MapOptions:
     probabilities: Path | None = None
     """All class probabilities, one band per class."""
     confidence: Path | None = None
-    """The probability of the mapped class."""
+    """The probability of the predicted class."""
     runner_up: Path | None = None
-    """The second class, and the margin of the first over it."""
+    """The runner-up class, and the margin over it."""
     preview: Path | None = None
     """A PNG of the map in the legend's colors."""
     batch_size: int = 1
@@ -50,13 +50,13 @@ class MapOptions:
     overwrite: bool = False
     palette: str = "default"
     decision: Decision | None = None
-    """How a pixel's class follows from the probabilities; None: the largest."""
+    """How a pixel's class follows from the probabilities; None: the most probable class."""
     temperature: float | None = None
-    """Of the probabilities in the layers and the expected areas; None: as the model gives them. No class depends on it."""
+    """Of the probabilities in the layers and the expected areas; None: the model's own. No class depends on it."""
     min_area_px: int | None = None
-    """Connected areas of fewer pixels are merged into their largest neighbor, 2 or more; None: the map stays as it is."""
+    """Connected areas of fewer pixels are merged into their largest neighbor, 2 or more; None: no cleanup."""
     min_area_keep: tuple[str, ...] | None = None
-    """Names or ids of classes that are left alone then; None: streets and roads, where the legend has them."""
+    """Names or ids of classes that the cleanup leaves alone; None: streets and roads, where the legend has them."""
 
     @property
     def layers(self) -> dict[str, Path]:
@@ -73,7 +73,7 @@ class MapOptions:
         return {name: path for name, path in named.items() if path is not None}
 
 
-def map_scene(
+def predict_scene(
     reader: SceneReader,
     predictor: Predictor,
     plan: WindowPlan,
@@ -85,17 +85,17 @@ def map_scene(
     notes: MapNotes = MapNotes(),  # noqa: B008 (frozen)
     progress: Progress = no_progress,
 ) -> MapRecord:
-    """Map a scene; the files appear under their names only when they are whole.
+    """Predict a scene; the files appear under their names only when they are complete.
 
     The map is uint8 ids, 0 where a needed modality is not valid. ``key`` names all that determines the result (model,
-    city, options): a run that was stopped goes on from its finished strips if the key is the same. ``build`` makes reader
-    and predictor in other processes; ``options.workers`` above 1 needs it. Where small areas are merged, the map alone changes
-    (its file, preview and pixel counts): the layers keep what the pixel had before. Raises InputError for wrong options.
+    city, options). A stopped run resumes from its finished strips if the key is the same. ``build`` makes reader
+    and predictor in other processes; ``options.workers`` above 1 needs it. The cleanup changes the map alone (its
+    file, preview and pixel counts), not the layers. Raises InputError for wrong options.
     """
     started = time.perf_counter()
     for path in options.places.values():
         check_output(path, overwrite=options.overwrite)
-    cleanup = wanted_cleanup(options.min_area_px, options.min_area_keep, legend)
+    cleanup = requested_cleanup(options.min_area_px, options.min_area_keep, legend)
     key = key.model_copy(update={"cleanup": cleanup.record()}) if cleanup else key
     grid = reader.scene.grid
     stages = Timings()
@@ -107,14 +107,14 @@ def map_scene(
         resumed = len(scratch.finished)
         with block_cache(reader, plan):
             memory = _compute(work, scratch, (reader, predictor), build, options.workers, stages, progress)
-            return_freed_memory()  # making the files takes other pieces than the windows left
+            return_freed_memory()  # making the files needs blocks of other sizes than the windows freed
             counts = np.sum([note.counts for note in scratch.finished.values()], axis=0)
             cleaned, ids = None, None
-            if cleanup:  # always from the rows as they were computed, so that a run that goes on does not clean twice
+            if cleanup:  # always from the rows as they were computed, so that a resumed run does not clean twice
                 with stages.time("clean"):
-                    found = clean_rows(partial(scratch.rows.read, "ids"), (grid.height, grid.width), cleanup)
-                ids, counts = found.ids, np.array(found.counts)
-                cleaned = CleanupRecord(**dict(cleanup.record()), changed_pixels=found.changed_pixels)
+                    cleaned_map = clean_rows(partial(scratch.rows.read, "ids"), (grid.height, grid.width), cleanup)
+                ids, counts = cleaned_map.ids, np.array(cleaned_map.counts)
+                cleaned = CleanupRecord(**dict(cleanup.record()), changed_pixels=cleaned_map.changed_pixels)
             with stages.time("publish"):
                 files = make_files(scratch.rows, grid, legend, options.places, options.palette, key.model, ids)
         area = grid.pixel_area_m2() / 1e6
@@ -140,10 +140,10 @@ def map_scene(
 
 
 def _expected_area(notes: Iterable[StripNote], legend: Legend, area: float) -> dict[str, float] | None:
-    found = [note.expected for note in notes if note.expected is not None]
-    if not found:
+    expected = [note.expected for note in notes if note.expected is not None]
+    if not expected:
         return None
-    total = np.sum(found, axis=0)
+    total = np.sum(expected, axis=0)
     return {item.name: round(float(pixels) * area, 6) for item, pixels in zip(legend.classes, total, strict=True)}
 
 

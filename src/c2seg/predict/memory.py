@@ -1,4 +1,4 @@
-"""Memory that was freed, and arrays that are used again."""
+"""Return freed memory to the system, and use arrays again."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _MOST_SPARE = 8
 
 @dataclass(frozen=True)
 class ArrayPool:
-    """Float32 arrays that are lent and come back: making one of many megabytes anew for every window costs time.
+    """Float32 arrays that are lent and used again: allocating many megabytes for every window costs time.
 
-    Who was lent an array owns it and may give it back once, when nobody looks at it or a view of it any more. One that never
-    comes back is freed as any other. Threads may share a pool.
+    A borrower owns its array and may give it back once, when no view of it is in use any more. An array that never comes
+    back is freed as any other. Threads may share a pool.
     """
 
     _spare: list[np.ndarray] = field(default_factory=list, repr=False)

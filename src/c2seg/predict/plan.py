@@ -108,6 +108,6 @@ def taper(size: int, overlap_px: int) -> np.ndarray:
 
 
 def window_plan(scene: Scene, settings: Prediction, predictor: object) -> WindowPlan:
-    """Return the windows in which a predictor goes over a scene, offsets at multiples of its ``stride_px`` if it has one."""
+    """Return the windows of a predictor over a scene; offsets are multiples of its ``stride_px`` if it has one."""
     snap = int(getattr(predictor, "stride_px", 1))
     return WindowPlan(scene.grid.height, scene.grid.width, settings.window_px, settings.overlap, snap)

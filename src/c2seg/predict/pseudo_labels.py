@@ -1,4 +1,4 @@
-"""Labels for an unlabeled scene from predictors that were learnt elsewhere: the surest pixels of every class."""
+"""Pseudo-labels for an unlabeled scene: the most confident pixels of every class."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from c2seg.predict.decision import Decision
-from c2seg.predict.engine import Predictor, Reader, map_rows
+from c2seg.predict.engine import Predictor, Reader, predict_rows
 from c2seg.predict.plan import WindowPlan
 from c2seg.progress import Progress, no_progress
 
@@ -28,7 +28,7 @@ def pseudo_labels(
     batch_size: int = 1,
     progress: Progress = no_progress,
 ) -> np.ndarray:
-    """Return output indices uint8 [H, W], 255 where nothing is sure enough or the scene is not valid.
+    """Return output indices uint8 [H, W], 255 where no class is confident enough or the scene is not valid.
 
     A pixel's class follows from the mean (by ``weights``) of the predictors' probabilities: the largest, or by ``decision``.
     Of the pixels of each class the ``keep_fraction`` in which that class is most probable stays (class-balanced self-training,
@@ -38,15 +38,15 @@ def pseudo_labels(
     labels = np.full((height, width), UNLABELED, np.uint8)
     levels = np.zeros((height, width), np.uint16)
     counts = np.zeros((predictors[0].num_classes, _LEVELS), np.int64)
-    each = [map_rows(reader, predictor, plan, batch_size=batch_size) for predictor in predictors]
-    for strips in zip(*each, strict=True):
+    strips_by_predictor = [predict_rows(reader, predictor, plan, batch_size=batch_size) for predictor in predictors]
+    for strips in zip(*strips_by_predictor, strict=True):
         first = strips[0]
         rows = slice(first.first, first.last)
-        chances = [strip.scores / strip.scores.sum(axis=0).clip(1e-12) for strip in strips]
-        mean = np.average(chances, axis=0, weights=weights)
+        probabilities = [strip.scores / strip.scores.sum(axis=0).clip(1e-12) for strip in strips]
+        mean = np.average(probabilities, axis=0, weights=weights)
         label = _decided(mean, decision)
-        own = np.take_along_axis(mean, label[None].astype(np.intp), axis=0)[0]
-        level = (own * (_LEVELS - 1)).astype(np.uint16)
+        confidence = np.take_along_axis(mean, label[None].astype(np.intp), axis=0)[0]
+        level = (confidence * (_LEVELS - 1)).astype(np.uint16)
         counts += _counted(label[first.valid], level[first.valid], counts.shape)
         labels[rows] = np.where(first.valid, label, UNLABELED)
         levels[rows] = level
@@ -58,8 +58,8 @@ def pseudo_labels(
     return labels
 
 
-def _decided(chance: np.ndarray, decision: Decision | None) -> np.ndarray:
-    return (decision.classes(chance) if decision else chance.argmax(axis=0)).astype(np.uint8)
+def _decided(probabilities: np.ndarray, decision: Decision | None) -> np.ndarray:
+    return (decision.classes(probabilities) if decision else probabilities.argmax(axis=0)).astype(np.uint8)
 
 
 def _counted(label: np.ndarray, level: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -99,7 +99,7 @@ def _verify(path: Path, read: RowReader, grid: Grid) -> None:
         path.unlink(missing_ok=True)
         raise OutputError(
             f"cannot write {path}: what was written reads back differently (disk full?); finished rows are kept: "
-            "make room and run the same command to go on"
+            "make room and run the same command to resume"
         )
 
 
@@ -121,4 +121,4 @@ def _write_preview(path: Path, source: Path, legend: Legend, palette: str) -> No
         Image.fromarray(colors[ids]).save(path, "PNG", pnginfo=made_by)
         fsync_path(path)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; run the same command to go on") from error
+        raise OutputError(f"cannot write {path}: {error.strerror}; run the same command to resume") from error

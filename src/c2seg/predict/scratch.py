@@ -1,7 +1,7 @@
-"""Finished rows on disk until the map is whole: flat files and a ledger, so that a killed run goes on where it was.
+"""Finished rows on disk until the map is complete: flat files and a ledger, from which a killed run resumes.
 
 Rows are written and synced before their line enters the ledger; a line that was cut off by a crash does not count. The
-first line holds the key of the run: another model, city or option starts afresh.
+first line holds the key of the run: another model, city or option starts anew.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LEDGER = "ledger.jsonl"
 
 
 def scratch_folder(output: Path) -> Path:
-    """Return the hidden folder beside an output in which its finished rows wait."""
+    """Return the hidden folder beside an output that holds its finished rows."""
     return output.parent / f".{output.name}.scratch"
 
 
@@ -80,8 +80,8 @@ class RowFiles:
     def read(self, name: str, first: int, last: int) -> np.ndarray:
         """Return rows ``first .. last-1`` of a layer, [rows, ...]."""
         shape, dtype = self._shapes[name]
-        wanted = (last - first) * self._row_bytes(name)
-        data = os.pread(self._files[name], wanted, first * self._row_bytes(name))
+        size = (last - first) * self._row_bytes(name)
+        data = os.pread(self._files[name], size, first * self._row_bytes(name))
         return np.frombuffer(data, dtype).reshape(last - first, *shape)
 
     def close(self) -> None:
@@ -183,7 +183,7 @@ class Scratch:
 
 def _cannot_write(folder: Path, error: OSError) -> OutputError:
     return OutputError(
-        f"cannot write in {folder}: {error.strerror}; finished rows are kept: make room and run the same command to go on"
+        f"cannot write in {folder}: {error.strerror}; finished rows are kept: make room and run the same command to resume"
     )
 
 

@@ -23,7 +23,7 @@ from c2seg.errors import C2SegError, MissingExtraError
 from c2seg.legend import Legend
 from c2seg.predict.cache import block_cache
 from c2seg.predict.decision import Decision
-from c2seg.predict.engine import Predictor, Reader, Strip, map_parts
+from c2seg.predict.engine import Predictor, Reader, Strip, predict_parts
 from c2seg.predict.layers import decide, expected_pixels, layer_shapes
 from c2seg.predict.memory import return_freed_memory
 from c2seg.predict.plan import WindowPlan
@@ -34,7 +34,7 @@ from c2seg.process import keep_freed_memory, set_up
 __all__ = ["Build", "Work", "chunks", "peak_memory_mib", "run_strips", "run_workers"]
 
 _CHUNK_STRIPS = 16  # least per task where there are many: each task computes one row of windows a second time
-# After so many freed memory is returned: gaps between arrays of several sizes add up, but pages taken anew cost time.
+# Freed memory is returned after so many pixels: gaps between arrays add up, but new pages cost time.
 _TIDY_PIXELS = 2_000_000
 
 Build = Callable[[], tuple[Reader, Predictor]]
@@ -79,18 +79,18 @@ def run_strips(
             written.result()
             finished(index, note)
 
-    found = map_parts(reader, predictor, work.plan, batch_size=work.batch_size, strips=strips, stages=stages)
+    parts = predict_parts(reader, predictor, work.plan, batch_size=work.batch_size, strips=strips, stages=stages)
     strip: _Strip | None = None
-    mapped = 0
-    with ThreadPoolExecutor(1) as pool, closing(found):
+    pixels = 0
+    with ThreadPoolExecutor(1) as pool, closing(parts):
         try:
-            for part in found:
+            for part in parts:
                 with stages.time("blend"):
                     strip = strip or _Strip(work, part)
                     strip.add(part)
-                mapped += part.valid.size
-                if mapped >= _TIDY_PIXELS:
-                    mapped = 0
+                pixels += part.valid.size
+                if pixels >= _TIDY_PIXELS:
+                    pixels = 0
                     return_freed_memory()
                 if part.end == work.plan.width:
                     settle()
@@ -122,16 +122,18 @@ class _Strip:
             self.expected += expected_pixels(part, work.temperature)
 
     def note(self) -> StripNote:
-        """Return pixels by id, and what the probabilities expect of each class where that is something else."""
-        wanted = self.work.decision or self.work.temperature
-        expected = tuple(round(float(value), 3) for value in self.expected) if wanted else None
+        """Return pixels by id, and the expected pixels of each class where they differ from the counts."""
+        differs = self.work.decision or self.work.temperature
+        expected = tuple(round(float(value), 3) for value in self.expected) if differs else None
         return StripNote(counts=tuple(self.counts.tolist()), expected=expected)
 
 
 def chunks(missing: Sequence[int], workers: int) -> list[range]:
     """Return the missing strips as contiguous ranges, several for each worker where there are many strips."""
-    share = -(-len(missing) // workers)
-    size = max(1, share if share < 2 * _CHUNK_STRIPS else max(_CHUNK_STRIPS, share // 4))
+    strips_per_worker = -(-len(missing) // workers)
+    size = max(
+        1, strips_per_worker if strips_per_worker < 2 * _CHUNK_STRIPS else max(_CHUNK_STRIPS, strips_per_worker // 4)
+    )
     runs: list[range] = []
     for index in missing:
         if runs and runs[-1].stop == index and (workers == 1 or len(runs[-1]) < size):
@@ -150,7 +152,7 @@ def run_workers(
     finished before stays. Raises that error, or C2SegError when a process was killed.
     """
     context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks of GDAL and the network
-    left = list(reversed(tasks))
+    remaining = list(reversed(tasks))
     memory = 0.0
     processes: dict[Connection, Any] = {}
     try:
@@ -165,7 +167,7 @@ def run_workers(
                 assert isinstance(connection, Connection)
                 kind, content = _receive(connection)
                 if kind == "ready":
-                    connection.send(left.pop() if left else None)
+                    connection.send(remaining.pop() if remaining else None)
                 elif kind == "strip":
                     finished(*content)
                 elif kind == "error":
@@ -187,7 +189,7 @@ def _receive(connection: Connection) -> tuple[str, Any]:
         message: tuple[str, Any] = connection.recv()
     except (EOFError, ConnectionResetError) as error:
         raise C2SegError(
-            "a worker process was killed (out of memory?); finished rows are kept: run the same command to go on, "
+            "a worker process was killed (out of memory?); finished rows are kept: run the same command to resume, "
             "with fewer `workers` if memory is short"
         ) from error
     return message
@@ -233,5 +235,5 @@ def peak_memory_mib() -> float:
     try:
         with open("/proc/self/status", encoding="ascii") as status:
             return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) / 1024
-    except (OSError, StopIteration):  # what getrusage tells begins with the memory of the process that started this one
+    except (OSError, StopIteration):  # getrusage also counts the memory of the process that started this one
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

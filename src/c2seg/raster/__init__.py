@@ -1,4 +1,4 @@
-"""Georeferenced arrays: read and write them by window, relate their grids, write maps as cloud-optimized GeoTIFF."""
+"""Georeferenced rasters: windowed reading and writing, relations of grids, maps as cloud-optimized GeoTIFF."""
 
 from __future__ import annotations
 

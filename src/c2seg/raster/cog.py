@@ -1,7 +1,7 @@
-"""Write rasters as cloud-optimized GeoTIFF in bounded memory, whole or not at all.
+"""Write rasters as cloud-optimized GeoTIFF, atomically and in bounded memory.
 
-rasterio's own writer for the COG driver keeps the raster in memory; here a plain tiled GeoTIFF is written by rows and
-then copied by GDAL's COG driver, which streams. Equal content gives equal bytes: nothing of time, host or user is kept.
+rasterio's COG writer holds the whole raster in memory. Here a plain tiled GeoTIFF is written row by row, then GDAL's COG
+driver copies it as a stream. Equal content gives identical bytes: time, host and user are not recorded.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RowReader = Callable[[int, int], np.ndarray]
 
 @dataclass(frozen=True)
 class RasterTags:
-    """Tags of a GeoTIFF: of the dataset, and of each band; ``descriptions`` names the bands."""
+    """Tags of a GeoTIFF, of the dataset and of each band. ``descriptions`` are the band names."""
 
     dataset: Mapping[str, str] = field(default_factory=dict)
     bands: Sequence[Mapping[str, str]] = ()
@@ -54,8 +54,8 @@ def write_cog(
 ) -> None:
     """Write a cloud-optimized GeoTIFF (512-pixel tiles, deflate, overviews).
 
-    ``read_rows(first, last)`` returns [C, last-first, W] of ``dtype`` and is called from top to bottom, once per
-    block row. ``colors`` makes a color table (uint8, one band). Raises OutputError when the file cannot be written.
+    ``read_rows(first, last)`` returns [C, last-first, W] of ``dtype``. It is called from top to bottom, once per block
+    row. ``colors`` adds a color table (uint8, one band). Raises OutputError if the file is not writable.
     """
     tags = tags or RasterTags()
     profile: dict[str, Any] = {
@@ -105,7 +105,7 @@ def write_map(
     tags: Mapping[str, str] | None = None,
     palette: str = "default",
 ) -> None:
-    """Write a map of class ids (uint8, 0 = nodata) with color table and class names in the band's tags.
+    """Write a map of class ids (uint8, 0 = nodata) with a color table and with the class names as band tags.
 
     ``read_rows(first, last)`` returns uint8 [1, last-first, W].
     """

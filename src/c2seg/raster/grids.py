@@ -1,4 +1,4 @@
-"""How a raster on a coarser (or equal) grid lies under a fine grid."""
+"""Relations between aligned grids: a fine grid and an equal or coarser one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _TOLERANCE_PX = 0.02  # of a fine pixel: rounding of coordinates in files, far b
 
 @dataclass(frozen=True, slots=True)
 class GridRelation:
-    """Pixel (R, C) of the coarse grid covers fine rows ``row_offset + R*ratio ...`` and columns likewise.
+    """Pixel (R, C) of the coarse grid covers the fine rows from ``row_offset + R*ratio``; columns alike.
 
-    Offsets are whole fine pixels and may be negative: the coarse raster may overhang the fine one.
+    Offsets are integers in fine pixels. They may be negative: the coarse raster may extend beyond the fine one.
     """
 
     ratio: int = 1
@@ -37,15 +37,15 @@ class GridRelation:
 
 
 def relate_grids(fine: Grid, coarse: Grid, fine_name: str, coarse_name: str) -> GridRelation:
-    """Return how ``coarse`` lies under ``fine``.
+    """Return the relation of ``coarse`` to ``fine``.
 
-    Raises GridError when the CRS differ, one has none, the resolution ratio is not a whole number, pixel edges do
-    not coincide, or the rasters do not overlap. Without CRS the grids must be equal.
+    Raises GridError if the CRS differ, only one grid has a CRS, the resolution is not an integer multiple, pixel edges do
+    not coincide, or the rasters do not overlap. Grids without CRS must be equal.
     """
     names = f"{coarse_name} and {fine_name}"
     if (fine.crs is None) != (coarse.crs is None):
         without = coarse_name if coarse.crs is None else fine_name
-        raise GridError(f"{names}: {without} has no CRS while the other has; give both the same CRS")
+        raise GridError(f"{names}: {without} has no CRS while the other has; assign the same CRS to both")
     if fine.crs is None:
         if fine == coarse or _same_grid(fine, coarse):
             return GridRelation()
@@ -55,7 +55,7 @@ def relate_grids(fine: Grid, coarse: Grid, fine_name: str, coarse_name: str) -> 
         )
     if fine.crs != coarse.crs and not _same_crs(fine.crs, coarse.crs or ""):
         raise GridError(f"{names} have different CRS; warp one to the other's (gdalwarp -t_srs)")
-    # Coarse pixel coordinates expressed in fine pixels: must be a scale by a whole number and a whole shift.
+    # Coarse pixel coordinates in fine pixels: the scale and the shift must be integers.
     relation = ~fine.transform @ coarse.transform
     ratio = round(relation.a)
     span = max(coarse.height, coarse.width, 1)
@@ -64,8 +64,8 @@ def relate_grids(fine: Grid, coarse: Grid, fine_name: str, coarse_name: str) -> 
         or max(abs(relation.a - ratio), abs(relation.e - ratio), abs(relation.b), abs(relation.d)) * span > 0.5
     ):
         raise GridError(
-            f"{names}: pixel sizes {coarse.resolution_xy} and {fine.resolution_xy} are not a whole-number ratio on "
-            "parallel axes; resample one to the other's grid"
+            f"{names}: the grids are not aligned: pixel size {coarse.resolution_xy} is not an integer multiple of "
+            f"{fine.resolution_xy} on parallel axes; resample one to the other's grid"
         )
     row, col = round(relation.f), round(relation.c)
     if max(abs(relation.f - row), abs(relation.c - col)) > _TOLERANCE_PX:

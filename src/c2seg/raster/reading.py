@@ -1,6 +1,6 @@
-"""Sources of pixels that are read by window: files through GDAL, arrays in memory or memory-mapped.
+"""Raster sources with windowed reading: files through GDAL, and arrays in memory or memory-mapped.
 
-Axes: C band, H row, W column. A source never converts values; nodata and NaN are found where its values are used.
+Axes: C band, H row, W column. A source returns raw values. Its users handle nodata and NaN.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["ArrayRaster", "RasterFile", "RasterSource", "file_fingerprint", "ope
 
 @runtime_checkable
 class RasterSource(Protocol):
-    """Anything with bands and pixels that can be read by window, from several threads at once."""
+    """A raster with windowed reading that is safe to use from several threads."""
 
     @property
     def count(self) -> int:
@@ -41,17 +41,17 @@ class RasterSource(Protocol):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the stored values."""
+        """Data type of the raw values."""
 
     @property
     def nodata(self) -> float | None:
-        """Value that marks pixels without data; None if there is none (NaN always does)."""
+        """Value that marks missing data; None if there is none. NaN always marks missing data."""
 
     def read(self, window: Window) -> np.ndarray:
-        """Return [C, H, W] of the stored dtype; ``window`` lies inside the source. Raises DataError if unreadable."""
+        """Return raw values [C, H, W]; ``window`` lies inside the source. Raises DataError if unreadable."""
 
     def fingerprint(self) -> str:
-        """Return a short text that changes when the content does (size, date, sampled blocks), cheap at any size."""
+        """Return a short digest of size and sampled blocks. It is fast for rasters of any size."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class ArrayRaster:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the values."""
+        """Data type of the values."""
         return self.array.dtype
 
     def read(self, window: Window) -> np.ndarray:
@@ -91,7 +91,7 @@ class ArrayRaster:
         return self.array[:, rows, cols]
 
     def fingerprint(self) -> str:
-        """Shape, dtype and the bytes of up to 64 rows spread over the array."""
+        """Return a digest of shape, dtype and up to 64 evenly spaced rows."""
         import hashlib
 
         digest = hashlib.sha256(f"{self.array.shape}{self.array.dtype.str}{self.nodata}".encode())
@@ -102,9 +102,9 @@ class ArrayRaster:
 
 @dataclass(frozen=True)
 class RasterFile:
-    """A raster file. Each thread of each process opens its own handle: GDAL datasets must not be shared.
+    """A raster file. Each thread of each process opens its own handle, because GDAL datasets must not be shared.
 
-    ``bands`` selects bands (0-based) in this order; None takes all.
+    ``bands`` selects bands (0-based) in this order; None selects all.
     """
 
     path: Path
@@ -115,10 +115,10 @@ class RasterFile:
     def __post_init__(self) -> None:
         with open_raster(self.path) as dataset:
             if self.bands and max(self.bands) >= dataset.count:
-                raise DataError(f"{self.path} has {dataset.count} bands; band {max(self.bands) + 1} was asked for")
+                raise DataError(f"{self.path} has {dataset.count} bands; band {max(self.bands) + 1} was requested")
             types = set(dataset.dtypes)
             if any(t.startswith("complex") for t in types):
-                raise DataError(f"{self.path} holds complex values; convert to intensity or dB first")
+                raise DataError(f"{self.path} contains complex values; convert them to intensity or dB first")
             profile = {
                 "count": len(self.bands) if self.bands else dataset.count,
                 "grid": Grid(
@@ -152,7 +152,7 @@ class RasterFile:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Common type of the bands."""
+        """Common data type of the bands."""
         dtype: np.dtype[Any] = self._profile["dtype"]
         return dtype
 
@@ -170,13 +170,13 @@ class RasterFile:
 
     @property
     def descriptions(self) -> tuple[str, ...]:
-        """Band descriptions, empty where the file has none."""
+        """Band descriptions; empty text if the file has none."""
         descriptions: tuple[str, ...] = self._profile["descriptions"]
         return descriptions
 
     @property
     def block_hw(self) -> tuple[int, int]:
-        """Height and width of the blocks in which the file stores its pixels."""
+        """Height and width of the blocks of the file."""
         height, width = self._profile["block"]
         return height, width
 
@@ -206,11 +206,11 @@ class RasterFile:
             handle.close()
 
     def fingerprint(self) -> str:
-        """Size and sampled blocks of the file."""
+        """Return a digest of the file's size and sampled blocks."""
         return file_fingerprint(self.path)
 
     def _dataset(self) -> Any:
-        # Keyed by process too: a handle inherited through fork shares its file offset with the parent.
+        # One handle per process: a handle inherited through fork shares its file offset with the parent.
         handles = self._local.__dict__.setdefault("handles", {})
         key = os.getpid()
         if key not in handles:
@@ -219,7 +219,7 @@ class RasterFile:
 
 
 def file_fingerprint(path: Path) -> str:
-    """Return 16 hex digits over a file's size and up to 16 blocks of 64 kB spread over it; DataError if unreadable."""
+    """Return 16 hex digits of a file's size and up to 16 evenly spaced blocks of 64 kB. Raises DataError if unreadable."""
     import hashlib
 
     try:
@@ -235,7 +235,7 @@ def file_fingerprint(path: Path) -> str:
 
 
 def open_raster(path: Path) -> Any:
-    """Open a raster for reading; DataError if it is missing or no raster. Missing georeference is not warned about."""
+    """Open a raster for reading, without a warning if it has no georeference. Raises DataError if it is missing or invalid."""
     if not path.is_file():
         raise DataError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
     try:
@@ -247,9 +247,9 @@ def open_raster(path: Path) -> Any:
 
 
 def read_boundless(source: RasterSource, window: Window, fill: float = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Read a window that may reach past the source.
+    """Read a window that may extend beyond the source.
 
-    Returns values [C, H, W] of the stored dtype (``fill`` outside) and inside bool [H, W].
+    Returns raw values [C, H, W] (``fill`` outside) and a mask of pixels inside the source, bool [H, W].
     """
     whole = Window(0, 0, source.height, source.width)
     part = window.intersect(whole)

@@ -1,4 +1,4 @@
-"""QGIS style beside a map, so that it opens with class names and colors."""
+"""QGIS style of a map: class names and colors."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def _override(text: str) -> dict[str, Any]:
 
 
 def _renamed(where: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a user wrote in today's keys, with a warning for those of 0.1.0."""
+    """Return what a user wrote in the present keys, with a warning for those of 0.1.0."""
     upgraded, renamed = upgrade_recipe(content)
     if renamed:
         _log.warning("%s: keys were renamed and the old ones go with the next release: %s", where, ", ".join(renamed))

@@ -45,7 +45,7 @@ class ForestModel(ModelSettings):
     pixels_per_class: int = Field(default=5000, ge=1)
     """At most about this many training pixels of each class, drawn evenly over the city."""
     radiometric_augmentations: int = Field(default=0, ge=0, le=10)
-    """Copies of the training pixels that are learnt as well, each pixel as it were if its bands had other gains and offsets."""
+    """Copies of the training pixels that are trained on as well, with random gains and offsets of their bands."""
     gain_std: float = Field(default=0.15, ge=0)
     """Deviation of the gains in augmented copies, around 1; of a band about its mean."""
     offset_std: float = Field(default=0.25, ge=0)
@@ -144,7 +144,7 @@ class MRSNModel(ModelSettings):
     dropout: float = Field(default=0.1, ge=0, lt=1)
     colors: dict[Literal["blue", "green", "red", "nir"], Annotated[int, Field(ge=0)]] | None = None
     """Positions (from 0) of the colors in ``msi``; null: by the bands' roles or wavelengths, filled in when a model is
-    learnt; where these are unknown, blue, green, red, near infrared in this order."""
+    trained; where these are unknown, blue, green, red, near infrared in this order."""
     pretrained: str | None = None
     """First weights of every trunk: null, imagenet (fetched), or a .safetensors or .pth file."""
 
@@ -169,9 +169,10 @@ class MMGLOTSModel(ModelSettings):
     cnn_widths: tuple[int, int, int, int] = (64, 128, 256, 512)
     """Their channels by stage."""
     share_stages: bool = False
-    """The paper's reading: the other modalities share their encoder but for the stem; else each has its own, as released."""
+    """The paper's reading: the other modalities share their encoder except the stem; else each has an encoder of its own,
+    as released."""
     fusion: Literal["softmax", "sum"] = "softmax"
-    """Weights of the modalities by level: softmax of learnt numbers (as released), or 1 for MSI and learnt ones (paper)."""
+    """Weights of the modalities by level: softmax of trained numbers (as released), or 1 for MSI and trained ones (paper)."""
     decoder_blocks: tuple[int, int, int, int] = (1, 1, 3, 1)
     """Window blocks by stage, coarsest first; every second one of a stage is shifted. As released; [2, 2, 2, 2] alternates
     in every stage (paper)."""
@@ -229,7 +230,7 @@ class HRNetTrunk(ModelSettings):
 
 
 class HRNetModel(HRNetTrunk):
-    """Seg-HRNet (Wang et al., TPAMI 2020): four branches brought to a quarter and concatenated; modalities are stacked."""
+    """Seg-HRNet (Wang et al., TPAMI 2020): four branches resampled to a quarter and concatenated; modalities are stacked."""
 
     name: Literal["hrnet"] = "hrnet"
     pretrained: str | None = None
@@ -245,8 +246,8 @@ class MMUDAModel(HRNetTrunk):
     """A trunk for each modality besides the shared one. ``false``: the shared trunk alone, which is all that reaches the
     decoder in the released code."""
     decoder: Literal["fpn", "concat"] = "fpn"
-    """``fpn``: top-down sums and four dilated convolutions; ``concat``: scales concatenated and one convolution, as the
-    paper tells it."""
+    """``fpn``: top-down sums and four dilated convolutions; ``concat``: scales concatenated and one convolution, as in
+    the paper."""
     channels: int = Field(default=64, ge=1)
     """Channels of the feature pyramid."""
 
@@ -265,9 +266,9 @@ class HighDANModel(HRNetTrunk):
     head: tuple[int, int, int] = (256, 128, 64)
     """Channels of the head's convolutions."""
     attention: bool = True
-    """Weigh the target's features by what the discriminator on features says of them; part of feature-level adaptation."""
+    """Weigh the target's features by the output of the discriminator on features; part of feature-level adaptation."""
     bn_momentum: float = Field(default=0.01, gt=0, le=1)
-    """Share of a batch in the running statistics that map; short trainings need more than the released code's 0.01."""
+    """Weight of a batch in the running statistics; short trainings need more than the released code's 0.01."""
     pretrained: str | None = None
     """First weights of bottlenecks and trunk: null, imagenet (fetched), or a .safetensors or .pth file."""
 

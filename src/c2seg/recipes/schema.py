@@ -1,4 +1,4 @@
-"""What a recipe may say; of its network see ``recipes.models``, of its training ``recipes.training``.
+"""The keys of a recipe; for its network see ``recipes.models``, for its training ``recipes.training``.
 
 Every key has a type, a default and a meaning; an unknown key is an error.
 
@@ -48,7 +48,7 @@ class Validation(Strict):
     """Side of a block; null: a sixth of the scene's shorter side, at least four times the guard."""
     guard_px: int = Field(default=8, ge=0)
     final: bool = True
-    """Learn from all labels after the folds; ``false``: scores only, no model."""
+    """Train on all labels after the folds; ``false``: scores only, no model."""
 
     @property
     def count(self) -> int:
@@ -65,7 +65,7 @@ class Validation(Strict):
 
 
 class Prediction(Strict):
-    """How a city is mapped."""
+    """How a city is predicted."""
 
     window_px: int = Field(default=256, ge=8)
     overlap_px: int | None = Field(default=None, ge=0)
@@ -76,11 +76,11 @@ class Prediction(Strict):
     tta_transforms: Literal[6, 8] = 8
     """How many: all 8, or the 6 of the challenge's second place (four rotations, two flips)."""
     temperature: float = Field(default=1.0, gt=0)
-    """The networks' logits are divided by it before the softmax: below 1 for networks that are too unsure (smoothed labels
-    and averaging make them so)."""
+    """The networks' logits are divided by it before the softmax. Values below 1 suit underconfident networks: label smoothing
+    and averaging make them so."""
     decision: Literal["argmax", "expected_iou"] = "argmax"
-    """How a pixel's class follows from the probabilities: the largest, or what maximizes the expected mean IoU over the
-    mapped city. The latter favors rare classes, as the challenge's score does; areas and overall accuracy do not like it."""
+    """How a pixel's class follows from the probabilities: the most probable class, or the one that maximizes the expected mean
+    IoU over the city. The latter favors rare classes, as the challenge's score does, and worsens areas and overall accuracy."""
 
     @property
     def overlap(self) -> int:
@@ -95,7 +95,7 @@ class Prediction(Strict):
 
 
 class Variation(Strict):
-    """The recipe with some keys changed: what is not given is as in the recipe (``training`` and ``model`` key by key).
+    """The recipe with some keys changed: what is not given follows the recipe (``training`` and ``model`` key by key).
 
     A variation whose ``inputs`` name a modality that the cities lack is left out.
     """
@@ -104,7 +104,7 @@ class Variation(Strict):
     model: Model
     training: Training
 
-    def taken(self, modalities: Sequence[str]) -> tuple[str, ...]:
+    def available_inputs(self, modalities: Sequence[str]) -> tuple[str, ...]:
         """Return the modalities that this variation takes of those of a run; none if it needs one that is not there."""
         if self.inputs is None or self.inputs == "all":
             return tuple(modalities)
@@ -112,7 +112,7 @@ class Variation(Strict):
 
 
 class Stage(Variation):
-    """One step of the training of a recipe: one network, or several side by side. Stages follow each other.
+    """One step of the training of a recipe: one network, or several in parallel. Stages follow each other.
 
     ``null`` in its place leaves a stage out, as in a recipe whose variant brings it in.
     """
@@ -138,7 +138,7 @@ class Stage(Variation):
 
     @property
     def predicts_classes(self) -> bool:
-        """True if its networks learn classes, and so can label and predict."""
+        """True if its networks are trained on classes, and so can label and predict."""
         return not isinstance(self.training.method, MaskedMethod)
 
 
@@ -169,9 +169,9 @@ class ForestWeight(Strict):
 
 
 class SourceCheck(Strict):
-    """A trial before the real training: the recipe, reduced, learnt without some blocks of the sources and measured there.
+    """A trial before the real training: the recipe, reduced, is trained without some blocks of the sources and measured there.
 
-    Phases that adapt to the target, and the forest's weight, are left out or changed if that is better there; a temperature
+    Stages that adapt to the target are left out, and the forest's weight is changed, if that is better there. A temperature
     for the confidence is fitted.
     """
 
@@ -181,7 +181,7 @@ class SourceCheck(Strict):
     """As in ``validation``."""
     guard_px: int = Field(default=8, ge=0)
     networks: int | None = Field(default=1, ge=1)
-    """Networks of each phase, at most; null: all of the recipe's."""
+    """Networks of each stage, at most; null: all of the recipe's."""
     margin: float = Field(default=0.02, ge=0)
     """What is better by no more than this, in mean IoU, changes nothing. Two seeds easily differ by 0.01 to 0.02."""
     weights: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = (0.1, 0.5)
@@ -189,7 +189,7 @@ class SourceCheck(Strict):
 
 
 class Recipe(Strict):
-    """One experiment, complete: what goes in, what learns, how, and how the map is made."""
+    """One experiment, complete: inputs, networks, training, and how the map is made."""
 
     name: str
     description: str = ""
@@ -246,7 +246,7 @@ class Recipe(Strict):
             self._check_order(name, stage, earlier)
             earlier.append(name)
         if self.stages and not self.stages[earlier[-1]].predicts_classes:
-            raise ValueError("masked pretraining teaches no classes: let another stage follow it")
+            raise ValueError("masked pretraining trains no classes: let another stage follow it")
         return self
 
     def _check_forest(self) -> None:
@@ -267,7 +267,7 @@ class Recipe(Strict):
         if needs_labels and not any(self.stages[other].predicts_classes for other in earlier):
             raise ValueError(f"stages.{name}: pseudo-labels need a stage before that makes them")
         if stage.keep_in_ensemble and not stage.predicts_classes:
-            raise ValueError(f"stages.{name}: masked pretraining teaches no classes, its network cannot predict")
+            raise ValueError(f"stages.{name}: masked pretraining trains no classes, its network cannot predict")
 
     @property
     def trainings(self) -> tuple[Training, ...]:
@@ -282,7 +282,7 @@ class Recipe(Strict):
 
     @property
     def uses_target(self) -> bool:
-        """True if any training looks at the target's images."""
+        """True if any training uses the target's images."""
         return any(training.method.uses_target or training.aligns for training in self.trainings)
 
     @property
@@ -291,7 +291,7 @@ class Recipe(Strict):
         return any(training.method.needs_target or training.aligns for training in self.trainings)
 
     def without_target(self) -> Recipe:
-        """Return the recipe without the stages that train on pseudo-labels: what is left when no target is given."""
+        """Return the recipe without the stages that train on pseudo-labels, for runs without a target."""
         pseudo = [name for name, stage in self.stages.items() if isinstance(stage.training.method, PseudoLabelMethod)]
         return self.without_stages(pseudo)
 
@@ -307,11 +307,13 @@ class Recipe(Strict):
     def stage_networks(self, stage: str, modalities: Sequence[str]) -> tuple[Network, ...]:
         """Return the networks of a stage for cities with these modalities, without those that need others."""
         settings = self.stages[stage]
-        if not settings.taken(modalities):
+        if not settings.available_inputs(modalities):
             return ()
         networks = []
         for name, change in settings.variations.items():
-            if inputs := change.taken(settings.taken(modalities) if change.inputs is None else modalities):
+            if inputs := change.available_inputs(
+                settings.available_inputs(modalities) if change.inputs is None else modalities
+            ):
                 networks.append(Network(stage, name, inputs, change.model, self._iterated(settings, change.training)))
         return tuple(networks)
 

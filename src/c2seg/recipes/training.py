@@ -57,11 +57,11 @@ class Loss(Strict):
     @field_validator("terms", mode="before")
     @classmethod
     def _named(cls, terms: Any) -> Any:
-        """Tell every term its name."""
+        """Give every term its name."""
         if not isinstance(terms, dict):
             return terms
-        if taken := [name for name in terms if name in cls.model_fields]:
-            raise ValueError(f"{taken[0]!r} is a key of the loss itself, not a term of a plug-in")
+        if reserved := [name for name in terms if name in cls.model_fields]:
+            raise ValueError(f"{reserved[0]!r} is a key of the loss itself, not a term of a plug-in")
         given = {name: {"weight": term} if isinstance(term, int | float) else term for name, term in terms.items()}
         return {
             name: {"name": name, **term} if isinstance(term, dict) else term
@@ -78,7 +78,7 @@ class Loss(Strict):
 
 
 class Optimizer(Strict):
-    """How weights follow gradients."""
+    """The optimizer of the weights."""
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = Field(default=1e-3, gt=0)
@@ -96,7 +96,7 @@ class Schedule(Strict):
 
     name: Literal["one_cycle", "poly", "cosine", "step", "constant"] = "one_cycle"
     warmup: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the iterations with linear warm-up (one_cycle has its own, 0.3)."""
+    """Fraction of the iterations with linear warm-up (one_cycle has its own, 0.3)."""
     power: float = Field(default=0.9, gt=0)
     """Exponent of poly."""
     every: int = Field(default=1000, ge=1)
@@ -111,18 +111,18 @@ class Sampling(Strict):
     patch_px: int = Field(default=128, ge=8)
     batch_size: int = Field(default=8, ge=1)
     class_balanced_fraction: float = Field(default=0.5, ge=0, le=1)
-    """Share of patches centered near a pixel of a class drawn evenly; the rest are drawn evenly over the city."""
+    """Fraction of patches centered near a pixel of a class drawn evenly; the rest are drawn evenly over the city."""
     cat_max_ratio: float | None = Field(default=None, gt=0, le=1)
-    """A patch where one class covers this share of the labeled pixels, or more, is drawn again, up to ten times."""
+    """A patch where one class covers this fraction of the labeled pixels, or more, is redrawn, up to ten times."""
 
 
 class FDA(Strict):
     """Patches of the source in the target's style: amplitudes of low frequencies (Yang and Soatto, CVPR 2020)."""
 
     fraction: float = Field(default=0.5, gt=0, le=1)
-    """Share of the patches that take the amplitudes of a random patch of the target."""
+    """Fraction of the patches that take the amplitudes of a random patch of the target."""
     beta: float = Field(default=0.05, gt=0, le=0.5)
-    """Frequencies of up to this share of the patch's side, in whole cycles a patch, rounded down: 0 is the mean alone."""
+    """Frequencies of up to this fraction of the patch's side, in whole cycles a patch, rounded down: 0 is the mean alone."""
 
 
 class Augmentation(Strict):
@@ -137,10 +137,11 @@ class Augmentation(Strict):
     offset_std: float = Field(default=0.0, ge=0)
     noise_std: float = Field(default=0.0, ge=0)
     modality_dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of patches in which one modality, drawn evenly, is blanked. Above 0 the model also maps cities that lack one."""
+    """Fraction of patches in which one modality, drawn evenly, is set to 0. Above 0 the model also predicts cities that
+    lack one."""
     cutmix: float = Field(default=0.0, ge=0, le=1)
-    """Share of patches in which a rectangle, sides of a quarter to three quarters of the patch, comes from another patch of the
-    step, labels and all (CutMix, Yun et al., ICCV 2019; for segmentation French et al., BMVC 2020)."""
+    """Fraction of patches in which a rectangle comes from another patch of the step, with its labels. Its sides are a quarter
+    to three quarters of the patch (CutMix, Yun et al., ICCV 2019; for segmentation French et al., BMVC 2020)."""
     fda: FDA | None = None
     """The target's style for patches of the source, before the other changes of radiometry; null: never."""
 
@@ -152,19 +153,19 @@ class Augmentation(Strict):
 
 
 class SupervisedMethod(MethodSettings):
-    """Learn from the labeled sources alone."""
+    """Train on the labeled sources alone."""
 
     name: Literal["supervised"] = "supervised"
 
 
 class DiscriminatorSettings(Strict):
-    """A discriminator that tells source from target, and how much the network is to deceive it."""
+    """A discriminator of source and target, and the weight of the network's adversarial loss."""
 
     sees: Literal["entropy", "probability", "features"] = "entropy"
     """What it sees: weighted self-information of the class probabilities (Vu et al., CVPR 2019), the probabilities (Tsai et
     al., CVPR 2018), or the last features."""
     output: Literal["logits", "coarse", "aux"] = "logits"
-    """Which of the model's outputs: ``coarse`` are the logits before they are brought to the input's grid, ``aux`` those of
+    """Which of the model's outputs: ``coarse`` are the logits before they are resampled to the input's grid, ``aux`` those of
     an auxiliary head, for models that have them. Not used on features."""
     weight: float = Field(default=0.001, gt=0)
     widths: tuple[int, ...] = (64, 128, 256, 512)
@@ -172,7 +173,7 @@ class DiscriminatorSettings(Strict):
 
 
 class AdversarialMethod(MethodSettings):
-    """Learn from the sources while one or more discriminators cannot tell the target's outputs from the source's."""
+    """Train on the sources, and on the target so that discriminators cannot tell its outputs from the source's."""
 
     name: Literal["adversarial"] = "adversarial"
     uses_target: ClassVar[bool] = True
@@ -183,53 +184,53 @@ class AdversarialMethod(MethodSettings):
     discriminator_scale: float = Field(default=0.5, gt=0)
     """Factor of each half of a discriminator's own loss: 0.5 in ADVENT, 1 in HighDAN."""
     start_after: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the iterations that are learnt from the sources alone, before the discriminators join."""
+    """Fraction of the iterations that train on the sources alone, before the discriminators join."""
     optimizer: Optimizer = Optimizer(name="adam", lr=1e-4, weight_decay=0, gradient_clip=None)
     """Of the discriminators."""
 
     @model_validator(mode="after")
     def _some(self) -> AdversarialMethod:
         if not self.discriminators:
-            raise ValueError("adversarial learning needs at least one discriminator")
+            raise ValueError("adversarial training needs at least one discriminator")
         return self
 
 
 class PseudoLabelMethod(MethodSettings):
-    """Learn from the sources and from the target's surest pixels as the networks of the phase before label them.
+    """Train on the sources and on the target's most confident pixels, labeled by the networks of the stage before.
 
-    Class-balanced self-training (Zou et al., ECCV 2018): of the pixels mapped to a class the surest are kept, whatever the
-    class, so that rare classes stay.
+    Class-balanced self-training (Zou et al., ECCV 2018): the most confident pixels of each class are kept, so that rare
+    classes stay.
     """
 
     name: Literal["pseudo_labels"] = "pseudo_labels"
     uses_target: ClassVar[bool] = True
     needs_target: ClassVar[bool] = True
     keep_fraction: float = Field(default=0.5, gt=0, le=1)
-    """Share of the pixels mapped to each class that are kept, the surest first."""
+    """Fraction of the pixels of each class that are kept, the most confident first."""
     forest: bool = False
     """The recipe's forest, if it has one, labels with the networks, by its weight."""
     decision: Literal["argmax", "expected_iou"] = "argmax"
     """How a pixel's class follows from the networks' mean probabilities, as in ``prediction``."""
     target_fraction: float = Field(default=0.5, gt=0, lt=1)
-    """Share of each batch's patches that come from the target."""
+    """Fraction of each batch's patches that come from the target."""
 
 
 class MaskedMethod(MethodSettings):
-    """Learn, without labels, to restore hidden blocks of the normalized bands from what is around them.
+    """Train without labels: restore masked blocks of the normalized bands from the pixels around them.
 
     Masked image modeling (He et al., CVPR 2022; Xie et al., CVPR 2022), on the sources' images and, if there is one, the
-    target's. It teaches no classes: a phase before those that do.
+    target's. It trains no classes: other stages must follow it.
     """
 
     name: Literal["masked"] = "masked"
     uses_target: ClassVar[bool] = True
     needs_target: ClassVar[bool] = False
     ratio: float = Field(default=0.5, gt=0, lt=1)
-    """Share of a patch's blocks that is hidden."""
+    """Fraction of a patch's blocks that is masked."""
     block_px: int = Field(default=8, ge=1)
-    """Side of a block; all modalities are hidden together."""
+    """Side of a block; all modalities are masked together."""
     target_fraction: float = Field(default=0.5, gt=0, lt=1)
-    """Share of each batch's patches that come from the target, if there is one."""
+    """Fraction of each batch's patches that come from the target, if there is one."""
 
 
 _BUILT_IN = Annotated[
@@ -251,7 +252,7 @@ class Training(Strict):
     sampling: Sampling = Sampling()
     augment: Augmentation = Augmentation()
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
-    """Decay of the averaged weights that are kept as the model, lower in the first steps; null keeps the last weights."""
+    """Decay of the averaged weights that become the model, lower in the first steps; null: the last weights."""
     precision: Literal["32", "bf16", "16", "auto"] = "32"
     """``auto``: bf16 where the processor computes in it, else 32. ``bf16`` elsewhere is emulated, and slow."""
     adabn: bool = False
@@ -267,7 +268,7 @@ class Training(Strict):
 
     @property
     def aligns(self) -> bool:
-        """True if images of the target are needed, whatever the method, to bring the cities closer."""
+        """True if images of the target are needed to align the cities, whatever the method."""
         return self.augment.fda is not None or self.adabn
 
     @model_validator(mode="after")

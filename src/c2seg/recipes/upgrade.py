@@ -1,4 +1,4 @@
-"""Keys of recipes as 0.1.0 had them, in today's words: accepted for one release, in files, overrides and model files."""
+"""Rename keys of recipes of 0.1.0, which are accepted for one release in files, overrides and model files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["stored_recipe", "upgrade_recipe"]
 
 Content = dict[str, Any]
 
-# Old key -> today's, by the place in which it stands.
+# Old key -> present key, by the place in which it stands.
 _TOP = {"reference": "citation", "normalisation": "normalization", "gate": "source_check"}
 _STAGE = {"share": "fraction", "start": "init_from", "maps": "keep_in_ensemble"}
 _MODEL = {"colours": "colors", "copies": "radiometric_augmentations"}
@@ -26,10 +26,10 @@ _PREDICTION = {"views": "tta_transforms"}
 
 
 def upgrade_recipe(content: Mapping[str, Any]) -> tuple[Content, tuple[str, ...]]:
-    """Return a recipe, or a part of one that is to be laid over another, in today's keys, and what was renamed in words.
+    """Return a recipe, or a part of one that is to be laid over another, in the present keys, and texts on what was renamed.
 
-    Phases and members become stages. Options that are gone are left out where they changed nothing. What is not a mapping where
-    one is expected stays as it is: checking is not done here.
+    Phases and members become stages. Removed options are left out where they changed nothing. Nothing is checked: what is
+    not a mapping where one is expected stays unchanged.
     """
     upgrade = _Upgrade()
     result: Content = _without_gone(upgrade.recipe(content), neutral=True)

@@ -89,7 +89,7 @@ def _label(labeled: LabeledCity, index: int, sampling: Sampling, palette: str) -
     """Return uint8 [h, w, 4]: classes in the legend's colors, gray where unknown, nothing where ignored."""
     label, legend = labeled.labels[index], labeled.images.legend
     values, inside = sample_layer(label, sampling, (0,))
-    ids = np.where(inside, legend.renumber(values[0], label.label_map), 0)
+    ids = np.where(inside, legend.apply_label_map(values[0], label.label_map), 0)
     colors = np.zeros((256, 4), np.uint8)
     colors[0] = (*_UNKNOWN, 255)
     for number, color in legend.colors(palette).items():

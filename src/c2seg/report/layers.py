@@ -158,7 +158,7 @@ def _renumber(values: np.ndarray, source: RasterFile, code: ReferenceCode) -> np
     if nodata is not None and nodata not in (code.legend.label_maps.get(code.label_map) or code.legend.ids):
         missing = values == nodata
     ids = np.zeros(values.shape, np.uint8)
-    ids[~missing] = code.legend.renumber(values[~missing], code.label_map)
+    ids[~missing] = code.legend.apply_label_map(values[~missing], code.label_map)
     return ids
 
 

@@ -1,8 +1,8 @@
-"""Patches for training: which patch is seen at a step is a function of (seed, step) alone."""
+"""Patches for training: the patches of a step are a function of (seed, step) only."""
 
 from __future__ import annotations
 
-from c2seg.sampling.augment import BandUnits, augment_geometry, augment_radiometry, cut_box, drop_modality, restyle
+from c2seg.sampling.augment import BandUnits, apply_fda, augment_geometry, augment_radiometry, cut_box, drop_modality
 from c2seg.sampling.patches import Draw, PatchSampler, Sample, TrainingScene, training_scenes
 
 __all__ = [
@@ -11,10 +11,10 @@ __all__ = [
     "PatchSampler",
     "Sample",
     "TrainingScene",
+    "apply_fda",
     "augment_geometry",
     "augment_radiometry",
     "cut_box",
     "drop_modality",
-    "restyle",
     "training_scenes",
 ]

@@ -1,7 +1,7 @@
-"""Draw patches: evenly over the city, or near pixels of classes drawn evenly.
+"""Draw patches, uniformly over the city or class-balanced.
 
-Everything random at step ``i`` comes from generators seeded by (seed, i, slot), so that neither the number of loader
-threads nor a restart changes what is seen.
+All random numbers of step ``i`` come from generators seeded by (seed, i, slot). So neither the number of loader threads nor
+a resume changes the patches.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from c2seg.data import City, LabeledCity, Patch, PreparedCity, Scene, SceneReade
 from c2seg.data.city import blocks
 from c2seg.errors import TrainingError
 from c2seg.recipes.training import Augmentation, Sampling
-from c2seg.sampling.augment import BandUnits, augment_geometry, augment_radiometry, cut_box, drop_modality, restyle
+from c2seg.sampling.augment import BandUnits, apply_fda, augment_geometry, augment_radiometry, cut_box, drop_modality
 from c2seg.sampling.zoom import nearest, zoomed
 from c2seg.types import Window
 
@@ -31,9 +31,9 @@ _Loaded = tuple[Patch, np.ndarray, np.ndarray | None]
 
 @dataclass(frozen=True)
 class TrainingScene:
-    """A scene to draw from: its reader, band units, valid bool [H, W], and targets uint8 [H, W] (None without labels).
+    """A scene to draw patches from: reader, band units, valid bool [H, W], targets uint8 [H, W] (None without labels).
 
-    Targets are output indices, 255 where nothing is learnt (background, ignore, invalid, held out).
+    Targets are output indices; 255 is not trained on (background, ignore, invalid, held out).
     """
 
     reader: SceneReader
@@ -44,7 +44,7 @@ class TrainingScene:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One patch of a step: scene, window, quarter turns, mirroring, and the key of its radiometric changes.
+    """One patch of a step: scene, window, quarter turns, flip, and the key that seeds its other augmentations.
 
     ``key`` is (seed, stream, step, slot).
     """
@@ -72,11 +72,11 @@ def training_scenes(
     use_labels: bool = True,
     background: int | None = None,
 ) -> list[TrainingScene]:
-    """Read validity (and targets) of every scene of a city into memory, 1 or 2 bytes a pixel, for drawing patches.
+    """Read validity and targets of every scene of a city into memory, 1 or 2 bytes a pixel, for drawing patches.
 
-    ``background``: the output index that pixels labeled 0 are to teach; None: they teach nothing. With ``use_labels=False``,
-    and for a city without labels, there are no targets; but where a fold is held out, targets are 0 on the pixels that may
-    be trained on.
+    ``background``: the output index of pixels labeled 0; None: they are not trained on. Without labels or with
+    ``use_labels=False`` there are no targets. Exception: with a fold held out, targets are 0 on pixels that may be
+    trained on.
     """
     labeled = prepared.city if isinstance(prepared.city, LabeledCity) else None
     units = BandUnits.of(prepared.normalizer, prepared.statistics)
@@ -96,7 +96,7 @@ def _read_scene(
     use_labels: bool,
     background: int | None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return valid bool [H, W] and targets uint8 [H, W], or None where there is nothing to tell pixels apart."""
+    """Return valid bool [H, W] and targets uint8 [H, W], or None if all valid pixels are equivalent."""
     valid = np.zeros((scene.grid.height, scene.grid.width), bool)
     has_targets = city is not None and (use_labels or city.held_out is not None)
     targets = np.full(valid.shape, UNLABELED, np.uint8) if has_targets else None
@@ -114,7 +114,7 @@ def _read_scene(
 
 
 def _outputs(city: LabeledCity, index: int, window: Window, background: int | None) -> np.ndarray:
-    """Return output indices uint8 [H, W] of a window's labels; 255 where they teach nothing."""
+    """Return output indices uint8 [H, W] of a window's labels; 255 is not trained on."""
     ids = city.read_label(index, window)
     outputs: np.ndarray = city.images.legend.index_table()[ids]
     if background is not None:
@@ -126,7 +126,7 @@ def _outputs(city: LabeledCity, index: int, window: Window, background: int | No
 class PatchSampler:
     """Draws the patches of a step from scenes and loads them.
 
-    Raises TrainingError when no pixel can be drawn: all invalid, or none labeled where labels are wanted.
+    Raises TrainingError when no pixel can be drawn: all are invalid, or none is labeled although scenes have targets.
     """
 
     scenes: Sequence[TrainingScene]
@@ -135,9 +135,9 @@ class PatchSampler:
     seed: int
     num_classes: int
     stream: int = 0
-    """Tells samplers of one run apart (source, target)."""
-    style: PatchSampler | None = None
-    """Of the city whose style patches take, where ``augment.fda`` asks for it."""
+    """Distinguishes the samplers of a run (source, target)."""
+    fda_target: PatchSampler | None = None
+    """Sampler of the city whose amplitudes ``augment.fda`` uses."""
     _cumulative: np.ndarray = field(init=False, repr=False)
     """int64 [K, cells]: running sums, over the cells of all scenes, of the labeled pixels of each class."""
 
@@ -148,7 +148,7 @@ class PatchSampler:
         counts = np.concatenate(cells) if cells else np.zeros((1, self.num_classes), np.int64)
         object.__setattr__(self, "_cumulative", np.ascontiguousarray(np.cumsum(counts, axis=0).T))
         if self.labeled and not self.class_counts().any():
-            raise TrainingError("no valid pixel of the training cities carries a class")
+            raise TrainingError("no valid pixel of the training cities has a class label")
 
     @property
     def labeled(self) -> bool:
@@ -156,17 +156,17 @@ class PatchSampler:
         return self.scenes[0].targets is not None
 
     def class_counts(self) -> np.ndarray:
-        """Return int64 [K]: pixels of each class that may be learnt from."""
+        """Return int64 [K], the number of trainable pixels of each class."""
         return self._cumulative[:, -1]
 
     def draw(self, step: int) -> list[Draw]:
-        """Return what is seen at a step."""
+        """Return the draws of a step."""
         return [self.draw_one(step, slot) for slot in range(self.settings.batch_size)]
 
     def load(self, draws: Sequence[Draw]) -> Sample:
-        """Read and augment the patches of some draws."""
-        whole = {draw.key: self._load_one(draw) for draw in draws}
-        loaded = [self._mixed(draw, whole) for draw in draws]
+        """Read and augment the patches of the given draws."""
+        patches = {draw.key: self._load_one(draw) for draw in draws}
+        loaded = [self._cutmix(draw, patches) for draw in draws]
         names = loaded[0][0]
         targets = [target for _, _, target in loaded if target is not None]
         return Sample(
@@ -176,35 +176,35 @@ class PatchSampler:
         )
 
     def draw_one(self, step: int, slot: int) -> Draw:
-        """Return what is seen in one place of the batch of a step."""
+        """Return the draw of one slot of the batch of a step."""
         key = (self.seed, self.stream, step, slot)
         rng = np.random.default_rng(key)
-        # The first slots of a batch are balanced, so that every step holds the stated share.
-        balanced = self.labeled and slot < round(self.settings.class_balanced_fraction * self.settings.batch_size)
+        # The first slots of a batch are class-balanced, so that every step has the stated fraction.
+        class_balanced = self.labeled and slot < round(self.settings.class_balanced_fraction * self.settings.batch_size)
         size = self.settings.patch_px
         if self.augment.zoom is not None:
             size = max(1, round(size / rng.uniform(*self.augment.zoom)))
-        scene, window = self._balanced(rng, size) if balanced else self._uniform(rng, size)
+        scene, window = self._class_balanced(rng, size) if class_balanced else self._uniform(rng, size)
         if self.settings.cat_max_ratio is not None:
             for _ in range(_TRIES):
-                if self._largest_share(scene, window) < self.settings.cat_max_ratio:
+                if self._largest_class_fraction(scene, window) < self.settings.cat_max_ratio:
                     break
-                scene, window = self._balanced(rng, size) if balanced else self._uniform(rng, size)
+                scene, window = self._class_balanced(rng, size) if class_balanced else self._uniform(rng, size)
         turns = int(rng.integers(4)) if self.augment.rotations else 0
         flip = bool(rng.integers(2)) if self.augment.flips else False
         return Draw(scene, window, turns, flip, key)
 
-    def _largest_share(self, scene: int, window: Window) -> float:
-        """Return the largest class's share of a window's labeled pixels, 0 without any."""
+    def _largest_class_fraction(self, scene: int, window: Window) -> float:
+        """Return the fraction of the largest class among the labeled pixels of a window; 0 if there are none."""
         targets = self.scenes[scene].targets
         if targets is None:
             return 0.0
-        found = targets[window.intersect(Window(0, 0, *targets.shape)).slices]
-        counts = np.bincount(found[found != UNLABELED], minlength=1)
+        labels = targets[window.intersect(Window(0, 0, *targets.shape)).slices]
+        counts = np.bincount(labels[labels != UNLABELED], minlength=1)
         return float(counts.max() / max(1, counts.sum()))
 
     def _uniform(self, rng: np.random.Generator, size: int) -> tuple[int, Window]:
-        """Draw a window evenly; one without a usable pixel is drawn again, some times."""
+        """Draw a window uniformly; a window without a trainable pixel is drawn again, up to ten times."""
         areas = np.array([scene.valid.size for scene in self.scenes], np.float64)
         choice: tuple[int, Window] | None = None
         for _ in range(_TRIES):
@@ -218,10 +218,10 @@ class PatchSampler:
             if (scene.targets[part] != UNLABELED).any() if scene.targets is not None else scene.valid[part].any():
                 return choice
         assert choice is not None
-        return self._balanced(rng, size) if self.labeled else choice
+        return self._class_balanced(rng, size) if self.labeled else choice
 
-    def _balanced(self, rng: np.random.Generator, size: int) -> tuple[int, Window]:
-        """Draw a class evenly among those that exist, then a pixel of it evenly, then a window that holds it."""
+    def _class_balanced(self, rng: np.random.Generator, size: int) -> tuple[int, Window]:
+        """Draw uniformly one of the present classes, then a pixel of it, then a window that contains the pixel."""
         present = np.flatnonzero(self.class_counts())
         label = int(rng.choice(present))
         sums = self._cumulative[label]
@@ -234,18 +234,18 @@ class PatchSampler:
         assert targets is not None
         height, width = targets.shape
         per_row = -(-width // _CELL)
-        top, left = pick // per_row * _CELL, pick % per_row * _CELL
-        rows, cols = np.nonzero(targets[top : top + _CELL, left : left + _CELL] == label)
+        cell_row, cell_col = pick // per_row * _CELL, pick % per_row * _CELL
+        rows, cols = np.nonzero(targets[cell_row : cell_row + _CELL, cell_col : cell_col + _CELL] == label)
         chosen = int(rng.integers(len(rows)))
-        row = top + int(rows[chosen]) - int(rng.integers(size))
-        col = left + int(cols[chosen]) - int(rng.integers(size))
+        row = cell_row + int(rows[chosen]) - int(rng.integers(size))
+        col = cell_col + int(cols[chosen]) - int(rng.integers(size))
         row = min(max(row, 0), max(0, height - size))
         col = min(max(col, 0), max(0, width - size))
         return index, Window(row, col, size, size)
 
-    def _mixed(self, draw: Draw, whole: Mapping[tuple[int, ...], _Loaded]) -> _Loaded:
-        """Return a patch, or one with a rectangle of another patch of the same step; ``whole``: those loaded, by key."""
-        loaded = whole[draw.key]
+    def _cutmix(self, draw: Draw, patches: Mapping[tuple[int, ...], _Loaded]) -> _Loaded:
+        """Return a patch, with a rectangle of another patch of the step if drawn (CutMix); ``patches``: by key."""
+        loaded = patches[draw.key]
         if not self.augment.cutmix or self.settings.batch_size < 2:
             return loaded
         rng = np.random.default_rng((*draw.key, 4))
@@ -255,17 +255,17 @@ class PatchSampler:
         other = self.draw_one(step, (slot + int(rng.integers(1, self.settings.batch_size))) % self.settings.batch_size)
         box = cut_box(self.settings.patch_px, rng)
         patch, valid, target = loaded
-        # With several processes the other patch may be one that another process loads.
-        donor, usable, found = whole[other.key] if other.key in whole else self._load_one(other)
-        mixed = {name: _pasted(values, donor[name], box) for name, values in patch.items()}
-        labels = None if target is None or found is None else _pasted(target, found, box)
-        return mixed, _pasted(valid, usable, box), labels
+        # With several processes, another process may have loaded the other patch.
+        other_patch, other_valid, other_target = patches[other.key] if other.key in patches else self._load_one(other)
+        pasted = {name: _pasted(values, other_patch[name], box) for name, values in patch.items()}
+        labels = None if target is None or other_target is None else _pasted(target, other_target, box)
+        return pasted, _pasted(valid, other_valid, box), labels
 
     def _load_one(self, draw: Draw) -> _Loaded:
         scene = self.scenes[draw.scene]
         size = self.settings.patch_px
         patch, valid = self._read(scene, draw.window)
-        patch = self._styled(patch, valid, draw)
+        patch = self._with_fda(patch, valid, draw)
         rng = np.random.default_rng((*draw.key, 1))
         patch = augment_radiometry(patch, valid, scene.units, self.augment, rng)
         patch = drop_modality(patch, self.augment.modality_dropout, np.random.default_rng((*draw.key, 2)))
@@ -275,29 +275,29 @@ class PatchSampler:
             inside = draw.window.intersect(Window(0, 0, *scene.targets.shape))
             target[inside.shift(-draw.window.row, -draw.window.col).slices] = scene.targets[inside.slices]
             target = augment_geometry(nearest(target, size), draw.turns, draw.flip)
-        turned = {name: augment_geometry(values, draw.turns, draw.flip) for name, values in patch.items()}
-        return turned, augment_geometry(valid, draw.turns, draw.flip), target
+        rotated = {name: augment_geometry(values, draw.turns, draw.flip) for name, values in patch.items()}
+        return rotated, augment_geometry(valid, draw.turns, draw.flip), target
 
     def _read(self, scene: TrainingScene, window: Window) -> tuple[Patch, np.ndarray]:
-        """Return a window of a scene and its validity, at the size of patches."""
+        """Return a window of a scene and its validity, resized to the patch size."""
         patch, valid = scene.reader(window)
         size = self.settings.patch_px
         return (patch, valid) if window.height == size else zoomed(patch, valid, size)
 
-    def _styled(self, patch: Patch, valid: np.ndarray, draw: Draw) -> Patch:
-        """Return the patch, or one in the style of the other city at the same scale."""
-        fda, style = self.augment.fda, self.style
-        if fda is None or style is None:
+    def _with_fda(self, patch: Patch, valid: np.ndarray, draw: Draw) -> Patch:
+        """Return the patch, with amplitudes of the target city at the same scale if drawn (FDA)."""
+        fda, target = self.augment.fda, self.fda_target
+        if fda is None or target is None:
             return patch
         rng = np.random.default_rng((*draw.key, 3))
         if rng.random() >= fda.fraction:
             return patch
-        scene, window = style._uniform(rng, draw.window.height)
-        return restyle(patch, valid, *self._read(style.scenes[scene], window), fda.beta)
+        scene, window = target._uniform(rng, draw.window.height)
+        return apply_fda(patch, valid, *self._read(target.scenes[scene], window), fda.beta)
 
 
 def _pasted(array: np.ndarray, other: np.ndarray, box: tuple[slice, slice]) -> np.ndarray:
-    """Return a copy of [..., H, W] with a box of another."""
+    """Return a copy of [..., H, W] with a box of another array."""
     out = array.copy()
     out[..., *box] = other[..., *box]
     return out

@@ -12,19 +12,19 @@ __all__ = ["nearest", "zoomed"]
 def zoomed(patch: Patch, valid: np.ndarray, size: int) -> tuple[Patch, np.ndarray]:
     """Return float32 [C, size, size] by modality and valid bool [size, size] from square patches of any size.
 
-    Images are interpolated bilinearly among valid pixels alone, validity is that of the nearest pixel, and what is not
-    valid is 0. Pixels are areas: the corners of the patches coincide, not the centers of the corner pixels.
+    Images are interpolated bilinearly among valid pixels only. Validity is that of the nearest pixel; invalid pixels are 0.
+    Pixels are areas: the corners of the patches coincide, not the centers of the corner pixels.
     """
-    kept = nearest(valid, size)
+    new_valid = nearest(valid, size)
     if valid.all():
-        return {name: _bilinear(values, size) for name, values in patch.items()}, kept
-    share = _bilinear(valid.astype(np.float32), size)
-    factor = np.where(kept, 1.0 / np.where(kept, share, 1.0), 0.0).astype(np.float32)
-    return {name: _bilinear(values, size) * factor for name, values in patch.items()}, kept
+        return {name: _bilinear(values, size) for name, values in patch.items()}, new_valid
+    weight = _bilinear(valid.astype(np.float32), size)
+    factor = np.where(new_valid, 1.0 / np.where(new_valid, weight, 1.0), 0.0).astype(np.float32)
+    return {name: _bilinear(values, size) * factor for name, values in patch.items()}, new_valid
 
 
 def nearest(array: np.ndarray, size: int) -> np.ndarray:
-    """Return [..., size, size] of the nearest values of [..., H, W]."""
+    """Return [..., size, size], the nearest values of [..., H, W]."""
     height, width = array.shape[-2:]
     rows, cols = ((2 * np.arange(size) + 1) * side // (2 * size) for side in (height, width))
     return array[..., rows[:, None], cols]
@@ -33,9 +33,9 @@ def nearest(array: np.ndarray, size: int) -> np.ndarray:
 def _bilinear(values: np.ndarray, size: int) -> np.ndarray:
     for axis in (-2, -1):
         side = values.shape[axis]
-        place = np.clip((np.arange(size) + 0.5) * side / size - 0.5, 0, side - 1)
-        low = np.minimum(place.astype(np.int64), max(0, side - 2))
-        part = (place - low).astype(np.float32)
+        position = np.clip((np.arange(size) + 0.5) * side / size - 0.5, 0, side - 1)
+        low = np.minimum(position.astype(np.int64), max(0, side - 2))
+        part = (position - low).astype(np.float32)
         part = part[:, None] if axis == -2 else part
         high = np.minimum(low + 1, side - 1)
         values = np.take(values, low, axis) * (1 - part) + np.take(values, high, axis) * part

@@ -1,4 +1,4 @@
-"""Two physically plausible cities with a controlled domain shift, rendered from measured spectra, and their ground truth."""
+"""Simulated pairs of cities with a controlled domain shift, rendered from measured spectra, and their ground truth."""
 
 from __future__ import annotations
 

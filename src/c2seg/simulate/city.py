@@ -1,4 +1,4 @@
-"""Write a simulated city to disk, block by block, and complete its label as map makers do."""
+"""Write a simulated city to disk, block by block, and complete its label as in published label rasters."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from c2seg.types import Grid, Window
 __all__ = ["FILES", "CityInfo", "check_city_output", "simulate_city"]
 
 FILES = ("msi.tif", "hsi.tif", "sar.tif", "valid.tif", "reference.tif", "label.tif", "city.yaml")
-BLOCK_ROWS, BLOCK_COLUMNS = 192, 384  # pixels rendered at once: multiples of the HSI ratio and of the files' tiles
+BLOCK_ROWS, BLOCK_COLUMNS = 192, 384  # pixels per rendered block: multiples of the HSI ratio and of the files' tiles
 _TRAINING_PIXELS = 20_000
 _UNMAPPED_BIT = 128
 
 
 @dataclass(frozen=True)
 class CityInfo:
-    """A city that was written: its folder, role in the pair, size, and share of each class of the ground truth (0..1)."""
+    """A written city: its folder, its role in the pair, its size, and the fraction of each ground truth class (0..1)."""
 
     path: Path
     name: str
@@ -49,7 +49,7 @@ class CityInfo:
     width: int
     shares: Mapping[int, float]
     label_agreement: float
-    """Share of the labeled pixels on which label and ground truth agree."""
+    """Fraction of the labeled pixels whose label equals the ground truth."""
 
 
 @dataclass
@@ -60,7 +60,7 @@ class _Tally:
 
 
 def check_city_output(folder: Path, *, overwrite: bool) -> None:
-    """Raise OutputError if a file of the city exists already (and may not be replaced) or cannot be written."""
+    """Raise OutputError if a file of the city exists (and ``overwrite`` is False) or cannot be written."""
     for name in FILES:
         check_output(folder / name, overwrite=overwrite)
 
@@ -73,9 +73,9 @@ def simulate_city(
     progress: Progress = no_progress,
     overwrite: bool = False,
 ) -> CityInfo:
-    """Render a city into ``folder``. Memory does not grow with the city's size, apart from its plan.
+    """Render a city to ``folder``. Only the memory of its plan depends on the city's size.
 
-    ``raster`` (uint8 ids on the fine grid) replaces the invented layout. ``progress`` counts pixels, each twice.
+    ``raster`` (uint8 ids on the fine grid) replaces the random layout. ``progress`` counts every pixel twice.
     """
     check_city_output(folder, overwrite=overwrite)
     renderer = Renderer(lay_out_city(spec, raster))
@@ -153,7 +153,7 @@ def _open_files(stack: ExitStack, folder: Path, spec: CitySpec, renderer: Render
 
 @contextmanager
 def _writer(path: Path, grid: Grid, tile: int, dtype: str, nodata: float | None, bands: list[str]) -> Iterator[Any]:
-    """Open a tiled GeoTIFF for writing, whole or not at all."""
+    """Open a tiled GeoTIFF for atomic writing."""
     profile: dict[str, Any] = {
         "driver": "GTiff", "height": grid.height, "width": grid.width, "count": len(bands), "dtype": dtype,
         "crs": CRS.from_wkt(grid.crs) if grid.crs else None, "transform": grid.transform, "nodata": nodata,
@@ -175,14 +175,14 @@ def _put(dataset: Any, values: npt.NDArray[Any], window: Window) -> None:
 
 
 def _hsi_grid(spec: CitySpec) -> Grid:
-    """Return the 30 m grid; it overhangs where the sides are no multiples of three."""
+    """Return the 30 m grid. It extends beyond the 10 m grid if the sides are not multiples of three."""
     grid = spec.grid
     window = grid.window.coarsen(HSI_RATIO)
     return Grid(window.height, window.width, grid.transform @ Affine.scale(HSI_RATIO), grid.crs)
 
 
 def _write_label(folder: Path, spec: CitySpec, scratch: Path, tally: _Tally, progress: Progress, total: float) -> None:
-    """Fill unmapped parcels by a classifier that knows nothing but the MSI, and write the label."""
+    """Fill unmapped parcels by a classifier on the MSI, and write the label."""
     raw = np.memmap(scratch, np.uint8, "r", shape=(spec.height, spec.width))
     msi, reference = RasterFile(folder / "msi.tif"), RasterFile(folder / "reference.tif")
     forest = _train_filler(spec, raw, msi)
@@ -195,9 +195,9 @@ def _write_label(folder: Path, spec: CitySpec, scratch: Path, tally: _Tally, pro
             if forest is not None and gap.any():
                 features = _features(msi, Window(top, 0, len(part), spec.width))
                 part[gap] = forest.predict(features[:, gap].T)
-        real = reference.read(Window(first, 0, last - first, spec.width))[0]
+        true = reference.read(Window(first, 0, last - first, spec.width))[0]
         tally.labeled += int((label > 0).sum())
-        tally.agreeing += int(((label == real) & (label > 0)).sum())
+        tally.agreeing += int(((label == true) & (label > 0)).sum())
         progress(total / 2 + last * spec.width, total, f"{spec.name}: label")
         return label[None]
 
@@ -205,7 +205,7 @@ def _write_label(folder: Path, spec: CitySpec, scratch: Path, tally: _Tally, pro
 
 
 def _train_filler(spec: CitySpec, raw: npt.NDArray[np.uint8], msi: RasterFile) -> Any:
-    """Train a small forest on a spread sample of the mapped pixels; None if nothing is to be filled."""
+    """Train a small forest on a random sample of the mapped pixels. None if there are no gaps."""
     rate = min(1.0, _TRAINING_PIXELS / (spec.height * spec.width))
     key = derive_key(spec.seed, spec.role, "filler")
     columns = np.arange(spec.width, dtype=np.int32)
@@ -214,10 +214,10 @@ def _train_filler(spec: CitySpec, raw: npt.NDArray[np.uint8], msi: RasterFile) -
         part = np.array(raw[top : top + 64])
         gaps |= bool((part >= _UNMAPPED_BIT).any())
         rows = np.arange(top, top + len(part), dtype=np.int32)[:, None]
-        chosen = (hash_uniform(key, rows, columns[None]) < rate) & (part > 0) & (part < _UNMAPPED_BIT)
-        if chosen.any():
-            features.append(_features(msi, Window(top, 0, len(part), spec.width))[:, chosen].T)
-            labels.append(part[chosen])
+        sampled = (hash_uniform(key, rows, columns[None]) < rate) & (part > 0) & (part < _UNMAPPED_BIT)
+        if sampled.any():
+            features.append(_features(msi, Window(top, 0, len(part), spec.width))[:, sampled].T)
+            labels.append(part[sampled])
     if not gaps or not labels:
         return None
     from sklearn.ensemble import RandomForestClassifier
@@ -227,7 +227,7 @@ def _train_filler(spec: CitySpec, raw: npt.NDArray[np.uint8], msi: RasterFile) -
 
 
 def _features(msi: RasterFile, window: Window) -> npt.NDArray[np.float32]:
-    """Return the bands and their means over 5 x 5 pixels, float32 [2 * bands, H, W]."""
+    """Return the bands and their 5 x 5 means, float32 [2 * bands, H, W]."""
     values, _ = read_boundless(msi, window.expand(2))
     values = values.astype(np.float32)
     smooth = np.stack([uniform_filter(band, 5, mode="nearest") for band in values])

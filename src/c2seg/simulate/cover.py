@@ -1,6 +1,6 @@
-"""What a land use is made of: the material at each point inside blocks, gardens, fields and woods.
+"""Materials of land uses at points inside blocks, gardens, fields and woods.
 
-Everything is a function of place: street frames give lots, lots give buildings, hashes give each object its make.
+Everything is a function of position: street frames define lots, lots define buildings, hashes define the material of objects.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from c2seg.simulate.spectra import VARIANTS, material_names
 
 __all__ = ["Cover", "Coverer"]
 
-_SHADE = 0.28  # share of light left in a shadow, from the sky
+_SHADE = 0.28  # fraction of light in a shadow, from the sky
 _M = {name: number for number, name in enumerate(material_names())}
 
 
 @dataclass
 class Cover:
-    """Surface at points: row of the material tables, light (1 sunlit), added radar power from corner reflections."""
+    """Surface at points: row of the material tables, light (1: sunlit), and radar power of corner reflections."""
 
     variant: npt.NDArray[np.int32]
     light: F32
@@ -35,7 +35,7 @@ class Cover:
 
 @dataclass
 class _Patch:
-    """Material number, object id, light, bounce of the points of one land use."""
+    """Material number, object id, light and corner reflection of the points of a land use."""
 
     material: npt.NDArray[np.uint8]
     thing: U32
@@ -44,23 +44,23 @@ class _Patch:
 
 
 class Coverer:
-    """Gives points their materials. ``sun_elevation`` in degrees sets the length of shadows."""
+    """Assigns materials to points. ``sun_elevation`` in degrees sets the length of shadows."""
 
     def __init__(self, plan: CityPlan, sun_elevation: float) -> None:
         self.plan = plan
         spec = plan.spec
-        mixtures = package_data("mixtures.yaml")
-        lean = spec.parameters.material_mix if spec.is_target else 0.0
-        self.roofs = {kind: _blend(mixes, lean) for kind, mixes in mixtures["roofs"].items()}
-        self.crops = _blend(mixtures["crops"], lean)
-        self.trees = _blend(mixtures["trees"], lean)
+        blends = package_data("mixtures.yaml")
+        amount = spec.parameters.material_mix if spec.is_target else 0.0
+        self.roofs = {kind: _blend(mixes, amount) for kind, mixes in blends["roofs"].items()}
+        self.crops = _blend(blends["crops"], amount)
+        self.trees = _blend(blends["trees"], amount)
         self.shadow_per_height = float(np.clip(1 / np.tan(np.radians(max(sun_elevation, 12.0))), 0.3, 4.0))
         # Sun in the south, a little east: shadows fall to the north, slightly west (y grows downwards).
         self.shadow_x, self.shadow_y = -0.35 * self.shadow_per_height, -0.94 * self.shadow_per_height
         seed = derive_key(spec.seed, spec.role)
         self.thicket = SmoothNoise.make(seed, "thicket", 38.0)
         self.stand = SmoothNoise.make(seed, "stand", 240.0)
-        self.vigour = SmoothNoise.make(seed, "vigour", 70.0)
+        self.vigor = SmoothNoise.make(seed, "vigour", 70.0)  # the text is part of the random key
         self.facing = _facing(plan)
         self._land: dict[int, Any] = {
             1: self._water, 2: self._street, 3: self._homes, 4: self._works, 5: self._pit, 6: self._park, 7: self._field,
@@ -68,7 +68,7 @@ class Coverer:
         }  # fmt: skip
 
     def __call__(self, places: Places) -> Cover:
-        """Return the cover of places by their ``land``; 0 (unknown, only from a raster) is covered like pasture."""
+        """Return the cover of places by their ``land``. 0 (unknown, only in rasters) is covered like pasture."""
         count = len(places.x)
         material, thing = np.zeros(count, np.uint8), np.zeros(count, np.uint32)
         light, bounce = np.ones(count, np.float32), np.zeros(count, np.float32)
@@ -79,8 +79,8 @@ class Coverer:
                 patch = make(places.take(index))
                 material[index], thing[index] = patch.material, patch.thing
                 light[index], bounce[index] = patch.light, patch.bounce
-        # Two makes within an object, in smooth patches: a field is never of one piece.
-        second = self.vigour(places.x, places.y) > 0.58
+        # Two variants within an object, in smooth patches: fields are never homogeneous.
+        second = self.vigor(places.x, places.y) > 0.58
         pick = hash_uniform(self.plan.key("variant"), thing, second)
         variant = material.astype(np.int32) * VARIANTS + (pick * VARIANTS).astype(np.int32)
         return Cover(variant, light, bounce)
@@ -89,9 +89,9 @@ class Coverer:
         return self.plan.key(name)
 
     def _grain(self, p: Places, size_m: float, name: str) -> tuple[F32, U32]:
-        """Return a uniform number and an id of the square of ``size_m`` a point lies in."""
+        """Return a uniform number and an id of the square of side ``size_m`` around each point."""
         x, y = p.x, p.y
-        if size_m > 9:  # squares this big would be seen as such
+        if size_m > 9:  # large squares would be visible
             bend = 2 * size_m * self.thicket(x, y)
             x, y = x + bend, y - bend
         column, row = np.floor(x / size_m).astype(np.int32), np.floor(y / size_m).astype(np.int32)
@@ -102,7 +102,7 @@ class Coverer:
         return _Patch(_choose(chance, mix), thing, np.ones(len(chance), np.float32), np.zeros(len(chance), np.float32))
 
     def _crowns(self, patch: _Patch, p: Places, depth: float = 0.35) -> None:
-        """Darken gaps between crowns and their shaded sides, where there are trees."""
+        """Darken the gaps between tree crowns and their shaded sides."""
         tree = np.isin(patch.material, (_M["broadleaf"], _M["conifer"], _M["orchard"], _M["bush"]))
         chance, _ = self._grain(p, 3.7, "crown")
         shade = 1 - np.float32(depth * min(1.0, 0.6 + 0.3 * self.shadow_per_height)) * chance
@@ -115,7 +115,7 @@ class Coverer:
         return patch
 
     def _water(self, p: Places) -> _Patch:
-        # By quarter, since a lake may spread over several districts.
+        # By quarter, because a lake may cover several districts.
         body = np.where(p.river, np.int32(-1), p.quarter)
         patch = self._patch(np.zeros(len(p.x), np.float32), hash_bits(self._key("water"), body), {"river_water": 1.0})
         patch.material[~p.river] = _M["lake_water"]
@@ -131,8 +131,8 @@ class Coverer:
         trees = (p.lane > 2.5) & (chance > np.where(built, np.float32(0.93), np.float32(0.85)))
         patch.material[trees] = _M["broadleaf"]
         patch.material[(chance > 0.44) & (chance < 0.475) & (p.lane > 1.5)] = _M["roof_metal"]  # cars
-        mixed = kerb | trees
-        patch.thing[mixed] = thing[mixed]
+        edge = kerb | trees
+        patch.thing[edge] = thing[edge]
         old = self.plan.quarters.style[p.quarter] == 0
         shaded = built & (chance < np.where(old, 0.3, 0.12) * min(1.5, self.shadow_per_height))
         patch.light[shaded] = _SHADE
@@ -220,8 +220,8 @@ class Coverer:
         su, sv = self._shadow(p, 9.0)
         shaded = (np.abs(off_u - su) < half_u) & (np.abs(off_v - sv) < half_v) & exists & ~inside
         patch.light[shaded] = _SHADE
-        every = np.arange(len(p.x))
-        self._build(patch, every, inside, hall, "hall", 1.0, self.facing[p.quarter], np.abs(off_u) > half_u - 6)
+        indexes = np.arange(len(p.x))
+        self._build(patch, indexes, inside, hall, "hall", 1.0, self.facing[p.quarter], np.abs(off_u) > half_u - 6)
         rail = np.flatnonzero(p.rail)
         if len(rail):
             track, thing = self._grain(p.take(rail), 4.0, "track")
@@ -244,7 +244,7 @@ class Coverer:
     def _park(self, p: Places) -> _Patch:
         wood = self.thicket(p.x, p.y)
         kind = hash_uniform(self._key("park"), p.parcel)
-        turf = hash_bits(self._key("turf"), p.parcel, (self.vigour(p.x, p.y) * 5).astype(np.int32))
+        turf = hash_bits(self._key("turf"), p.parcel, (self.vigor(p.x, p.y) * 5).astype(np.int32))
         patch = self._patch(np.zeros(len(p.x), np.float32), turf, {"lawn": 1.0})
         chance, thing = self._grain(p, 6.0, "park ground")
         trees = wood > np.where(kind < 0.25, np.float32(0.75), np.float32(0.55))
@@ -254,7 +254,7 @@ class Coverer:
         )
         path = np.abs(wood - np.float32(0.5)) < 0.018
         patch.material[path] = _M["gravel"]
-        plots = np.flatnonzero(kind > 0.68)  # allotments and cemeteries: many small things
+        plots = np.flatnonzero(kind > 0.68)  # allotments and cemeteries: many small objects
         if len(plots):
             small = {
                 "lawn": 0.36,
@@ -317,10 +317,10 @@ class Coverer:
     def _forest(self, p: Places) -> _Patch:
         chance, thing = self._grain(p, 6.5, "crown kind")
         tone = self.stand(p.x, p.y)
-        share = np.float32(self.trees["conifer"])
-        lean = np.clip((tone - np.float32(0.5)) * 4 + share, 0.06, 0.94)
+        fraction = np.float32(self.trees["conifer"])
+        conifers = np.clip((tone - np.float32(0.5)) * 4 + fraction, 0.06, 0.94)
         patch = self._patch(chance, thing, {"broadleaf": 1.0})
-        patch.material[chance < lean] = _M["conifer"]
+        patch.material[chance < conifers] = _M["conifer"]
         clearing = (self.thicket(p.x, p.y) > 0.86) & (tone > 0.45)
         patch.material[clearing] = _choose(chance[clearing], {"bush": 0.5, "meadow": 0.3, "dry_plants": 0.2})
         self._crowns(patch, p, 0.62)
@@ -340,7 +340,7 @@ class Coverer:
         return patch
 
     def _shadow(self, p: Places, height_m: float) -> tuple[F32, F32]:
-        """Return where the shadow of a building's top falls, in the frame of the quarter (meters)."""
+        """Return the offset of a building's shadow in the frame of the quarter (meters)."""
         theta = self.plan.quarters.theta
         c: F32 = np.cos(theta)[p.quarter]
         s: F32 = np.sin(theta)[p.quarter]
@@ -351,7 +351,7 @@ class Coverer:
         self, patch: _Patch, at: npt.NDArray[Any], inside: npt.NDArray[np.bool_], thing: U32, kind: str,
         corner: float, facing: F32, near: npt.NDArray[np.bool_],
     ) -> None:  # fmt: skip
-        """Put roofs where ``inside``; walls that face the radar return up to ``corner`` (linear power) at their foot."""
+        """Add roofs at ``inside``. Walls that face the radar reflect up to ``corner`` (linear power) at their base."""
         roof = at[inside]
         patch.material[roof] = _choose(hash_uniform(self._key("roof " + kind), thing[inside]), self.roofs[kind])
         patch.thing[roof] = thing[inside]
@@ -367,14 +367,14 @@ def _blend(mixes: Sequence[Mapping[str, float]], amount: float) -> dict[str, flo
 
 
 def _choose(chance: F32, mix: Mapping[str, float]) -> npt.NDArray[np.uint8]:
-    """Return material numbers drawn by weight with uniform numbers."""
+    """Return material numbers drawn by weight from uniform numbers."""
     limits = np.cumsum(list(mix.values())) / sum(mix.values())
     place = np.minimum(np.searchsorted(limits, chance, side="right"), len(mix) - 1)
     return np.array([_M[name] for name in mix], np.uint8)[place]
 
 
 def _facing(plan: CityPlan) -> F32:
-    """Return, by quarter, how squarely walls face the radar: 1 if perpendicular to the look, 0 beyond some 20 degrees."""
+    """Return by quarter how directly walls face the radar: 1 if perpendicular to the look, 0 beyond 20 degrees."""
     look = np.radians(100.0)  # right-looking, near-polar orbit
     angle = (plan.quarters.theta - look + np.pi / 4) % (np.pi / 2) - np.pi / 4
     return np.asarray(np.exp(-((angle / np.radians(11.0)) ** 2)), np.float32)

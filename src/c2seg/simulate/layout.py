@@ -1,4 +1,4 @@
-"""Which land use lies at a point: districts, sites within them, water with its banks, railway, streets."""
+"""Land use at points: districts, sites within them, water and its banks, railway, streets."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _BANKS = {"forest": 10, "park": 6, "wetland": 13, "pasture": 9}
 
 @dataclass
 class Places:
-    """What lies at points; flat arrays of one length.
+    """Land use and position of points; flat arrays of equal length.
 
-    ``land`` is the class, ``block`` the class of the land that a street or railway crosses, ``parcel`` an id of the
-    ground that changes use as one. ``u`` and ``v`` are meters along the two street directions of the quarter.
-    ``lane`` is the distance to the axis of the nearest street in meters (large where there is none).
+    ``land`` is the class. ``block`` is the class of the land that a street or railway crosses. ``parcel`` is an id of ground
+    that changes its use as a unit. ``u`` and ``v`` are meters along the two street directions of the quarter. ``lane`` is the
+    distance to the axis of the nearest street in meters (large if there is none).
     """
 
     x: F32
@@ -40,18 +40,18 @@ class Places:
     river: npt.NDArray[np.bool_]
 
     def take(self, index: npt.NDArray[Any]) -> Places:
-        """Return the places at these positions."""
+        """Return the places at these indexes."""
         return Places(**{name: getattr(self, name)[index] for name in self.__dataclass_fields__})
 
 
 def lay_out_city(spec: CitySpec, raster: npt.NDArray[np.uint8] | None = None) -> CityPlan:
-    """Plan a city and give its districts their uses."""
+    """Plan a city and assign uses to its districts."""
     plan = plan_city(spec, raster)
     return plan if raster is not None else draw_uses(plan, measure_shares)
 
 
 def measure_shares(plan: CityPlan, points: int = 40_000) -> dict[int, float]:
-    """Return the share of each class over the usable area, from a fixed random sample of points."""
+    """Return the fraction of each class in the valid area, from a fixed random sample of points."""
     height_m, width_m = plan.spec.size_m
     rng = np.random.Generator(np.random.Philox(derive_key(plan.spec.seed, plan.spec.role, "survey")))
     x = (rng.random(points) * width_m).astype(np.float32)
@@ -63,7 +63,7 @@ def measure_shares(plan: CityPlan, points: int = 40_000) -> dict[int, float]:
 
 
 def classify(plan: CityPlan, x: F32, y: F32) -> Places:
-    """Return what lies at points given in meters from the upper left corner (x right, y down; flat float32)."""
+    """Return the places of points, in meters from the upper left corner (x right, y down; flat float32)."""
     quarter, _ = plan.quarters.cells.nearest(x, y)
     u, v = _street_frame(plan, quarter, x, y)
     if plan.raster is not None:
@@ -101,7 +101,7 @@ def _districts(plan: CityPlan, x: F32, y: F32) -> tuple[I32, npt.NDArray[np.uint
     fray_x, fray_y = plan.fray[0](x, y) - np.float32(0.5), plan.fray[1](x, y) - np.float32(0.5)
     cell, _ = plan.districts.nearest(x + 0.25 * size * bend_x, y + 0.25 * size * bend_y)
     land = plan.use[cell]
-    # Where nature draws the line it is not straight: look a second time with a stronger displacement.
+    # Natural boundaries are not straight: classify these points again with a stronger displacement.
     index = np.flatnonzero(np.isin(land, (1, 10, 11, 13)))
     if len(index):
         px, py = x[index] + 45 * fray_x[index], y[index] + 45 * fray_y[index]
@@ -120,7 +120,7 @@ def _banks_and_rivers(plan: CityPlan, x: F32, y: F32, land: npt.NDArray[np.uint8
     bank = _BANKS[plan.spec.family["banks"]]
     for number, channel in enumerate(plan.channels):
         along, across = channel.along_across(x, y)
-        # The bank's width follows the line, on each side its own; it vanishes in places.
+        # The bank's width varies along the line, independently on each side, and is 0 in places.
         ripple = plan.warp[number % 2](along * np.float32(0.6), np.sign(across) * np.float32(900.0))
         width = channel.half_width_m * (1 + 4 * np.maximum(ripple - np.float32(0.45), 0))
         distance = np.abs(across)
@@ -131,7 +131,7 @@ def _banks_and_rivers(plan: CityPlan, x: F32, y: F32, land: npt.NDArray[np.uint8
 
 
 def _lanes(plan: CityPlan, quarter: I32, u: F32, v: F32, land: npt.NDArray[np.uint8]) -> F32:
-    """Return the distance to the nearest small street; in the open country they are few."""
+    """Return the distance to the nearest small street. There are few outside of towns."""
     block_u, block_v = plan.quarters.block_u_m[quarter], plan.quarters.block_v_m[quarter]
     country = ~np.isin(land, (3, 4))
     works = land == 4
@@ -170,7 +170,7 @@ def _main_roads(plan: CityPlan, x: F32, y: F32) -> F32:
 
 
 def _from_raster(plan: CityPlan, x: F32, y: F32, quarter: I32, u: F32, v: F32) -> Places:
-    """Take the classes from the plan's raster; parcels are districts cut by class."""
+    """Return places with the classes of the plan's raster. Parcels are districts divided by class."""
     raster = plan.raster
     assert raster is not None
     gsd = np.float32(plan.spec.gsd_m)

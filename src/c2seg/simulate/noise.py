@@ -1,8 +1,7 @@
-"""Randomness as a pure function of (key, place): any window of a city can be made alone, and equals the same window
-cut from the whole.
+"""Random numbers as pure functions of (key, position): a window rendered alone equals the same window of the whole city.
 
-Integer hashes serve objects (a parcel, a roof, a crown), tables serve smooth fields, Philox counters serve sensor
-noise and speckle. Coordinates are meters from the scene's upper left corner, x to the right, y downwards.
+Objects (a parcel, a roof, a crown) use integer hashes, smooth fields use tables, sensor noise and speckle use Philox counters.
+Coordinates are meters from the scene's upper left corner, x to the right, y downwards.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ __all__ = ["Cells", "SmoothNoise", "derive_key", "hash_bits", "hash_uniform", "n
 
 F32 = npt.NDArray[np.float32]
 U32 = npt.NDArray[np.uint32]
-_NORMAL_BLOCK = 64  # pixels; sensor noise comes in blocks of this side, each from its own counter
+_NORMAL_BLOCK = 64  # pixels; sensor noise is drawn in blocks of this side, with a counter for each block
 
 
 def derive_key(seed: int, *names: str | int) -> int:
-    """Return a 32-bit key for a named purpose under a seed; the same on every machine."""
+    """Return a 32-bit key for a name and a seed. It is the same on every machine."""
     import hashlib
 
     text = "/".join(str(part) for part in (seed, *names))
@@ -31,9 +30,9 @@ def derive_key(seed: int, *names: str | int) -> int:
 
 
 def hash_bits(key: int, *fields: npt.NDArray[Any]) -> U32:
-    """Return uint32 hashes of integer fields (broadcast), bit by bit well mixed.
+    """Return uint32 hashes of integer fields (broadcast) with well-mixed bits.
 
-    The finaliser is C. Wellons' ``lowbias32`` (Hash Function Prospector, public domain).
+    The finalizer is C. Wellons' ``lowbias32`` (Hash Function Prospector, public domain).
     """
     state: U32 = np.asarray(key & 0xFFFFFFFF, np.uint32)
     for number, item in enumerate(fields):
@@ -66,29 +65,29 @@ class SmoothNoise:
         return cls(wavelength_m, rng.random((256, 256), dtype=np.float32).ravel())
 
     def __call__(self, x: F32, y: F32) -> F32:
-        """Return the field at points, float32 of their shape."""
+        """Return the noise at points, float32 of their shape."""
         scale = np.float32(1.0 / self.wavelength_m)
         fx, fy = x * scale, y * scale
         floor_x, floor_y = np.floor(fx), np.floor(fy)
         fx -= floor_x
         fy -= floor_y
         column, row = floor_x.astype(np.int32), floor_y.astype(np.int32)
-        left, right = column & 255, (column + 1) & 255
+        west, east = column & 255, (column + 1) & 255
         above, below = (row & 255) << 8, ((row + 1) & 255) << 8
         fx *= fx * (3 - 2 * fx)
         fy *= fy * (3 - 2 * fy)
         table = self.table
-        top: F32 = table[above + left]
-        top += fx * (table[above + right] - top)
-        bottom = table[below + left]
-        bottom += fx * (table[below + right] - bottom)
+        top: F32 = table[above + west]
+        top += fx * (table[above + east] - top)
+        bottom = table[below + west]
+        bottom += fx * (table[below + east] - bottom)
         top += fy * (bottom - top)
         return top
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Voronoi cells of a jittered square lattice over a scene and a margin of three cells.
+    """Voronoi cells of a jittered square lattice, over a scene with a margin of three cells.
 
     ``x`` and ``y`` are the seeds' coordinates, flat, row by row of the lattice.
     """
@@ -101,7 +100,7 @@ class Cells:
 
     @classmethod
     def make(cls, seed: int, name: str, size_m: float, width_m: float, height_m: float) -> Cells:
-        """Draw the seeds; each stays within its lattice square, so that 3 x 3 squares hold the nearest one."""
+        """Draw the seeds within their lattice squares, so that 3 x 3 squares contain the nearest seed."""
         columns, rows = int(width_m / size_m) + 7, int(height_m / size_m) + 7
         rng = np.random.Generator(np.random.Philox(derive_key(seed, "cells", name)))
         jitter = rng.uniform(0.12, 0.88, (2, rows, columns)) - 3
@@ -110,7 +109,7 @@ class Cells:
         return cls(size_m, columns, rows, x.astype(np.float32).ravel(), y.astype(np.float32).ravel())
 
     def nearest(self, x: F32, y: F32) -> tuple[npt.NDArray[np.int32], F32]:
-        """Return the index of the nearest seed (int32) and the distance to it in meters, for each point."""
+        """Return for each point the index of the nearest seed (int32) and its distance in meters."""
         scale = np.float32(1.0 / self.size_m)
         column = np.clip(np.floor(x * scale).astype(np.int32) + 3, 1, self.columns - 2)
         row = np.clip(np.floor(y * scale).astype(np.int32) + 3, 1, self.rows - 2)
@@ -131,7 +130,7 @@ class Cells:
 
 
 def normal_window(key: int, bands: int, window: Window) -> F32:
-    """Return standard normal noise [bands, H, W] of a window; a pixel has the same values in every window."""
+    """Return standard normal noise [bands, H, W] of a window. A pixel has the same values in every window."""
     out = np.empty((bands, window.height, window.width), np.float32)
     size = _NORMAL_BLOCK
     for block_row in range(window.row // size, -(-window.row_end // size)):

@@ -1,4 +1,4 @@
-"""Simulate a pair: a labeled source and a target that differs from it in known ways."""
+"""Simulate a pair of cities: a labeled source, and a target with known differences."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DEFAULT_SHIFT = 0.5
 
 @dataclass(frozen=True)
 class PairInfo:
-    """What was written: the two cities, and how they were made."""
+    """The two written cities and the settings of the simulation."""
 
     out: Path
     pair: str
@@ -55,14 +55,14 @@ def simulate_pair(
     """Write two cities to ``out/<city name>/`` and ``out/pair.yaml``.
 
     ``pair`` is ``ab`` (EnMAP, Sentinel-2, Sentinel-1; HSI on the 10 m grid) or ``bw`` (Gaofen-5, -6, -3; HSI at 30 m).
-    ``scale`` multiplies the sides in pixels (1: the real sizes). ``shift`` 0..1 sets all parameters of the difference,
-    ``parameters`` single ones. The seed's thousands choose the family of layouts and shifts. ``layouts`` gives a class
-    raster (such as ``c2seg label`` makes) for ``source`` or ``target`` instead of an invented layout; the city is
-    then its upper left part of the size that pair and scale ask for, or all of it if it is smaller, and keeps its
-    georeference if that is a 10 m grid.
+    ``scale`` multiplies the sides in pixels (1: the real sizes). ``shift`` 0..1 sets all parameters of the domain shift, and
+    ``parameters`` sets single ones. The thousands of the seed select the family of layouts and shifts. ``layouts`` are class
+    rasters (such as those of ``c2seg label``) for ``source`` or ``target`` instead of random layouts. The city is then the
+    upper left part of the raster, with the size of the pair and scale, or the whole raster if it is smaller. It has the
+    raster's georeference if that is a 10 m grid.
 
-    The same arguments give the same bytes, for one set of versions and machine. Each city folder also holds
-    ``reference.tif``, the land cover without the label's faults.
+    The same arguments give bit-identical files with the same versions on the same machine. Each city folder also contains
+    ``reference.tif``, the land cover without label errors.
 
     Raises InputError for arguments out of range, OutputError if files exist, MissingExtraError without earthlib.
     """
@@ -95,7 +95,7 @@ def simulate_pair(
 
 
 def _part(progress: Progress, before: float, length: float, whole: float) -> Progress:
-    """Turn the progress of a part into that of the whole."""
+    """Return a progress callable for a part of the work."""
 
     def show(done: float, total: float, text: str = "") -> None:
         progress(before + done / total * length, whole, text)
@@ -104,14 +104,14 @@ def _part(progress: Progress, before: float, length: float, whole: float) -> Pro
 
 
 def _read_layout(path: Path, spec: CitySpec) -> tuple[npt.NDArray[np.uint8], CitySpec]:
-    """Read a class raster and cut the city to its size."""
+    """Read a class raster and limit the city to its size."""
     from dataclasses import replace
 
     file = RasterFile(path)
     height, width = min(spec.height, file.height), min(spec.width, file.width)
     values = file.read(Window(0, 0, height, width))[0]
     if values.dtype.kind not in "ui" or int(values.max(initial=0)) > 13:
-        raise DataError(f"the layout {path} must hold class ids 0..13, found {values.dtype} up to {values.max()}")
+        raise DataError(f"the layout {path} must contain class ids 0..13, found {values.dtype} up to {values.max()}")
     if not values.any():
         raise DataError(f"the layout {path} has no class in its upper left {height} x {width} pixels")
     spec = replace(spec, height=height, width=width, strip=False)

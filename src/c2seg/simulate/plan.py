@@ -1,7 +1,7 @@
-"""The plan of a city: water, roads, centers, and what each district is used for, as small tables.
+"""The plan of a city: water, roads, centers and the use of districts, as small tables.
 
-Districts are Voronoi cells. Their use is decided for the whole city at once: every class takes the cells that suit it
-best until its share is reached, and shares are corrected for what rivers, roads and railways take away.
+Districts are Voronoi cells. Each class gets the most suitable cells until its fraction of the city is reached. The fractions
+are corrected for the area of rivers, roads and railways.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from c2seg.simulate.specs import CitySpec
 __all__ = ["Channel", "CityPlan", "Quarters", "Roads", "draw_uses", "plan_city", "valid_at"]
 
 AB_SIDE_PX = 1098.0  # mean side of the real Augsburg scene; sizes of districts and rivers refer to it
-_FEWEST_CELLS = 2.5  # a class with less becomes a round site inside somebody else's district
-# Order of choice: what is rare or bound to a place first, what takes the rest last.
+_FEWEST_CELLS = 2.5  # a class with fewer cells becomes round sites inside other districts
+# Order of assignment: rare or location-bound classes first, the largest ones last.
 _ORDER = (1, 13, 12, 8, 5, 11, 6, 4, 3, 10, 9)
 ARABLE = 7
 
@@ -33,7 +33,7 @@ class Channel:
     half_width_m: float
     amplitudes_m: tuple[float, ...]
     wavelengths_m: tuple[float, ...]
-    phases: tuple[float, ...]
+    shifts_rad: tuple[float, ...]
 
     def along_across(self, x: F32, y: F32) -> tuple[F32, F32]:
         """Return meters along the line and signed meters across it."""
@@ -41,9 +41,9 @@ class Channel:
         along = c * x + s * y
         across = c * y - s * x - np.float32(self.offset_m)
         slope = np.zeros_like(along)
-        for amplitude, wavelength, phase in zip(self.amplitudes_m, self.wavelengths_m, self.phases, strict=True):
+        for amplitude, wavelength, shift in zip(self.amplitudes_m, self.wavelengths_m, self.shifts_rad, strict=True):
             k = np.float32(2 * np.pi / wavelength)
-            angle = along * k + np.float32(phase)
+            angle = along * k + np.float32(shift)
             across -= np.float32(amplitude) * np.sin(angle)
             slope += np.float32(amplitude) * k * np.cos(angle)
         return along, across / np.sqrt(1 + slope * slope)
@@ -51,7 +51,7 @@ class Channel:
 
 @dataclass(frozen=True)
 class Roads:
-    """Main roads: rays and rings around the center, and the lines of a grid; ``grid_share`` of the latter exist."""
+    """Main roads: rays and rings around the center, and lines of a grid, of which the fraction ``grid_share`` exists."""
 
     center_xy: tuple[float, float]
     rays: F32
@@ -66,7 +66,7 @@ class Roads:
 
 @dataclass(frozen=True)
 class Quarters:
-    """Neighborhoods with one street grid each: orientation, size of blocks, width of streets, building style."""
+    """Neighborhoods with a common street grid: orientation, size of blocks, width of streets, building style."""
 
     cells: Cells
     theta: F32
@@ -80,7 +80,7 @@ class Quarters:
 
 @dataclass(frozen=True)
 class CityPlan:
-    """All tables from which the land use at any point follows."""
+    """All tables that define the land use at any point."""
 
     spec: CitySpec
     districts: Cells
@@ -96,14 +96,14 @@ class CityPlan:
     raster: npt.NDArray[np.uint8] | None = None
 
     def key(self, name: str) -> int:
-        """Return the key of a named kind of object of this city."""
+        """Return the random key of a kind of object of this city."""
         return derive_key(self.spec.seed, self.spec.role, name)
 
 
 def plan_city(spec: CitySpec, raster: npt.NDArray[np.uint8] | None = None) -> CityPlan:
-    """Draw the plan of a city. With ``raster`` (ids 0..13 on the fine grid) the land use is taken from there.
+    """Draw the plan of a city. ``raster`` (ids 0..13 on the fine grid) replaces the drawn land use.
 
-    District uses are drawn by :func:`draw_uses` afterwards; until then all land is arable.
+    All land is arable until :func:`draw_uses` assigns the uses of districts.
     """
     height_m, width_m = spec.size_m
     side_m = float(np.sqrt(height_m * width_m))
@@ -133,7 +133,7 @@ def _channel(rng: np.random.Generator, spec: CitySpec, half_width_m: float, mean
     steep = (number % 2 == 0) != spec.strip
     angle = (np.pi / 2 if steep else 0.0) + rng.uniform(-0.3, 0.3)
     cy, cx = spec.center_yx
-    # Rivers pass beside the center; where the second one lies is open.
+    # The first river passes near the center; the position of the second one is random.
     aside = rng.uniform(0.06, 0.2) * rng.choice([-1, 1]) if number in (0, 7) else rng.uniform(-0.4, 0.4)
     if number == 7:
         aside *= 0.35
@@ -143,8 +143,8 @@ def _channel(rng: np.random.Generator, spec: CitySpec, half_width_m: float, mean
     length = float(np.sqrt(height_m * width_m))
     wavelengths = (length * rng.uniform(0.5, 0.9), length * rng.uniform(0.18, 0.3), length * rng.uniform(0.07, 0.1))
     amplitudes = tuple(float(meander * length * f) for f in (1.0, 0.35, 0.1))
-    phases = tuple(float(p) for p in rng.uniform(0, 2 * np.pi, 3))
-    return Channel(float(angle), float(offset), half_width_m, amplitudes, wavelengths, phases)
+    shifts_rad = tuple(float(p) for p in rng.uniform(0, 2 * np.pi, 3))
+    return Channel(float(angle), float(offset), half_width_m, amplitudes, wavelengths, shifts_rad)
 
 
 def _roads(rng: np.random.Generator, spec: CitySpec, side_m: float, relative: float) -> Roads:
@@ -175,7 +175,7 @@ def _quarters(rng: np.random.Generator, seed: int, spec: CitySpec, district_m: f
     square = rng.normal(0.1, 0.04, count)
     theta = np.where(rng.random(count) < pattern, square, radial)
     distance = np.hypot(from_x, from_y) / np.sqrt(height_m * width_m) + rng.normal(0, 0.04, count)
-    # The center's pattern fades outwards: villages and fields follow the terrain, neighbors alike.
+    # The pattern of the center fades outwards: villages and fields follow the terrain, which is smooth.
     drift = SmoothNoise.make(seed, "terrain", 5 * cells.size_m)(cells.x, cells.y) * 3 + rng.normal(0, 0.15, count)
     theta = np.where(distance > rng.uniform(0.22, 0.34, count), drift + square, theta)
     # 0 perimeter blocks near the center, 1 detached houses, 2 slabs
@@ -196,20 +196,20 @@ def _quarters(rng: np.random.Generator, seed: int, spec: CitySpec, district_m: f
 
 
 def valid_at(spec: CitySpec, x: F32, y: F32) -> npt.NDArray[np.bool_]:
-    """Return whether points lie within the imaged area: everywhere, or within a slanted strip as over Berlin."""
+    """Return whether points are in the imaged area: everywhere, or in a slanted strip as over Berlin."""
     if not spec.strip:
         return np.ones(len(x), bool)
     height_m, width_m = spec.size_m
     s, t = x / np.float32(width_m), y / np.float32(height_m)
-    # Four straight edges read off figure 1 of the dataset paper; the box is empty by a fifth.
+    # Four straight edges from figure 1 of the dataset paper; a fifth of the box is empty.
     return (s > 0.02 + 0.19 * t) & (s < 0.795 + 0.2 * t) & (t > 0.012 * (1 - s)) & (t < 1 - 0.01 * s)
 
 
 def draw_uses(plan: CityPlan, measure: Any) -> CityPlan:
-    """Give every district its use so that the shares of the whole city come out as specified.
+    """Assign uses to all districts, so that the class fractions of the city are as specified.
 
-    ``measure(plan)`` returns the shares (fractions by class id) of a plan. Rivers, banks, roads and rail take land
-    from districts, so the demand is corrected by the shares found, four times.
+    ``measure(plan)`` returns the class fractions of a plan by id. Rivers, banks, roads and railways reduce the area of
+    districts, so the demand is corrected four times by the measured fractions.
     """
     goal = {k: v / 100 for k, v in plan.spec.shares.items()}
     suitability = _suitability(plan)
@@ -217,19 +217,19 @@ def draw_uses(plan: CityPlan, measure: Any) -> CityPlan:
     best, best_error = plan, np.inf
     for _ in range(5):
         trial = replace(plan, **_assign(plan, suitability, demand))
-        found = measure(trial)
-        error = sum(abs(found.get(k, 0.0) - goal[k]) for k in goal)
+        measured = measure(trial)
+        error = sum(abs(measured.get(k, 0.0) - goal[k]) for k in goal)
         if error < best_error:
             best, best_error = trial, error
         for k in goal:
-            demand[k] = max(demand[k] + 0.8 * (goal[k] - found.get(k, 0.0)), 0.25 * goal[k])
+            demand[k] = max(demand[k] + 0.8 * (goal[k] - measured.get(k, 0.0)), 0.25 * goal[k])
         total = sum(v for k, v in demand.items() if k != 2)
         demand = {k: v / total for k, v in demand.items() if k != 2} | {2: 0.0}
     return best
 
 
 def _suitability(plan: CityPlan) -> dict[int, F32]:
-    """Return, by class, how well each district suits it (any unit; only the order matters)."""
+    """Return by class the suitability of each district (only the order matters)."""
     spec, cells = plan.spec, plan.districts
     height_m, width_m = spec.size_m
     side = np.sqrt(height_m * width_m)
@@ -283,7 +283,7 @@ def _urbanity(plan: CityPlan, rng: np.random.Generator, side: float) -> F32:
 
 
 def _assign(plan: CityPlan, suitability: dict[int, F32], demand: dict[int, float]) -> dict[str, Any]:
-    """Let the classes choose districts, best suited first; small demands become sites within districts."""
+    """Assign districts to classes by suitability. Small demands become sites within districts."""
     cells = plan.districts
     height_m, width_m = plan.spec.size_m
     inside = (cells.x >= 0) & (cells.x < width_m) & (cells.y >= 0) & (cells.y < height_m)
@@ -294,19 +294,19 @@ def _assign(plan: CityPlan, suitability: dict[int, F32], demand: dict[int, float
     free = np.ones(number, bool)
     jitter = hash_uniform(derive_key(plan.spec.seed, plan.spec.role, "sites"), np.arange(number))
     for land in _ORDER:
-        wanted = demand[land] * inside.sum()
+        cells_demanded = demand[land] * inside.sum()
         order = np.argsort(-suitability[land], kind="stable")
-        sited = wanted if wanted < _FEWEST_CELLS else 0.0
-        if land == 1:  # the family says how much of the still water comes as ponds
-            sited = max(sited, wanted * plan.spec.family["ponds"])
-        # Districts of the margin that suit as well join in, but only those within the city count.
+        sited = cells_demanded if cells_demanded < _FEWEST_CELLS else 0.0
+        if land == 1:  # the family sets the fraction of still water in ponds
+            sited = max(sited, cells_demanded * plan.spec.family["ponds"])
+        # Suitable districts in the margin are assigned too, but only those within the city count.
         candidates = order[free[order]]
         reached = np.cumsum(inside[candidates])
-        cut = int(np.searchsorted(reached, round(wanted - sited))) + 1 if sited < wanted else 0
-        chosen = candidates[:cut]
-        use[chosen], free[chosen] = land, False
+        cut = int(np.searchsorted(reached, round(cells_demanded - sited))) + 1 if sited < cells_demanded else 0
+        assigned = candidates[:cut]
+        use[assigned], free[assigned] = land, False
         if sited > 0:
-            # Discs cover a third of a district; a site of less than about twenty pixels would drown in mixed pixels.
+            # Discs cover a third of a district. Sites of less than about twenty pixels would consist of mixed pixels only.
             hosts = order[(inside & (site_use == 0) & (use != 1))[order]][: max(1, int(np.ceil(sited / 0.35)))]
             area = sited * cells.size_m**2 / max(1, len(hosts)) * (0.7 + 0.6 * jitter[hosts])
             site_use[hosts] = land

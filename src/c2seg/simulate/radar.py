@@ -1,4 +1,4 @@
-"""SAR: backscatter of the scene, corner reflections, correlated speckle in power, filter in power, decibels last."""
+"""SAR: backscatter, corner reflections, correlated speckle and speckle filter, all in linear power, then decibels."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from c2seg.types import Window
 
 __all__ = ["RadarSensor", "lee_filter", "speckle"]
 
-_CROSS_CORNER = 0.12  # part of a corner reflection that comes back in the other polarization
+_CROSS_CORNER = 0.12  # fraction of a corner reflection in the other polarization
 
 
 @dataclass(frozen=True)
 class RadarSensor:
-    """A radar over a city at a date: ``table`` float32 [2, variants], linear power in the order of the file's bands."""
+    """A radar over a city at a date. ``table`` float32 [2, variants]: linear power in the order of the file's bands."""
 
     key: int
     table: F32
@@ -32,7 +32,7 @@ class RadarSensor:
 
     @classmethod
     def make(cls, spec: CitySpec) -> RadarSensor:
-        """Set up the radar of a pair at the date of the image."""
+        """Create the radar of a pair at the date of the image."""
         content = package_data("sensors.yaml")[spec.sensors["sar"]]
         co_first = content["bands"][0]["role"] in ("hh", "vv")
         order = (0, 1) if co_first else (1, 0)
@@ -48,7 +48,7 @@ class RadarSensor:
         )  # fmt: skip
 
     def observe(self, power: F32, window: Window) -> F32:
-        """Return decibels [2, H, W] from the scene's power [2, H, W]; a margin of 4 pixels is not final."""
+        """Return decibels [2, H, W] from the scene's power [2, H, W]. A margin of 4 pixels is not exact."""
         scene = blur(power, gaussian_taps(self.resolution_px / 2.355, 2))
         noisy = (scene + np.float32(self.noise_floor)) * self.speckle(window)
         noisy = lee_filter(noisy, self.filter_px, self.looks)
@@ -56,15 +56,15 @@ class RadarSensor:
         return np.asarray(decibels, np.float32)
 
     def speckle(self, window: Window) -> F32:
-        """Return speckle [2, H, W] of mean one for a window (its margin of 2 pixels is not final)."""
+        """Return speckle [2, H, W] of mean 1 for a window. A margin of 2 pixels is not exact."""
         return speckle(self.key, 2, window, self.looks, self.resolution_px)
 
 
 def speckle(key: int, bands: int, window: Window, looks: float, resolution_px: float) -> F32:
     """Return multi-look speckle intensity [bands, H, W], mean 1, variance 1 / ``looks``, correlated over a resolution cell.
 
-    Each look is the power of a complex Gaussian field, low-pass filtered as by the sensor. A fractional number of
-    looks comes from one more look with weight x: (n + x)^2 / (n + x^2) = looks.
+    Each look is the power of a complex Gaussian field, low-pass filtered by the sensor. A fractional number of looks is n looks
+    and another one of weight x: (n + x)^2 / (n + x^2) = looks.
     """
     whole = int(np.floor(looks + 1e-9))
     weights = np.ones(whole)
@@ -74,7 +74,7 @@ def speckle(key: int, bands: int, window: Window, looks: float, resolution_px: f
     total = np.zeros((bands, window.height, window.width), np.float32)
     taps = gaussian_taps(resolution_px / 2.355, 2)
     field = blur(normal_window(key, 2 * bands * len(weights), window), taps)
-    field /= np.float32((taps**2).sum())  # unit power again: the two passes leave the square of this
+    field /= np.float32((taps**2).sum())  # unit power: the two passes multiply the power by the square of this
     for look, weight in enumerate(weights):
         for band in range(bands):
             real, imaginary = field[2 * (look * bands + band)], field[2 * (look * bands + band) + 1]
@@ -83,9 +83,9 @@ def speckle(key: int, bands: int, window: Window, looks: float, resolution_px: f
 
 
 def lee_filter(power: F32, size_px: int, looks: float) -> F32:
-    """Smooth speckle where the scene is homogeneous (Lee, IEEE TPAMI 2(2), 1980; multiplicative noise).
+    """Smooth speckle in homogeneous areas (Lee, IEEE TPAMI 2(2), 1980; multiplicative noise).
 
-    ``power`` [C, H, W] linear; the outer ``size_px // 2`` pixels use edge replication.
+    ``power`` [C, H, W] is linear. The outer ``size_px // 2`` pixels use edge replication.
     """
     taps = np.full(size_px, 1 / size_px, np.float32)
 

@@ -1,4 +1,7 @@
-"""One window of a city: all modalities, ground truth and raw label. A window alone equals the same window of the whole."""
+"""Render a window of a city: all modalities, ground truth and incomplete label.
+
+A window rendered alone equals the same window of the whole city.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +24,16 @@ __all__ = ["HSI_RATIO", "Chunk", "Renderer"]
 
 HSI_RATIO = 3  # 30 m under 10 m
 _HALO_PX = 9  # a multiple of HSI_RATIO that covers every filter and displacement
-_FILTER_PX = 5  # margin that blur and Lee filter of the radar need
-# What a parcel was before: land that is built on was a field, a field was grass, and so on.
+_FILTER_PX = 5  # margin of the radar's blur and Lee filter
+# Former use of parcels by class: built-up land was a field, a field was grass, and so on.
 _FORMER = np.array([0, 5, 7, 7, 7, 9, 7, 9, 7, 7, 11, 9, 11, 9], np.uint8)
-# How much oftener than average land of a class is missing from OpenStreetMap.
+# How often land of a class is missing from OpenStreetMap, relative to the average.
 _UNMAPPED = np.array([0, 0.2, 0, 0.8, 0.8, 1.0, 0.9, 1.2, 0.9, 1.5, 0.5, 1.5, 1.3, 0.9], np.float32)
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Arrays of a window of the fine grid; ``hsi`` lies on the 30 m grid. Outside ``valid`` nothing is blanked yet."""
+    """Arrays of a window of the fine grid; ``hsi`` is on the 30 m grid. Invalid pixels are not yet set to nodata."""
 
     msi: npt.NDArray[Any]
     hsi: npt.NDArray[Any]
@@ -43,7 +46,7 @@ class Chunk:
 
 
 class Renderer:
-    """Renders windows of a planned city. Offsets of windows must be multiples of the HSI ratio."""
+    """Renders windows of a planned city. Window offsets must be multiples of the HSI ratio."""
 
     def __init__(self, plan: CityPlan) -> None:
         spec = plan.spec
@@ -82,13 +85,13 @@ class Renderer:
         )  # fmt: skip
 
     def _sample_places(self, window: Window) -> tuple[F32, F32]:
-        """Return coordinates of the sub-pixel samples, row by row: a regular lattice, each sample moved a little."""
+        """Return coordinates of the sub-pixel samples, row by row: a regular lattice with jitter."""
         n, gsd = self.spec.subsamples, self.spec.gsd_m
         rows = np.arange(window.row * n, window.row_end * n, dtype=np.int32)[:, None]
         columns = np.arange(window.col * n, window.col_end * n, dtype=np.int32)[None, :]
         bits = hash_bits(self.plan.key("jitter"), rows, columns)
         step = np.float32(gsd / n)
-        # Steps beside the lattice would otherwise beat with rows of vines and trees.
+        # Without jitter the lattice would alias with rows of vines and trees.
         aside_x = (bits & np.uint32(0xFFFF)).astype(np.float32) * np.float32(0.8 / 65536) + np.float32(0.1)
         aside_y = (bits >> np.uint32(16)).astype(np.float32) * np.float32(0.8 / 65536) + np.float32(0.1)
         return ((columns + aside_x) * step).ravel(), ((rows + aside_y) * step).ravel()
@@ -103,9 +106,9 @@ class Renderer:
         return x.ravel(), y.ravel()
 
     def _past(self, now: Places) -> tuple[Places, npt.NDArray[Any], Places]:
-        """Return the places at the date of MSI and SAR, and which differ at the (earlier) date of HSI, and how.
+        """Return the places at the date of MSI and SAR, the indexes that differ at the earlier date of HSI, and those places.
 
-        Main roads, rivers and railways stay.
+        Main roads, rivers and railways do not change.
         """
         amount = self.spec.parameters.land_cover_change
         chance = hash_uniform(self.plan.key("change"), now.parcel)
@@ -118,18 +121,18 @@ class Renderer:
         return image, index, replace(older, land=_FORMER[older.block])
 
     def _recover(self, cover: Cover, index: npt.NDArray[Any], older: Places) -> Cover:
-        """Return the cover with that of earlier places put in at ``index``."""
+        """Return the cover with that of the earlier places at ``index``."""
         before = self.coverer(older)
         variant, light = cover.variant.copy(), cover.light.copy()
         variant[index], light[index] = before.variant, before.light
         return Cover(variant, light, cover.bounce)
 
     def _pixel_sum(self, samples: npt.NDArray[Any], window: Window, shift_m: tuple[float, ...] = (0.0, 0.0)) -> Any:
-        """Sum samples over pixels, in one fixed order; ``shift_m`` displaces the image by whole samples (y, x)."""
+        """Sum samples over pixels in a fixed order. ``shift_m`` (y, x) displaces the image, rounded to samples."""
         n = self.spec.subsamples
         grid = samples.reshape(window.height * n, window.width * n)
         steps = tuple(round(s * n / self.spec.gsd_m) for s in shift_m)
-        if any(steps):  # what is rolled in lies in the halo
+        if any(steps):  # only the halo is affected by the wrap-around
             grid = np.roll(grid, steps, (0, 1))
         total = grid[0::n, 0::n].copy()
         for i in range(n):
@@ -167,7 +170,7 @@ class Renderer:
         return np.stack(bands)
 
     def _render_hsi(self, cover: Cover, window: Window, wide: Window) -> tuple[npt.NDArray[Any], Window]:
-        """Mix the spectra of all samples of each 30 m pixel: a sparse matrix of fractions times the spectra."""
+        """Average the spectra of all samples of each 30 m pixel, as a sparse matrix of fractions times the spectra."""
         n, gsd = self.spec.subsamples, self.spec.gsd_m
         target = window.coarsen(HSI_RATIO)
         area = target.expand(1)
@@ -182,10 +185,10 @@ class Renderer:
         count = np.bincount(rows[keep_rows], minlength=area.height)[:, None] * np.bincount(
             cols[keep_cols], minlength=area.width
         )
-        kept = np.ix_(keep_rows, keep_cols)
+        selected = np.ix_(keep_rows, keep_cols)
         shape = wide.height * n, wide.width * n
-        light = cover.light.reshape(shape)[kept].ravel()
-        variant = cover.variant.reshape(shape)[kept].ravel()
+        light = cover.light.reshape(shape)[selected].ravel()
+        variant = cover.variant.reshape(shape)[selected].ravel()
         size = (area.height * area.width, len(self.hsi.table))
         fractions = csr_array((light, (pixel.ravel(), variant)), shape=size)
         spectra = (fractions @ self.hsi.table).reshape(area.height, area.width, -1)
@@ -194,13 +197,13 @@ class Renderer:
         return self.hsi.digitize(image[:, 1:-1, 1:-1].copy(), target), target
 
     def _label(self, window: Window) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-        """Return the class a mapper would have drawn at each pixel's center, and where nobody mapped."""
+        """Return the mapped class at each pixel's center, with errors of position, and the unmapped pixels."""
         x, y = self._centers(window)
         shape, amount = (window.height, window.width), self.spec.parameters.label_noise
         if amount <= 0:
             places = classify(self.plan, x, y)
             return places.land.reshape(shape), np.zeros(shape, bool)
-        reach = np.float32(24.0 * amount)  # noise lies within 0..1 around a half: half of this at most
+        reach = np.float32(24.0 * amount)  # noise is in 0..1 around 0.5: the offset is at most half of this
         off_x = reach * (self.outline[0](x, y) - np.float32(0.5))
         off_y = reach * (self.outline[1](x, y) - np.float32(0.5))
         places = classify(self.plan, x + off_x, y + off_y)
@@ -208,9 +211,9 @@ class Renderer:
         street = hash_bits(
             self.plan.key("street"), places.quarter, *((c / 160).astype(np.int32) for c in (places.u, places.v))
         )
-        forgotten = (land == 2) & np.isin(places.block, (3, 4))
-        forgotten &= hash_uniform(self.plan.key("street mapped"), street) < 0.25 * amount
-        land = np.where(forgotten, places.block, land)
+        missing = (land == 2) & np.isin(places.block, (3, 4))
+        missing &= hash_uniform(self.plan.key("street mapped"), street) < 0.25 * amount
+        land = np.where(missing, places.block, land)
         gap = hash_uniform(self.plan.key("mapped"), places.parcel) < 0.38 * amount * _UNMAPPED[land]
         return land.reshape(shape), gap.reshape(shape)
 

@@ -1,4 +1,4 @@
-"""Optical sensors: from reflectance of materials to band values, with the atmosphere's and the sensor's faults."""
+"""Optical sensors: from reflectance of materials to band values, with effects of atmosphere and sensor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCALE = 10_000.0  # digital numbers per unit of reflectance
 
 @dataclass(frozen=True)
 class OpticalSensor:
-    """A sensor over a city at a date: ``table`` float32 [variants, bands] and additive ``path`` [bands], reflectance."""
+    """A sensor over a city at a date: reflectance ``table`` float32 [variants, bands] and path reflectance ``path`` [bands]."""
 
     modality: str
     key: int
@@ -36,7 +36,7 @@ class OpticalSensor:
 
     @classmethod
     def make(cls, spec: CitySpec, modality: str) -> OpticalSensor:
-        """Bring the materials of a city to the bands of its sensor, at the date of the image."""
+        """Create the sensor of a city at the date of the image, with the materials in its bands."""
         content = package_data("sensors.yaml")[spec.sensors[modality]]
         centers, widths, _ = band_axis(spec.sensors[modality])
         rng = np.random.Generator(np.random.Philox(derive_key(spec.seed, "sensor", modality)))
@@ -45,11 +45,11 @@ class OpticalSensor:
         response = np.exp(
             -0.5 * ((library.wavelengths_nm - (centers + drift)[:, None]) / (widths[:, None] / 2.355)) ** 2
         )
-        # The library has no values within water vapour bands: a band there takes its nearest neighbors.
+        # The library has no values in water vapor bands: such a band uses its nearest neighbors.
         response += 1e-12 * np.exp(-np.abs(library.wavelengths_nm - centers[:, None]) / 10)
         response /= response.sum(axis=1, keepdims=True)
-        brightness, path, vapour = _atmosphere(spec, modality, centers)
-        table = material_reflectance(spec, spec.days[modality]) @ response.T * (brightness * vapour * gain)
+        brightness, path, vapor = _atmosphere(spec, modality, centers)
+        table = material_reflectance(spec, spec.days[modality]) @ response.T * (brightness * vapor * gain)
         return cls(
             modality=modality, key=derive_key(spec.seed, spec.role, "noise", modality),
             table=table.astype(np.float32), path=(path * gain).astype(np.float32),
@@ -59,7 +59,7 @@ class OpticalSensor:
         )  # fmt: skip
 
     def digitize(self, reflectance: F32, window: Window) -> npt.NDArray[Any]:
-        """Turn reflectance [bands, H, W] into digital numbers: haze, noise, gaps, scale; never 0, which is nodata."""
+        """Convert reflectance [bands, H, W] to digital numbers: haze, noise, gaps, scale. 0 is nodata and does not occur."""
         values = reflectance + self.path[:, None, None]
         constant, shot = self.noise
         sigma = np.sqrt(np.float32(constant**2) + np.float32(shot**2) * np.maximum(values, 0))
@@ -74,7 +74,7 @@ class OpticalSensor:
 
 
 def band_axis(sensor: str) -> tuple[F64, F64, tuple[dict[str, str], ...]]:
-    """Return centers and widths (FWHM) in nm, and name and role of the bands where they have one."""
+    """Return centers and widths (FWHM) of the bands in nm, and their names and roles, if any."""
     from scipy.interpolate import PchipInterpolator
 
     content = package_data("sensors.yaml")[sensor]
@@ -93,7 +93,7 @@ def band_axis(sensor: str) -> tuple[F64, F64, tuple[dict[str, str], ...]]:
 
 
 def _gains(spec: CitySpec, centers: F64, rng: np.random.Generator) -> tuple[F64, F64]:
-    """Return gain per band (a slope over the spectrum and ripples) and shift of the centers in nm."""
+    """Return the gain of each band (a slope over the spectrum and noise) and the shift of the centers in nm."""
     amount = spec.parameters.sensor_gain if spec.is_target else 0.0
     position = (centers - 400) / 2050 if np.ptp(centers) > 600 else (centers - 650) / 400
     slope = 0.09 * spec.family["gain_slope"] * position
@@ -108,14 +108,14 @@ def _atmosphere(spec: CitySpec, modality: str, centers: F64) -> tuple[float, F64
     brightness = common["brightness"] * (1 + 0.14 * amount * spec.family["brightness"])
     haze = max(0.0, common["haze"] + 0.02 * amount * spec.family["haze"])
     path = haze * (550 / centers) ** common["exponent"]
-    depth = 0.15 * (1 + 0.8 * amount * spec.family["vapour"])
+    depth = 0.15 * (1 + 0.8 * amount * spec.family["vapor"])
     dips = np.exp(-0.5 * ((centers - 940) / 14) ** 2) + 0.75 * np.exp(-0.5 * ((centers - 1135) / 18) ** 2)
     dips += 0.5 * np.exp(-0.5 * ((centers - 762) / 3.5) ** 2)
     return brightness, path, np.exp(-depth * dips)
 
 
 def sun_elevation(latitude: float, day: float) -> float:
-    """Return the sun's height over the horizon in degrees about an hour before noon (approximate declination)."""
+    """Return the elevation of the sun in degrees about an hour before noon (approximate declination)."""
     declination = radians(23.44) * sin(2 * np.pi * (284 + day) / 365)
     phi, hour = radians(latitude), radians(18.0)
     height = np.arcsin(np.sin(phi) * np.sin(declination) + np.cos(phi) * np.cos(declination) * np.cos(hour))
@@ -123,11 +123,11 @@ def sun_elevation(latitude: float, day: float) -> float:
 
 
 def gaussian_taps(sigma: float, radius: int) -> F32:
-    """Return the taps of a Gaussian kernel, summing to one."""
+    """Return the taps of a Gaussian kernel with sum 1."""
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     return np.asarray(taps / taps.sum(), np.float32)
 
 
 def blur(values: F32, taps: F32) -> F32:
-    """Convolve the last two axes; position by position, so that any window gives the same bits."""
+    """Convolve the last two axes. Values do not depend on the window: results are bit-identical."""
     return np.asarray(correlate1d(correlate1d(values, taps, axis=-1, mode="nearest"), taps, axis=-2, mode="nearest"))

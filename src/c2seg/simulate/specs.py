@@ -1,4 +1,4 @@
-"""What the shipped YAML files say: pairs, cities, families, sensors, materials."""
+"""Specifications from the package's YAML files: pairs, cities, families, sensors, materials."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SMALLEST_PX = 32
 
 @dataclass(frozen=True, kw_only=True)
 class CitySpec:
-    """Everything that determines one city; no randomness beyond ``seed`` enters anywhere else."""
+    """Everything that determines a city. ``seed`` is the only source of randomness."""
 
     pair: str
     role: str
@@ -65,7 +65,7 @@ class CitySpec:
 
     @property
     def is_target(self) -> bool:
-        """True for the city that the shift is applied to."""
+        """True for the city with the domain shift."""
         return self.role == "target"
 
 
@@ -83,8 +83,8 @@ def pair_names() -> tuple[str, ...]:
 def city_spec(pair: str, role: str, *, scale: float, seed: int, parameters: Parameters) -> CitySpec:
     """Return the specification of the source or target city of a pair.
 
-    ``scale`` multiplies the sides in pixels. The 10 m grid stays; districts and rivers shrink less than the scene.
-    Raises InputError for an unknown pair or a scale that leaves a side below 32 pixels or exceeds the real size.
+    ``scale`` multiplies the sides in pixels. The pixel size remains 10 m. Districts and rivers shrink less than the scene.
+    Raises InputError for an unknown pair, or if a side is below 32 pixels or above the real size.
     """
     pairs = package_data("pairs.yaml")
     if pair not in pair_names():
@@ -113,7 +113,7 @@ def city_spec(pair: str, role: str, *, scale: float, seed: int, parameters: Para
 
 
 def _blend_shares(source: dict[int, float], target: dict[int, float], amount: float) -> dict[int, float]:
-    """Return the geometric mixture of two sets of shares, as fractions that sum to 100."""
-    mixed = {k: float(np.exp((1 - amount) * np.log(source[k]) + amount * np.log(target[k]))) for k in source}
-    total = sum(mixed.values())
-    return {k: 100 * v / total for k, v in mixed.items()}
+    """Return the geometric interpolation of two sets of class percentages, normalized to a sum of 100."""
+    blended = {k: float(np.exp((1 - amount) * np.log(source[k]) + amount * np.log(target[k]))) for k in source}
+    total = sum(blended.values())
+    return {k: 100 * v / total for k, v in blended.items()}

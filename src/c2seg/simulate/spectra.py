@@ -1,7 +1,7 @@
-"""Reflectance of materials from measured spectra, many variants of each, at the season and place of an image.
+"""Reflectance of materials from measured spectra, in many variants, at the season and location of an image.
 
 Sources: earthlib's full spectral library (MIT license; 180 bands, 400..2450 nm): built surfaces, soils, dry plants and
-bark measured, green canopies simulated by PROSAIL. Water: a model of inherent optical properties.
+bark are measured, green canopies are simulated by PROSAIL. Water is a model of inherent optical properties.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from c2seg.simulate.specs import CitySpec, package_data
 __all__ = ["VARIANTS", "Library", "material_names", "material_radar", "material_reflectance", "open_library"]
 
 F64 = npt.NDArray[np.float64]
-VARIANTS = 40  # objects of a material take one of so many spectra
+VARIANTS = 40  # spectra per material; objects use one of them
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ def open_library() -> Library:
 
 @cache
 def material_names() -> tuple[str, ...]:
-    """Names of the materials; a material's number is its place here."""
+    """Names of the materials, in the order of their numbers."""
     return tuple(package_data("materials.yaml"))
 
 
 def material_reflectance(spec: CitySpec, day: float) -> F64:
     """Return reflectance [materials * VARIANTS, 180] of a city at a day of the year, before atmosphere and sensor.
 
-    The same variant of the same object has the same make at every day, so that two dates of one city agree.
+    A variant has the same composition on every day, so two dates of a city are consistent.
     """
     library = open_library()
     out = [_variants(library, spec, name, day) for name in material_names()]
@@ -76,7 +76,7 @@ def material_radar(spec: CitySpec, day: float) -> F64:
 
 
 def _rng(spec: CitySpec, *names: str) -> np.random.Generator:
-    # Without the city's role: at shift 0 both cities are of the same stuff, and with the knob it changes gradually.
+    # The city's role is not in the key: at shift 0 both cities have the same materials, which change gradually with it.
     return np.random.Generator(np.random.Philox(derive_key(spec.seed, "material", *names)))
 
 
@@ -103,7 +103,7 @@ def _variants(library: Library, spec: CitySpec, name: str, day: float) -> F64:
 
 
 def _measured(library: Library, spec: CitySpec, name: str, content: dict[str, Any]) -> F64:
-    """Draw variants from groups by weight; an object's own brightness varies with roughness, age and moisture."""
+    """Draw variants from groups by weight. The brightness of objects varies with roughness, age and moisture."""
     rng = _rng(spec, name)
     groups, weights = list(content["spectra"]), np.array(list(content["spectra"].values()))
     counts = np.floor(np.cumsum(weights) / weights.sum() * VARIANTS + 0.5).astype(int)
@@ -113,16 +113,16 @@ def _measured(library: Library, spec: CitySpec, name: str, content: dict[str, An
         _draw(library.groups[g], spec, g, rng, local=local, count=n) for g, n in zip(groups, counts, strict=True) if n
     ]
     factor = content["scale"] * np.exp(rng.normal(0, content["spread"], (VARIANTS, 1)))
-    # Shuffled, so that a variant's number says nothing about its group.
+    # Shuffled, so that a variant's number is independent of its group.
     return np.asarray(rng.permutation(np.concatenate(drawn)) * factor)
 
 
 def _draw(
     pool: F64, spec: CitySpec, name: str, rng: np.random.Generator, *, local: bool = False, count: int = VARIANTS
 ) -> F64:
-    """Draw spectra from a pool; the knob ``material_mix`` lets the two cities draw from opposite ends of it.
+    """Draw spectra from a pool. With the parameter ``material_mix`` the two cities draw from opposite ends of it.
 
-    ``local`` first narrows the pool to spectra like one reference: the soils of one region resemble each other.
+    ``local`` first restricts the pool to similar spectra: soils of a region resemble each other.
     """
     brightness = pool.mean(axis=1)
     order = np.argsort(brightness, kind="stable")
@@ -145,7 +145,7 @@ def _canopies(library: Library, low: float, high: float) -> F64:
 
 
 def _greenness(content: dict[str, Any], spec: CitySpec, name: str, day: float) -> F64:
-    """Return the cover by leaves of each variant: sown early or late, thick or thin."""
+    """Return the leaf cover of each variant, with variations in date and density."""
     rng = _rng(spec, name, "greenness")
     days, values = np.array(content["greenness"], float).T
     shifted = day + rng.normal(0, 7, VARIANTS)
@@ -154,7 +154,7 @@ def _greenness(content: dict[str, Any], spec: CitySpec, name: str, day: float) -
 
 
 def _bloom(wavelengths: F64, leaf: F64, bloom: list[float], day: float, rng: np.random.Generator) -> F64:
-    """Cover leaves by yellow petals, bright above 510 nm, while the crop flowers (first day, last day, cover)."""
+    """Add yellow petals, bright above 510 nm, while the crop is in bloom (first day, last day, cover)."""
     first, last, cover = bloom
     shifted = day + rng.normal(0, 5, (VARIANTS, 1))
     flowers = cover * np.clip(np.minimum(shifted - first, last - shifted) / 6, 0, 1)
@@ -194,7 +194,7 @@ _WATER_ABSORPTION = (
 
 
 def _water(wavelengths: F64, content: dict[str, list[float]], rng: np.random.Generator) -> F64:
-    """Return reflectance of deep water: R = pi * 0.54 * f/Q * bb / (a + bb) plus skylight mirrored at the surface.
+    """Return reflectance of deep water: R = pi * 0.54 * f/Q * bb / (a + bb), plus skylight reflected at the surface.
 
     Case-2 model after Gordon et al., JGR 93 (1988): absorption by water, chlorophyll (maxima at 440 and 675 nm) and
     yellow substance; backscattering by water and particles.

@@ -1,6 +1,6 @@
-"""What networks, methods, losses and layouts must do, as checks for our tests and for those of plug-ins.
+"""The contracts of networks, training methods, losses and layouts, as checks for our tests and those of plug-ins.
 
-A check raises AssertionError, with what was expected, or returns nothing. Importing this package imports no torch; the
+A check returns None or raises AssertionError that says what was expected. Importing this package does not import torch; the
 checks of networks, methods and losses do.
 """
 

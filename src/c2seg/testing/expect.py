@@ -1,4 +1,4 @@
-"""How checks say what is wrong, and what all settings of plug-ins must do."""
+"""Failures of checks, and the contract of all plug-in settings."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ sys.exit("torch" in sys.modules)
 
 
 def expect(condition: bool, message: str) -> None:
-    """Raise AssertionError with a message unless a condition holds; unlike ``assert``, also under ``python -O``."""
+    """Raise AssertionError with a message if a condition is false; unlike ``assert``, also under ``python -O``."""
     if not condition:
         raise AssertionError(message)
 
 
 def check_settings(settings: Pluggable) -> None:
-    """Check that settings are read back as they were, and those of a plug-in through its entry point without torch."""
+    """Check that settings survive writing and reading, and that a plug-in's are imported without torch."""
     name, kind = settings.name, type(settings)
     again = kind.model_validate(settings.model_dump(mode="json"))
     expect(again == settings, f"{kind.__name__} reads back {again} where {settings} was written")

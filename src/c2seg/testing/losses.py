@@ -20,9 +20,9 @@ _CLASSES = 4
 
 
 def check_loss(settings: LossSettings | Compute, *, sees_unlabeled: bool = False) -> None:
-    """Check a loss against the contract: the settings of a plug-in's, or a function of logits, targets and weights.
+    """Check a loss against the contract: settings of a plug-in, or a function of logits, targets and weights.
 
-    ``sees_unlabeled``: pixels without label are meant to count. Raises AssertionError.
+    ``sees_unlabeled``: pixels without a label count by design. Raises AssertionError.
     """
     if isinstance(settings, LossSettings):
         check_settings(settings)
@@ -40,18 +40,18 @@ def _check_values(compute: Compute) -> None:
     for given in (None, weights):
         leaf = logits.clone().requires_grad_()
         value, count = compute(leaf, targets, given)
-        expect(value.ndim == count.ndim == 0, "a loss is two scalars: a sum and what it is divided by")
+        expect(value.ndim == count.ndim == 0, "a loss is two scalars: a sum and its divisor")
         total, divisor = float(value.detach()), float(count)
         expect(isfinite(total) and divisor > 0, f"the sum is {total}, the divisor {divisor}")
         (gradient,) = torch.autograd.grad(value, leaf)
         expect(bool(gradient.isfinite().all()), "the gradient is not finite")
         expect(bool(gradient.abs().sum() > 0), "the logits get no gradient")
         again, _ = compute(logits, targets, given)
-        expect(float(again) == total, "the same logits give another loss")
+        expect(float(again) == total, "the same logits give a different loss")
     labels = targets.where(targets != IGNORE_INDEX, 0)
-    right = 20.0 * torch.nn.functional.one_hot(labels, _CLASSES).movedim(-1, 1).float()
-    better, worse = (_mean(compute(case, targets, None)) for case in (right, right.roll(1, dims=1)))
-    expect(better < worse, f"right logits have a loss of {better:.3g}, wrong ones of {worse:.3g}")
+    correct = 20.0 * torch.nn.functional.one_hot(labels, _CLASSES).movedim(-1, 1).float()
+    better, worse = (_mean(compute(case, targets, None)) for case in (correct, correct.roll(1, dims=1)))
+    expect(better < worse, f"correct logits have a loss of {better:.3g}, wrong ones of {worse:.3g}")
 
 
 def _check_unlabeled(compute: Compute, *, sees_unlabeled: bool) -> None:
@@ -60,7 +60,7 @@ def _check_unlabeled(compute: Compute, *, sees_unlabeled: bool) -> None:
     (gradient,) = torch.autograd.grad(compute(leaf, targets, None)[0], leaf)
     unlabeled = (targets == IGNORE_INDEX)[:, None].expand_as(gradient)
     touched = bool((gradient[unlabeled] != 0).any())
-    expect(sees_unlabeled or not touched, "pixels without label (255) get a gradient")
+    expect(sees_unlabeled or not touched, "pixels without a label (255) get a gradient")
     leaf = logits.clone().requires_grad_()
     value, count = compute(leaf, torch.full_like(targets, IGNORE_INDEX), None)
     (gradient,) = torch.autograd.grad(value, leaf, allow_unused=True)

@@ -29,8 +29,7 @@ _SIDE = 32
 class MethodCase:
     """A method with a small network.
 
-    ``restores``: the network gives bands instead of classes. ``pseudo_labels``: the target comes with labels that were
-    predicted for it.
+    ``restores``: the network returns bands instead of classes. ``pseudo_labels``: the target has labels that were predicted.
     """
 
     settings: MethodSettings
@@ -39,7 +38,7 @@ class MethodCase:
     pseudo_labels: bool = False
 
     def build(self, seed: int = 0) -> TrainingMethod:
-        """Return the method with a network whose first weights a seed draws."""
+        """Return the method with a network that is initialized from a seed."""
         torch.manual_seed(seed)
         outputs = sum(_BANDS.values()) if self.restores else _CLASSES
         network = build_model(self.model, _BANDS, outputs).train()
@@ -49,7 +48,7 @@ class MethodCase:
         return build_method(MethodContext(network, training, outputs, None, torch.device("cpu")))
 
     def steps(self, method: TrainingMethod, first: int, last: int, *, target_seed: int | None = 1) -> list[Tensor]:
-        """Take some steps, each with its own seed, as training does; return the losses. No seed of a target: without one."""
+        """Take steps, each with its seed, as training does; return the losses. ``target_seed=None``: no target."""
         losses = []
         for step in range(first, last):
             source = _batch(2 * step, labels=True)
@@ -94,30 +93,30 @@ def a_step_trains(case: MethodCase) -> None:
 
 
 def it_resumes_bit_identical(case: MethodCase) -> None:
-    """A method that loaded a state goes on as the one that was stopped; the state needs no unpickling."""
+    """A method that loads a state continues as the one that was stopped; reading the state needs no pickle."""
     whole = case.build()
     case.steps(whole, 0, 2)
-    stored = io.BytesIO()
-    torch.save(whole.state_dict(), stored)
+    buffer = io.BytesIO()
+    torch.save(whole.state_dict(), buffer)
     case.steps(whole, 2, 4)
     resumed = case.build(seed=9)
-    resumed.load_state_dict(torch.load(io.BytesIO(stored.getvalue()), weights_only=True))
+    resumed.load_state_dict(torch.load(io.BytesIO(buffer.getvalue()), weights_only=True))
     case.steps(resumed, 2, 4)
     expect(_equal(_weights(whole), _weights(resumed)), "two steps after a state was loaded, the weights differ")
     expect(whole.learning_rate() == resumed.learning_rate(), "after a state was loaded, the learning rate differs")
 
 
 def the_same_seed_gives_the_same_weights(case: MethodCase) -> None:
-    """All that is random is drawn from torch's generator, which training seeds before every step."""
+    """All random numbers come from torch's generator, which training seeds before every step."""
     first, second = case.build(), case.build()
     case.steps(first, 0, 2)
     torch.rand(7)
     case.steps(second, 0, 2)
-    expect(_equal(_weights(first), _weights(second)), "the same seed gives other weights")
+    expect(_equal(_weights(first), _weights(second)), "the same seed gives different weights")
 
 
-def it_uses_the_target_as_it_says(case: MethodCase) -> None:
-    """``uses_target`` and ``needs_target`` are true: they decide what is opened, and what a result is said to depend on."""
+def it_uses_the_target_as_stated(case: MethodCase) -> None:
+    """``uses_target`` and ``needs_target`` are correct: they decide which cities are opened and recorded."""
     first, second, alone = case.build(), case.build(), case.build()
     case.steps(first, 0, 3)
     case.steps(second, 0, 3, target_seed=1001)
@@ -131,7 +130,7 @@ def it_uses_the_target_as_it_says(case: MethodCase) -> None:
     except C2SegError as error:
         expect(needs, f"needs_target is false, but without a target: {error}")
     else:
-        expect(not needs, "needs_target is true, but a step without a target is no error")
+        expect(not needs, "needs_target is true, but a step without a target raises no error")
 
 
 def pixels_without_label_are_no_error(case: MethodCase) -> None:
@@ -142,7 +141,7 @@ def pixels_without_label_are_no_error(case: MethodCase) -> None:
     bare = Batch(source.patch, source.valid, torch.full_like(source.targets, IGNORE_INDEX))
     losses = method.step(bare, _batch(1, labels=case.pseudo_labels))
     expect(bool(losses["loss"].isfinite()), "the loss of a batch without labels is not finite")
-    expect(all(bool(value.isfinite().all()) for value in _weights(method).values()), "weights are not finite any more")
+    expect(all(bool(value.isfinite().all()) for value in _weights(method).values()), "weights are not finite")
 
 
 METHOD_CHECKS: tuple[Callable[[MethodCase], None], ...] = (
@@ -150,10 +149,10 @@ METHOD_CHECKS: tuple[Callable[[MethodCase], None], ...] = (
     a_step_trains,
     it_resumes_bit_identical,
     the_same_seed_gives_the_same_weights,
-    it_uses_the_target_as_it_says,
+    it_uses_the_target_as_stated,
     pixels_without_label_are_no_error,
 )
-"""The contract of training methods, one promise a function: to run them one by one in tests."""
+"""The contract of training methods, one function per requirement, for parametrized tests."""
 
 
 def _batch(seed: int, *, labels: bool) -> Batch:

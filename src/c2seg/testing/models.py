@@ -23,7 +23,7 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class ModelCase:
-    """A network at a size for tests: its settings, the bands it is built for, and the modalities it cannot do without."""
+    """A small network for tests: its settings, its bands by modality, and the modalities that it requires."""
 
     settings: ModelSettings
     bands: Mapping[str, int] = field(default_factory=lambda: {"msi": 4, "sar": 2, "hsi": 7})
@@ -31,21 +31,21 @@ class ModelCase:
     needs: tuple[str, ...] = ()
 
     def build(self, seed: int = 0, bands: Mapping[str, int] | None = None, outputs: int | None = None) -> nn.Module:
-        """Return the network with first weights that a seed draws."""
+        """Return the network, initialized from a seed."""
         torch.manual_seed(seed)
         return build_model(self.settings, bands or self.bands, outputs or self.num_classes)
 
     def patch(
         self, seed: int = 1, bands: Mapping[str, int] | None = None, size: tuple[int, int] | None = None
     ) -> dict[str, Tensor]:
-        """Return two patches of noise, float32 [2, C, H, W] by modality; not square unless a size says so."""
+        """Return two patches of noise, float32 [2, C, H, W] by modality; W is 2 H unless ``size`` is given."""
         generator = torch.Generator().manual_seed(seed)
         size = size or (self.side, 2 * self.side)
         return {name: torch.randn(2, n, *size, generator=generator) for name, n in (bands or self.bands).items()}
 
     @cached_property
     def side(self) -> int:
-        """The least multiple of the network's stride from 32 on."""
+        """The smallest multiple of the network's stride that is at least 32."""
         stride = int(getattr(self.build(), "stride_px", 1))
         return -(-32 // stride) * stride
 
@@ -57,10 +57,10 @@ def check_model(
     num_classes: int = 5,
     needs: tuple[str, ...] = (),
 ) -> None:
-    """Check a network against the contract; some seconds for one of a few thousand weights.
+    """Check a network against the contract; takes seconds for a few thousand weights. Raises AssertionError.
 
-    ``settings``: at a size for tests, dropout off. ``bands``: at least two modalities with their numbers of bands. ``needs``:
-    modalities without which it cannot be built; it then raises InputError with "needs the modality". Raises AssertionError.
+    ``settings``: of a small network without dropout. ``bands``: number of bands of at least two modalities. ``needs``:
+    modalities that it requires; building it without one must raise InputError with "needs the modality".
     """
     case = ModelCase(settings, bands or {"msi": 4, "sar": 2, "hsi": 7}, num_classes, needs)
     for check in MODEL_CHECKS:
@@ -68,7 +68,7 @@ def check_model(
 
 
 def settings_are_read_back(case: ModelCase) -> None:
-    """Settings survive a recipe; those of a plug-in are found by name, without torch."""
+    """Settings survive writing and reading; a plug-in's are available by name, without torch."""
     check_settings(case.settings)
     ours = type(case.settings).__module__.startswith("c2seg.")
     expect(ours or case.settings.name not in MODELS, f"{case.settings.name!r} is the name of a network of c2seg")
@@ -80,8 +80,8 @@ def logits_lie_on_the_input_grid(case: ModelCase) -> None:
     small = 2 * int(getattr(model, "stride_px", 1))
     for size in ((case.side, 2 * case.side), (small, small)):
         logits = model(case.patch(size=size))["logits"]
-        wanted = (2, case.num_classes, *size)
-        expect(logits.shape == wanted, f"logits {tuple(logits.shape)}, expected {wanted}")
+        expected = (2, case.num_classes, *size)
+        expect(logits.shape == expected, f"logits {tuple(logits.shape)}, expected {expected}")
 
 
 def features_have_the_stated_channels(case: ModelCase) -> None:
@@ -93,11 +93,11 @@ def features_have_the_stated_channels(case: ModelCase) -> None:
 
 
 def gradient_reaches_every_parameter(case: ModelCase) -> None:
-    """No weight is left out of ``logits`` and ``aux``; layers that drop at random are off."""
+    """Every weight affects ``logits`` or ``aux``; stochastic depth is off."""
     model = case.build()
     for module in model.modules():
         if hasattr(module, "drop_prob"):
-            setattr(module, "drop_prob", 0.0)  # noqa: B010 (of timm and others)
+            setattr(module, "drop_prob", 0.0)  # noqa: B010 (timm's and others')
     outputs = model(case.patch())
     torch.stack([outputs[name].square().mean() for name in ("logits", "aux") if name in outputs]).sum().backward()  # type: ignore[no-untyped-call]
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
@@ -105,20 +105,20 @@ def gradient_reaches_every_parameter(case: ModelCase) -> None:
 
 
 def every_modality_matters(case: ModelCase) -> None:
-    """The output changes with each modality, and is finite where a modality is blank, all 0."""
+    """The output changes with each modality, and is finite if a modality is 0 everywhere."""
     model = case.build().eval()
     for name in case.bands:
         changed = case.patch()
         changed[name] = changed[name] + 1.0
-        blank = case.patch() | {name: torch.zeros_like(changed[name])}
+        zeroed = case.patch() | {name: torch.zeros_like(changed[name])}
         with torch.inference_mode():
             difference = (model(case.patch())["logits"] - model(changed)["logits"]).abs().max()
             expect(float(difference) > 1e-6, f"{name} changes nothing")
-            expect(bool(model(blank)["logits"].isfinite().all()), f"the output is not finite without {name}")
+            expect(bool(model(zeroed)["logits"].isfinite().all()), f"the output is not finite without {name}")
 
 
 def any_modalities_and_band_counts(case: ModelCase) -> None:
-    """It is built for other bands, and without each modality, or says which it needs."""
+    """It can be built for other bands and without any one modality, or it says which it needs."""
     for left_out in case.bands:
         bands = {name: count + 3 for name, count in case.bands.items() if name != left_out}
         if not bands or set(case.needs) <= bands.keys():
@@ -134,7 +134,7 @@ def any_modalities_and_band_counts(case: ModelCase) -> None:
 
 
 def memory_layout_and_batch_change_nothing(case: ModelCase) -> None:
-    """Channels last, and a patch alone, give the same in evaluation."""
+    """In evaluation, channels-last memory and a batch of one give the same output."""
     model = place(case.build().eval(), _CPU)
     plain = case.patch()
     last = {name: values.contiguous(memory_format=torch.channels_last) for name, values in plain.items()}
@@ -146,34 +146,34 @@ def memory_layout_and_batch_change_nothing(case: ModelCase) -> None:
 
 
 def reduced_precision_is_finite(case: ModelCase) -> None:
-    """It runs in bfloat16 by autocast."""
+    """It runs in bfloat16 under autocast."""
     model = place(case.build().eval(), _CPU)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         expect(bool(model(case.patch())["logits"].isfinite().all()), "the output in bfloat16 is not finite")
 
 
 def state_survives_a_round_trip(case: ModelCase) -> None:
-    """``state_dict`` holds all that the output depends on."""
+    """``state_dict`` has everything that the output depends on."""
     model, other = case.build().eval(), case.build(seed=5).eval()
     patch = case.patch()
     with torch.inference_mode():
         other.load_state_dict(model.state_dict())
         same = torch.equal(model(patch)["logits"], other(patch)["logits"])
-    expect(same, "a network that loaded the state of another gives something else")
+    expect(same, "a network that loaded the state of another gives a different output")
 
 
 def the_same_seed_gives_the_same_output(case: ModelCase) -> None:
-    """First weights are drawn from torch's generator alone."""
+    """Initial weights are drawn from torch's generator only."""
     first, second, third = (case.build(seed).eval() for seed in (0, 0, 1))
     patch = case.patch()
     with torch.inference_mode():
         logits = first(patch)["logits"]
-        expect(torch.equal(logits, second(patch)["logits"]), "the same seed gives another output")
-        expect(not torch.equal(logits, third(patch)["logits"]), "another seed gives the same output")
+        expect(torch.equal(logits, second(patch)["logits"]), "the same seed gives different outputs")
+        expect(not torch.equal(logits, third(patch)["logits"]), "different seeds give the same output")
 
 
 def a_few_steps_overfit_one_patch(case: ModelCase) -> None:
-    """It learns squares of 16 pixels: also networks that decode at a quarter of the resolution can draw them."""
+    """It overfits squares of 16 pixels, which networks that decode at 1/4 of the resolution can also predict."""
     model = case.build().train()
     side = max(32, 2 * int(getattr(model, "stride_px", 1)))  # one value per channel cannot be normalized
     inputs = case.patch(size=(side, side))
@@ -187,20 +187,18 @@ def a_few_steps_overfit_one_patch(case: ModelCase) -> None:
         nn.functional.cross_entropy(logits, target).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     correct = float((logits.argmax(dim=1) == target).float().mean())
-    expect(
-        correct > 0.85, f"after 60 steps {correct:.2f} of the pixels of two patches are right; by chance it is a half"
-    )
+    expect(correct > 0.85, f"after 60 steps {correct:.2f} of the pixels of two patches are correct; chance is 0.5")
 
 
-def it_restores_bands_and_starts_a_classifier(case: ModelCase) -> None:
-    """Built for bands instead of classes it learns; all its weights but the last layers fit the network for classes."""
+def it_reconstructs_bands_and_initializes_a_classifier(case: ModelCase) -> None:
+    """It can be trained to return bands; all weights but the last layers fit the network for classes."""
     bands = sum(case.bands.values())
     model = case.build(outputs=bands)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     method = build_method(MethodContext(model, Training(method=MaskedMethod()), bands, None, _CPU))
     side = max(32, 2 * int(getattr(model, "stride_px", 1)))
     batch = Batch(case.patch(size=(side, side)), torch.ones(2, side, side, dtype=torch.bool))
-    expect(float(method.step(batch, batch)["loss"]) > 0, "nothing is to be restored")
+    expect(float(method.step(batch, batch)["loss"]) > 0, "there is nothing to reconstruct")
     last = last_layers(case.settings, case.bands)
     weights = {name: value for name, value in model.state_dict().items() if name not in last}
     changed = sum(not torch.equal(value, before[name]) for name, value in weights.items())
@@ -224,6 +222,6 @@ MODEL_CHECKS: tuple[Callable[[ModelCase], None], ...] = (
     state_survives_a_round_trip,
     the_same_seed_gives_the_same_output,
     a_few_steps_overfit_one_patch,
-    it_restores_bands_and_starts_a_classifier,
+    it_reconstructs_bands_and_initializes_a_classifier,
 )
-"""The contract of networks, one promise a function: to run them one by one in tests."""
+"""The contract of networks, one function per requirement, for parametrized tests."""

@@ -1,4 +1,4 @@
-"""The training loop of networks: iteration-based, resumable to the bit, in one process or several."""
+"""The training loop of networks: iteration-based, with bit-identical resume, in one process or several."""
 
 from __future__ import annotations
 

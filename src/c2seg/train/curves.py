@@ -15,7 +15,7 @@ __all__ = ["Curves", "join_curves"]
 
 
 class Curves:
-    """Appends rows; when a run goes on from a step, the rows after it are dropped first."""
+    """Appends rows. When a run resumes from a step, later rows are dropped first."""
 
     def __init__(self, path: Path, start: int, *, enabled: bool = True) -> None:
         self.path = path
@@ -40,7 +40,7 @@ class Curves:
             self._file.close()
 
     def add(self, step: int, learning_rate: float, patches_per_second: float, losses: Mapping[str, float]) -> None:
-        """Add a row; the names of the losses must stay the same."""
+        """Add a row; the names of the losses must be the same in all rows."""
         if not self.enabled:
             return
         if not self._rows:
@@ -51,7 +51,7 @@ class Curves:
         self._writer.writerow([step, f"{seconds:.3f}", f"{learning_rate:.6g}", f"{patches_per_second:.1f}", *numbers])
 
     def flush(self) -> None:
-        """Hand the rows to the operating system."""
+        """Write buffered rows to the file."""
         if self._file is not None:
             self._file.flush()
 
@@ -61,20 +61,20 @@ def _rows_up_to(path: Path, step: int) -> list[list[str]]:
         return []
     with path.open(newline="", encoding="utf-8") as file:
         header, *rows = list(csv.reader(file)) or [[]]
-    kept = [row for row in rows if len(row) == len(header) and int(row[0]) <= step]
-    return [header, *kept] if header else []
+    earlier = [row for row in rows if len(row) == len(header) and int(row[0]) <= step]
+    return [header, *earlier] if header else []
 
 
 def join_curves(parts: Sequence[Path], path: Path) -> None:
-    """Write the curves of trainings that followed each other as one file: steps and seconds go on, columns are united."""
+    """Join the curves of consecutive trainings in one file. Steps and seconds continue; columns are the union of all."""
     rows: list[dict[str, str]] = []
     step, seconds = 0, 0.0
     for part in parts:
         with part.open(newline="", encoding="utf-8") as file:
-            found = list(csv.DictReader(file))
+            part_rows = list(csv.DictReader(file))
         rows += [
             row | {"step": str(step + int(row["step"])), "seconds": f"{seconds + float(row['seconds']):.3f}"}
-            for row in found
+            for row in part_rows
         ]
         if rows:
             step, seconds = int(rows[-1]["step"]), float(rows[-1]["seconds"])

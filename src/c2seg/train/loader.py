@@ -1,4 +1,4 @@
-"""Batches of steps, read ahead in threads; the number of threads changes nothing."""
+"""Batches of training steps, prefetched by threads. Their number does not change the batches."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ __all__ = ["batches", "to_batch"]
 def batches(
     sampler: PatchSampler, first: int, last: int, *, rank: int = 0, processes: int = 1, threads: int = 1
 ) -> Iterator[Sample]:
-    """Yield the samples of steps ``first .. last-1`` in order. Of each step's draws, process ``rank`` of ``processes``
-    loads every ``processes``-th, so that all of them together load what one would.
+    """Yield the samples of steps ``first .. last-1`` in order.
+
+    Process ``rank`` of ``processes`` loads every ``processes``-th draw of a step. Together they load what one would load.
     """
 
     def load(step: int) -> Sample:
@@ -27,17 +28,17 @@ def batches(
     if threads < 1:
         yield from (load(step) for step in range(first, last))
         return
-    waiting: deque[Future[Sample]] = deque()
+    pending: deque[Future[Sample]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             for step in range(first, last):
-                waiting.append(pool.submit(load, step))
-                if len(waiting) > 2 * threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+                pending.append(pool.submit(load, step))
+                if len(pending) > 2 * threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
-            for future in waiting:
+            for future in pending:
                 future.cancel()
 
 

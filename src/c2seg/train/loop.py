@@ -1,8 +1,8 @@
-"""Learn a network from drawn patches.
+"""Train a network on drawn patches.
 
-What is seen at step i is a function of (seed, i); random layers are seeded by it too. So a run that was killed goes on from
-its last state and ends with the same bits (same versions, device, precision, threads). Under ``torchrun`` each process loads
-its share of every batch and gradients are summed.
+Patches and random layers of step i are functions of (seed, i). So a run that was killed resumes from its last state, with
+bit-identical results for the same versions, device, precision and threads. Under ``torchrun`` each process loads a part of
+every batch, and gradients are summed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from c2seg.artifacts import BandSpec
+from c2seg.data import Band
 from c2seg.errors import InputError, TrainingError
 from c2seg.losses import class_weights
 from c2seg.methods import MethodContext, TrainingMethod, build_method
@@ -58,28 +58,28 @@ class TrainingJob:
     recipe: Recipe
     bands: Mapping[str, int]
     num_classes: int
-    """Outputs of the network, that of the background included."""
+    """Outputs of the network, including that of the background."""
     source: Sequence[TrainingScene]
     target: Sequence[TrainingScene]
     seed: int
     folder: Path
     data: str
-    """Fingerprint of everything learnt from: a state of other data is refused."""
+    """Fingerprint of all training data: a state of other data is refused."""
     device: str = "auto"
     loader_threads: int = 1
-    inputs: Mapping[str, Sequence[BandSpec]] = field(default_factory=dict)
-    """What is known of the bands, for pretrained weights; empty: nothing."""
-    start: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """First weights by tensor name; the others are random or pretrained."""
+    inputs: Mapping[str, Sequence[Band]] = field(default_factory=dict)
+    """Metadata of the bands, for pretrained weights; empty: unknown."""
+    initial_weights: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """By tensor name; all other weights are random or pretrained."""
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The weights of a network by tensor name (the averaged ones if the recipe averages), and what its training took."""
+    """The weights of a network by tensor name (averaged if the recipe says so), and the cost of its training."""
 
     weights: dict[str, np.ndarray]
     precision: str
-    """As it was chosen: ``32``, ``bf16`` or ``16``."""
+    """The precision that was used: ``32``, ``bf16`` or ``16``."""
     parameters: int
     gflops_128: float
     """Of a forward pass over 128 x 128 pixels."""
@@ -87,7 +87,7 @@ class TrainingResult:
     """Of one iteration; None if too few were run to measure."""
     step_processor_seconds: float | None = None
     pretrained: PretrainedReport | None = None
-    """What was and was not loaded of pretrained weights."""
+    """Which pretrained weights were loaded."""
 
 
 @randomness_unchanged()
@@ -96,9 +96,8 @@ def train(
 ) -> TrainingResult:
     """Train a network.
 
-    The state is written every ``checkpoint_every`` steps and when the process is told to stop (SIGINT, SIGTERM);
-    ``resume`` goes on from it. ``stop``: the signal of trainings side by side, in the place of an own one. Raises
-    TrainingError when the loss is not finite or nothing can be learnt.
+    The state is saved every ``checkpoint_every`` steps and on SIGINT or SIGTERM; ``resume`` continues from it. ``stop``: the
+    signal that parallel trainings share. Raises TrainingError when the loss is not finite or there is nothing to train on.
     """
     settings = job.recipe.training
     precision = choose_precision(settings.precision, choose_device(job.device))
@@ -107,7 +106,7 @@ def train(
         world = join_world(job.device, precision)
         built = _build(job, world, samplers[0])
     method, averaged = built.method, built.averaged
-    now = identity(job.recipe, job.seed, job.data, _digest(job.start), world.device, precision, world.size)
+    now = identity(job.recipe, job.seed, job.data, _digest(job.initial_weights), world.device, precision, world.size)
     path = job.folder / "state.pt"
     start = 0
     if not resume and world.is_first:
@@ -156,20 +155,21 @@ def _samplers(job: TrainingJob) -> tuple[PatchSampler, PatchSampler | None]:
     training = job.recipe.training
     sampling = training.sampling
     sizes = (sampling.batch_size, sampling.batch_size)
-    if job.target and isinstance(training.method, PseudoLabelMethod | MaskedMethod):  # both cities make up one batch
+    # source and target share one batch
+    if job.target and isinstance(training.method, PseudoLabelMethod | MaskedMethod):
         size = min(max(1, round(training.method.target_fraction * sampling.batch_size)), sampling.batch_size - 1)
         sizes = (sampling.batch_size - size, size)
-    own, other = (sampling.model_copy(update={"batch_size": size}) for size in sizes)
+    source_sampling, target_sampling = (sampling.model_copy(update={"batch_size": size}) for size in sizes)
     target = None
     if job.target:
-        target = PatchSampler(job.target, other, training.augment, job.seed, job.num_classes, stream=1)
-    source = PatchSampler(job.source, own, training.augment, job.seed, job.num_classes, style=target)
+        target = PatchSampler(job.target, target_sampling, training.augment, job.seed, job.num_classes, stream=1)
+    source = PatchSampler(job.source, source_sampling, training.augment, job.seed, job.num_classes, fda_target=target)
     return source, target if training.method.uses_target else None
 
 
 @dataclass(frozen=True)
 class _Built:
-    """What a training runs on."""
+    """A training that is ready to run."""
 
     method: TrainingMethod
     averaged: AveragedModel | None
@@ -182,15 +182,15 @@ def _build(job: TrainingJob, world: World, sampler: PatchSampler) -> _Built:
     training = job.recipe.training
     torch.manual_seed(job.seed)
     model = build_model(job.recipe.model, job.bands, job.num_classes)
-    inputs = job.inputs or {name: (BandSpec(),) * count for name, count in job.bands.items()}
+    inputs = job.inputs or {name: (Band(),) * count for name, count in job.bands.items()}
     report = None
-    if not set(model.state_dict()) <= set(job.start):
+    if not set(model.state_dict()) <= set(job.initial_weights):
         report = load_pretrained(model, getattr(job.recipe.model, "pretrained", None), inputs)
     if training.adabn:
         check_batch_norm(model)
     if fit_inputs := getattr(model, "fit_inputs", None):
         fit_inputs([scene.reader for scene in job.source])
-    load_initial_weights(model, job.start)
+    load_initial_weights(model, job.initial_weights)
     parameters, gflops = model_cost(model, job.bands)
     stride = int(getattr(model, "stride_px", 1))
     if training.sampling.patch_px % stride:
@@ -221,25 +221,26 @@ _Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def _warm_average(decay: float) -> Callable[[_Tensors, _Tensors, Tensor | int], None]:
-    """Return the update of averaged weights: after n steps the decay is at most (1 + n) / (10 + n), so that a short training
-    does not keep its random start (as in TensorFlow's ExponentialMovingAverage).
+    """Return the update of averaged weights; after n steps the decay is at most (1 + n) / (10 + n).
+
+    So random initial weights do not remain in short trainings (as in TensorFlow's ExponentialMovingAverage).
     """
 
-    def update(averaged: _Tensors, current: _Tensors, seen: Tensor | int) -> None:
-        steps = int(seen)
-        get_ema_multi_avg_fn(min(decay, (1 + steps) / (10 + steps)))(averaged, current, seen)  # type: ignore[no-untyped-call]
+    def update(averaged: _Tensors, current: _Tensors, count: Tensor | int) -> None:
+        steps = int(count)
+        get_ema_multi_avg_fn(min(decay, (1 + steps) / (10 + steps)))(averaged, current, count)  # type: ignore[no-untyped-call]
 
     return update
 
 
-def load_initial_weights(model: nn.Module, start: Mapping[str, np.ndarray]) -> None:
-    """Load first weights by tensor name; InputError for one that the network lacks or has in another shape."""
-    own = model.state_dict()
-    for name, value in start.items():
-        if name not in own or tuple(own[name].shape) != value.shape:
-            has = f"has it as {tuple(own[name].shape)}" if name in own else "has no such tensor"
+def load_initial_weights(model: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
+    """Load initial weights by tensor name; InputError for a tensor that the network lacks or has in another shape."""
+    state = model.state_dict()
+    for name, value in weights.items():
+        if name not in state or tuple(state[name].shape) != value.shape:
+            has = f"has it as {tuple(state[name].shape)}" if name in state else "has no such tensor"
             raise InputError(f"cannot start from the tensor {name} {value.shape}: {type(model).__name__} {has}")
-    model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in start.items()}, strict=False)
+    model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()}, strict=False)
 
 
 def _steps(
@@ -250,7 +251,7 @@ def _steps(
     samplers: tuple[PatchSampler, PatchSampler | None],
     start: int,
 ) -> Iterator[tuple[int, dict[str, float], float]]:
-    """Yield (steps done, losses, patches per second) after every step."""
+    """Yield (completed steps, losses, patches per second) after every step."""
     settings = job.recipe.training
     options = {"rank": world.rank, "processes": world.size, "threads": job.loader_threads}
     source = batches(samplers[0], start, settings.iterations, **options)
@@ -258,19 +259,19 @@ def _steps(
     method.model.train()
     clock = time.perf_counter()
     rate = 0.0
-    random = True  # until the first step has drawn nothing
-    for step, (sample, other) in enumerate(zip(source, target, strict=False), start):
-        batch = to_batch(sample, world.device)
-        further = to_batch(other, world.device) if other is not None else None
+    random = True  # until a step draws no random numbers
+    for step, (source_sample, target_sample) in enumerate(zip(source, target, strict=False), start):
+        source_batch = to_batch(source_sample, world.device)
+        target_batch = to_batch(target_sample, world.device) if target_sample is not None else None
         if random:
             with RANDOM:
-                # Random layers are a function of the step, like the patches.
+                # Random layers are a function of the step, as the patches are.
                 torch.manual_seed(job.seed * 1_000_003 + step)
                 before = torch.get_rng_state()
-                losses = method.step(batch, further)
+                losses = method.step(source_batch, target_batch)
                 random = world.device.type != "cpu" or not torch.equal(before, torch.get_rng_state())
         else:
-            losses = method.step(batch, further)
+            losses = method.step(source_batch, target_batch)
         values = {name: float(value) for name, value in losses.items()}
         if not isfinite(values["loss"]):
             raise TrainingError(

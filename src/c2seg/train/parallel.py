@@ -1,6 +1,6 @@
-"""Several trainings at once on a processor.
+"""Parallel training of several networks on a CPU.
 
-A small network gains little from a second thread inside its layers, and nothing is lost when another network has that thread.
+A small network gains little from a second thread inside its layers. Another network uses that thread better.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ T = TypeVar("T")
 
 
 def max_parallel(trainings: int, device: str) -> int:
-    """Return how many of so many trainings run at once: on a processor, one for each thread; else one."""
+    """Return how many trainings run in parallel: on a CPU, one per thread; else one."""
     alone = choose_device(device).type != "cpu" or processes() != 1
     return 1 if alone else max(1, min(trainings, torch.get_num_threads()))
 
 
 def train_in_parallel(trainings: Sequence[Callable[[StopSignal | None], T]], device: str) -> list[T]:
-    """Return what the trainings return, in order; ``max_parallel`` of them run together, each with its share of the threads.
+    """Return the results of the trainings, in order; ``max_parallel`` of them run in parallel and divide the threads.
 
-    Their bits are those of a training with so many threads. They are given the signal to stop at; SIGINT and SIGTERM, and an
-    error in one of them, stop all between two steps.
+    Results are bit-identical to those of single trainings with the same number of threads. Each training is given the stop
+    signal. SIGINT, SIGTERM and an error in one training stop all of them between two steps.
     """
     count = max_parallel(len(trainings), device)
     if count == 1:
@@ -55,7 +55,7 @@ def train_in_parallel(trainings: Sequence[Callable[[StopSignal | None], T]], dev
 
 
 def _raise_first(done: set[Future[T]]) -> None:
-    """Raise what went wrong; an error before a stop that may have followed from it."""
+    """Raise the first failure; an error has precedence over a stop that it may have caused."""
     errors = [error for future in done if (error := future.exception()) is not None]
     for error in sorted(errors, key=lambda error: isinstance(error, KeyboardInterrupt)):
         raise error

@@ -1,4 +1,4 @@
-"""Torch's random numbers, which all threads of a process share."""
+"""The random state of torch, which all threads of a process share."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import torch
 __all__ = ["RANDOM", "randomness_unchanged"]
 
 RANDOM = threading.Lock()
-"""Held while they are set and drawn."""
+"""The lock to hold while random numbers are seeded and drawn."""
 
 
 @contextmanager
 def randomness_unchanged() -> Iterator[None]:
-    """Leave the numbers that the caller draws next as they were, whatever the block sets and draws."""
+    """Restore the caller's random state after the block."""
     with RANDOM:
         before = torch.get_rng_state()
-        cards = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+        cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         with RANDOM:
             torch.set_rng_state(before)
-            torch.cuda.set_rng_state_all(cards)
+            torch.cuda.set_rng_state_all(cuda_states)

@@ -12,10 +12,10 @@ __all__ = ["StopSignal"]
 
 
 class StopSignal:
-    """While active, SIGINT and SIGTERM only set ``requested`` to their name. A second one interrupts at once.
+    """While active, SIGINT and SIGTERM only set ``requested`` to their name. A second one interrupts immediately.
 
-    That is so where they would raise KeyboardInterrupt: Ctrl-C in Python, both in our commands. Somebody's own handler stays,
-    and SIGTERM ends a process that is not ours as it would without us.
+    This holds for signals that would raise KeyboardInterrupt: SIGINT in Python, both in our commands. Other handlers stay
+    in place. In other processes, SIGTERM has its usual effect.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class StopSignal:
         for number in filter(stops_by_interrupt, (signal.SIGINT, signal.SIGTERM)):
             try:
                 self._previous[number] = signal.signal(number, self._note)
-            except ValueError:  # not in the main thread: leave signals to whoever is
+            except ValueError:  # not in the main thread, which alone handles signals
                 break
         return self
 

@@ -1,4 +1,4 @@
-"""Batch normalization by the statistics of the city to be mapped (AdaBN: Li et al., Pattern Recognition 80, 2018)."""
+"""Batch normalization with the statistics of the target city (AdaBN: Li et al., Pattern Recognition 80, 2018)."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def check_batch_norm(model: nn.Module) -> None:
 def target_patches(
     target: Sequence[TrainingScene], sampling: Sampling, seed: int, device: torch.device
 ) -> Iterator[Mapping[str, Tensor]]:
-    """Yield the patches of 50 batches, drawn evenly over the target and not augmented: a function of the seed.
+    """Yield the patches of 50 batches, drawn uniformly over the target without augmentation: a function of the seed.
 
-    Pixels that are not valid are 0 in them, as in those of the training. Every process draws all of them.
+    Invalid pixels are 0, as in training. Every process draws all patches.
     """
     scenes = [replace(scene, targets=None) for scene in target]
     sampler = PatchSampler(scenes, sampling, Augmentation(flips=False, rotations=False), seed, 1, stream=2)
@@ -46,17 +46,17 @@ def renew_statistics(
     patches: Iterable[Mapping[str, Tensor]],
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> None:
-    """Replace running means and variances by the averages of those of some batches; leave the model in evaluation mode.
+    """Replace running means and variances by averages over batches; leave the model in evaluation mode.
 
-    Layers see inputs that are normalized by the batch's own statistics below them, as in training; everything else,
-    such as dropout, is as in mapping. A layer that no batch passes keeps what it has.
+    Normalization layers use batch statistics, as in training. All else, such as dropout, is in evaluation mode. A layer
+    that no batch reaches keeps its statistics.
     """
     layers = _layers(model)
     model.eval()
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.train()
-        layer.momentum = None  # an average in which all batches count the same, the first replacing what was there
+        layer.momentum = None  # batches are weighted equally; the first one replaces the old statistics
         assert layer.num_batches_tracked is not None
         layer.num_batches_tracked.zero_()
     with torch.no_grad(), autocast():
@@ -68,5 +68,5 @@ def renew_statistics(
 
 
 def _layers(model: nn.Module) -> list[nn.BatchNorm2d]:
-    found = (module for module in model.modules() if isinstance(module, nn.BatchNorm2d))
-    return [layer for layer in found if layer.running_mean is not None]
+    layers = (module for module in model.modules() if isinstance(module, nn.BatchNorm2d))
+    return [layer for layer in layers if layer.running_mean is not None]

@@ -1,7 +1,7 @@
-"""Where a training runs: the device of this process, and the processes that torchrun started beside it.
+"""The device of this process and the other processes that torchrun started.
 
-``torch.distributed`` and ``torch.autocast`` are used as they are. Gradients are summed by the optimizer steps, since losses are
-divided by totals over all processes (``methods.base``); nothing wraps the network.
+``torch.distributed`` and ``torch.autocast`` are used directly, without a wrapper around the network. Optimizer steps sum the
+gradients, since losses are divided by totals over all processes (``methods.base``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DTYPES = {"bf16": torch.bfloat16, "16": torch.float16}
 
 @dataclass(frozen=True)
 class World:
-    """Device and precision of a training, and which of ``size`` processes this is (``rank``, from 0)."""
+    """Device and precision of a training, and the index ``rank`` (from 0) of this process among ``size``."""
 
     device: torch.device
     precision: str
@@ -40,16 +40,16 @@ class World:
         return self.rank == 0
 
     def barrier(self) -> None:
-        """Wait until all processes are here."""
+        """Wait until all processes reach this point."""
         if self.size > 1:
             distributed.barrier()
 
     @contextmanager
     def autocast(self) -> Iterator[None]:
-        """Give mixed precision that keeps no cast weights.
+        """Enable mixed precision without the cache of cast weights.
 
-        They would be dropped whenever a training beside this one ends a pass, and what weights used twice add up in would
-        depend on when.
+        Parallel trainings share that cache, and each clears it after a forward pass. With it, the precision in which
+        gradients of weights used twice are summed would depend on timing.
         """
         if self.precision == "32":
             yield
@@ -61,7 +61,7 @@ class World:
 def join_world(device: str, precision: str) -> World:
     """Return the world of this process; the first call under torchrun connects the processes.
 
-    Raises InputError for a device or precision that cannot be had.
+    Raises InputError for a device or precision that is not available.
     """
     kind = choose_device(device)
     if precision == "16" and kind.type == "cpu":
@@ -69,18 +69,18 @@ def join_world(device: str, precision: str) -> World:
     if processes() == 1:
         return World(kind, precision)
     if kind.type == "cuda":
-        kind = _card()
+        kind = _cuda_device()
     if not distributed.is_initialized():
         distributed.init_process_group("nccl" if kind.type == "cuda" else "gloo")
-        if kind.type == "cuda":  # NCCL complains of a group that was not ended
+        if kind.type == "cuda":  # NCCL warns about a group that was not destroyed
             atexit.register(distributed.destroy_process_group)
     return World(kind, precision, distributed.get_rank(), distributed.get_world_size())
 
 
-def _card() -> torch.device:
-    """Return the CUDA device of this process: each of a machine's processes has its own."""
+def _cuda_device() -> torch.device:
+    """Return the CUDA device of this process; every process of a machine has a different one."""
     index = int(os.environ.get("LOCAL_RANK", "0"))
     if index >= torch.cuda.device_count():
-        raise InputError(f"process {index} of this machine has no CUDA device of its own: start fewer, or use the CPU")
+        raise InputError(f"process {index} of this machine has no CUDA device: start fewer processes, or use the CPU")
     torch.cuda.set_device(index)
     return torch.device("cuda", index)

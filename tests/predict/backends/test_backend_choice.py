@@ -63,7 +63,7 @@ def test_auto_records_its_choice_and_a_resumed_map_keeps_it(model, make_city, tm
     assert choice.name == min(choice.seconds, key=choice.seconds.get)
     assert json.loads((tmp_path / "map.json").read_text())["key"]["backend"] == choice.name
 
-    real = predicting.map_scene
+    real = predicting.predict_scene
 
     def stopped(reader, predictor, *args, **kwargs):
         plain, calls = predictor.predict, []
@@ -81,7 +81,7 @@ def test_auto_records_its_choice_and_a_resumed_map_keeps_it(model, make_city, tm
 
     out = tmp_path / "two.tif"
     with monkeypatch.context() as patched:
-        patched.setattr(predicting, "map_scene", stopped)
+        patched.setattr(predicting, "predict_scene", stopped)
         with pytest.raises(KeyboardInterrupt):
             predict(model, city, MapOptions(out), backend="openvino")
     monkeypatch.setattr(choose, "fastest", lambda *_: pytest.fail("measured though a stopped run decides"))

@@ -13,8 +13,9 @@ import pytest
 import rasterio
 import torch
 
-from c2seg.artifacts import BandSpec, Header, ModelFile, read_model_file
+from c2seg.artifacts import Header, ModelFile, read_model_file
 from c2seg.cli import run
+from c2seg.data import Band
 from c2seg.errors import C2SegError, InputError, ModelFileError
 from c2seg.legend import c2seg13
 from c2seg.models import build_model
@@ -58,7 +59,7 @@ def test_every_network_keeps_its_probabilities(name):
                 weights.mul_(1.25)
             if parameter.endswith("gamma"):  # blocks that start all but switched off must count
                 weights.fill_(0.5)
-    inputs = {key: tuple(BandSpec(name=f"{key}{i}") for i in range(count)) for key, count in bands.items()}
+    inputs = {key: tuple(Band(name=f"{key}{i}") for i in range(count)) for key, count in bands.items()}
     header = Header(recipe=recipe, inputs=inputs, statistics={}, legend=legend)
     model = ModelFile(header, {k: v.numpy() for k, v in network.state_dict().items()}, "0" * 16)
     graph = exporting.to_graph(model)

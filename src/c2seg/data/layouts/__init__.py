@@ -1,8 +1,8 @@
-"""Recognize how a city lies on disk and open it.
+"""Recognize the layout of a city on disk and open it.
 
-One module per layout; each has ``NAME``, ``LOOKS_FOR``, ``recognize``, ``images``, ``labels``, and may have ``check``
-(what is wrong beyond what opening shows). Other packages bring layouts of the same form as entry points of the group
-``c2seg.layouts``; they are asked about a path that none of ours recognizes.
+Each layout is a module with ``NAME``, ``LOOKS_FOR``, ``recognize``, ``images``, ``labels``. It may have ``check``, which
+reports problems that opening does not reveal. Other packages add layouts of this form as entry points of the group
+``c2seg.layouts``. They are tried if no built-in layout recognizes a path.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from c2seg.data.city import City, LabeledCity
-from c2seg.data.label_map import settle_label_maps
+from c2seg.data.label_map import resolve_label_maps
 from c2seg.data.layouts import folder, mat, tiles
 from c2seg.data.layouts.plugged import Layout, PluggedLayout
 from c2seg.errors import DataError, PluginError
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 def layout_of(path: Path) -> Layout:
-    """Return the layout found at ``path``, ours or a plug-in's; DataError says what was looked for."""
+    """Return the layout of ``path``, built-in or of a plug-in. Raises DataError, which lists what was looked for."""
     if not path.exists():
         raise DataError(f"{path} does not exist; give a city (a folder with msi.tif, hsi.tif, sar.tif or a city.yaml)")
     for layout in LAYOUTS:
@@ -39,18 +39,18 @@ def layout_of(path: Path) -> Layout:
             more.append(plugged.LOOKS_FOR)
             if plugged.recognize(path):
                 return plugged
-        except PluginError as error:  # another plug-in may still know the path
+        except PluginError as error:  # another plug-in may still recognize the path
             _log.warning("%s", error)
             broken.append(f"; {error}")
     looked_for = "; ".join([*(layout.LOOKS_FOR for layout in LAYOUTS), *more]) + "".join(broken)
-    what = "is an empty folder" if path.is_dir() and not any(path.iterdir()) else "holds no city"
+    what = "is an empty folder" if path.is_dir() and not any(path.iterdir()) else "contains no supported dataset"
     inside = _cities_inside(path)
-    hint = f"; it holds cities, give one of them: {', '.join(inside)}" if inside else f"; looked for {looked_for}"
+    hint = f"; it contains cities, give one of them: {', '.join(inside)}" if inside else f"; looked for {looked_for}"
     raise DataError(f"{path} {what}{hint}")
 
 
 def open_city(path: Path) -> City:
-    """Open the images of a city; labels on disk are not even looked at. Raises DataError with the first problem."""
+    """Open the images of a city. Labels on disk are not read. Raises DataError with the first problem."""
     city = layout_of(path).images(path)
     if city.problems:
         more = f" ({len(city.problems) - 1} more: c2seg inspect {path})" if len(city.problems) > 1 else ""
@@ -59,30 +59,30 @@ def open_city(path: Path) -> City:
 
 
 def open_labeled_city(path: Path, label_map: str | None = None) -> LabeledCity:
-    """Open a city with its labels; DataError if it has none.
+    """Open a city with its labels. Raises DataError if it has none.
 
-    ``label_map`` overrides the one that the layout states: a name of the legend, a mapping file, or ``auto``.
+    ``label_map`` replaces the label mapping of the layout: a name in the legend, a mapping file, or ``auto``.
     """
     labeled = add_labels(path, open_city(path), label_map)
     if labeled is None:
-        raise DataError(f"{path} has no label (label.tif, or `label:` in city.yaml); a source city needs one")
+        raise DataError(f"{path} has no labels (label.tif, or `label:` in city.yaml); a source city needs labels")
     return labeled
 
 
 def add_labels(path: Path, city: City, label_map: str | None = None) -> LabeledCity | None:
-    """Return a city that was opened at ``path`` with its labels; None if it has none."""
+    """Return a city that was opened from ``path`` with its labels; None if it has none."""
     labels = layout_of(path).labels(path, city, label_map)
-    return None if labels is None else settle_label_maps(city, labels)
+    return None if labels is None else resolve_label_maps(city, labels)
 
 
 def layout_plugins(paths: Iterable[Path]) -> tuple[Plugin, ...]:
-    """Return the plug-ins whose layouts open some cities."""
+    """Return the plug-ins whose layouts open these cities."""
     layouts = (layout_of(path) for path in paths)
     return tuple(dict.fromkeys(layout.plugin for layout in layouts if isinstance(layout, PluggedLayout)))
 
 
 def _cities_inside(path: Path) -> list[str]:
-    """Return the cities one level down: the splits of a dataset, the .mat files of a folder."""
+    """Return the cities inside a folder, such as the splits of a dataset or .mat files."""
     if not path.is_dir():
         return []
     children = sorted(path.iterdir())

@@ -1,30 +1,33 @@
 """A city as a folder of rasters: ``msi.tif``, ``hsi.tif``, ``sar.tif``, ``label.tif``, ``valid.tif``, any subset.
 
-A ``city.yaml`` may name other files and other modalities, and say what is known of them::
+A ``city.yaml`` may name other files and other modalities, and describe them::
 
     name: Potsdam
     legend: c2seg13              # or a legend file
     modalities:
       msi: {file: s2.tif, bands: [{name: B2, role: blue, wavelength_nm: 492}, ...], scale: 0.0001}
       hsi: {file: enmap.tif, wavelengths_nm: [418.2, 424.0, ...], keep: "1-130, 137-224"}
-    label: {file: label.tif, label mapping: challenge}   # or the file name alone; label mapping may be a mapping file, or auto
+    label: {file: label.tif, label_map: challenge}   # or the file name alone; label_map may be a mapping file, or auto
     valid: valid.tif
     scenes: [north, south]       # instead of modalities: sub-folders, each a scene
 
-``bands`` and ``wavelengths_nm`` describe the bands that ``keep`` (1-based ranges) leaves.
+``keep`` selects bands by 1-based ranges. ``bands`` and ``wavelengths_nm`` describe the selected bands only.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from c2seg.data.city import ROLES, Band, City, Label, Layer, Modality, Scene
-from c2seg.errors import C2SegError, DataError
+from c2seg.data.layouts.old_keys import with_present_keys
+from c2seg.errors import C2SegError, DataError, unknown_name
 from c2seg.legend import Legend, c2seg13, load_legend
 from c2seg.raster import RasterFile, relate_grids
 from c2seg.types import Grid
@@ -35,26 +38,25 @@ NAME = "folder of rasters"
 LOOKS_FOR = "a folder with msi.tif, hsi.tif or sar.tif, or a city.yaml"
 MODALITIES = ("msi", "sar", "hsi")
 
-Role = Literal["blue", "green", "red", "nir", "vv", "vh", "hh", "hv"]
-
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class BandEntry(_Strict):
-    """A band in city.yaml."""
-
-    name: str = ""
-    role: Role | None = None
-    wavelength_nm: float | None = Field(default=None, gt=0)
+def _check_band(band: Band) -> Band:
+    """Raise ValueError, which pydantic reports with its place, for an unknown role or a wavelength that is not positive."""
+    if band.role is not None and band.role not in ROLES:
+        raise ValueError(unknown_name("role", band.role, ROLES))
+    if band.wavelength_nm is not None and not band.wavelength_nm > 0:
+        raise ValueError(f"wavelength_nm must be positive, found {band.wavelength_nm}")
+    return band
 
 
 class ModalityEntry(_Strict):
     """A modality in city.yaml."""
 
     file: str
-    bands: tuple[BandEntry, ...] | None = None
+    bands: tuple[Annotated[Band, AfterValidator(_check_band)], ...] | None = None
     wavelengths_nm: tuple[float, ...] | None = None
     scale: float = 1.0
     keep: str | None = None
@@ -68,7 +70,9 @@ class LabelEntry(_Strict):
 
 
 def _label_entry(value: Any) -> Any:
-    return {"file": value} if isinstance(value, str) else value
+    if isinstance(value, str):
+        return {"file": value}
+    return with_present_keys(value, {"numbering": "label_map"}, "label in city.yaml")
 
 
 class CityFile(_Strict):
@@ -88,7 +92,7 @@ def recognize(path: Path) -> bool:
 
 
 def images(path: Path) -> City:
-    """Open the images of a city folder; what is wrong is listed in ``problems``, file by file."""
+    """Open the images of a city folder. Problems are listed in ``problems`` by file."""
     settings = _settings(path)
     problems: list[str] = []
     folders = [path / name for name in settings.scenes] or [path]
@@ -98,7 +102,7 @@ def images(path: Path) -> City:
         if scene is not None:
             scenes.append(scene)
     if not scenes and not problems:
-        problems.append(f"{path}: city.yaml names no modality and there is no msi.tif, hsi.tif or sar.tif")
+        problems.append(f"{path}: city.yaml names no modality, and there is no msi.tif, hsi.tif or sar.tif")
     return City(settings.name or path.resolve().name, _legend(path, settings), tuple(scenes), tuple(problems))
 
 
@@ -106,7 +110,7 @@ def labels(path: Path, city: City, label_map: str | None) -> tuple[Label, ...] |
     """Open the labels of the city's scenes; None if a scene has none."""
     settings = _settings(path)
     folders = {(path / name).resolve().name: path / name for name in settings.scenes or (".",)}
-    found = []
+    labels = []
     for scene in city.scenes:
         folder = folders[scene.name]
         entry = (_settings(folder) if settings.scenes else settings).label
@@ -122,8 +126,8 @@ def labels(path: Path, city: City, label_map: str | None) -> tuple[Label, ...] |
         stated = entry.label_map if entry else "challenge"
         if stated.endswith((".yaml", ".yml")):
             stated = str(folder / stated)
-        found.append(Label(source, relation, str(file), label_map=label_map or stated))
-    return tuple(found)
+        labels.append(Label(source, relation, str(file), label_map=label_map or stated))
+    return tuple(labels)
 
 
 def _settings(path: Path) -> CityFile:
@@ -137,9 +141,22 @@ def _settings(path: Path) -> CityFile:
         raise DataError(f"{file} is not valid YAML: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the file"
-        valid = ", ".join(CityFile.model_fields)
-        raise DataError(f"{file}: {key}: {first['msg']} (keys of city.yaml: {valid})") from error
+        place = ".".join(map(str, first["loc"])) or "the file"
+        unknown = first["type"] in {"extra_forbidden", "unexpected_keyword_argument"}
+        message = "unknown key" if unknown else first["msg"].removeprefix("Value error, ")
+        keys, where = _keys_at(first["loc"])
+        raise DataError(f"{file}: {place}: {message} (keys of {where}: {', '.join(keys)})") from error
+
+
+def _keys_at(place: Sequence[int | str]) -> tuple[Iterable[str], str]:
+    """Return the valid keys at a place in city.yaml, and the name of that place."""
+    if "bands" in place[2:]:
+        return [field.name for field in fields(Band)], "a band"
+    if place[:1] == ("modalities",) and len(place) > 2:
+        return ModalityEntry.model_fields, "a modality"
+    if place[:1] == ("label",) and len(place) > 1:
+        return LabelEntry.model_fields, "label"
+    return CityFile.model_fields, "city.yaml"
 
 
 def _legend(path: Path, settings: CityFile) -> Legend:
@@ -195,15 +212,15 @@ def _valid(path: Path, settings: CityFile, grid: Grid) -> Layer | None:
 
 
 def _keep(text: str, count: int, file: Path) -> tuple[int, ...]:
-    """Read 1-based ranges such as "1-130, 137-224" as 0-based band numbers."""
-    kept: list[int] = []
+    """Parse 1-based ranges such as "1-130, 137-224" to 0-based band numbers."""
+    numbers: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if not 1 <= first <= last <= count:
             raise DataError(f"{file}: keep {text!r} is not a list of ranges within 1-{count}, such as 1-4, 7")
-        kept.extend(range(first - 1, last))
-    return tuple(kept)
+        numbers.extend(range(first - 1, last))
+    return tuple(numbers)
 
 
 def _bands(source: RasterFile, entry: ModalityEntry, file: Path) -> tuple[Band, ...]:
@@ -212,9 +229,9 @@ def _bands(source: RasterFile, entry: ModalityEntry, file: Path) -> tuple[Band, 
         if given is not None and len(given) != source.count:
             raise DataError(f"{file} has {source.count} bands, city.yaml gives {len(given)} {key}")
     if entry.bands is not None:
-        bands = [Band(b.name, b.role, b.wavelength_nm) for b in entry.bands]
+        bands = list(entry.bands)
     else:
         bands = [Band(text, text.lower() if text.lower() in ROLES else None) for text in source.descriptions]
     if entry.wavelengths_nm is not None:
-        bands = [Band(b.name, b.role, nm) for b, nm in zip(bands, entry.wavelengths_nm, strict=True)]
+        bands = [replace(b, wavelength_nm=nm) for b, nm in zip(bands, entry.wavelengths_nm, strict=True)]
     return tuple(bands)

@@ -1,9 +1,9 @@
 """A MATLAB file of the full-scene release: ``augsburg_multimodal.mat``, ``beijing.mat`` with ``beijing_label.mat``, ...
 
 Keys HSI, MSI, SAR, label (any letter case), arrays row x column x band. Classic files are read with scipy, v7.3 files
-(HDF5, axes reversed) by window with h5py. A coarser HSI is recognized by its size; it may overhang the scene below and to
-the right by less than two of its pixels (Beijing's does, by 2 rows and 3 columns of the scene). Pixels whose bands are all
-0 hold no data. There is no georeference: a grid of 10 m without CRS.
+(HDF5, axes reversed) by window with h5py. A coarser HSI is recognized by its size. It may extend beyond the scene
+below and to the right by less than two of its pixels (Beijing: by 2 rows and 3 columns of the scene). Pixels with 0 in all
+bands are nodata. The files have no georeference: the grid is 10 m without CRS.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ _TYPES = {"single": "float32", "double": "float64", "logical": "uint8"}
 
 @dataclass(frozen=True)
 class MatArray:
-    """A variable of a .mat file as a RasterSource; ``bands`` is the number of leading bands that are used.
+    """A variable of a .mat file as a RasterSource. ``shape`` may have fewer bands than the file: the first ones are used.
 
-    v7.3: read by window, one handle per thread. Classic: the variable is loaded whole on first use (the format allows
-    no more) and kept until ``close``.
+    v7.3 files are read by window, with one handle per thread. A classic variable can only be loaded whole. It is loaded on
+    first use and released by ``close``.
     """
 
     path: Path
@@ -58,7 +58,7 @@ class MatArray:
     hdf5: bool
     nodata: float | None = None
     _local: threading.local = field(default_factory=threading.local, repr=False, compare=False)
-    _held: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    _loaded: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
     _lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -80,7 +80,7 @@ class MatArray:
         return self.shape[1]
 
     def read(self, window: Window) -> np.ndarray:
-        """Return [C, H, W] of a window inside the array. Raises DataError if it cannot be decoded."""
+        """Return raw values [C, H, W] of a window inside the array. Raises DataError if it cannot be decoded."""
         rows, cols = window.slices
         try:
             values = self._variable()
@@ -94,14 +94,14 @@ class MatArray:
             raise _damaged(self.path, self.key, error) from error
 
     def close(self) -> None:
-        """Forget a loaded variable; close the calling thread's handle."""
-        self._held.clear()
+        """Release a loaded variable and close the calling thread's handle."""
+        self._loaded.clear()
         handle = self._local.__dict__.pop("file", None)
         if handle is not None:
             handle.close()
 
     def fingerprint(self) -> str:
-        """Shape of the variable and sampled parts of it alone: a label in the same file is no part of an image."""
+        """Return a digest of the variable's shape and sampled parts. Other variables, such as labels, are not included."""
         digest = hashlib.sha256(f"{self.key}{self.shape}{self.dtype.str}".encode())
         try:
             if self.hdf5:
@@ -128,16 +128,16 @@ class MatArray:
 
             state = self._local.__dict__
             if state.get("process") != os.getpid():
-                # A chunk cache of 32 MB: neighboring windows meet the same chunks.
+                # A chunk cache of 32 MB: neighboring windows share chunks.
                 state["file"] = h5py.File(self.path, "r", rdcc_nbytes=32 << 20)
                 state["process"] = os.getpid()
             return state["file"][self.key]
         with self._lock:
-            if self.key not in self._held:
+            if self.key not in self._loaded:
                 from scipy.io import loadmat
 
-                self._held[self.key] = loadmat(self.path, variable_names=[self.key])[self.key]
-            return self._held[self.key]
+                self._loaded[self.key] = loadmat(self.path, variable_names=[self.key])[self.key]
+            return self._loaded[self.key]
 
 
 def recognize(path: Path) -> bool:
@@ -146,22 +146,22 @@ def recognize(path: Path) -> bool:
 
 
 def images(path: Path) -> City:
-    """Open the images of a .mat file; what is wrong is listed in ``problems``."""
+    """Open the images of a .mat file. Problems are listed in ``problems``."""
     problems: list[str] = []
     notes: list[str] = []
     scenes: tuple[Scene, ...] = ()
     name = re.sub(r"_multimodal$", "", path.stem, flags=re.IGNORECASE)
     try:
         arrays = _variables(path)
-        found = {key: arrays[key] for key in MODALITIES if key in arrays}
-        if not found:
+        modalities = {key: arrays[key] for key in MODALITIES if key in arrays}
+        if not modalities:
             raise DataError(f"{path} has no variable HSI, MSI or SAR (found: {', '.join(arrays) or 'none'})")
-        height, width = max((array.height, array.width) for array in found.values())
+        height, width = max((array.height, array.width) for array in modalities.values())
         published = _published(height, width)
         if published:
             name = published.name
             notes.append(f"{name}, the {published.split} city of {published.dataset}")
-        scene, more = _scene(path, name, found, (height, width), published)
+        scene, more = _scene(path, name, modalities, (height, width), published)
         scenes, notes = (scene,), [*notes, *more]
     except C2SegError as error:
         problems.append(str(error))
@@ -169,7 +169,7 @@ def images(path: Path) -> City:
 
 
 def labels(path: Path, city: City, label_map: str | None) -> tuple[Label, ...] | None:
-    """Open the label in the file itself or in ``NAME_label.mat`` beside it; None if there is none."""
+    """Open the label in the same file or in ``NAME_label.mat``; None if there is none."""
     stem = re.sub(r"_multimodal$", "", path.stem, flags=re.IGNORECASE)
     for file in (path, path.with_name(f"{stem}_label.mat")):
         array = _variables(file).get("label") if file.is_file() else None
@@ -182,7 +182,7 @@ def labels(path: Path, city: City, label_map: str | None) -> tuple[Label, ...] |
             raise DataError(
                 f"{file}: label has {array.height} x {array.width} pixels, the images {grid.height} x {grid.width}"
             )
-        # Two label mappings circulate for this release with the same values: never assume one.
+        # Two label mappings with the same values exist for this release: detect which one it is.
         return (Label(array, GridRelation(), str(file), label_map=label_map or "auto"),)
     return None
 
@@ -194,7 +194,7 @@ def _variables(path: Path) -> dict[str, MatArray]:
         listed = _list_hdf5(path) if hdf5 else _list_classic(path)
     except _DAMAGED as error:
         raise _damaged(path, "its contents", error) from error
-    except NotImplementedError as error:  # scipy's word for a v7.3 header that h5py does not know
+    except NotImplementedError as error:  # scipy raises it for a v7.3 header that h5py does not recognize
         raise _damaged(path, "its contents", error) from error
     return {
         key.lower(): MatArray(path, key, (shape[0], shape[1], shape[2] if len(shape) == 3 else 1), dtype, hdf5)
@@ -210,7 +210,7 @@ def _h5py() -> Any:
 
 
 def _is_hdf5(path: Path) -> bool:
-    """Return True if a file has HDF5's signature: at its start, or behind a header of 512, 1024, 2048, ... bytes."""
+    """Return True if a file has HDF5's signature at its start or after 512, 1024, 2048, ... bytes."""
     size, place = path.stat().st_size, 0
     with path.open("rb") as stream:
         while place + len(_HDF5) <= size:
@@ -232,7 +232,7 @@ def _list_hdf5(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
 
 
 def _list_classic(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    """Return shape and type of every variable in the order of the file; type object for what is no array of numbers."""
+    """Return shape and data type of all variables in file order. The type of non-numeric ones is object."""
     from scipy.io import whosmat
 
     _classic_extents(path)
@@ -248,7 +248,7 @@ def _list_classic(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]
 def _classic_extents(path: Path) -> list[tuple[int, int]]:
     """Return first byte and number of bytes of each element of a classic file (MAT-File Format, level 5).
 
-    Raises EOFError when the last one is cut off.
+    Raises EOFError if the last one is truncated.
     """
     extents = []
     end = path.stat().st_size
@@ -274,30 +274,30 @@ def _published(height: int, width: int) -> PublishedCity | None:
 
 
 def _scene(
-    path: Path, name: str, found: Mapping[str, MatArray], size: tuple[int, int], published: PublishedCity | None
+    path: Path, name: str, arrays: Mapping[str, MatArray], size: tuple[int, int], published: PublishedCity | None
 ) -> tuple[Scene, list[str]]:
     height, width = size
-    notes = [f"{'MATLAB v7.3 (HDF5)' if next(iter(found.values())).hdf5 else 'classic MATLAB'} file, no georeference"]
+    notes = [f"{'MATLAB v7.3 (HDF5)' if next(iter(arrays.values())).hdf5 else 'classic MATLAB'} file, no georeference"]
     modalities = {}
-    for key, array in found.items():
+    for key, array in arrays.items():
         ratio = round(height / array.height) or 1
         overhang = array.height * ratio - height, array.width * ratio - width
         if not all(0 <= px < _OVERHANG * ratio for px in overhang):
             raise DataError(
-                f"{path}: {array.key} has {array.height} x {array.width} pixels, which is no whole fraction of the "
-                f"scene's {height} x {width}"
+                f"{path}: {array.key} has {array.height} x {array.width} pixels, which do not divide the scene's "
+                f"{height} x {width} by an integer"
             )
         if ratio > 1:
-            notes.append(f"{array.key} is stored {ratio} times coarser ({array.height} x {array.width})")
+            notes.append(f"{array.key} is {ratio} times coarser ({array.height} x {array.width})")
         if published:
             expected = DATASETS[published.dataset].bands()[key]
             if array.count < expected:
                 raise DataError(f"{path}: {array.key} has {array.count} bands, {published.dataset} has {expected}")
             if array.count > expected:
-                notes.append(f"{array.key} has {array.count} bands, of which the first {expected} are used")
+                notes.append(f"{array.key} has {array.count} bands; the first {expected} are used")
                 array = MatArray(path, array.key, (array.height, array.width, expected), array.dtype, array.hdf5)
         bands = tuple(Band(role=role) for role in band_roles(key, array.count, published))
-        modalities[key] = Modality(array, GridRelation(ratio), f"{path}: {array.key}", key, bands, blank=0)
+        modalities[key] = Modality(array, GridRelation(ratio), f"{path}: {array.key}", key, bands, nodata_all_bands=0)
     grid = Grid(height, width, Affine(GRID_M, 0, 0, 0, -GRID_M, 0))
     tilings = [t for t in (published.tile_grids(("columns",)) if published else ()) if t.height == height]
     return Scene(name, grid, modalities, tiles=tilings[0] if tilings else None), notes

@@ -1,4 +1,4 @@
-"""What a layout is, and layouts of other packages."""
+"""The protocol of layouts, and layouts of other packages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Layout", "PluggedLayout"]
 
 
 class Layout(Protocol):
-    """How a city lies on disk. Modules are layouts. ``check`` (problems beyond what opening shows) is optional."""
+    """A layout of a city on disk, usually a module. ``check``, which reports more problems, is optional."""
 
     @property
     def NAME(self) -> str:
@@ -22,21 +22,21 @@ class Layout(Protocol):
 
     @property
     def LOOKS_FOR(self) -> str:
-        """What it is recognized by, in words."""
+        """Text that describes how the layout is recognized."""
 
     def recognize(self, path: Path) -> bool:
-        """Return True for a path in this layout. Must be quick, and never raises for another one."""
+        """Return True for a path in this layout. It must be fast and must not raise for other paths."""
 
     def images(self, path: Path) -> City:
-        """Open the images, without looking at labels; what is wrong is listed in ``problems``, file by file."""
+        """Open the images without reading labels. Problems are listed in ``problems`` by file."""
 
     def labels(self, path: Path, city: City, label_map: str | None) -> tuple[Label, ...] | None:
-        """Open the labels of the city's scenes; None if a scene has none. ``label_map`` overrides what the layout states."""
+        """Open the labels of the city's scenes; None if a scene has none. ``label_map`` replaces that of the layout."""
 
 
 @dataclass(frozen=True)
 class PluggedLayout:
-    """A layout of another package. Raises PluginError, which names the package, where it fails."""
+    """A layout of another package. If it fails, PluginError names the package."""
 
     plugin: Plugin
     NAME: str
@@ -48,7 +48,7 @@ class PluggedLayout:
         layout: Any = load(plugin)
         names = [getattr(layout, name, None) for name in ("NAME", "LOOKS_FOR")]
         if not all(isinstance(name, str) for name in names):
-            raise PluginError(f"the {plugin} has no texts `NAME` and `LOOKS_FOR`")
+            raise PluginError(f"the {plugin} lacks the texts `NAME` and `LOOKS_FOR`")
         return cls(plugin, *map(str, names))
 
     def recognize(self, path: Path) -> bool:
@@ -69,5 +69,5 @@ class PluggedLayout:
 
     @property
     def check(self) -> Any:
-        """The plug-in's own ``check``, or None."""
+        """The function ``check`` of the plug-in, or None."""
         return getattr(load(self.plugin), "check", None)

@@ -1,11 +1,11 @@
 """One split of the challenge's tile release: ``C2Seg_AB/train/{msi,hsi,sar,label}/N.tiff`` is a city.
 
-Folders may be nested once (``hsi/hsi``). Tiles are sorted by number and put together by the window rule, after it has
-been proven on them. Cities other than the four published ones state their tiling in a ``tiles.yaml`` beside the folders::
+Folders may be nested once (``hsi/hsi``). Tiles are sorted by number and assembled by the window rule, after it was tested on
+them. Other cities than the four published ones need a ``tiles.yaml`` next to the folders::
 
     {name: Ulm, height: 900, width: 1200, tile_px: 128, step_px: 64, order: columns}
 
-Pixels whose bands are all 0 hold no data. Tiles rarely carry a georeference that fits: it is used when it does.
+Pixels with 0 in all bands are nodata. The georeference of the tiles is used only if it matches their positions.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from affine import Affine
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from c2seg.data.city import Band, City, Label, Modality, Scene
+from c2seg.data.layouts.old_keys import with_present_keys
 from c2seg.data.mosaic import TileMosaic, find_order, tile_problem
 from c2seg.data.published import ARCHIVES, CITIES, DATASETS, PublishedCity, band_roles, city_of_tiles
 from c2seg.data.tiling import Order, TileGrid
@@ -61,22 +62,22 @@ def recognize(path: Path) -> bool:
 
 
 def images(path: Path) -> City:
-    """Open the images of a split; what is wrong is listed in ``problems``, and then there may be no scene."""
-    found = {name: files for name in MODALITIES if (files := _numbered(path, name))}
+    """Open the images of a split. Problems are listed in ``problems``; the city may then have no scene."""
+    tile_files = {name: files for name in MODALITIES if (files := _numbered(path, name))}
     problems = [
         f"{path / archive.name} is not unpacked; unzip it there"
         for archive in sorted(path.glob("*.zip"))
-        if archive.stem in MODALITIES and archive.stem not in found
+        if archive.stem in MODALITIES and archive.stem not in tile_files
     ]
     name, notes = path.resolve().name, []
     scenes: tuple[Scene, ...] = ()
     try:
-        candidates, published, name = _tilings(path, found)
+        candidates, published, name = _tilings(path, tile_files)
         if published:
             notes.append(f"{name}, the {published.split} city of {published.dataset}")
-        problems += _missing(path, found, candidates[0].count)
+        problems += _missing(path, tile_files, candidates[0].count)
         if not problems:
-            scene, more = _scene(path, name, found, candidates, published)
+            scene, more = _scene(path, name, tile_files, candidates, published)
             scenes, notes = (scene,), [*notes, *more]
     except C2SegError as error:
         problems.append(str(error))
@@ -84,7 +85,7 @@ def images(path: Path) -> City:
 
 
 def labels(path: Path, city: City, label_map: str | None) -> tuple[Label, ...] | None:
-    """Open the labels of the split; None if there are none. Raises DataError when tiles are missing."""
+    """Open the labels of the split; None if there are none. Raises DataError if tiles are missing."""
     files = _numbered(path, "label")
     if not files:
         return None
@@ -102,10 +103,10 @@ def labels(path: Path, city: City, label_map: str | None) -> tuple[Label, ...] |
 
 
 def check(path: Path, city: City, codes: Collection[int] | None, progress: Progress = no_progress) -> list[str]:
-    """Return what is wrong with single tiles and with the archive beside the folder.
+    """Return the problems of single tiles and of the archive next to the folder.
 
-    Every tile's header is read (size, bands, type, whether the file ends early), and every label tile: ``codes`` are the
-    values it may hold (None: the labels are not looked at).
+    All tiles are tested for size, bands, data type and truncation. Label tiles are read whole: ``codes`` are their valid
+    values (None: labels are not tested).
     """
     problems = _check_archive(path, progress)
     if not city.scenes:
@@ -157,7 +158,8 @@ def _stated(path: Path) -> TilesFile | None:
     if not file.is_file():
         return None
     try:
-        return TilesFile.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return TilesFile.model_validate(with_present_keys(content, {"numbering": "label_map"}, str(file)))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
@@ -167,18 +169,18 @@ def _stated(path: Path) -> TilesFile | None:
 
 
 def _tilings(
-    path: Path, found: Mapping[str, Mapping[int, Path]]
+    path: Path, tile_files: Mapping[str, Mapping[int, Path]]
 ) -> tuple[tuple[TileGrid, ...], PublishedCity | None, str]:
-    """Return the tilings that the tiles may follow, the published city they belong to, and the city's name."""
+    """Return the possible tilings, the published city (None: not published), and the city's name."""
     stated = _stated(path)
     if stated:
         tiles = TileGrid(stated.height, stated.width, stated.tile_px, stated.step_px, stated.order)
         city = CITIES.get(stated.name)
         known = city if city and tiles in city.tile_grids() else None
         return (tiles,), known, stated.name
-    with open_raster(next(iter(next(iter(found.values())).values()))) as dataset:
+    with open_raster(next(iter(next(iter(tile_files.values())).values()))) as dataset:
         size = dataset.height
-    count = 1 + max(max(files) for files in found.values())
+    count = 1 + max(max(files) for files in tile_files.values())
     named = re.search(r"c2seg.?(ab|bw)", path.resolve().parent.name, re.IGNORECASE)
     city = city_of_tiles(count, size)
     if city is None and named:
@@ -189,15 +191,15 @@ def _tilings(
     if city is None:
         published = ", ".join(f"{c.name} {(t := c.tile_grids()[0]).count} of {t.tile_px}" for c in CITIES.values())
         raise DataError(
-            f"{path}: {count} tiles of {size} px are none of the published cities ({published}); state the tiling in "
+            f"{path}: {count} tiles of {size} px match no published city ({published}); describe the tiling in "
             f"tiles.yaml (keys {', '.join(TilesFile.model_fields)})"
         )
     return city.tile_grids(), city, city.name
 
 
-def _missing(path: Path, found: Mapping[str, Mapping[int, Path]], count: int) -> list[str]:
+def _missing(path: Path, tile_files: Mapping[str, Mapping[int, Path]], count: int) -> list[str]:
     problems = []
-    for name, files in found.items():
+    for name, files in tile_files.items():
         gaps = [n for n in range(count) if n not in files]
         extra = [n for n in files if n >= count]
         folder = next(iter(files.values())).parent
@@ -205,7 +207,7 @@ def _missing(path: Path, found: Mapping[str, Mapping[int, Path]], count: int) ->
             problems.append(f"{folder}: {len(gaps)} of {count} {name} tiles are missing: {number_ranges(gaps[:200])}")
         if extra:
             problems.append(
-                f"{folder}: tiles {number_ranges(extra[:200])} are more than the {count} of the city; remove them"
+                f"{folder}: tiles {number_ranges(extra[:200])} exceed the {count} tiles of the city; remove them"
             )
     return problems
 
@@ -229,29 +231,29 @@ def _mosaic(files: Mapping[int, Path], tiles: TileGrid) -> TileMosaic:
 def _scene(
     path: Path,
     name: str,
-    found: Mapping[str, Mapping[int, Path]],
+    tile_files: Mapping[str, Mapping[int, Path]],
     candidates: tuple[TileGrid, ...],
     published: PublishedCity | None,
 ) -> tuple[Scene, list[str]]:
-    mosaics = {key: _mosaic(files, candidates[0]) for key, files in found.items()}
+    mosaics = {key: _mosaic(files, candidates[0]) for key, files in tile_files.items()}
     leanest = min(mosaics.values(), key=lambda mosaic: mosaic.count * mosaic.dtype.itemsize)
     evidence = find_order(partial(TileMosaic.read_tile, leanest), candidates, str(path))
     tiles = evidence.tiles
     grid, note = _grid(leanest, tiles)
     modalities = {}
-    for key, files in found.items():
+    for key, files in tile_files.items():
         source = _mosaic(files, tiles)
         bands = tuple(Band(role=role) for role in band_roles(key, source.count, published))
         if published:
             expected = DATASETS[published.dataset].bands()[key]
             if source.count != expected:
                 raise DataError(f"{files[0]} has {source.count} bands; {key} of {published.dataset} has {expected}")
-        modalities[key] = Modality(source, GridRelation(), str(files[0].parent), key, bands, blank=0)
+        modalities[key] = Modality(source, GridRelation(), str(files[0].parent), key, bands, nodata_all_bands=0)
     return Scene(name, grid, modalities, tiles=tiles), [evidence.text, note]
 
 
 def _grid(mosaic: TileMosaic, tiles: TileGrid) -> tuple[Grid, str]:
-    """Return the city's grid from the tiles' georeference where it obeys the tiling, else 10 m without CRS."""
+    """Return the city's grid from the tiles' georeference if it matches the tiling, else 10 m without CRS."""
     plain = Grid(tiles.height, tiles.width, Affine(GRID_M, 0, 0, 0, -GRID_M, 0))
     places = list(tiles.windows())
     stated = []
@@ -267,22 +269,22 @@ def _grid(mosaic: TileMosaic, tiles: TileGrid) -> tuple[Grid, str]:
         for index, transform, crs in stated
     )
     if not fits:
-        return plain, "the tiles' georeference contradicts their places and is not used: a grid of 10 m without CRS"
-    return grid, "georeference of the tiles confirmed by their places"
+        return plain, "the tiles' georeference contradicts their positions and is not used: a grid of 10 m without CRS"
+    return grid, "the georeference of the tiles matches their positions"
 
 
 def _label_problem(values: np.ndarray, file: Path, codes: Collection[int]) -> str | None:
     broken = values != np.round(values)
     if broken.any():
-        return f"{file}: {int(broken.sum())} labels are not whole numbers, such as {values[broken][0]}"
-    foreign = sorted(set(np.unique(values).astype(int).tolist()) - set(codes))
-    if foreign:
-        return f"{file}: label values {foreign[:8]} are not in the label mapping; name the right one (`label_map`)"
+        return f"{file}: {int(broken.sum())} labels are not integers, such as {values[broken][0]}"
+    unknown = sorted(set(np.unique(values).astype(int).tolist()) - set(codes))
+    if unknown:
+        return f"{file}: label values {unknown[:8]} are not in the label mapping; give another one (`label_map`)"
     return None
 
 
 def _cut_off(dataset: Any, file: Path) -> str | None:
-    """Say so if a block of the first or last band lies beyond the end of the file."""
+    """Return a problem if a block of the first or last band lies beyond the end of the file."""
     size = file.stat().st_size
     for band in {1, dataset.count}:
         rows, cols = dataset.block_shapes[band - 1]
@@ -291,12 +293,12 @@ def _cut_off(dataset: Any, file: Path) -> str | None:
                 offset = dataset.get_tag_item(f"BLOCK_OFFSET_{x}_{y}", "TIFF", band)
                 length = dataset.get_tag_item(f"BLOCK_SIZE_{x}_{y}", "TIFF", band)
                 if offset and length and int(offset) + int(length) > size:
-                    return f"{file} is truncated: {size} bytes, of which a block needs {int(offset) + int(length)}"
+                    return f"{file} is truncated: it has {size} bytes, and a block needs {int(offset) + int(length)}"
     return None
 
 
 def _check_archive(path: Path, progress: Progress) -> list[str]:
-    """Compare the MD5 of the dataset's archive, if it lies near the folder, with the published one."""
+    """Compare the MD5 of the dataset's archive with the published one, if the archive is near the folder."""
     problems = []
     for folder in path.resolve().parents[:3]:
         for name, expected in ARCHIVES.items():

@@ -21,7 +21,7 @@ _RUNS = 3
 
 @dataclass(frozen=True)
 class Choice:
-    """The backend chosen, and the seconds that each took for a batch (median of three after one to warm up)."""
+    """The backend chosen, and the seconds of a batch by backend (median of three, after one to warm up)."""
 
     name: str
     seconds: dict[str, float]
@@ -45,22 +45,22 @@ def fastest(
         try:
             predictor = load_predictor(model, name, options)
             batch = batch or sample(predictor)
-            taken = _median_seconds(predictor, *batch)
+            batch_seconds = _median_seconds(predictor, *batch)
         except InputError as error:
             refusal = error
             continue
-        seconds[name] = round(taken, 4)
-        if best is None or taken < best[0]:
-            best = taken, name, predictor
+        seconds[name] = round(batch_seconds, 4)
+        if best is None or batch_seconds < best[0]:
+            best = batch_seconds, name, predictor
     if best is None:
         raise refusal or InputError("no backend is installed that can run this model")
     return Choice(best[1], seconds), best[2]
 
 
 def _median_seconds(predictor: Predictor, patch: Patch, valid: np.ndarray) -> float:
-    taken = []
+    measured = []
     for _ in range(1 + _RUNS):
         begun = time.perf_counter()
         predictor.predict(patch, valid)
-        taken.append(time.perf_counter() - begun)
-    return float(np.median(taken[1:]))
+        measured.append(time.perf_counter() - begun)
+    return float(np.median(measured[1:]))

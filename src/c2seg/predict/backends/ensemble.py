@@ -1,4 +1,4 @@
-"""A network, or several, and a forest mapping together."""
+"""Networks and a forest that predict together, as a weighted ensemble."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class WeightedEnsemble:
 
     @classmethod
     def even(cls, predictors: Sequence[Predictor]) -> WeightedEnsemble:
-        """Return the plain mean."""
+        """Return the unweighted mean of some predictors."""
         return cls(predictors, [1 / len(predictors)] * len(predictors))
 
     @property
@@ -67,9 +67,9 @@ def with_forest(
     tensors: Mapping[str, np.ndarray],
     threads: int | None = None,
 ) -> Predictor:
-    """Return the predictor of a recipe's networks mixed with its forest, if it has one, of a model file's tensors."""
+    """Return the ensemble of a recipe's networks and its forest, if it has one, from a model file's tensors."""
     if recipe.forest is None:
         return predictor
-    own = {name.removeprefix(FOREST): value for name, value in tensors.items() if name.startswith(FOREST)}
-    forest = forest_predictor(recipe.forest.model, bands, predictor.num_classes, own, threads)
+    forest_tensors = {name.removeprefix(FOREST): value for name, value in tensors.items() if name.startswith(FOREST)}
+    forest = forest_predictor(recipe.forest.model, bands, predictor.num_classes, forest_tensors, threads)
     return WeightedEnsemble((predictor, forest), (1 - recipe.forest.weight, recipe.forest.weight))

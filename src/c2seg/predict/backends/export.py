@@ -34,8 +34,9 @@ _LEAST_EQUAL = 0.999  # but a network that picks places (max-unpooling) may pick
 
 @dataclass(frozen=True)
 class ExportCheck:
-    """Between torch and the written graph, by input shape: the largest difference of a probability, and the share of
-    probabilities that are equal within a thousandth."""
+    """How torch and the written graph agree, by input shape.
+
+    The largest difference of a probability, and the fraction of probabilities that are equal within a thousandth."""
 
     largest_difference: dict[str, float]
     equal: dict[str, float]
@@ -71,7 +72,7 @@ def to_graph(model: ModelFile) -> Graph:
     if model.graph is not None:
         return model.graph
     if model.header.recipe.model.name == "forest":
-        raise InputError("a forest has no ONNX form; it runs without torch as it is")
+        raise InputError("a forest has no ONNX form; it runs without torch anyway")
     network, shapes, stride = _network(model)
     metadata = {"c2seg": model.header.as_line(), "c2seg_model": model.digest, "c2seg_stride_px": str(stride)}
     if forest := forest_text(model.tensors):
@@ -120,7 +121,7 @@ def _network(model: ModelFile) -> tuple[nn.Module, dict[str, tuple[int, ...]], i
 
 @contextmanager
 def _traceable() -> Any:
-    """Replace what tracing cannot follow by the same in other words, for the time of an export."""
+    """Replace operators that tracing cannot follow by equivalent ones during an export."""
     with replaced.object(F, "max_unpool2d", _unpool), replaced.object(F, "adaptive_avg_pool2d", _pool):
         yield
 
@@ -185,5 +186,5 @@ def _check(model: ModelFile, graph: Graph) -> ExportCheck:
 def _difference(reference: Any, written: Any, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
     first = next(iter(inputs.values()))
     valid = np.ones((first.shape[0], *first.shape[2:]), bool)
-    expected, found = (np.asarray(p.predict(dict(inputs), valid)) for p in (reference, written))
-    return np.asarray(np.abs(expected - found))
+    expected, actual = (np.asarray(p.predict(dict(inputs), valid)) for p in (reference, written))
+    return np.asarray(np.abs(expected - actual))

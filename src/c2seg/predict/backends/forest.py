@@ -22,7 +22,7 @@ _CHUNK = 16384
 
 @dataclass(frozen=True)
 class ForestPredictor:
-    """Features with a halo, then the trees; equal bits for any number of threads."""
+    """Features with a halo, then the trees; results are bit-identical for any number of threads."""
 
     forest: Forest
     spec: FeatureSpec
@@ -56,7 +56,9 @@ class ForestPredictor:
 def load(model: ModelFile, options: BackendOptions) -> ForestPredictor:
     """Return the predictor of a forest model file."""
     if options.tta:
-        raise InputError("`tta` changes nothing for a forest: its features look alike from all sides; leave it out")
+        raise InputError(
+            "`tta` changes nothing for a forest: its features do not depend on rotations and flips; leave it out"
+        )
     header = model.header
     assert isinstance(header.recipe.model, ForestModel)
     classes = header.legend.num_classes

@@ -27,8 +27,8 @@ _HINTS = {"32": "f32", "bf16": "bf16"}
 class OpenVinoPredictor:
     """One compiled network per shape of a window: fixed shapes run faster, and a map has few.
 
-    The windows of a batch go one by one, in as many streams as there are threads: small layers leave threads without work
-    when they share one window, and need more memory when they see all at once. The bits are the same.
+    The windows of a batch run one by one, in as many streams as there are threads. Threads that share one window are idle in
+    small layers, and a whole batch per stream needs more memory. The results are bit-identical.
     """
 
     core: Any

@@ -1,4 +1,4 @@
-"""Threads that map a window each, for predictors on processors."""
+"""Threads that predict one window each, for predictors on CPUs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["WindowThreads"]
 
 @dataclass(frozen=True)
 class WindowThreads:
-    """``count`` threads for the windows of batches: they need not wait for each other after every layer.
+    """``count`` threads for the windows of batches: they do not wait for each other after every layer.
 
-    Of a batch of fewer windows so many threads work, each with its share of ``count`` inside the layers. They stay, so that
-    several batches that are asked for at once follow each other without a pause. ``limit`` sets, for the thread in which
+    A batch of fewer windows uses as many threads as windows; each has its part of ``count`` inside the layers. The threads
+    stay, so that batches follow each other without a pause. ``limit`` sets, for the thread in which
     it is called, how many threads work inside layers; ``unchanged`` keeps the caller's own number while threads begin.
     """
 
@@ -34,7 +34,7 @@ class WindowThreads:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def together(self, windows: int) -> int:
-        """Return how many of so many windows are mapped at once."""
+        """Return how many of so many windows are predicted at once."""
         return min(self.count, windows)
 
     def map(self, function: Callable[[Patch, np.ndarray], None], patch: Patch, shape: tuple[int, ...]) -> np.ndarray:
@@ -62,7 +62,7 @@ class WindowThreads:
             return self._pools[size]
 
     def _begin(self, size: int) -> ThreadPoolExecutor:
-        """Return threads that have begun, with their share."""
+        """Return started threads, with their thread limit set."""
         begun = threading.Barrier(size + 1)
 
         def begin() -> None:

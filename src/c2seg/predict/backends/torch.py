@@ -46,7 +46,7 @@ class TorchPredictor:
     def predict(self, patch: Patch, valid: np.ndarray) -> np.ndarray:
         """Return probabilities float32 [B, K, H, W].
 
-        On a processor the windows go one by one to threads: what a window gets does not depend on those beside it.
+        On a CPU each window goes to a thread of its own: its result does not depend on the other windows of the batch.
         """
         shape = len(valid), self.num_classes, *valid.shape[1:]
         if self.device.type == "cpu" and not self.compiled:
@@ -71,7 +71,7 @@ class TorchPredictor:
     @torch.inference_mode()
     def _predict(self, patch: Patch, scores: np.ndarray) -> None:
         inputs = {name: torch.from_numpy(values).to(self.device) for name, values in patch.items()}
-        found = torch.from_numpy(scores)
+        output = torch.from_numpy(scores)
         reduced = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
         with reduced:
             if self.tta:
@@ -79,11 +79,11 @@ class TorchPredictor:
                     self._transformed(inputs, turns, flip) for turns, flip in tta_transforms(self.tta_transforms)
                 )
                 assert isinstance(total, Tensor)
-                found.copy_(total / self.tta_transforms)
+                output.copy_(total / self.tta_transforms)
             elif self.device.type == "cpu":
-                torch.softmax(self._logits(inputs), dim=1, out=found)  # without a copy of so many megabytes
+                torch.softmax(self._logits(inputs), dim=1, out=output)  # without a copy of so many megabytes
             else:
-                found.copy_(self._logits(inputs).softmax(dim=1))
+                output.copy_(self._logits(inputs).softmax(dim=1))
 
     def _transformed(self, inputs: dict[str, Tensor], turns: int, flip: bool) -> Tensor:
         seen = {name: _turn(values, turns, flip) for name, values in inputs.items()}
@@ -114,7 +114,7 @@ def network_predictor(
     """Return the predictor of a recipe's network, or ensemble, with these weights, named as in a model file."""
     if options.precision not in {"32", "bf16"}:
         raise InputError(unknown_name("precision", options.precision, ["32", "bf16"]))
-    with torch.random.fork_rng(devices=[]):  # the first weights, which are drawn, are replaced
+    with torch.random.fork_rng(devices=[]):  # the random initial weights are replaced
         network = EnsembleModel(recipe, bands, num_classes)
     network.load({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
     device = choose_device(options.device)

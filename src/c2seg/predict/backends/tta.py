@@ -1,4 +1,4 @@
-"""Test-time transforms: a square seen from its sides."""
+"""Test-time transforms: rotations and flips of a square."""
 
 from __future__ import annotations
 
