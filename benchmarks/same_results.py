@@ -171,14 +171,13 @@ CASES = (
         ),
         MAPPED,
     ),
-    Case(
+    Case(  # no georeference, so the folds of the source stand for the score
         "mat",
         (
             Step(f"{FOREST} --out run".replace("SOURCE", "SOURCE_MAT").replace("TARGET", "TARGET_MAT")),
             Step(MAP.replace("TARGET", "TARGET_MAT")),
-            Step(f"{SCORE} --by-index"),
         ),
-        MAPPED,
+        ("run/model.safetensors", "map.tif", "run/validation.json"),
     ),
     Case(
         "resume",
@@ -187,7 +186,7 @@ CASES = (
             Step(f"{STAGED} --out stopped", stop=STUDENTS),
             Step(f"{STAGED} --out stopped --resume"),
             Step(f"{UNET} {SLOW} --out unet"),
-            Step(f"{UNET} {SLOW} --out killed", stop=Stop("killed/state.pt", kill=True)),
+            Step(f"{UNET} {SLOW} --out killed", stop=Stop("killed/**/state.pt", kill=True)),
             Step(f"{UNET} {SLOW} --out killed --resume"),
         ),
         ("whole/model.safetensors", "unet/model.safetensors"),
@@ -377,7 +376,8 @@ def _digest_of(folder: Path) -> str:
 
 def make_inputs(old: Side, work: Path) -> Path:
     """Return the folder of the inputs: a pair of cities as folders, as tiles and as .mat files."""
-    folder = work / f"inputs-{old.code}"
+    made_by = hashlib.sha256(f"{SIMULATE}{OTHER_LAYOUTS}".encode()).hexdigest()
+    folder = work / f"inputs-{old.code}-{made_by[:8]}"
     if not folder.exists():
         say("inputs")
         temporary = folder.with_name(f".{folder.name}")

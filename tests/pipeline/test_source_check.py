@@ -104,10 +104,10 @@ def test_the_last_phases_that_look_at_the_target_can_be_left_out(write):
 def test_adapting_stages_go_when_they_harm_by_more_than_the_margin(write, networks, without, kept):
     found = judged(write(stages=PHASES), networks, without)
     assert list(found.recipe.stages) == (["teachers", "students"] if kept else ["teachers"])
-    miou = found.record["adaptation"]["miou"]
+    miou = found.record.adaptation.miou
     assert set(miou["with"]) == {"argmax", "expected_iou"}
     assert (miou["with"]["expected_iou"] > miou["without"]["expected_iou"]) == (networks < without)
-    assert ("students kept" if kept else "students left out") in found.record["notes"][0]
+    assert ("students kept" if kept else "students left out") in found.record.notes[0]
 
 
 @pytest.mark.parametrize(("networks", "forest", "weight"), [(0.0, 3.5, None), (2.5, 0.0, 0.5), (1.0, 1.0, 0.25)])
@@ -117,8 +117,8 @@ def test_the_forest_goes_stays_or_weighs_more(write, networks, forest, weight):
     recipe = write(forest=FOREST | {"weight": own}, source_check=TINY["source_check"] | {"weights": tried})
     found = judged(recipe, networks, forest=forest)
     assert (found.recipe.forest.weight if found.recipe.forest else None) == weight
-    assert set(found.record["forest"]["miou"]) == {"0", *(f"{w:g}" for w in (own, *tried))}
-    assert "weight of the forest" in found.record["notes"][0]
+    assert set(found.record.forest.miou) == {"0", *(f"{w:g}" for w in (own, *tried))}
+    assert "weight of the forest" in found.record.notes[0]
 
 
 def test_without_a_held_out_label_nothing_changes(write):
@@ -126,7 +126,7 @@ def test_without_a_held_out_label_nothing_changes(write):
     found = judged(recipe, 2.0, 0.0, reference=np.zeros(20_000, np.uint8))
     assert found.recipe == recipe
     assert found.temperature is None
-    assert "nothing was measured" in found.record["notes"][0]
+    assert "nothing was measured" in found.record.notes[0]
 
 
 def test_harmful_students_are_left_out_and_the_run_says_so(write, cities, tmp_path, monkeypatch):

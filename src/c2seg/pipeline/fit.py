@@ -25,7 +25,7 @@ from c2seg.artifacts import (
     run_provenance,
     write_model_file,
 )
-from c2seg.artifacts.runs import SourceCheckRecord, TrainingFacts
+from c2seg.artifacts.runs import TrainingFacts
 from c2seg.data import BandStatistics
 from c2seg.data.layouts import layout_plugins
 from c2seg.data.tile_folds import TileFolds
@@ -109,7 +109,7 @@ def fit(
         *_notes(prepared),
         *remarks,
         *([facts.pretrained.line] if facts.pretrained else []),
-        *(checked.record["notes"] if checked else ()),
+        *(checked.record.notes if checked else ()),
     )
     validation = None if pooled is None else _validation(recipe, prepared, pooled)
     seconds = time.perf_counter() - started
@@ -119,7 +119,7 @@ def fit(
         RunRecord(
             **dict(origin),
             **dict(facts),
-            source_check=SourceCheckRecord.model_validate(checked.record) if checked else None,
+            source_check=checked.record if checked else None,
             seconds=round(seconds, 3),
             peak_memory_mib=round(peak_memory_mib(), 1),
         ).write(out / "record.json")

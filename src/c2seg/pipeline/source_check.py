@@ -8,11 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from c2seg.artifacts import FOREST, TrainingFacts
+from c2seg.artifacts.runs import (
+    AdaptationCheck,
+    BeforeAfter,
+    CalibrationCheck,
+    ForestWeightCheck,
+    SourceCheckRecord,
+)
 from c2seg.legend import Legend
 from c2seg.metrics import confusion_counts, scores
 from c2seg.pipeline.costs import COSTS, Stopwatch
@@ -38,11 +44,11 @@ _PIXELS = 1_000_000  # held out and evaluated, evenly subsampled
 
 @dataclass(frozen=True)
 class CheckedRecipe:
-    """The recipe after the source check, the confidence's temperature (None: not measured), and facts for the record."""
+    """The recipe after the source check, the confidence's temperature (None: not measured), and what was measured."""
 
     recipe: Recipe
     temperature: float | None
-    record: dict[str, Any]
+    record: SourceCheckRecord
     facts: TrainingFacts | None = None
     """Costs of the trial's training."""
 
@@ -81,10 +87,10 @@ def run_source_check(job: FitJob, data: Prepared, train: TrainWithoutFold) -> Ch
     names = adapting_stages(reduced, data.modalities)
     pixels = _measure(inner, held, trained.tensors, names)
     checked = decide(job.recipe, names, pixels, data.present, data.legend)
-    spent = dict(zip(("seconds", "processor_seconds"), watch.spent(), strict=True))
-    costs = {name: value for name in COSTS if (value := getattr(trained.facts, name)) is not None}
-    facts = {"trainings": trained.facts.trainings} | costs | spent
-    return replace(checked, record=checked.record | facts, facts=trained.facts)
+    seconds, processor_seconds = watch.spent()
+    costs = {name: getattr(trained.facts, name) for name in ("trainings", *COSTS)}
+    measured = costs | {"seconds": seconds, "processor_seconds": processor_seconds}
+    return replace(checked, record=checked.record.model_copy(update=measured), facts=trained.facts)
 
 
 def decide(
@@ -98,24 +104,27 @@ def decide(
     source_check = recipe.source_check
     assert source_check is not None
     labeled = legend.index_table()[held.reference] < legend.num_classes
-    record: dict[str, Any] = {"settings": source_check.model_dump(mode="json"), "labeled_pixels": int(labeled.sum())}
+    record = SourceCheckRecord(settings=source_check, labeled_pixels=int(labeled.sum()), notes=())
     if not labeled.any():
         note = "source check: the held-out blocks have no labeled pixel: nothing was measured, the recipe is unchanged"
-        return CheckedRecipe(recipe, None, record | {"notes": [note]})
+        return CheckedRecipe(recipe, None, record.model_copy(update={"notes": (note,)}))
     trial = _Trial(recipe.prediction.decision, held, present, legend)
     notes: list[str] = []
-    networks = held.networks
+    networks, adaptation, forest_weight = held.networks, None, None
     if held.without is not None:
-        keep, record["adaptation"] = _adaptation(trial, held.without, recipe, adapting, notes)
-        if not keep:
+        adaptation = _adaptation(trial, held.without, recipe, adapting, notes)
+        if not adaptation.adaptation_kept:
             networks, recipe = held.without, recipe.without_stages(adapting)
     weight = 0.0
     if recipe.forest and held.forest is not None:
-        weight, record["forest"] = _weight(trial, networks, recipe.forest.weight, source_check, notes)
+        forest_weight = _weight(trial, networks, recipe.forest.weight, source_check, notes)
+        weight = forest_weight.weight
         forest = recipe.forest.model_copy(update={"weight": weight}) if weight else None
         recipe = recipe.model_copy(update={"forest": forest})
-    temperature, record["calibration"] = _calibration(trial, held.ensemble(networks, weight), labeled, notes)
-    return CheckedRecipe(recipe, temperature, record | {"notes": notes})
+    calibration = _calibration(trial, held.ensemble(networks, weight), labeled, notes)
+    parts = {"adaptation": adaptation, "forest": forest_weight, "calibration": calibration, "notes": tuple(notes)}
+    measured = {name: part for name, part in parts.items() if part is not None}
+    return CheckedRecipe(recipe, calibration.temperature, record.model_copy(update=measured))
 
 
 @dataclass(frozen=True)
@@ -148,7 +157,7 @@ class _Trial:
 
 def _adaptation(
     trial: _Trial, without: np.ndarray, recipe: Recipe, adapting: tuple[str, ...], notes: list[str]
-) -> tuple[bool, dict[str, Any]]:
+) -> AdaptationCheck:
     """Return whether the adapting stages stay, and both scores."""
     assert recipe.source_check is not None
     weight = recipe.forest.weight if recipe.forest else 0.0
@@ -159,12 +168,12 @@ def _adaptation(
         f"source check: {', '.join(adapting)} {'kept' if keep else 'left out'}: mIoU {score['with']:.3f} with, "
         f"{score['without']:.3f} without, on held-out blocks of the sources"
     )
-    return keep, {"stages": list(adapting), "kept": keep, "miou": both}
+    return AdaptationCheck(stages=adapting, kept=keep, miou=both)
 
 
 def _weight(
     trial: _Trial, networks: np.ndarray, present_weight: float, source_check: SourceCheck, notes: list[str]
-) -> tuple[float, dict[str, Any]]:
+) -> ForestWeightCheck:
     """Return the weight of the forest, and the scores by weight; ``present_weight`` stays unless another is clearly better."""
     tried = {weight: trial.miou(networks, weight) for weight in sorted({0.0, present_weight, *source_check.weights})}
     score = {weight: miou[trial.decision] for weight, miou in tried.items()}
@@ -173,12 +182,10 @@ def _weight(
     change = f"kept at {chosen:g}" if chosen == present_weight else f"{present_weight:g} -> {chosen:g}"
     texts = ", ".join(f"{miou:.3f} at {weight:g}" for weight, miou in score.items())
     notes.append(f"source check: weight of the forest {change}: mIoU {texts}")
-    return chosen, {"weight": chosen, "miou": {f"{weight:g}": miou for weight, miou in tried.items()}}
+    return ForestWeightCheck(weight=chosen, miou={f"{weight:g}": miou for weight, miou in tried.items()})
 
 
-def _calibration(
-    trial: _Trial, probabilities: np.ndarray, labeled: np.ndarray, notes: list[str]
-) -> tuple[float, dict[str, Any]]:
+def _calibration(trial: _Trial, probabilities: np.ndarray, labeled: np.ndarray, notes: list[str]) -> CalibrationCheck:
     """Return the temperature fitted to labeled pixels, and log loss and calibration errors before and after it.
 
     Calibration errors are those of the class that each decision takes.
@@ -191,12 +198,12 @@ def _calibration(
     for name, index in trial.decided(probabilities).items():
         decided = index[labeled][None]
         pair = (np.take_along_axis(p, decided, axis=0)[0] for p in (before, after))
-        values = [round(calibration_error(confidence, decided[0] == label), 4) for confidence in pair]
-        errors[name] = dict(zip(("before", "after"), values, strict=True))
-    loss = {"before": round(log_loss(before, label), 4), "after": round(log_loss(before, label, temperature), 4)}
-    texts = ", ".join(f"{e['before']:.3f} -> {e['after']:.3f} by {name}" for name, e in errors.items())
+        first, last = (round(calibration_error(confidence, decided[0] == label), 4) for confidence in pair)
+        errors[name] = BeforeAfter(before=first, after=last)
+    loss = BeforeAfter(before=round(log_loss(before, label), 4), after=round(log_loss(before, label, temperature), 4))
+    texts = ", ".join(f"{error.before:.3f} -> {error.after:.3f} by {name}" for name, error in errors.items())
     notes.append(f"source check: temperature of the confidence {temperature:g}: expected calibration error {texts}")
-    return temperature, {"temperature": temperature, "log_loss": loss, "expected_calibration_error": errors}
+    return CalibrationCheck(temperature=temperature, log_loss=loss, expected_calibration_error=errors)
 
 
 def _reduced(recipe: Recipe, settings: SourceCheck) -> Recipe:
