@@ -29,6 +29,7 @@ from c2seg.artifacts import (
 )
 from c2seg.artifacts.benchmark import BenchmarkCosts, BenchmarkKey, BenchmarkResult, BenchmarkTable
 from c2seg.artifacts.upgrade import artifact_of
+from c2seg.benchmark.tables import rows
 from c2seg.data.cache import CacheProgress
 from c2seg.errors import C2SegError, DataError, ModelFileError
 from c2seg.labels.record import LabelRecord
@@ -103,7 +104,7 @@ def made(folder):
         run, mapped, scored, result.validation, read_model_file(result.model).header, row, identity,
         StripsKey(**dict(mapped.key), layers=("ids",)),
         BenchmarkCosts(step=0.1, step_seconds=0.2),
-        BenchmarkTable(rows=({"pair": "p"},), against=(), results=(row.as_json(),), failed={"x": "why"}),
+        BenchmarkTable(rows=tuple(rows([row])), against=(), results=(row,), failed={"x": "why"}),
         CacheProgress(rows=3, bytes=12),
         LabelRecord.model_validate(LABELS),
     ]  # fmt: skip
