@@ -109,7 +109,7 @@ def made(folder):
         run, mapped, scored, result.validation, read_model_file(result.model).header, row, identity,
         StripsKey(**dict(mapped.key), layers=("ids",)),
         BenchmarkCosts(step=0.1, step_seconds=0.2),
-        BenchmarkTable(rows=rows([row]), against=(against,), results=(row,), failed={"x": "why"}),
+        BenchmarkTable(rows=tuple(rows([row])), against=(against,), results=(row,), failed={"x": "why"}),
         CityStatistics(city="source", modalities=city_statistics(open_city(source), ("msi",), quantiles=True)),
         CacheProgress(rows=3, bytes=12),
         LabelRecord.model_validate(LABELS),
