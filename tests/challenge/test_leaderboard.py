@@ -1,4 +1,4 @@
-"""The leaderboard: hidden ground truth, exact scores, ranking, history, published rows, tables."""
+"""The leaderboard: withheld ground truth, exact scores, ranking, history, published rows, tables."""
 
 import csv
 import json

@@ -81,8 +81,8 @@ def test_scores_and_findings(scored):
     assert bad.scores.iou[2] == pytest.approx(0.5)  # class 3 takes as many wrong pixels as it has
     said = findings(bad, {c.id: c.name for c in views[0].legend.classes})
     assert said[0] == "67% of the 1,692 labeled pixels are right."
-    assert "Hardly ever found: Arable land (564 pixels)." in said
-    assert said[-1] == "100% of Arable land is taken for Urban fabric (564 pixels)."
+    assert "Rarely detected (recall below 0.01): Arable land (564 pixels)." in said
+    assert said[-1] == "100% of Arable land is misclassified as Urban fabric (564 pixels)."
 
 
 def test_intervals_need_enough_blocks(tmp_path):

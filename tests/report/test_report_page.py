@@ -72,7 +72,7 @@ def test_everything_has_its_section(tmp_path, town):
     kinds = [layer["kind"] for layer in page.data["views"][0]["layers"]]
     assert kinds.count("image") == 4  # msi true and false color, sar, hsi
     assert kinds.count("level") == 2
-    assert page.data["views"][0]["left"] == next(
+    assert page.data["views"][0]["left_layer"] == next(
         layer["key"] for layer in page.data["views"][0]["layers"] if layer.get("role") == "reference"
     )
 
@@ -105,7 +105,7 @@ def test_without_reference(tmp_path, town):
     assert "No ground truth was given" in page.words
     assert not any(name.startswith("scores") for name in page.ids())
     assert "There is no score of this page to set beside these" in page.words
-    assert page.data["views"][0]["left"] == "layer0"
+    assert page.data["views"][0]["left_layer"] == "layer0"
 
 
 def test_without_curves_maps_or_images(tmp_path):
@@ -158,8 +158,8 @@ def test_a_map_of_the_source_is_no_test(tmp_path, town):
     city, forest, _ = town
     make.make_run(forest, sources=[{"name": "town", "images": "f", "labels": "b"}])
     page = make_page(tmp_path / "page.html", [forest], references=(city,))
-    assert "Not a test: forest learnt on this very city" in page.words
-    assert "scored only on a city that was learnt on" in page.words
+    assert "Not a test: forest was trained on this city" in page.words
+    assert "scored only on a city that it was trained on" in page.words
     assert "has the highest" not in page.words
 
 
@@ -250,7 +250,7 @@ def test_many_scenes_are_scored_but_not_all_shown(tmp_path):
         make.make_map(run / "town" / f"{k}.tif", make.labels(place), place, city=f"town{k}", fingerprint=str(k))
     result = make_report([run], ReportOptions(tmp_path / "page.html"))
     assert (result.views, result.hidden_views) == (12, 2)
-    assert "2 more mapped scenes" in Page((tmp_path / "page.html").read_text()).words
+    assert "2 more predicted scenes" in Page((tmp_path / "page.html").read_text()).words
 
 
 def test_command(tmp_path, town, capsys):

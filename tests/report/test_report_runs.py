@@ -33,7 +33,7 @@ def test_run_folder_is_read_whole(tmp_path):
     assert found.curves.columns["loss"][0] == 2.0
 
 
-def test_a_map_elsewhere_joins_the_run_that_learnt_it(tmp_path):
+def test_a_map_elsewhere_joins_the_run_that_trained_its_model(tmp_path):
     place = make.grid()
     run = make.make_run(tmp_path / "run")
     mine = make.make_map(tmp_path / "out" / "a.tif", make.labels(place), place, trained=make.trained_by())
@@ -89,13 +89,13 @@ def test_a_map_elsewhere_joins_its_run(cities, tmp_path):
     assert [entry.path.name for entry in first.maps] == ["elsewhere0.tif"]
     assert (second.folder, second.provenance.seed, second.recipe_name) == (None, 1, "forest")
     page = render(tmp_path / "page.html", [tmp_path / "run0"])
-    assert "uses the unlabeled images of the mapped city" in page  # per_city, the forest's normalization
+    assert "uses the unlabeled images of the predicted city" in page  # per_city, the forest's normalization
     assert "uses the unlabeled images of the target city" not in page
     adapting = RunRecord.read(tmp_path / "run0" / "record.json")
     used = adapting.uses_target_images.model_copy(update={"normalization": False, "training": True})
     adapting.model_copy(update={"uses_target_images": used}).write(tmp_path / "run0" / "record.json")
     page = render(tmp_path / "page.html", [tmp_path / "run0"])
-    assert "uses the unlabeled images of the mapped city" not in page
+    assert "uses the unlabeled images of the predicted city" not in page
     assert "uses the unlabeled images of the target city" in page
 
 

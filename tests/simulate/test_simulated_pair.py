@@ -156,7 +156,7 @@ def test_a_class_raster_can_be_the_layout(ab, tmp_path) -> None:
 
 def test_command_line(tmp_path, capsys) -> None:
     out = tmp_path / "cities"
-    arguments = ["simulate", str(out), "--scale", str(SCALE), "--knob", "season=0", "--json"]
+    arguments = ["simulate", str(out), "--scale", str(SCALE), "--parameter", "season=0", "--json"]
     assert run(arguments) == 0
     captured = capsys.readouterr()
     content = json.loads(captured.out)
@@ -180,9 +180,9 @@ def test_command_line_prints_which_city_is_which(tmp_path, capsys) -> None:
         (["--pair", "xy"], "unknown pair 'xy'"),
         (["--scale", "2"], "scale must be within"),
         (["--shift", "2"], "shift must be within"),
-        (["--knob", "season"], "NAME=VALUE"),
-        (["--knob", "season=much"], "NAME=VALUE"),
-        (["--knob", "sun=1"], "unknown parameter 'sun'"),
+        (["--parameter", "season"], "NAME=VALUE"),
+        (["--parameter", "season=much"], "NAME=VALUE"),
+        (["--parameter", "sun=1"], "unknown parameter 'sun'"),
         (["--source-layout", "missing.tif"], "missing.tif does not exist"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What the public functions share: paths, legends, and how work tells of its progress."""
+"""What the public functions share: paths, legends, and how work reports its progress."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def as_legend(legend: Legend | FilePath | None) -> Legend:
 
 @contextmanager
 def opened_bars(progress: ShowProgress) -> Iterator[Bars]:
-    """Give what parts of the work tell their progress to, for the time of the block."""
+    """Give the progress bars for parts of the work, within the block."""
     if not isinstance(progress, bool):
         yield progress
     elif progress and find_spec("rich") is not None:

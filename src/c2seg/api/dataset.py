@@ -1,4 +1,4 @@
-"""A city as a torch data set, for training loops that are not ours."""
+"""A city as a torch data set, for training loops of other packages."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class CityDataset(Dataset[CitySample]):
     A sample holds
 
     * one tensor by modality (``msi``, ``sar``, ``hsi``, ...), float32 [C, size_px, size_px], normalized, 0 where not valid;
-    * ``mask``, int64 [size_px, size_px]: index of the class in ``class_ids``, 255 where nothing is to be learnt. A target
+    * ``mask``, int64 [size_px, size_px]: index of the class in ``class_ids``, 255 where the loss ignores the pixel. A target
       has none: a ``City`` has no labels, whatever lies on disk;
     * ``valid``, bool [size_px, size_px]: every modality has data;
     * ``bounds``, float64 [4]: west, south, east, north of the window in the units of ``crs``, before it is turned;
@@ -85,7 +85,7 @@ class CityDataset(Dataset[CitySample]):
     ) -> None:
         """Open a city and read where it is valid (and labeled), one or two bytes a pixel.
 
-        ``city``: a path, or a city that is open. ``labels``: open the labels of a path; without, they are not even looked
+        ``city``: a path, or a city that is open. ``labels``: open the labels of a path; otherwise they are not looked
         for. ``modalities``: in this order; None: all. ``overlap_px``: of neighboring windows. ``length``: samples of an epoch
         of patches; None: as many as windows cover the city. ``normalization``: as in recipes; ``source`` takes
         ``statistics`` of the source city, the others those of this city, which are measured unless they are given.
@@ -238,7 +238,7 @@ def _changes_values(augment: Augmentation) -> bool:
 
 
 def _no_statistics(bands: int) -> BandStatistics:
-    """Return statistics for values that are left as they are."""
+    """Return statistics for values that are not changed."""
     return BandStatistics(0, np.zeros(bands), np.ones(bands), np.zeros(bands), np.ones(bands))
 
 

@@ -1,4 +1,4 @@
-"""The whole product in minutes: simulate two cities, learn on one, map the other, score, report."""
+"""The whole product in minutes: simulate two cities, train on one, predict the other, score, report."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def demo(
     check_packages()
     pair = simulate_pair(out / "cities", "ab", _SCALE, seed, progress=bars("simulate"), overwrite=overwrite)
     source, target = (out / "cities" / city.name for city in (pair.source, pair.target))
-    maps, found = {}, {}
+    maps, scores = {}, {}
     for name in recipes:
         run = out / name
         named = _prefixed(bars, name)
@@ -74,8 +74,8 @@ def demo(
             MapOptions(maps[name], overwrite=overwrite),
             bars=named,
         )
-        found[name] = score_maps(maps[name], target / "label.tif")
-        found[name].write(run / "demo_scores.json")
+        scores[name] = score_maps(maps[name], target / "label.tif")
+        scores[name].write(run / "demo_scores.json")
     make_report(
         [out / name for name in recipes],
         ReportOptions(
@@ -83,4 +83,4 @@ def demo(
         ),
         bars=bars,
     )
-    return DemoResult(source, target, maps, page, found)
+    return DemoResult(source, target, maps, page, scores)

@@ -1,4 +1,4 @@
-"""Train a model, and what came of it."""
+"""Train a model, and the result of a training."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LOG = logging.getLogger("c2seg.fit")
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A run folder and what is to be said of it."""
+    """A run folder and the facts about its run."""
 
     folder: Path
     recipe: Recipe
@@ -41,12 +41,12 @@ class TrainedRun:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """Seconds that the training took."""
         return self.result.seconds
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was left out, matched or not found, in words."""
+        """What was omitted, matched or missing, in words."""
         return self.result.notes
 
     @property
@@ -101,7 +101,7 @@ def fit(
     Args:
         recipe: The name of a recipe, a YAML file, or a Recipe.
         source: One labeled city or several: folders, splits of the challenge's tiles, ``.mat`` files.
-        target: The unlabeled city. Only its images are opened, never its labels. None: what needs it is left out.
+        target: The unlabeled city. Only its images are opened, never its labels. None: what needs it is omitted.
         out: The run folder: ``model.safetensors``, ``recipe.yaml``, ``record.json``, curves, state, validation.
         preset: ``tiny`` (the default), ``small``, ``paper-ab`` or ``paper-bw``.
         overrides: ``key.path=value`` over recipe and preset.
@@ -120,7 +120,7 @@ def fit(
         DataError: A city is missing, damaged, or does not fit another one.
         OutputError: ``out`` holds a model, or cannot be written.
         MissingExtraError: Networks need ``pip install 'c2seg[train]'``.
-        TrainingError: Nothing can be learned from the data.
+        TrainingError: The data have no pixel to train on.
     """
     settings = as_recipe(recipe, preset, overrides)
     folder = as_path(out)

@@ -55,13 +55,13 @@ def fuse_maps(
         probabilities: Also write all class probabilities (uint8 0..200, 255 nodata) here.
         legend: The maps' classes, or their YAML file; None: C2Seg's 13.
         palette: Colors of the map.
-        overwrite: Replace files that are there.
+        overwrite: Replace existing files.
         progress: False, True for bars, or a callable.
         command: What repeats this, for the JSON.
 
     Raises:
-        InputError: Unfit settings or an unknown class.
-        DataError, GridError: Maps that are none, or lie on different grids.
+        InputError: Invalid settings or an unknown class.
+        DataError, GridError: Files that are no maps, or maps on different grids.
         OutputError: A file exists.
     """
     classes = as_legend(legend)

@@ -20,7 +20,7 @@ class LabelFiles:
 
     path: Path
     report: LabelRecord
-    """Areas by class and by rule, contested tags, coverage, tags that no rule takes."""
+    """Areas by class and by rule, contested tags, coverage, unmatched tags."""
 
     def __str__(self) -> str:
         return format_report(self.report)
@@ -45,9 +45,9 @@ def make_labels(
     overwrite: bool = False,
     progress: ShowProgress = False,
 ) -> LabelFiles:
-    """Write reference labels (uint8 ids, 0 where nobody mapped) from an OpenStreetMap extract.
+    """Write reference labels (uint8 ids, 0 without data) from an OpenStreetMap extract.
 
-    A pixel takes the class with the largest part of its area; a street wins from a part of 0.3.
+    A pixel takes the class with the largest fraction of its area; a street wins from a fraction of 0.3.
 
     Args:
         out: The label raster; a style ``.qml`` and a report ``.json`` are written beside it.
@@ -59,12 +59,12 @@ def make_labels(
         rules: A rule table (YAML); None: the shipped one (``docs/labels.md``).
         switches: Option by name of a contested tag.
         legend: The classes of the rule table, or their YAML file; None: C2Seg's 13.
-        fractions: Also write the part of every class (float32 0..1, one band a class).
-        overwrite: Replace files that are there.
+        fractions: Also write the fraction of every class (float32 0..1, one band a class).
+        overwrite: Replace existing files.
         progress: False, True for bars, or a callable.
 
     Raises:
-        InputError: Unfit arguments, an unknown switch.
+        InputError: Invalid arguments, an unknown switch.
         DataError, GridError: The extract is damaged or does not overlap the area.
         OutputError: A file exists.
     """

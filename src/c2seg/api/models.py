@@ -120,17 +120,17 @@ class Model:
             tta: Average over flips and rotations; None: as the recipe says.
             threads: Of the processor; None: all.
             compile: torch.compile, for backend ``torch``.
-            workers: Processes that predict side by side.
+            workers: Processes that predict in parallel.
             min_area_px: Merge smaller connected areas into their largest neighbor, 2 or more.
             min_area_keep: Names or ids of classes that are left alone then; None: streets.
             palette: Colors of the map.
-            overwrite: Replace files that are there.
+            overwrite: Replace existing files.
             progress: False, True for bars, or a callable.
             command: What repeats this, for the JSON beside the map.
 
         Raises:
             ModelFileError, DataError: The city is damaged, or lacks what the model needs.
-            InputError: Unfit settings.
+            InputError: Invalid settings.
             OutputError: A file exists or cannot be written.
         """
         options = MapOptions(
@@ -175,9 +175,9 @@ class Model:
         """Return class probabilities of images in memory, as ``predict`` computes those of a city.
 
         Args:
-            arrays: By modality, numpy or xarray [band, row, column]: whole or floating numbers in the units of the cities that
-                the model was trained on, not normalized. The largest is the fine grid; others may be coarser by a whole
-                number, from the same corner. NaN and masked cells are not valid.
+            arrays: By modality, numpy or xarray [band, row, column]: integers or floats in the units of the cities that
+                the model was trained on, not normalized. The largest is the fine grid; others may be coarser by an
+                integer factor, from the same corner. NaN and masked cells are not valid.
             valid: Bool [row, column] on the fine grid; None: valid wherever the arrays are.
             statistics: Of the city that the images are part of, for models that normalize by it: the city, its
                 ``statistics()``, or the JSON file of these. None: those of the target that the model was trained for. The
@@ -226,13 +226,13 @@ class Model:
         return self._statistics_of(given.images)
 
     def _target_statistics(self) -> dict[str, BandStatistics]:
-        stored = self.header.target_statistics
-        if stored is None:
+        statistics = self.header.target_statistics
+        if statistics is None:
             raise InputError(
-                f"statistics is needed: {self.path} normalizes bands by the city at hand and was trained without a target; "
+                f"statistics is needed: {self.path} normalizes bands by the predicted city and was trained without a target; "
                 "give the city that the arrays are part of"
             )
-        return stored
+        return statistics
 
     def _statistics_of(self, city: City) -> dict[str, BandStatistics]:
         images, _ = match_bands(city, self.header.inputs)
@@ -252,7 +252,7 @@ def load_model(path: FilePath) -> Model:
     """Read a model: ``model.safetensors`` or an ``.onnx`` file, or the run folder that holds one. Nothing is unpickled.
 
     Raises:
-        ModelFileError: It is missing, damaged, or none of ours.
+        ModelFileError: It is missing, damaged, or no model file of c2seg.
     """
     place = as_path(path)
     file = place / "model.safetensors" if place.is_dir() else place

@@ -25,15 +25,15 @@ def make_report(
     """Write a self-contained HTML page of runs: maps, ground truth, scores, curves, provenance.
 
     Args:
-        runs: Run folders, or single maps; maps in the folders are found.
+        runs: Run folders, or single maps; maps in the folders are included.
         out: The page, at most 15 MB.
         figure: A figure: ``.png``, ``.svg`` or ``.pdf``. One of ``out`` and ``figure`` is needed.
         cities: Predicted cities, for their images; default: where the maps say.
         references: Label rasters or labeled cities: maps are scored with them.
         label_map: Label mapping of their values.
-        palette: The page's colors at first, such as ``colorblind``.
+        palette: The page's initial colors, such as ``colorblind``.
         title: Its heading.
-        overwrite: Replace files that are there.
+        overwrite: Replace existing files.
         progress: False, True for bars, or a callable.
 
     Raises:

@@ -25,11 +25,11 @@ class MapScores:
     """
 
     record: ScoreRecord
-    """All of it as it is stored: intervals, comparison and boundaries too."""
+    """All of it as on disk: intervals, comparison and boundaries too."""
 
     @property
     def oa(self) -> float | None:
-        """Overall accuracy: the share of labeled pixels that are right."""
+        """Overall accuracy: the fraction of labeled pixels that are right."""
         return self.record.oa
 
     @property
@@ -133,7 +133,7 @@ def score(
         block_px: Side of the bootstrap's blocks in pixels of the ground truth.
         replicates: How often blocks are drawn.
         boundary_px: Add boundary F1 within so many pixels.
-        by_index: Compare rows and columns as they are where files have no georeference.
+        by_index: Compare rows and columns directly where files have no georeference.
         workers: Threads that read and count.
         seed: Of the bootstrap.
         out: Also write the scores to this JSON file.
@@ -141,8 +141,8 @@ def score(
         progress: False, True for bars, or a callable.
 
     Raises:
-        InputError: An unknown name or an unfit setting.
-        DataError, GridError: Files that are damaged or do not fit each other.
+        InputError: An unknown name or an invalid setting.
+        DataError, GridError: Files that are damaged or do not match.
         OutputError: ``out`` exists.
     """
     if out is not None:

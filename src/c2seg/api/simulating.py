@@ -32,11 +32,11 @@ def simulate_pair(
         pair: Sensors and sizes: ``ab`` (HSI at 10 m) or ``bw`` (HSI at 30 m).
         scale: Sides in pixels relative to the real scenes, up to 1.
         seed: Of everything random; its thousands choose one of four families of layouts and shifts.
-        shift: How far apart the cities are, 0..1: every parameter at once.
+        shift: Size of the difference, 0..1: every parameter at once.
         parameters: Single parameters of the difference, 0..1 by name (``docs/simulator.md``).
-        source_layout: A class raster (uint8, 0..13) in the place of an invented source.
+        source_layout: A class raster (uint8, 0..13) in place of an invented source.
         target_layout: The same for the target.
-        overwrite: Replace cities that are there.
+        overwrite: Replace existing cities.
         progress: False, True for bars, or a callable.
 
     Returns:

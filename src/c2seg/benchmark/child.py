@@ -51,6 +51,6 @@ def _call(work: bytes) -> tuple[str, Any]:
 
 
 def _follow(connection: Connection) -> None:
-    """Stop this process when its parent is gone, however that came about: nothing else is ever sent."""
+    """Stop this process when its parent has ended, for whatever reason: nothing else is ever sent."""
     wait([connection])
     os.kill(os.getpid(), signal.SIGTERM)

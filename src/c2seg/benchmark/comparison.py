@@ -1,4 +1,4 @@
-"""Is a recipe better than others over several pairs of cities and seeds, beyond chance?"""
+"""Paired differences between recipes over several pairs of cities and seeds, with intervals."""
 
 from __future__ import annotations
 

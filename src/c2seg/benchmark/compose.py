@@ -29,10 +29,10 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BenchmarkSummary:
-    """What a benchmark gave, also in a notebook.
+    """The result of a benchmark, also in a notebook.
 
     ``rows`` is the table, ``differences`` are those of ``baseline`` to every other recipe, ``results`` the runs, ``failures``
-    what went wrong by the name of a run. ``page`` is None where only folds inside cities were run.
+    the messages of failed runs by name. ``page`` is None where only folds inside cities were run.
     """
 
     folder: Path
@@ -80,10 +80,10 @@ def run_benchmark(
     runner: Runner | None = None,
     executor: Executor | None = None,
 ) -> BenchmarkSummary:
-    """Compare recipes on pairs of cities: train, map, score, every part in a process of its own.
+    """Compare recipes on pairs of cities: train, predict, score, each in its own process.
 
-    A run that fails stops no other and is missing in the table. Called again with the same folder, finished runs are taken
-    over, and stopped ones are resumed.
+    A run that fails stops no other and is missing in the table. Called again with the same folder, finished runs are
+    reused, and stopped ones are resumed.
 
     Args:
         pairs: Each ``(source, target)`` or ``(source, target, reference)``, or text: ``"SOURCE:TARGET[:REFERENCE]"``, or
@@ -100,13 +100,13 @@ def run_benchmark(
         baseline: Row with which the others are compared (default: ``forest`` if it is run, else the first).
         overrides: ``key.path=value`` for every recipe.
         device: ``auto``, ``cpu`` or ``cuda``.
-        jobs: Runs at a time; each gets its share of the cores.
-        bars: Given the name of a part of the work, returns what is told of its progress.
-        runner: Who trains, maps and scores (default: processes of this machine).
-        executor: Who calls the runner, for every run (default: threads here, which wait for it).
+        jobs: Runs at a time; each gets an equal part of the cores.
+        bars: Given the name of a part of the work, returns a callable that receives its progress.
+        runner: What trains, predicts and scores (default: processes of this machine).
+        executor: What calls the runner for every run (default: threads of this process).
 
     Raises:
-        C2SegError: What is wrong is found before the first run; or every run failed.
+        C2SegError: An input is wrong (raised before the first run), or every run failed.
     """
     benchmark = Benchmark(
         pairs=parse_pairs((pairs,) if isinstance(pairs, str) else pairs),
@@ -152,10 +152,10 @@ def _baseline(name: str | None, runs: Sequence[Run]) -> str:
 def _run(
     benchmark: Benchmark, runs: Sequence[Run], runner: Runner, executor: Executor | None, bars: Bars
 ) -> tuple[list[BenchmarkResult], dict[str, str]]:
-    """Say how long it will take, then run what is not finished."""
+    """Estimate the time, then run what is not finished."""
     waiting = [run for run in runs if not finished(benchmark, run)]
     hours = estimate_seconds(benchmark, waiting, runner, bars("measuring")) / 3600 / benchmark.jobs
-    _LOG.info("%d runs, %d of them left: about %.1f hours of training", len(runs), len(waiting), hours)
+    _LOG.info("%d runs, %d of them to do: about %.1f hours of training", len(runs), len(waiting), hours)
     return run_all(benchmark, runs, runner, bars("benchmark"), executor)
 
 

@@ -31,16 +31,16 @@ def estimate_seconds(
 ) -> float:
     """Return about how many seconds of training these runs take, one after the other, from a few measured steps of each recipe.
 
-    What cannot be measured counts as none, and fails when its turn comes. Variants count as what they vary, but for equal
-    time, which needs the cost of each.
+    A recipe that cannot be measured counts as 0 s; it fails when it is run. A variant costs as much as its recipe, except
+    with equal time, which needs the cost of each.
     """
     total = 0.0
-    alike: dict[tuple[Pair, str], list[Run]] = {}
+    groups: dict[tuple[Pair, str], list[Run]] = {}
     for run in waiting:
-        alike.setdefault((run.pair, run.label), []).append(run)  # the seeds cost the same
-    for done, same in enumerate(alike.values()):
-        total += len(same) * _training_seconds(benchmark, same[0], runner)
-        progress(done + 1, len(alike), same[0].label)
+        groups.setdefault((run.pair, run.label), []).append(run)  # the seeds cost the same
+    for done, group in enumerate(groups.values()):
+        total += len(group) * _training_seconds(benchmark, group[0], runner)
+        progress(done + 1, len(groups), group[0].label)
     return total
 
 
@@ -76,7 +76,7 @@ def _steps_within(seconds: float, costs: BenchmarkCosts) -> int:
 
 
 def measure_costs(benchmark: Benchmark, run: Run, runner: Runner) -> BenchmarkCosts:
-    """Measure what a recipe costs, once for the bands of a city; it is kept in the benchmark's folder."""
+    """Measure what a recipe costs, once for the bands of a city; the file is in the benchmark's folder."""
     path = _calibration(benchmark, run)
     if not path.exists():
         folder = path.with_suffix("")

@@ -75,7 +75,7 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Run:
-    """One fit and map: pair, recipe, inputs (``default`` or a modality), seed, and where it goes."""
+    """One training and prediction: pair, recipe, inputs (``default`` or a modality), seed, and where it goes."""
 
     pair: Pair
     recipe: str
@@ -97,7 +97,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """What tells the run from the others."""
+        """A name that no other run has."""
         return f"{self.pair.name} {self.label} seed {self.seed}"
 
     def settings(self, *overrides: str) -> Recipe:
@@ -147,7 +147,7 @@ def plan(benchmark: Benchmark) -> list[Run]:
 
 
 def _inputs(benchmark: Benchmark, source: City, target: City) -> list[str]:
-    """Return what a recipe is trained on, one after the other: what it says, and each modality alone if that is wanted."""
+    """Return what a recipe is trained on, one after the other: its inputs, and each modality alone if asked for."""
     shared = [name for name in source.modality_names if name in target.modality_names]
     return ["default", *shared] if benchmark.single_modalities and len(shared) > 1 else ["default"]
 

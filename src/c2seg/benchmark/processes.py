@@ -34,7 +34,7 @@ class Processes:
         self._stopped = False
 
     def __reduce__(self) -> tuple[type[Processes], tuple[dict[str, str]]]:
-        """Go to another process without what runs here."""
+        """Pickle without the running processes."""
         return Processes, (self._variables,)
 
     def call(self, function: Callable[..., T], *arguments: Any) -> T:
@@ -60,7 +60,7 @@ class Processes:
             return _result(answer, f"the process of {function.__name__}", process.returncode, printed)  # type: ignore[no-any-return]
 
     def stop(self) -> None:
-        """Let every process write what can be resumed and end; start no other."""
+        """Let every process write its state and end; start no other."""
         with self._lock:
             self._stopped = True
             for process in self._running:
@@ -84,7 +84,7 @@ class Processes:
         return process
 
     def _environment(self) -> dict[str, str]:
-        """Return the child's environment: modules are found where they are here."""
+        """Return the child's environment: modules are imported from the same folders."""
         return self._variables | os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
@@ -114,7 +114,7 @@ def _result(answer: tuple[str, Any] | None, who: str, code: int, printed: IO[byt
 
 
 def _death(code: int, printed: IO[bytes]) -> str:
-    """Say how a process ended that gave no answer."""
+    """Describe how a process ended that gave no answer."""
     printed.seek(0)
     last = printed.read().decode(errors="replace").strip().splitlines()[-1:]
     how = f"ended with exit code {code}"

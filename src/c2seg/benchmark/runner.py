@@ -1,4 +1,4 @@
-"""Who trains, maps and scores for a benchmark: processes of their own, or whoever else does it."""
+"""What trains, predicts and scores for a benchmark: separate processes, or another runner."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ class Runner(Protocol):
     """
 
     def fit(self, task: FitTask) -> Trained:
-        """Train, and leave a run folder; what was stopped before is resumed."""
+        """Train and write a run folder; a training that was stopped is resumed."""
 
     def predict(self, task: PredictTask) -> float:
-        """Map a city; return the seconds it took."""
+        """Predict a city; return the seconds it took."""
 
     def score(self, task: ScoreTask) -> ScoreRecord:
         """Score a map."""
 
     def stop(self) -> None:
-        """Let running tasks write what can be resumed and end; later ones must not start."""
+        """Let running tasks write their state and end; later ones must not start."""
 
 
 class SpawningRunner:
     """Gives every task a process of its own, so that one that dies fails one run, and peak memory is the task's.
 
-    ``jobs`` tasks run at a time: each is given its share of the cores, unless the environment says otherwise. Picklable: where
-    it is unpickled it starts processes of its own.
+    ``jobs`` tasks run at a time: each gets an equal part of the cores, unless the environment says otherwise. Picklable: the
+    copy starts its own processes.
     """
 
     def __init__(self, jobs: int = 1) -> None:
@@ -46,7 +46,7 @@ class SpawningRunner:
         return self._processes.call(fit_city, task)
 
     def predict(self, task: PredictTask) -> float:
-        """Map in a process of its own."""
+        """Predict in a process of its own."""
         return self._processes.call(predict_city, task)
 
     def score(self, task: ScoreTask) -> ScoreRecord:
@@ -54,17 +54,17 @@ class SpawningRunner:
         return self._processes.call(score_city, task)
 
     def stop(self) -> None:
-        """End every process, once it has written what can be resumed; start no other."""
+        """Let every process write its state and end; start no other."""
         self._processes.stop()
 
 
 def thread_variables(jobs: int) -> dict[str, str]:
-    """Return the environment of one of several tasks at a time: threads for its share of the cores.
+    """Return the environment of one of several tasks at a time: threads for its part of the cores.
 
     Threads that wait by spinning starve other processes: on two cores a second run made both many times slower.
     """
     waiting = {"OMP_WAIT_POLICY": "passive"}
     if jobs == 1:
         return waiting
-    share = str(max(1, (os.cpu_count() or 1) // jobs))
-    return {"OMP_NUM_THREADS": share, "LOKY_MAX_CPU_COUNT": share, **waiting}
+    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    return {"OMP_NUM_THREADS": threads, "LOKY_MAX_CPU_COUNT": threads, **waiting}

@@ -1,4 +1,4 @@
-"""The runs of a benchmark, side by side. A run whose ``result.json`` belongs to the same settings is not run again."""
+"""The runs of a benchmark, in parallel. A run whose ``result.json`` belongs to the same settings is not run again."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def run_all(
     progress: Progress = no_progress,
     executor: Executor | None = None,
 ) -> tuple[list[BenchmarkResult], dict[str, str]]:
-    """Run what is not finished. Return one result per run (scores, seconds, memory, size), and what went wrong by the run's
-    name: a run that fails does not stop the others. Stopped, all of them stop.
+    """Run what is not finished. Return one result per run (scores, seconds, memory, size), and the message of each failed
+    run by name: it does not stop the others. An interrupt stops all of them.
 
-    ``executor`` calls ``run_one`` for every run; without one, ``benchmark.jobs`` threads wait for what the runner does.
+    ``executor`` calls ``run_one`` for every run; without one, ``benchmark.jobs`` threads wait for the runner.
     """
     results: dict[int, BenchmarkResult] = {}
     failed: dict[str, str] = {}
@@ -54,14 +54,14 @@ def run_all(
 
 
 def run_one(benchmark: Benchmark, run: Run, runner: Runner) -> BenchmarkResult:
-    """Train, map and score one run, unless that is done; write and return its result."""
+    """Train, predict and score one run, unless that is done; write and return its result."""
     path = run.folder / "result.json"
     if finished(benchmark, run):
         return BenchmarkResult.read(path)
     overrides = equal_time(benchmark, run, runner)
     offline = _offline(benchmark, run, overrides, runner)
     trained = runner.fit(fit_task(run, benchmark.device, run.folder, overrides))
-    seconds, scored = (None, _inside(run, trained)) if run.pair.inside else _map_and_score(benchmark, run, runner)
+    seconds, scored = (None, _inside(run, trained)) if run.pair.inside else _predict_and_score(benchmark, run, runner)
     result = BenchmarkResult(
         key=_key(benchmark, run),
         pair=run.pair.name,
@@ -85,8 +85,8 @@ def run_one(benchmark: Benchmark, run: Run, runner: Runner) -> BenchmarkResult:
     return result
 
 
-def _map_and_score(benchmark: Benchmark, run: Run, runner: Runner) -> tuple[float, ScoreRecord | None]:
-    """Map the target; return the seconds, and the scores if there is a ground truth."""
+def _predict_and_score(benchmark: Benchmark, run: Run, runner: Runner) -> tuple[float, ScoreRecord | None]:
+    """Predict the target; return the seconds, and the scores if there is a ground truth."""
     seconds = runner.predict(predict_task(run, benchmark.device))
     reference = run.pair.reference
     return seconds, None if reference is None else runner.score(score_task(run, reference))

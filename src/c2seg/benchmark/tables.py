@@ -72,7 +72,7 @@ def _cells(table: Sequence[BenchmarkRow], baseline: str) -> list[list[str]]:
 
 
 def as_csv(table: Sequence[BenchmarkRow]) -> str:
-    """Return the table as CSV; means and deviations in columns of their own."""
+    """Return the table as CSV; means and deviations in separate columns."""
     flat = [{k: v for key, value in row for k, v in _flatten(key, value)} for row in table]
     names = list(dict.fromkeys(name for row in flat for name in row))
     out = io.StringIO()
@@ -160,10 +160,10 @@ def _mean_row(label: str, results: Sequence[BenchmarkResult], pairs: Sequence[st
     by_seed: dict[int, list[BenchmarkResult]] = {}
     for result in results:
         by_seed.setdefault(result.seed, []).append(result)
-    whole = [group for group in by_seed.values() if len(group) == len(pairs)]
-    means = {name: _spread([_average([_score(r, name) for r in group], all_needed=True) for group in whole])
+    complete = [group for group in by_seed.values() if len(group) == len(pairs)]
+    means = {name: _spread([_average([_score(r, name) for r in group], all_needed=True) for group in complete])
              for name in _SCORES}  # fmt: skip
-    common = _spread([_average([_common(r) for r in group], all_needed=True) for group in whole])
+    common = _spread([_average([_common(r) for r in group], all_needed=True) for group in complete])
     return _row("mean", label, results, {}).model_copy(update={**means, "miou_common": common})
 
 

@@ -1,4 +1,4 @@
-"""What one run asks for, and the functions that do it: each is called in a process of its own."""
+"""The tasks of one run, and the functions that do them: each is called in its own process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class FitTask:
-    """Train a recipe on ``source`` for ``target`` into the run folder ``out``; what was begun there is resumed.
+    """Train a recipe on ``source`` for ``target`` into the run folder ``out``; a training that was stopped there is resumed.
 
     ``command`` repeats it by hand; it goes into the run's record.
     """
@@ -44,7 +44,7 @@ class FitTask:
 
 @dataclass(frozen=True)
 class PredictTask:
-    """Map ``city`` with a model file into ``out``."""
+    """Predict ``city`` with a model file into ``out``."""
 
     model: Path
     city: Path
@@ -63,7 +63,7 @@ class ScoreTask:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training left: seconds of the whole fit, its record, and its validation (None without folds)."""
+    """The result of a training: seconds of the whole fit, its record, and its validation (None without folds)."""
 
     seconds: float
     record: RunRecord
@@ -83,7 +83,7 @@ def fit_task(run: Run, device: str, folder: Path, overrides: Sequence[str] = ())
 
 
 def predict_task(run: Run, device: str) -> PredictTask:
-    """Return the mapping of a run's target."""
+    """Return the prediction of a run's target."""
     return PredictTask(run.folder / "model.safetensors", run.pair.target, run.map, device)
 
 
@@ -110,7 +110,7 @@ def fit_city(task: FitTask) -> Trained:
 
 
 def predict_city(task: PredictTask) -> float:
-    """Map as ``c2seg predict --overwrite`` does; return the seconds over all scenes."""
+    """Predict as ``c2seg predict --overwrite`` does; return the seconds over all scenes."""
     from c2seg.predict import MapOptions
     from c2seg.predict.city import predict
 

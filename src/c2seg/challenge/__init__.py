@@ -1,4 +1,4 @@
-"""Challenges: pack and check submissions, keep a leaderboard whose ground truth stays hidden."""
+"""Challenges: pack and check submissions, keep a leaderboard with withheld ground truth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read the members of a submitted zip, trusting nothing it says about itself."""
+"""Read the tiles of a submitted zip without trusting what it says about itself."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from typing import BinaryIO
 
 from c2seg.challenge.rules import SubmissionError, TileSet, file_name
 
-__all__ = ["members"]
+__all__ = ["read_tiles"]
 
 _NAME = re.compile(r"(0|[1-9][0-9]{0,6})_prediction\.tif")
 _ENCRYPTED = 0x1
 _END_BYTES = 22
 
 
-def members(stream: BinaryIO, tile_set: TileSet) -> Iterator[tuple[int, bytes]]:
+def read_tiles(stream: BinaryIO, tile_set: TileSet) -> Iterator[tuple[int, bytes]]:
     """Yield number and bytes of every tile of a zip in the order of the test set.
 
-    All names are checked before the first byte is unpacked; no member is ever written to disk or unpacked beyond the
+    All names are checked before the first byte is unpacked; no file of it is ever written to disk or unpacked beyond the
     size its tile may have. Raises SubmissionError for anything but exactly the expected files (names without folders,
     stored or deflated, neither links nor encrypted, no comment, no zip64); the zipfile module's own errors pass through.
     """
     _check_end(stream, tile_set)
     with zipfile.ZipFile(stream) as archive:
-        found: dict[int, zipfile.ZipInfo] = {}
+        infos: dict[int, zipfile.ZipInfo] = {}
         for info in archive.infolist():
             number = _number(info)
             if number not in tile_set.sizes:
                 raise SubmissionError(f"{file_name(number)} is not a tile of the test set")
-            if number in found:
+            if number in infos:
                 raise SubmissionError(f"{file_name(number)} is there twice")
-            found[number] = info
-        missing = [n for n in tile_set.sizes if n not in found]
+            infos[number] = info
+        missing = [n for n in tile_set.sizes if n not in infos]
         if missing:
             raise SubmissionError(f"{file_name(missing[0])} is missing ({len(missing)} of {len(tile_set.sizes)} are)")
         for number, (height, width) in tile_set.sizes.items():
-            yield number, _unpack(archive, found[number], height * width + 65536)
+            yield number, _unpack(archive, infos[number], height * width + 65536)
 
 
 def _check_end(stream: BinaryIO, tile_set: TileSet) -> None:

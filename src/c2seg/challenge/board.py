@@ -1,6 +1,6 @@
-"""A leaderboard: data sets with hidden ground truth, entries scored on all of them, ranked by mean IoU. One SQLite file.
+"""A leaderboard: data sets with withheld ground truth, entries scored on all of them, ranked by mean IoU. One SQLite file.
 
-The file holds the ground truth: it is readable by its owner only and never leaves the organizer. What the public sees is made
+The file holds the ground truth: only its owner can read it, and it stays with the organizer. The public table is made
 from ``Board.rows``: scores of whole data sets and nothing finer.
 """
 
@@ -38,10 +38,11 @@ METRICS = ("oa", "kappa", "mf1", "miou")
 PROTOCOL = "challenge"
 _APPLICATION_ID = 0x63327362  # "c2sb"
 _LABEL = re.compile(r"[^\W_][\w .,+()/&'-]{0,79}")
-_SCHEMA = """
+_REFERENCES = "truth"  # table of the ground truths, by the name that it has in existing files
+_SCHEMA = f"""
 CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE dataset (name TEXT PRIMARY KEY, position INTEGER NOT NULL);
-CREATE TABLE truth (
+CREATE TABLE {_REFERENCES} (
     dataset TEXT NOT NULL REFERENCES dataset(name), number INTEGER NOT NULL, height INTEGER NOT NULL,
     width INTEGER NOT NULL, labels BLOB NOT NULL, PRIMARY KEY (dataset, number)
 );
@@ -136,15 +137,17 @@ class Board:
             raise InputError(unknown_name("data set", dataset, self.datasets))
         with self._connect() as database:
             rows = database.execute(
-                "SELECT number, height, width FROM truth WHERE dataset = ? ORDER BY number", (dataset,)
+                f"SELECT number, height, width FROM {_REFERENCES} WHERE dataset = ? ORDER BY number", (dataset,)
             ).fetchall()
         return TileSet({number: (height, width) for number, height, width in rows}, self.legend.ids)
 
     def score(self, dataset: str, archive: Path, decoder: Decoder) -> Confusion:
-        """Count a submission against the hidden ground truth over all tiles. Raises SubmissionError when it breaks a rule."""
+        """Count a submission against the withheld ground truth over all tiles. Raises SubmissionError when it breaks a rule."""
         tile_set, total = self.tile_set(dataset), Confusion.empty(self.legend.ids)
-        with self._connect() as database:  # closed again before the long work, so that nobody has to wait
-            labels = dict(database.execute("SELECT number, labels FROM truth WHERE dataset = ?", (dataset,)).fetchall())
+        with self._connect() as database:  # closed before the long work, so that others need not wait
+            labels = dict(
+                database.execute(f"SELECT number, labels FROM {_REFERENCES} WHERE dataset = ?", (dataset,)).fetchall()
+            )
         for number, pixels in decoder.tiles(archive, tile_set):
             reference = np.frombuffer(zlib.decompress(labels[number]), np.uint8).reshape(pixels.shape)
             total += confusion_counts(reference, pixels, self.legend.ids)
@@ -160,8 +163,8 @@ class Board:
     ) -> Row:
         """Score one entry on every data set and record it, whole or not at all. Returns its line (without a rank).
 
-        ``submitted_at`` (default now) decides ties. Raises SubmissionError for a bad archive, InputError for missing or
-        unknown data sets and unfit names.
+        ``submitted_at`` (default now) decides ties. Raises SubmissionError for an invalid archive, InputError for missing or
+        unknown data sets and invalid names.
         """
         _check_label("team", team)
         _check_label("method", method)
@@ -256,7 +259,8 @@ def _store_reference(database: sqlite3.Connection, name: str, source: ReferenceS
             raise DataError(f"{raster.path} holds the value {labels[~known][0]}, which is no id of the legend")
         labeled += int(np.isin(labels, legend.ids).sum())
         database.execute(
-            "INSERT INTO truth VALUES (?, ?, ?, ?, ?)", (name, number, *labels.shape, zlib.compress(labels.tobytes()))
+            f"INSERT INTO {_REFERENCES} VALUES (?, ?, ?, ?, ?)",
+            (name, number, *labels.shape, zlib.compress(labels.tobytes())),
         )
     if not labeled:
         raise DataError(f"the ground truth {source.path} of data set {name} has no labeled pixel")
@@ -294,7 +298,7 @@ def _store_opening(database: sqlite3.Connection) -> None:
 
 
 def _check_label(kind: str, text: str) -> None:
-    # Beginning with a letter or digit, no spreadsheet takes it for a formula.
+    # A spreadsheet treats no text that begins with a letter or digit as a formula.
     if not _LABEL.fullmatch(text):
         raise InputError(
             f"the name of a {kind} begins with a letter or digit and has at most 80 letters, digits, spaces and "

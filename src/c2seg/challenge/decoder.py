@@ -29,7 +29,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
-from c2seg.challenge.archive import members
+from c2seg.challenge.archive import read_tiles
 from c2seg.challenge.rules import SubmissionError, TileSet, file_name
 from c2seg.challenge.tiffhead import check_header
 
@@ -49,7 +49,7 @@ def decode_archive(stream: Any, tile_set: TileSet) -> Iterator[tuple[int, np.nda
     """
     number = None
     try:
-        for number, data in members(stream, tile_set):
+        for number, data in read_tiles(stream, tile_set):
             try:
                 pixels = _decode(data, *tile_set.sizes[number])
                 _check_values(pixels, tile_set.ids)
@@ -168,7 +168,7 @@ if __name__ == "__main__":
     with rasterio.Env():
         _warm_up()
         gc.collect()
-        gc.freeze()  # children need not copy what they never free
+        gc.freeze()  # child processes need not copy what they never free
         with socket.socket(fileno=int(sys.argv[1])) as jobs:
             jobs.sendall(bytes(4))  # ready
             serve(jobs)

@@ -1,4 +1,4 @@
-"""What an organizer does, in one call each: check an archive, enter it on the leaderboard, publish the table."""
+"""The organizer's tasks, one function each: check an archive, add it to the leaderboard, publish the table."""
 
 from __future__ import annotations
 

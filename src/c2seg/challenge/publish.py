@@ -1,4 +1,4 @@
-"""What the public sees of a leaderboard: a CSV table and a self-contained HTML page."""
+"""The public form of a leaderboard: a CSV table and a self-contained HTML page."""
 
 from __future__ import annotations
 

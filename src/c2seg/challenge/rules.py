@@ -20,7 +20,7 @@ MAX_TILE_PX = 2048
 
 
 class SubmissionError(DataError):
-    """A submission breaks a rule. The message tells the submitter what, and never a path of the organizer's machine."""
+    """A submission breaks a rule. The message names the rule, and never a path of the organizer's machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class TileSet:
 
     @property
     def max_archive_bytes(self) -> int:
-        """Upper bound of an honest archive: uncompressed pixels and 64 kB of headers for each tile."""
+        """Upper bound of a valid archive: uncompressed pixels and 64 kB of headers for each tile."""
         return sum(height * width + 65536 for height, width in self.sizes.values())
 
     def as_dict(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class TileSet:
     def from_path(cls, path: Path, ids: tuple[int, ...], tile_px: int, order: Order) -> TileSet:
         """Take the tiles of a folder, or cut a raster (or a city folder's msi.tif) by the window rule.
 
-        Only sizes are looked at, so the test images will do.
+        Only sizes are read, so the test images suffice.
         """
         path = path / "msi.tif" if (path / "msi.tif").is_file() else path
         if path.is_dir():

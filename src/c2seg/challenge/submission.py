@@ -89,7 +89,7 @@ class Decoder:
     def tiles(self, archive: Path, tile_set: TileSet) -> Iterator[tuple[int, np.ndarray]]:
         """Yield number and uint8 [H, W] of every tile of the test set, in its order.
 
-        The submission is good only once the iterator is exhausted: until then SubmissionError may follow.
+        The submission is valid only once the iterator is exhausted: until then SubmissionError may follow.
         """
         with _open(archive) as stream:
             jobs = self._start()
@@ -118,7 +118,7 @@ class Decoder:
             self._finish(deadline)
 
     def _frames(self, pipe: int, tile_set: TileSet, deadline: float) -> Iterator[tuple[int, np.ndarray]]:
-        """Read what the child says, trusting none of it: every frame must be the one that is due."""
+        """Read the child's answer without trusting it: every frame must be the one that is expected."""
         due = list(tile_set.sizes.items())[::-1]
         while True:
             header = _exactly(pipe, _FRAME.size, deadline)
@@ -144,13 +144,15 @@ class Decoder:
             return self._socket
         self.close()
         ours, theirs = socket.socketpair()
-        kept = {k: v for k, v in os.environ.items() if k in ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "SYSTEMROOT")}
+        inherited = {
+            k: v for k, v in os.environ.items() if k in ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "SYSTEMROOT")
+        }
         paths = os.pathsep.join(str(Path(p).resolve()) for p in sys.path if p)
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "c2seg.challenge.decoder", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL, env={**kept, **_ENVIRONMENT, "PYTHONPATH": paths}, cwd="/",
+                stderr=subprocess.DEVNULL, env={**inherited, **_ENVIRONMENT, "PYTHONPATH": paths}, cwd="/",
                 start_new_session=True,
             )  # fmt: skip
         self._socket = ours
@@ -162,7 +164,7 @@ class Decoder:
         return ours
 
     def _finish(self, deadline: float) -> None:
-        """Take the child's end from the socket, so that the next job starts clean; else start over."""
+        """Read the child's exit status from the socket, so that the next job can start; else close the process."""
         if self._socket is None:
             return
         self._socket.settimeout(max(0.1, deadline - time.monotonic()))
@@ -178,7 +180,7 @@ class Decoder:
 
 @dataclass(frozen=True, slots=True)
 class CheckedSubmission:
-    """What a good submission holds: tiles, pixels by class id (0: none predicted), and the archive's SHA-256."""
+    """What a valid submission holds: tiles, pixels by class id (0: none predicted), and the archive's SHA-256."""
 
     tiles: int
     class_pixels: dict[int, int]
@@ -246,8 +248,8 @@ def _ids(source: RasterFile, window: Window, legend: Legend) -> np.ndarray:
     values = source.read(window)[0]
     if source.nodata is not None and source.nodata not in legend.ids:
         values = np.where(values == source.nodata, values.dtype.type(BACKGROUND), values)
-    found = np.unique(values)
-    wrong = found[~np.isin(found, [BACKGROUND, *legend.ids])]
+    present = np.unique(values)
+    wrong = present[~np.isin(present, [BACKGROUND, *legend.ids])]
     if wrong.size:
         raise DataError(f"{source.path} holds the value {wrong[0]}; a submission holds 0 and {list(legend.ids)} only")
     ids: np.ndarray = values.astype(np.uint8)

@@ -41,9 +41,9 @@ def check_header(data: bytes, height: int, width: int) -> None:
         references = _REFERENCES if tag == GDAL_METADATA else _REFERENCES[:3]
         if any(reference in low for reference in references):
             raise SubmissionError(f"its TIFF tag {tag} refers to another file")
-    found = (_one(order, entries, LENGTH), _one(order, entries, WIDTH))
-    if found != (height, width):
-        raise SubmissionError(f"it is {found[0]} x {found[1]} pixels; the tile is {height} x {width}")
+    size = (_one(order, entries, LENGTH), _one(order, entries, WIDTH))
+    if size != (height, width):
+        raise SubmissionError(f"it is {size[0]} x {size[1]} pixels; the tile is {height} x {width}")
     for tag, name, default, allowed in (
         (SAMPLES, "bands", 1, {1}),
         (BITS, "bits per value", 1, {8}),

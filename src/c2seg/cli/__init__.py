@@ -1,7 +1,7 @@
 """The command ``c2seg``: one module per command, imported only when that command runs.
 
-Exit codes: 0 done; 2 the user's input is wrong (one line on stderr, no traceback); 1 a fault of ours;
-130 and 143 stopped by SIGINT and SIGTERM, with what can be resumed left on disk.
+Exit codes: 0 done; 2 the user's input is wrong (one line on stderr, no traceback); 1 an internal error;
+130 and 143 stopped by SIGINT and SIGTERM, and what can be resumed is on disk.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ COMMANDS = {
     "inspect": "Show what a city holds and what is wrong.",
     "label": "Make reference labels from OpenStreetMap.",
     "recipes": "List the recipes, or print one.",
-    "fit": "Learn from labeled cities.",
-    "predict": "Map a whole city.",
+    "fit": "Train a model on labeled cities.",
+    "predict": "Predict the map of a whole city.",
     "fuse": "Fuse maps of one city, also class by class.",
     "export": "Write a model as ONNX.",
     "score": "Score a map against the ground truth.",
     "report": "Make a self-contained HTML page of runs.",
     "benchmark": "Compare recipes on pairs of cities.",
     "submit": "Pack or check a challenge submission.",
-    "challenge": "Run a leaderboard with hidden ground truth.",
+    "challenge": "Run a leaderboard with withheld ground truth.",
 }
 _PREDICTING = {"demo", "fit", "predict"}  # they run a predictor over a city
 
 
-# Options of 0.1.0 by command -> today's; they go with the next release.
+# Options of 0.1.0 by command -> current names; the old names are removed in the next release.
 RENAMED_OPTIONS = {
     ("benchmark", "--reference"): "--baseline",
     ("challenge", "--numbering"): "--label-map",
@@ -54,6 +54,7 @@ RENAMED_OPTIONS = {
     ("report", "--numbering"): "--label-map",
     ("report", "--truth"): "--reference",
     ("score", "--numbering"): "--label-map",
+    ("simulate", "--knob"): "--parameter",
 }
 
 
@@ -72,18 +73,18 @@ def run(arguments: Sequence[str]) -> int:
     try:
         if command is not None and command not in COMMANDS:
             raise C2SegError(unknown_name("command", command, COMMANDS))
-        arguments = [_todays_option(command, argument) for argument in arguments]
+        arguments = [_current_option(command, argument) for argument in arguments]
         result = _application(command)(args=arguments or ["--help"], prog_name="c2seg", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except C2SegError as error:
         return _fail(str(error), 2)
     except (KeyboardInterrupt, _StoppedError) as stop:
         return _fail("stopped", 143 if "SIGTERM" in stop.args else 130)
-    except BrokenPipeError:  # the reader of a pipe went away: not an error of anybody
+    except BrokenPipeError:  # the reader of a pipe has closed it: not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        # typer's usage errors (click's, under several module paths by version) know how to say themselves.
+        # typer's usage errors (click's, under several module paths by version) format their messages themselves.
         message: Callable[[], str] | None = getattr(error, "format_message", None)
         if message is None:
             raise
@@ -96,7 +97,7 @@ def run(arguments: Sequence[str]) -> int:
 def _application(command: str | None) -> Any:
     root = typer.Typer(
         name="c2seg",
-        help="Land-cover maps of a city without labels, learnt on another city.",
+        help="Land-cover maps of a city without labels, from models trained on another city.",
         rich_markup_mode=None,
         add_completion=False,
         no_args_is_help=True,
@@ -117,13 +118,13 @@ def _application(command: str | None) -> Any:
     return root
 
 
-def _todays_option(command: str | None, argument: str) -> str:
-    """Return an argument, with a warning under its new name if it is an option that was renamed."""
+def _current_option(command: str | None, argument: str) -> str:
+    """Return an argument; a renamed option gets its new name, with a warning."""
     option, equals, value = argument.partition("=")
     new = RENAMED_OPTIONS.get((command or "", option))
     if new is None:
         return argument
-    print(f"c2seg: {option} is now {new}; the old name goes with the next release", file=sys.stderr)  # noqa: T201
+    print(f"c2seg: {option} is now {new}; the old name is removed in the next release", file=sys.stderr)  # noqa: T201
     return f"{new}{equals}{value}"
 
 
@@ -142,8 +143,8 @@ def _guard(function: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(show: bool) -> None:
+    if show:
         typer.echo(f"c2seg {__version__}")
         raise typer.Exit(0)
 

@@ -48,12 +48,12 @@ def command(
         help="Recipe with which the others are compared (default: forest if it is run, else the first).",
     ),
     set_: list[str] = typer.Option([], "--set", help="key.path=value for every recipe; may be repeated."),
-    jobs: int = typer.Option(1, "--jobs", min=1, help="Runs at a time; each gets its share of the cores."),
+    jobs: int = typer.Option(1, "--jobs", min=1, help="Runs at a time; each gets an equal part of the cores."),
     device: str = typer.Option("cpu", "--device", help="auto, cpu or cuda."),
     json: bool = JSON,
     quiet: bool = QUIET,
 ) -> None:
-    """Compare recipes on pairs of cities: train, map, score; one table. Run it again to resume after a stop."""
+    """Compare recipes on pairs of cities: train, predict, score; one table. Run it again to resume after a stop."""
     from c2seg.benchmark import run_benchmark
 
     if table not in _TABLES:

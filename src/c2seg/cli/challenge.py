@@ -1,4 +1,4 @@
-"""``c2seg challenge``: a leaderboard with hidden ground truth in one file."""
+"""``c2seg challenge``: a leaderboard with withheld ground truth in one file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def init(
     overwrite: bool = OVERWRITE,
     quiet: bool = QUIET,
 ) -> None:  # fmt: skip
-    """Make a leaderboard; ground truths (folders of tiles, rasters, cities) are copied into it and stay there."""
+    """Make a leaderboard; its file holds copies of the ground truths (folders of tiles, rasters, cities)."""
     paths = {name: Path(path) for name, path in _named("--reference", reference).items()}
     sides = _sides(tile_px, list(paths))
     sources = {name: ReferenceSource(path, sides[name], order, label_map) for name, path in paths.items()}

@@ -40,9 +40,9 @@ def note(text: str, *, quiet: bool = False) -> None:
 
 @contextmanager
 def notes_on_stderr(name: str, *, quiet: bool = False) -> Iterator[None]:
-    """Print what the logger of that name says, a line each, for the time of the block; nothing if quiet."""
+    """Print the messages of the logger of that name, one a line, within the block; nothing if quiet."""
     logger, handler = logging.getLogger(name), _Notes(logging.CRITICAL + 1 if quiet else logging.INFO)
-    level, spread = logger.level, logger.propagate
+    level, propagates = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
@@ -51,7 +51,7 @@ def notes_on_stderr(name: str, *, quiet: bool = False) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
-        logger.propagate = spread
+        logger.propagate = propagates
 
 
 class _Notes(logging.Handler):
@@ -60,7 +60,7 @@ class _Notes(logging.Handler):
 
 
 def print_json(content: Any) -> None:
-    """Print one JSON object on stdout; NaN is refused, so undefined values must be None."""
+    """Print one JSON object on stdout; NaN is refused; undefined values must be None."""
     typer.echo(json.dumps(content, indent=2, allow_nan=False))
 
 

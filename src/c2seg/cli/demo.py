@@ -21,9 +21,9 @@ def command(
     json: bool = JSON,
     quiet: bool = QUIET,
 ) -> None:
-    """See everything in minutes: simulate two cities, learn on one, map the other, score, write the report."""
+    """See everything in minutes: simulate two cities, train on one, predict the other, score, write the report."""
     with needs_extra("the demo", "train"):
-        import torch  # noqa: F401  (told before the work, not after it)
+        import torch  # noqa: F401  (a missing package is reported before the work)
     from c2seg.api.demo import demo
 
     with progress_bars(quiet=quiet or json) as bars:
@@ -39,8 +39,8 @@ def command(
             }
         )
         return
-    note(f"learnt on  {result.source}", quiet=quiet)
-    note(f"mapped     {result.target}", quiet=quiet)
+    note(f"trained on {result.source}", quiet=quiet)
+    note(f"predicted  {result.target}", quiet=quiet)
     for name, path in result.maps.items():
         typer.echo(f"{name:8} {score_line(result.scores[name])}   {path}")
     typer.echo(f"report: {result.page}")

@@ -18,7 +18,7 @@ def command(
     json: bool = JSON,
     quiet: bool = QUIET,
 ) -> None:
-    """Write a network as ONNX, checked against torch, for mapping without torch: c2seg predict OUT.onnx CITY."""
+    """Write a network as ONNX, checked against torch, for predictions without torch: c2seg predict OUT.onnx CITY."""
     from c2seg.api.models import export_model
 
     check = export_model(model, out, overwrite=overwrite)

@@ -25,12 +25,12 @@ def command(
     label_map: str = typer.Option(None, "--label-map", help="Of the labels: a name, a mapping file, or auto."),
     cache: Path = typer.Option(None, "--cache", help="Folder for memory-mapped pixels of cities beyond --memory."),
     memory: float = typer.Option(4.0, "--memory", min=0, help="GiB of pixels to keep in memory."),
-    resume: bool = typer.Option(False, "--resume", help="Go on with a run that was stopped."),
+    resume: bool = typer.Option(False, "--resume", help="Resume a run that was stopped."),
     overwrite: bool = OVERWRITE,
     json: bool = JSON,
     quiet: bool = QUIET,
 ) -> None:
-    """Learn from labeled cities, and an unlabeled one if the recipe adapts; write a model file."""
+    """Train on labeled cities, and adapt to an unlabeled one if the recipe says so; write a model file."""
     from c2seg.api.fitting import fit
 
     with progress_bars(quiet=quiet or json) as bars:

@@ -28,9 +28,9 @@ def command(
     from c2seg.api.cities import inspect_city
 
     with progress_bars(quiet=quiet or json) as bars:
-        found = inspect_city(path, label_map=label_map, against=against, headers_only=headers_only, progress=bars)
+        inspection = inspect_city(path, label_map=label_map, against=against, headers_only=headers_only, progress=bars)
     if json:
-        print_json(found.as_dict())
+        print_json(inspection.as_dict())
     else:
-        typer.echo(with_options(str(found)))
-    return 2 if found.problems else 0
+        typer.echo(with_options(str(inspection)))
+    return 2 if inspection.problems else 0

@@ -13,8 +13,8 @@ from c2seg.errors import InputError
 __all__ = ["command"]
 
 
-def _show_rules(wanted: bool) -> None:
-    if wanted:
+def _show_rules(show: bool) -> None:
+    if show:
         from c2seg.labels import default_rules_text
 
         typer.echo(default_rules_text(), nl=False)
@@ -47,8 +47,8 @@ def command(
 ) -> None:
     """Make reference labels from OpenStreetMap.
 
-    A pixel takes the class with the largest share of its area (25 samples); a street wins from a share of 0.3;
-    ground that nobody mapped, or that the extract does not cover, is 0. OUT.qml, a QGIS style, and OUT.json, the
+    A pixel takes the class with the largest share of its area (25 samples); a street wins from a share of 0.3.
+    Ground without OpenStreetMap data, or outside the extract, is 0. OUT.qml, a QGIS style, and OUT.json, the
     report, are written beside OUT.tif.
     """
     from c2seg.api.labeling import make_labels

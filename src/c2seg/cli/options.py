@@ -40,9 +40,9 @@ def with_options(text: str) -> str:
     return _PARAMETER.sub(_option, text)
 
 
-def _option(found: re.Match[str]) -> str:
-    name, value = found.groups()
+def _option(match: re.Match[str]) -> str:
+    name, value = match.groups()
     if name not in OPTIONS:
-        return found.group()
+        return match.group()
     given = "" if value in (None, "True") else f" {value.strip(chr(39))}"
     return OPTIONS[name] + given

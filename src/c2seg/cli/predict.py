@@ -18,10 +18,12 @@ __all__ = ["command"]
 
 def command(
     model: Path = typer.Argument(..., help="model.safetensors of a run, or its ONNX file."),
-    city: Path = typer.Argument(..., help="The city to map."),
+    city: Path = typer.Argument(..., help="The city to predict."),
     out: Path = typer.Option(..., "--out", help="The map, a GeoTIFF (a folder for a city of several scenes)."),
     probabilities: Path = typer.Option(None, "--probabilities", help="Also write all class probabilities here."),
-    confidence: Path = typer.Option(None, "--confidence", help="Also write the probability of the mapped class here."),
+    confidence: Path = typer.Option(
+        None, "--confidence", help="Also write the probability of the predicted class here."
+    ),
     runner_up: Path = typer.Option(
         None, "--runner-up", help="Also write the runner-up class and the margin to it here."
     ),
@@ -55,7 +57,7 @@ def command(
     json: bool = JSON,
     quiet: bool = QUIET,
 ) -> None:
-    """Map a whole city; run the same command again to go on after a stop."""
+    """Predict the map of a whole city; run the same command again to resume after a stop."""
     from c2seg.api.models import load_model
 
     with progress_bars(quiet=quiet or json) as bars:
@@ -74,7 +76,7 @@ def command(
             compile=compile_,
             workers=workers,
             min_area_px=min_area_px,
-            min_area_keep=_kept(min_area_keep),
+            min_area_keep=_spared_classes(min_area_keep),
             palette=palette,
             overwrite=overwrite,
             progress=bars,
@@ -87,31 +89,36 @@ def command(
         if not quiet:
             for line in _measured(result.run):
                 note(line)
-            note(f"{result.path}: {result.pixels} pixels mapped, {result.nodata_pixels} nodata, {result.seconds:.1f} s")
+            note(
+                f"{result.path}: {result.pixels} pixels predicted, {result.nodata_pixels} nodata, {result.seconds:.1f} s"
+            )
             if done := result.cleanup:
                 note(f"  areas below {done.min_area_px} pixels merged: {done.changed_pixels} pixels changed class")
             for name, area in result.area_km2.items():
-                expected = result.expected_area_km2
-                note(f"  {name:36} {area:10.3f} km2" + (f"  expected {expected[name]:10.3f}" if expected else ""))
+                weighted = result.expected_area_km2
+                note(
+                    f"  {name:36} {area:10.3f} km2"
+                    + (f"  probability-weighted {weighted[name]:10.3f}" if weighted else "")
+                )
     typer.echo(out)
 
 
-def _kept(classes: list[str]) -> list[str] | None:
+def _spared_classes(classes: list[str]) -> list[str] | None:
     """Return the classes that are left alone; None: the default."""
     return [] if classes == ["none"] else classes or None
 
 
 def _measured(run: MapRun | None) -> list[str]:
-    """Return lines on what was measured before mapping."""
+    """Return lines on what was measured before the prediction."""
     if run is None:
         return []
     lines = []
     if choice := run.backend_choice:
-        times = ", ".join(f"{name} {1000 * taken:.0f} ms" for name, taken in choice.seconds.items())
+        times = ", ".join(f"{name} {1000 * seconds:.0f} ms" for name, seconds in choice.seconds.items())
         lines.append(f"backend {choice.name}" + (f" ({times} a batch)" if times else ""))
     lines += run.bands
     if run.absent:
-        lines.append(f"the city has no {' and no '.join(run.absent)}: mapped without, as the model was taught to")
+        lines.append(f"the city has no {' and no '.join(run.absent)}: predicted without, as the model was trained for")
     if check := run.precision_check:
         lines.append(f"reduced precision accepted: {check.text}")
     return lines

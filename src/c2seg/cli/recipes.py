@@ -60,7 +60,7 @@ def _row(name: str) -> dict[str, Any]:
 
 
 def _plugin_row(plugin: Plugin) -> dict[str, Any]:
-    """Return the row of a recipe of another package; one that is broken says so and keeps the others."""
+    """Return the row of a recipe of another package; of one that is broken, the row is the error."""
     package = {"package": plugin.package, "version": plugin.version}
     try:
         return _row(plugin.name) | package
@@ -69,9 +69,9 @@ def _plugin_row(plugin: Plugin) -> dict[str, Any]:
 
 
 def _list_plugins(*, as_json: bool) -> None:
-    found = [plugin for group in GROUPS for plugin in installed(group)]
+    plugins = [plugin for group in GROUPS for plugin in installed(group)]
     if as_json:
-        print_json([asdict(plugin) for plugin in found])
+        print_json([asdict(plugin) for plugin in plugins])
     else:
-        for plugin in found:
+        for plugin in plugins:
             typer.echo(str(plugin))

@@ -15,7 +15,9 @@ __all__ = ["command"]
 def command(
     runs: list[Path] = typer.Argument(..., metavar="RUN...", help="Run folders (or single maps) to show side by side."),
     out: Path | None = typer.Option(None, "--out", metavar="PAGE.html", help="The page to write."),
-    city: list[Path] = typer.Option([], "--city", help="Mapped city, for its images (default: where it was mapped)."),
+    city: list[Path] = typer.Option(
+        [], "--city", help="Predicted city, for its images (default: where it was at prediction time)."
+    ),
     reference: list[Path] = typer.Option(
         [], "--reference", help="Label raster or labeled city: the maps are scored with it."
     ),
@@ -23,7 +25,7 @@ def command(
         None, "--label-map", metavar="NAME", help="Label mapping of the ground truth's values."
     ),
     figure: Path | None = typer.Option(None, "--figure", metavar="F.pdf", help="Also a figure: .png, .svg or .pdf."),
-    palette: str = typer.Option("default", "--palette", help="Colors at first, such as colorblind."),
+    palette: str = typer.Option("default", "--palette", help="Initial colors, such as colorblind."),
     title: str | None = typer.Option(None, "--title", help="Heading of the page."),
     overwrite: bool = OVERWRITE,
     json: bool = JSON,
@@ -58,7 +60,7 @@ def command(
         print_json({**paths, "size_bytes": result.size_bytes, "views": result.views, "scores": scored})
         return
     if result.hidden_views:
-        note(f"{result.hidden_views} more mapped scenes are scored but not shown", quiet=quiet)
+        note(f"{result.hidden_views} more predicted scenes are scored but not shown", quiet=quiet)
     for path in (result.out, result.figure):
         if path is not None:
             typer.echo(path)

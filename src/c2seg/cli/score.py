@@ -17,7 +17,7 @@ __all__ = ["command"]
 
 def command(
     prediction: Path = typer.Argument(..., metavar="PRED", help="Map of class ids, or folder of tiles N_prediction.tif."),
-    reference: Path = typer.Argument(..., metavar="TRUTH", help="Label raster, city folder, or folder of tiles."),
+    reference: Path = typer.Argument(..., metavar="REFERENCE", help="Label raster, city folder, or folder of tiles."),
     protocol: str = typer.Option("challenge", "--protocol", metavar="NAME", help=f"Convention: {', '.join(PROTOCOLS)}."),
     legend: Path | None = typer.Option(None, "--legend", metavar="FILE", help="Legend (YAML); default C2Seg-13."),
     label_map: str = typer.Option("challenge", "--label-map", metavar="NAME", help="Label mapping of the reference's values."),
@@ -38,7 +38,7 @@ def command(
     """Score a map against the ground truth: OA, Kappa, mF1, mIoU, per class.
 
     Reference 0 and 255 are ignored; a labeled pixel without a prediction is an error. Classes absent from the reference are
-    left out of the means, whatever the map says there.
+    left out of the means.
     """
     with progress_bars(quiet=quiet) as bars:
         scores = score(

@@ -18,12 +18,12 @@ def command(
     pair: str = typer.Option("ab", "--pair", help="Sensors and sizes: ab (10 m HSI) or bw (30 m HSI)."),
     scale: float = typer.Option(0.25, "--scale", help="Sides in pixels relative to the real scenes, up to 1."),
     seed: int = SEED,
-    shift: float = typer.Option(0.5, "--shift", help="How far apart the cities are, 0..1: all parameters at once."),
-    knob: list[str] = typer.Option(
+    shift: float = typer.Option(0.5, "--shift", help="Size of the difference, 0..1: all parameters at once."),
+    parameter: list[str] = typer.Option(
         [],
-        "--knob",
+        "--parameter",
         metavar="NAME=VALUE",
-        help="One knob, 0..1 (repeatable): season, illumination, sensor_gain, material_mix, street_pattern, "
+        help="One parameter, 0..1 (repeatable): season, illumination, sensor_gain, material_mix, street_pattern, "
         "class_shares, coregistration, land_cover_change, label_noise.",
     ),
     source_layout: Path = typer.Option(
@@ -48,7 +48,7 @@ def command(
             scale=scale,
             seed=seed,
             shift=shift,
-            parameters=_knobs(knob),
+            parameters=_parameters(parameter),
             source_layout=source_layout,
             target_layout=target_layout,
             overwrite=overwrite,
@@ -76,14 +76,16 @@ def command(
         )
 
 
-def _knobs(settings: list[str]) -> dict[str, float]:
+def _parameters(settings: list[str]) -> dict[str, float]:
     values = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
         try:
             values[name.strip()] = float(value)
         except ValueError:
-            raise InputError(f"--knob {setting!r} is not of the form NAME=VALUE with a value within 0..1") from None
+            raise InputError(
+                f"--parameter {setting!r} is not of the form NAME=VALUE with a value within 0..1"
+            ) from None
         if not equals:
-            raise InputError(f"--knob {setting!r} is not of the form NAME=VALUE")
+            raise InputError(f"--parameter {setting!r} is not of the form NAME=VALUE")
     return values

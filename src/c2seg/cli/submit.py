@@ -52,13 +52,13 @@ def check(
     as_json: bool = JSON,
     quiet: bool = QUIET,
 ) -> None:
-    """Check a submission as a wary organizer does: names, number, sizes, type, ids, damage, tricks."""
+    """Check a submission as the organizer does: names, number, sizes, type, ids, damage, tricks."""
     checked = check_archive(archive, like, _legend(legend), tile_px=tile_px, order=order)
     if as_json:
         print_json(checked.as_dict())
     else:
         empty = f", {checked.class_pixels[0]:,} pixels without a class" if checked.class_pixels[0] else ""
-        note(f"{archive.name}: good, {checked.tiles} tiles{empty}", quiet=quiet)
+        note(f"{archive.name}: valid, {checked.tiles} tiles{empty}", quiet=quiet)
 
 
 def _legend(path: Path | None) -> Legend:

@@ -1,4 +1,4 @@
-"""How good maps are, and what to say about it: scores with intervals, comparisons, and findings in words."""
+"""The quality of maps: scores with intervals, comparisons, and findings in words."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ __all__ = ["ScorePanel", "ScoredMap", "assess_view", "findings"]
 _BLOCK_M = 1000.0  # side of the bootstrap's blocks: errors further apart are nearly independent
 _LEAST_BLOCKS = 20  # with fewer an interval says little
 _LEAST_PIXELS = 30  # of a class, for a statement about it
+_RARE_RECALL = 0.01  # below it a class is called rarely detected
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class ScoredMap:
 class ScorePanel:
     """Scores of several runs over one ground truth.
 
-    ``view`` is the index of the view that shows the maps, if any. ``memorized`` names the runs that learnt on the very
+    ``view`` is the index of the view that shows the maps, if any. ``memorized`` names the runs that were trained on the
     city that they are scored on.
     """
 
@@ -92,11 +93,11 @@ def _headline(intervals: Mapping[str, Interval | list[Interval]]) -> dict[str, I
 
 
 def findings(entry: ScoredMap, names: Mapping[int, str]) -> list[str]:
-    """Say in words what a map gets right, what it misses, and what it takes for what."""
+    """Say in words which classes a map gets right, misses and confuses."""
     result = entry.scores
     if not result.pixels or result.oa is None:
         return ["The ground truth labels no pixel of this map."]
-    said = [f"{result.oa:.0%} of the {result.pixels:,} labeled pixels are right."]
+    sentences = [f"{result.oa:.0%} of the {result.pixels:,} labeled pixels are right."]
     known = [
         (f1, names[i])
         for i, f1, n in zip(result.ids, result.f1, result.support, strict=True)
@@ -104,30 +105,34 @@ def findings(entry: ScoredMap, names: Mapping[int, str]) -> list[str]:
     ]
     good = [f"{name} (F1 {f1:.2f})" for f1, name in sorted(known, reverse=True)[:3] if f1 >= 0.5]
     if good:
-        said.append(f"Right most often: {_list(good)}.")
+        sentences.append(f"Right most often: {_list(good)}.")
     missed = [
         f"{names[i]} ({n:,} pixels)"
         for i, recall, n in zip(result.ids, result.recall, result.support, strict=True)
-        if recall is not None and recall < 0.01 and n >= _LEAST_PIXELS
+        if recall is not None and recall < _RARE_RECALL and n >= _LEAST_PIXELS
     ]
     if missed:
-        said.append(f"Hardly ever found: {_list(missed)}.")
-    return said + _confusions(entry.confusion, names)
+        sentences.append(f"Rarely detected (recall below {_RARE_RECALL}): {_list(missed)}.")
+    return sentences + _confusions(entry.confusion, names)
 
 
 def _confusions(confusion: Confusion, names: Mapping[int, str]) -> list[str]:
-    """Return the three largest errors in pixels, with their share of the true class."""
+    """Return the three largest errors in pixels, with their share of the reference class."""
     counts = confusion.counts.copy()
     rows = counts.sum(1)
     np.fill_diagonal(counts, 0)
-    said = []
+    sentences = []
     for place in np.argsort(counts, axis=None, kind="stable")[::-1][:3]:
         i, j = divmod(int(place), counts.shape[1])
         if not counts[i, j]:
             break
-        taken = f"taken for {names[confusion.ids[j]]}" if j < len(confusion.ids) else "without a class in the map"
-        said.append(f"{counts[i, j] / rows[i]:.0%} of {names[confusion.ids[i]]} is {taken} ({counts[i, j]:,} pixels).")
-    return said
+        error = (
+            f"misclassified as {names[confusion.ids[j]]}" if j < len(confusion.ids) else "without a class in the map"
+        )
+        sentences.append(
+            f"{counts[i, j] / rows[i]:.0%} of {names[confusion.ids[i]]} is {error} ({counts[i, j]:,} pixels)."
+        )
+    return sentences
 
 
 def _list(items: Sequence[str]) -> str:

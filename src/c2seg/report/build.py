@@ -20,7 +20,7 @@ __all__ = ["ReportOptions", "ReportResult", "check_packages", "make_report"]
 
 MAX_BYTES = 15_000_000
 MAX_FIGURES = 3
-_TEXT_BYTES = 1_500_000  # kept free for tables, charts, scripts
+_TEXT_BYTES = 1_500_000  # reserved for tables, charts, scripts
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class ReportOptions:
 
 @dataclass(frozen=True)
 class ReportResult:
-    """What was written. ``hidden_views`` mapped scenes are scored but not shown."""
+    """What was written. ``hidden_views``: number of predicted scenes that are scored but not shown."""
 
     out: Path | None
     figure: Path | None
@@ -68,7 +68,7 @@ def make_report(
     """Make the self-contained page (at most 15 MB) and the figure of runs.
 
     ``runs`` are run folders, or single maps. Scores come from ``options.references``, else from the JSON files of ``c2seg
-    score`` in the run folders. Raises C2SegError subclasses for what the user can mend; nothing is left half written.
+    score`` in the run folders. Raises C2SegError subclasses for errors of the input; no file is left half written.
     """
     check_packages()
     for path in (options.out, options.figure):
@@ -81,7 +81,7 @@ def make_report(
     opened = open_runs(runs)
     views = make_views(opened, options.cities, options.references, options.label_map, options.reference_cities)
     for view in views:
-        class_colors(view.legend, options.palette)  # an unknown palette is told before the work
+        class_colors(view.legend, options.palette)  # an unknown palette is refused before the work
     shown = sorted(views, key=lambda v: -v.grid.height * v.grid.width)[:MAX_VIEWS]
     shown = [view for view in views if view in shown]
     panels: tuple[ScorePanel, ...] = ()
@@ -119,7 +119,7 @@ def _panels(
         if view.reference is not None:
             note = f"Scored against {view.reference.path.name}."
             entries = assess_view(view, bars(f"scoring {view.name}"))
-            panels.append(ScorePanel(f"Scores on {view.name}", note, names, entries, place, _learnt_here(view, runs)))
+            panels.append(ScorePanel(f"Scores on {view.name}", note, names, entries, place, _trained_here(view, runs)))
         else:
             note = "Scored by c2seg score; the ground truth itself was not given, so errors cannot be shown on the map."
             panels += [
@@ -130,8 +130,8 @@ def _panels(
     return (*panels, *_validation(runs))
 
 
-def _learnt_here(view: View, runs: Sequence[Run]) -> tuple[str, ...]:
-    """Return the names of the runs whose map shows the very city that their model learnt on."""
+def _trained_here(view: View, runs: Sequence[Run]) -> tuple[str, ...]:
+    """Return the names of the runs whose map shows the city that their model was trained on."""
     names = []
     for index, entry in view.maps:
         trained = runs[index].provenance
@@ -145,47 +145,49 @@ def _from_files(view: View, runs: Sequence[Run]) -> list[tuple[ScoredMap, ...]]:
 
     Files do not name their ground truth; the same number of labeled pixels in every class means the same ground truth.
     """
-    found: dict[tuple[int, ...], list[ScoredMap]] = {}
+    by_reference: dict[tuple[int, ...], list[ScoredMap]] = {}
     for index, entry in view.maps:
         for scored in runs[index].scores:
             confusion = scored.confusion.without_background()
             if scored.prediction == entry.path.name and confusion.ids == view.legend.ids:
-                found.setdefault(tuple(confusion.counts.sum(1).tolist()), []).append(ScoredMap.of(index, confusion))
-    return [tuple(entries) for entries in found.values()]
+                by_reference.setdefault(tuple(confusion.counts.sum(1).tolist()), []).append(
+                    ScoredMap.of(index, confusion)
+                )
+    return [tuple(entries) for entries in by_reference.values()]
 
 
 def _other_scores(runs: Sequence[Run], shown: set[str]) -> list[ScorePanel]:
     """Return scores of predictions that are not among the maps, such as folders of tiles."""
-    found: dict[tuple[str, tuple[int, ...]], list[ScoredMap]] = {}
+    panels: dict[tuple[str, tuple[int, ...]], list[ScoredMap]] = {}
     names: dict[tuple[str, tuple[int, ...]], dict[int, str]] = {}
     for index, run in enumerate(runs):
         for entry in run.scores:
             if entry.prediction not in shown:
                 confusion = entry.confusion.without_background()
                 key = (entry.prediction, confusion.ids)
-                found.setdefault(key, []).append(ScoredMap.of(index, confusion))
+                panels.setdefault(key, []).append(ScoredMap.of(index, confusion))
                 known = {item.id: item.name for item in entry.classes}
                 names[key] = {i: known.get(i, f"class {i}") for i in confusion.ids}
     return [
         ScorePanel(f"Scores of {key[0]}", "Scored by c2seg score.", names[key], tuple(entries))
-        for key, entries in found.items()
+        for key, entries in panels.items()
     ]
 
 
 def _validation(runs: Sequence[Run]) -> list[ScorePanel]:
     """Return the validation on the sources, one panel per class set and kind of validation."""
-    found: dict[tuple[str, tuple[int, ...]], list[ScoredMap]] = {}
+    panels: dict[tuple[str, tuple[int, ...]], list[ScoredMap]] = {}
     for index, run in enumerate(runs):
         if run.validation:
             key = (run.validation.kind, run.validation.confusion.ids)
-            found.setdefault(key, []).append(ScoredMap.of(index, run.validation.confusion))
+            panels.setdefault(key, []).append(ScoredMap.of(index, run.validation.confusion))
     return [
         ScorePanel(
-            "Validation on the source", f"{kind[:1].upper()}{kind[1:]}. This is the city learnt on, not the mapped one: "
-            "it says whether something was learnt, not whether it carries over.",
+            "Validation on the source", f"{kind[:1].upper()}{kind[1:]}. The model was trained on this city. "
+            "The score tells how well training worked, not how well the model transfers to the target.",
             class_names(ids), tuple(entries),
         )
-        for (kind, ids), entries in found.items()
+        for (kind, ids), entries in panels.items()
     ]  # fmt: skip
 
 

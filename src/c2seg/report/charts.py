@@ -24,7 +24,7 @@ Points = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart: its title, the SVG, and a sentence that says the same for those who cannot see it."""
+    """A chart: its title, the SVG, and a sentence with the same content for screen readers."""
 
     title: str
     svg: Markup
@@ -70,7 +70,7 @@ def reliability_chart(entries: Mapping[int, Reliability], names: Sequence[str]) 
         return None
     plot = _Plot((0.0, 1.0), (0.0, 1.0))
     diagonal = f'<path class="ideal" d="{plot.path(np.array([0.0, 1.0]), np.array([0.0, 1.0]))}"/>'
-    body = plot.frame("confidence", "share right") + diagonal
+    body = plot.frame("confidence", "accuracy") + diagonal
     body += "".join(_line_svg(plot, index, line, dots=True) for index, line in lines.items())
     text = "Expected calibration error (ten bins of the shown pixels): " + ", ".join(errors) + "."
     return Chart("Confidence against accuracy", _svg(body, text), text)
@@ -95,7 +95,7 @@ def _line(curves: Curves, name: str) -> Points:
 def _lines_svg(lines: Mapping[int, Points], title: str) -> Markup:
     xs = np.concatenate([x for x, _ in lines.values()])
     ys = np.concatenate([y for _, y in lines.values()])
-    # A few wild first steps of a long run must not flatten the rest.
+    # Large values of the first steps must not flatten the rest of a long run.
     low, high = (float(v) for v in np.percentile(ys, (0, 99) if len(ys) > 100 else (0, 100)))
     plot = _Plot((float(xs.min()), float(xs.max())), (min(low, 0.0) if low < high / 3 else low, high))
     body = plot.frame("step", "")

@@ -1,4 +1,4 @@
-"""Draw a city: its images, where they are valid, its label. Needs matplotlib, but no window.
+"""Draw a city: its images, where they are valid, its label. Needs matplotlib, but no display.
 
 Axes: h, w display rows and columns, at most the scene's.
 """
@@ -69,7 +69,7 @@ def draw_city(
 
 
 def _composite(scene: Scene, modality: str) -> Composite:
-    """Return false color, the last of what can be shown, else what there is."""
+    """Return the false-color composite, else the only one there is."""
     return composites(scene.modality(modality))[-1]
 
 

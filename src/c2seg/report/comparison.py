@@ -1,4 +1,4 @@
-"""Own scores beside published ones, with a note on what may be compared."""
+"""Scores of this page beside published ones, with a note on what may be compared."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ SCENES = {"berlin": ("AB", {(2465, 811), (2456, 811)}), "wuhan": ("BW", {(6225, 
 def published_context(
     panels: Sequence[ScorePanel], views: Sequence[View], runs: Sequence[Run]
 ) -> PublishedContext | None:
-    """Return the published tables with the runs' own rows in front; None where the legend is not C2Seg-13."""
+    """Return the published tables with the runs' rows in front; None where the legend is not C2Seg-13."""
     legends = {view.legend.ids for view in views} | {tuple(panel.names) for panel in panels}
     if legends and c2seg13().ids not in legends:
         return None
-    own = [p for p in panels if p.view is not None and tuple(p.names) == c2seg13().ids]
+    scored = [p for p in panels if p.view is not None and tuple(p.names) == c2seg13().ids]
     tables: list[PublishedTable] = []
     for source in published_sources().values():
-        rows = [row for panel in own for row in _own_rows(panel, views, runs, source)]
+        rows = [row for panel in scored for row in _page_rows(panel, views, runs, source)]
         rows += [
             {
                 "method": row.method, "cities": row.dataset, "oa": row.oa, "mf1": row.mf1, "miou": row.miou,
-                "own": False, "run": None,
+                "this_page": False, "run": None,
             }
             for row in published_scores()
             if row.source == source.name
         ]  # fmt: skip
         tables.append({"title": source.title, "rows": rows, "note": source.note, "citation": source.citation})
-    return {"notes": _notes(own, views), "tables": tables, "class_f1": _class_f1(own, runs)}
+    return {"notes": _notes(scored, views), "tables": tables, "class_f1": _class_f1(scored, runs)}
 
 
-def _own_rows(
+def _page_rows(
     panel: ScorePanel, views: Sequence[View], runs: Sequence[Run], source: PublishedSource
 ) -> list[PublishedRow]:
     if source.protocol is None:
@@ -53,24 +53,24 @@ def _own_rows(
         rows.append(
             {
                 "method": runs[entry.run].name, "cities": f"{name} ({source.protocol})",
-                "oa": result.oa, "mf1": result.mf1, "miou": result.miou, "own": True, "run": entry.run,
+                "oa": result.oa, "mf1": result.mf1, "miou": result.miou, "this_page": True, "run": entry.run,
             }
         )  # fmt: skip
     return rows
 
 
-def _notes(own: Sequence[ScorePanel], views: Sequence[View]) -> list[str]:
-    if not own:
+def _notes(scored: Sequence[ScorePanel], views: Sequence[View]) -> list[str]:
+    if not scored:
         return [
-            "There is no score of this page to set beside these: a score on the source's folds, or on another city, is "
-            "not comparable with them."
+            "This page has no score that compares with these. "
+            "Scores on the source's folds, or on another city, are not comparable."
         ]
-    notes = [_comparable(views[panel.view], panel) for panel in own if panel.view is not None]
+    notes = [_comparable(views[panel.view], panel) for panel in scored if panel.view is not None]
     return [
         *notes,
-        "AB: learnt on Augsburg, tested on Berlin; BW: Beijing and Wuhan; mean: plain mean of both. Highlighted: this page. "
-        "Published means differ in which classes they count: each table repeats the scores of this page under the "
-        "convention that comes nearest to its own.",
+        "AB: trained on Augsburg, tested on Berlin; BW: Beijing and Wuhan; mean: plain mean of both. Highlighted: this page. "
+        "Published means differ in which classes they count. Each table repeats the scores of this page under the "
+        "nearest convention.",
     ]
 
 
@@ -80,24 +80,25 @@ def _comparable(view: View, panel: ScorePanel) -> str:
     for name, (_, sizes) in SCENES.items():
         if name in view.name.lower() and (view.grid.height, view.grid.width) in sizes:
             return (
-                f"{view.name} has the size of the dataset's own scene: with its released full label the numbers are "
-                "comparable with the dataset paper's. The challenge's were measured on tiles cut from it, whose overlaps "
-                "count twice."
+                f"{view.name} has the size of the dataset's scene. With its released full label the numbers are "
+                "comparable with the dataset paper's. The challenge's numbers were measured on tiles of it, whose "
+                "overlaps count twice."
             )
     return (
-        f"Not comparable: the published numbers were measured on Berlin and Wuhan at 10 m; those of this page on "
-        f"{view.name} with pixels of {side_m:.3g} m and {pixels:,} labeled pixels. They are shown for orientation only."
+        "Not comparable: the published numbers were measured on Berlin and Wuhan at 10 m. Those of this page were "
+        f"measured on {view.name} with pixels of {side_m:.3g} m and {pixels:,} labeled pixels. "
+        "They are shown for orientation only."
     )
 
 
-def _class_f1(own: Sequence[ScorePanel], runs: Sequence[Run]) -> ClassF1Table:
+def _class_f1(scored: Sequence[ScorePanel], runs: Sequence[Run]) -> ClassF1Table:
     published = published_class_f1()
-    mine = [(entry, runs[entry.run].name) for panel in own for entry in panel.entries]
-    columns = [name for _, name in mine] + [f"{dataset} {method}" for dataset, method in published]
+    page_entries = [(entry, runs[entry.run].name) for panel in scored for entry in panel.entries]
+    columns = [name for _, name in page_entries] + [f"{dataset} {method}" for dataset, method in published]
     rows: list[ClassF1Row] = [
         {
             "name": item.name,
-            "cells": [entry.scores.f1[k] for entry, _ in mine] + [values[k] for values in published.values()],
+            "cells": [entry.scores.f1[k] for entry, _ in page_entries] + [values[k] for values in published.values()],
         }
         for k, item in enumerate(c2seg13().classes)
     ]

@@ -38,8 +38,8 @@ class RunContext(TypedDict):
     index: int
     name: str
     recipe_name: str
-    learnt_on: str
-    mapped: str
+    trained_on: str
+    predicted: str
     seed: int | None
     seconds: str
     curves: Curves | None
@@ -73,7 +73,7 @@ class AreaRow(TypedDict):
 
 
 class ViewContext(TypedDict):
-    """A mapped scene: texts, colors, areas."""
+    """A predicted scene: texts, colors, areas."""
 
     name: str
     facts: str
@@ -89,7 +89,7 @@ class ViewContext(TypedDict):
 
 
 class ViewData(TypedDict):
-    """What the script needs of a view."""
+    """What the script needs of a view; ``left_layer`` and ``right_layer`` are keys of the layers shown first."""
 
     width: int
     height: int
@@ -100,8 +100,8 @@ class ViewData(TypedDict):
     names: dict[str, str]
     palettes: dict[str, dict[str, str]]
     layers: Sequence[Layer]
-    left: str | None
-    right: str
+    left_layer: str | None
+    right_layer: str
 
 
 class HeadlineCell(TypedDict):
@@ -185,14 +185,14 @@ class PanelContext(TypedDict):
 
 
 class PublishedRow(TypedDict):
-    """A line of a table of published results; ``own``: a run of this page."""
+    """A line of a table of published results; ``this_page``: a run of this page."""
 
     method: str
     cities: str
     oa: float | None
     mf1: float | None
     miou: float | None
-    own: bool
+    this_page: bool
     run: int | None
 
 
@@ -220,7 +220,7 @@ class ClassF1Table(TypedDict):
 
 
 class PublishedContext(TypedDict):
-    """Everything published that stands beside the page's own scores."""
+    """Everything published that stands beside the page's scores."""
 
     notes: list[str]
     tables: list[PublishedTable]

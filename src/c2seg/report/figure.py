@@ -90,9 +90,9 @@ def _draw(views: Sequence[View], runs: Sequence[Run], palette: str, pixels: int)
     top = height
     for line in lines:
         top -= line.height + line.above
-        left = (width - len(line.panels) * line.width) / 2
+        margin = (width - len(line.panels) * line.width) / 2
         for k, (title, image) in enumerate(line.panels):
-            place = left + k * line.width + 0.02, top, line.width - 0.04, line.height
+            place = margin + k * line.width + 0.02, top, line.width - 0.04, line.height
             axes = figure.add_axes((place[0] / width, place[1] / height, place[2] / width, place[3] / height))
             axes.imshow(image, interpolation="none", aspect="auto")
             axes.set_title(title, fontsize=_TITLE_POINTS, pad=2.5, parse_math=False)
@@ -119,14 +119,14 @@ class _Line:
 
 
 def _lines(view: View, panels: Panels) -> list[_Line]:
-    """Give the panels of a view their letters, and put them into lines of equal length that leave each room enough."""
-    each = math.ceil(len(panels) / math.ceil(len(panels) / _MOST_PANELS))
-    height, width = _panel_inches(view, each)
+    """Give the panels of a view their letters, and arrange them in lines of equal length."""
+    columns = math.ceil(len(panels) / math.ceil(len(panels) / _MOST_PANELS))
+    height, width = _panel_inches(view, columns)
     letters = max(8, int(width * 72 / (0.55 * _TITLE_POINTS)))  # about half as wide as high
     named = [
         ("\n".join(textwrap.wrap(f"({_letter(k)}) {title}", letters)), image) for k, (title, image) in enumerate(panels)
     ]
-    return [_Line(view, named[first : first + each], height, width) for first in range(0, len(named), each)]
+    return [_Line(view, named[first : first + columns], height, width) for first in range(0, len(named), columns)]
 
 
 def _letter(number: int) -> str:
@@ -173,9 +173,9 @@ def _fractions(rgb: tuple[int, int, int]) -> tuple[float, float, float]:
 def _scale_bar(axes: Any, view: View, columns: int) -> None:
     """Draw a bar of a round length, about a quarter of the panel."""
     meters = view.grid.pixel_area_m2() ** 0.5 * view.grid.width / columns
-    wanted = meters * columns / 4
-    power = 10.0 ** math.floor(math.log10(wanted))
-    length = next(factor * power for factor in (5, 2, 1) if factor * power <= wanted)
+    longest = meters * columns / 4
+    power = 10.0 ** math.floor(math.log10(longest))
+    length = next(factor * power for factor in (5, 2, 1) if factor * power <= longest)
     text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
     share = length / meters / columns
     x, y = [0.04, 0.04 + share], [0.04, 0.04]

@@ -77,37 +77,37 @@ class Composite:
 def composites(modality: Modality) -> list[Composite]:
     """Return true and false color as far as the bands' roles or wavelengths are known, else what can be shown.
 
-    Without either, three bands are shown as stored (red, green, blue), four as the challenge stores them (blue, green,
-    red, near infrared), more as three bands spread over the axis. Two bands are shown with their difference.
+    Without either, three bands are shown in the order of the file (red, green, blue), four in the order of the challenge
+    (blue, green, red, near infrared), more as three bands from the whole spectrum. Two bands are shown with their difference.
     """
     name, count = modality.name.upper(), modality.count
     known = {role: _band_of(modality, role) for role in _VISIBLE_NM}
-    found: list[Composite] = []
+    shown: list[Composite] = []
     if all(known[role] is not None for role in ("red", "green", "blue")):
-        found.append(_named(modality, "true color", [known[r] for r in ("red", "green", "blue")]))
+        shown.append(_named(modality, "true color", [known[r] for r in ("red", "green", "blue")]))
         false = _false_color(modality, known)
         if false:
-            found.append(_named(modality, "false color", false))
+            shown.append(_named(modality, "false color", false))
     elif count == 4 and modality.name == "msi":
-        found.append(_named(modality, "true color", [2, 1, 0]))
-        found.append(_named(modality, "false color", [3, 2, 1]))
-    if found:
-        return found
+        shown.append(_named(modality, "true color", [2, 1, 0]))
+        shown.append(_named(modality, "false color", [3, 2, 1]))
+    if shown:
+        return shown
     if count == 1:
         return [Composite(modality.name, f"{name} ({_label(modality, 0)})", (0,))]
     if count == 2:
         labels = " / ".join([_label(modality, 0), _label(modality, 1), "difference"])
         return [Composite(modality.name, f"{name} ({labels})", (0, 1), difference=True)]
     if count <= 4:
-        return [_named(modality, "as stored", [0, 1, 2])]
+        return [_named(modality, "in file order", [0, 1, 2])]
     return [_named(modality, "three bands", [int(count * share) for share in (0.6, 0.35, 0.12)])]
 
 
 def _named(modality: Modality, what: str, bands: Sequence[int | None]) -> Composite:
-    kept = tuple(int(b) for b in bands if b is not None)
-    labels = ", ".join(_label(modality, b) for b in kept)
+    indices = tuple(int(b) for b in bands if b is not None)
+    labels = ", ".join(_label(modality, b) for b in indices)
     title = f"{modality.name.upper()} {what}"
-    return Composite(modality.name, title if labels == "band 1, band 2, band 3" else f"{title} ({labels})", kept)
+    return Composite(modality.name, title if labels == "band 1, band 2, band 3" else f"{title} ({labels})", indices)
 
 
 def _label(modality: Modality, band: int) -> str:
@@ -158,10 +158,10 @@ def sample(
     in_rows, in_cols = (rows >= 0) & (rows < source.height), (cols >= 0) & (cols < source.width)
     values = np.zeros((len(bands), len(rows), len(cols)), source.dtype)
     inside = in_rows[:, None] & in_cols
-    where, wanted = np.flatnonzero(in_rows), cols[in_cols]
-    if not where.size or not wanted.size:
+    where, columns = np.flatnonzero(in_rows), cols[in_cols]
+    if not where.size or not columns.size:
         return values, inside
-    first, last = int(wanted[0]), int(wanted[-1]) + 1
+    first, last = int(columns[0]), int(columns[-1]) + 1
     height = max(1, _STRIP_BYTES // (source.count * (last - first) * source.dtype.itemsize))
     chosen = np.flatnonzero(in_cols)
     start = 0
@@ -169,7 +169,7 @@ def sample(
         top = int(rows[where[start]])
         stop = int(np.searchsorted(rows[where], top + height))
         part = source.read(Window(top, first, int(rows[where[stop - 1]]) + 1 - top, last - first))
-        picked = part[list(bands)][:, rows[where[start:stop]] - top][:, :, wanted - first]
+        picked = part[list(bands)][:, rows[where[start:stop]] - top][:, :, columns - first]
         values[:, where[start] : where[stop - 1] + 1, chosen[0] : chosen[-1] + 1] = picked
         start = stop
     return values, inside
@@ -224,8 +224,8 @@ def _read_averaged(source: RasterFile, bands: Sequence[int], sampling: Sampling)
     if not in_rows.size or not in_cols.size:
         return values, valid
     top, bottom = (np.array([in_rows[0], in_rows[-1] + 1]) * down * relation.e + relation.f).clip(0, source.height)
-    left, end = (np.array([in_cols[0], in_cols[-1] + 1]) * right * relation.a + relation.c).clip(0, source.width)
-    window = RasterioWindow(left, top, end - left, bottom - top)
+    west, east = (np.array([in_cols[0], in_cols[-1] + 1]) * right * relation.a + relation.c).clip(0, source.width)
+    window = RasterioWindow(west, top, east - west, bottom - top)
     indexes = [(source.bands[b] if source.bands else b) + 1 for b in bands]
     shape = (len(bands), len(in_rows), len(in_cols))
     with open_raster(source.path) as dataset:

@@ -61,7 +61,7 @@ class RenderedView:
     reliability: dict[int, Reliability]
     """By run."""
     agreement: float | None
-    """Share of shown mapped pixels on which all maps agree; None for a single map."""
+    """Fraction of the shown predicted pixels on which all maps agree; None for a single map."""
 
     @property
     def size(self) -> int:
@@ -118,8 +118,8 @@ def _draw(view: View, runs: Sequence[Run], sampling: Sampling) -> RenderedView:
 
 
 def _title(view: View, runs: Sequence[Run], index: int, entry: MapFile) -> str:
-    own = sum(other == index for other, _ in view.maps)
-    return f"{runs[index].name} ({entry.path.name})" if own > 1 else runs[index].name
+    maps_of_run = sum(run == index for run, _ in view.maps)
+    return f"{runs[index].name} ({entry.path.name})" if maps_of_run > 1 else runs[index].name
 
 
 def _differences(layers: Sequence[Layer]) -> list[Layer]:
@@ -127,18 +127,18 @@ def _differences(layers: Sequence[Layer]) -> list[Layer]:
     places = {layer["title"]: number for number, layer in enumerate(layers)}
     maps = [layer for layer in layers if layer.get("role") == "map"]
     reference = places.get("Reference") if any(layer.get("role") == "reference" for layer in layers) else None
-    found = []
+    pairs = []
     for number, layer in enumerate(maps):
         name = layer["title"].removeprefix("Map: ")
         if reference is not None:
-            found.append(("errors", f"Errors: {name}", reference, places[layer["title"]], layer["run"]))
+            pairs.append(("errors", f"Errors: {name}", reference, places[layer["title"]], layer["run"]))
         if number:
             first = maps[0]["title"]
             title = f"Difference: {first.removeprefix('Map: ')} / {name}"
-            found.append(("maps", title, places[first], places[layer["title"]], layer["run"]))
+            pairs.append(("maps", title, places[first], places[layer["title"]], layer["run"]))
     return [
         {"kind": "difference", "role": role, "title": title, "of": [f"layer{a}", f"layer{b}"], "run": run}
-        for role, title, a, b, run in found
+        for role, title, a, b, run in pairs
     ]
 
 
@@ -149,10 +149,10 @@ def reference_ids(view: View, sampling: Sampling) -> np.ndarray:
     if source.grid.transform.is_identity or view.grid.transform.is_identity:
         sampling = Sampling(source.grid, sampling.height, sampling.width)  # matched by rows and columns
     values, inside = sample(source, sampling.axes(source.grid), (0,))
-    return _renumber(np.where(inside, values[0], values.dtype.type(0)), source, view.code)
+    return _to_class_ids(np.where(inside, values[0], values.dtype.type(0)), source, view.code)
 
 
-def _renumber(values: np.ndarray, source: RasterFile, code: ReferenceCode) -> np.ndarray:
+def _to_class_ids(values: np.ndarray, source: RasterFile, code: ReferenceCode) -> np.ndarray:
     nodata = source.nodata
     missing = np.zeros(values.shape, bool)
     if nodata is not None and nodata not in (code.legend.label_maps.get(code.label_map) or code.legend.ids):

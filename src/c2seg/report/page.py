@@ -90,30 +90,30 @@ def _title(content: PageContent) -> str:
 
 def _lead(content: PageContent) -> str:
     """Say in a sentence or two what the page shows."""
-    said = []
+    sentences = []
     for run in content.runs[:3]:
-        learnt, mapped = _learnt_on(run), ", ".join(dict.fromkeys(m.city for m in run.maps))
+        sources, predicted = _trained_on(run), ", ".join(dict.fromkeys(m.city for m in run.maps))
         text = run.name + (f" ({run.recipe_name})" if run.recipe_name and run.recipe_name != run.name else "")
-        text += f" learnt on {learnt}" if learnt else ""
-        text += f"{' and' if learnt else ''} mapped {mapped}" if mapped else ""
-        said.append(text + ".")
+        text += f" was trained on {sources}" if sources else ""
+        text += f"{' and' if sources else ''} predicted {predicted}" if predicted else ""
+        sentences.append(text + ".")
     if len(content.runs) > 3:
-        said.append(f"{len(content.runs) - 3} more runs are shown beside them.")
+        sentences.append(f"{len(content.runs) - 3} more runs are shown beside them.")
     shown = [p for p in content.panels if p.view is not None and p.best.scores.miou is not None]
     scored = next((p for p in shown if not p.memorized), None)
     if scored is not None:
-        said.append(_best(scored, content))
+        sentences.append(_best(scored, content))
     elif shown:
-        said.append("It is scored only on a city that was learnt on, which is no test.")
+        sentences.append("It is scored only on a city that it was trained on, which is no test.")
     elif content.views:
-        said.append("No ground truth was given, so the map is shown but not scored.")
+        sentences.append("No ground truth was given, so the map is shown but not scored.")
     if content.hidden_views:
-        said.append(f"{content.hidden_views} more mapped scenes are scored but not shown.")
-    return " ".join(said)
+        sentences.append(f"{content.hidden_views} more predicted scenes are scored but not shown.")
+    return " ".join(sentences)
 
 
 def _best(panel: ScorePanel, content: PageContent) -> str:
-    """Name the best run of a panel, and those that the bootstrap cannot tell from it."""
+    """Name the best run of a panel, and those that do not differ significantly from it."""
     best, place = panel.best, content.views[panel.view or 0].name
     if len(panel.entries) == 1:
         return f"mIoU {best.scores.miou:.3f} and OA {best.scores.oa:.3f} on {place}."
@@ -127,13 +127,13 @@ def _best(panel: ScorePanel, content: PageContent) -> str:
 
 
 def _sections(content: PageContent, curves: bool, published: bool) -> list[tuple[str, str]]:
-    found = [("runs", "Runs" if len(content.runs) > 1 else "Run")]
-    found += [(f"map{k}", f"Map of {view.name}") for k, view in enumerate(content.views)]
-    found += [(f"scores{k}", panel.title) for k, panel in enumerate(content.panels)]
-    found += [("curves", "Training curves")] if curves else []
-    found += [("published", "Published results")] if published else []
-    found.append(("provenance", "Provenance"))
-    return found + ([("figure", "Figure")] if content.figures else [])
+    sections = [("runs", "Runs" if len(content.runs) > 1 else "Run")]
+    sections += [(f"map{k}", f"Map of {view.name}") for k, view in enumerate(content.views)]
+    sections += [(f"scores{k}", panel.title) for k, panel in enumerate(content.panels)]
+    sections += [("curves", "Training curves")] if curves else []
+    sections += [("published", "Published results")] if published else []
+    sections.append(("provenance", "Provenance"))
+    return sections + ([("figure", "Figure")] if content.figures else [])
 
 
 def _run_context(index: int, run: Run) -> RunContext:
@@ -144,8 +144,8 @@ def _run_context(index: int, run: Run) -> RunContext:
         "index": index,
         "name": run.name,
         "recipe_name": run.recipe_name,
-        "learnt_on": _learnt_on(run),
-        "mapped": ", ".join(dict.fromkeys(entry.city for entry in run.maps)),
+        "trained_on": _trained_on(run),
+        "predicted": ", ".join(dict.fromkeys(entry.city for entry in run.maps)),
         "seed": trained.seed if trained else None,
         "seconds": _duration(seconds) if seconds is not None else "",
         "curves": run.curves,
@@ -155,7 +155,7 @@ def _run_context(index: int, run: Run) -> RunContext:
     }
 
 
-def _learnt_on(run: Run) -> str:
+def _trained_on(run: Run) -> str:
     return ", ".join(source.name for source in run.provenance.sources) if run.provenance else ""
 
 
@@ -171,7 +171,7 @@ def _provenance(run: Run) -> list[tuple[str, str]]:
 
 
 def _trained_rows(trained: RunProvenance) -> list[tuple[str, str]]:
-    """Say where a model comes from, and what of the target was used."""
+    """Return the rows on where a model comes from, and what of the target was used."""
     rows = [("Run id", trained.run_id), ("c2seg", trained.c2seg)]
     rows += [("Commit", trained.commit)] if trained.commit else []
     rows += [("Python", trained.python), ("Machine", trained.machine), ("Device", trained.device)]
@@ -181,7 +181,7 @@ def _trained_rows(trained: RunProvenance) -> list[tuple[str, str]]:
     if trained.target:
         rows.append(("Target city", f"{trained.target.name}: images {trained.target.images}"))
     if trained.uses_target_images.normalization:
-        rows.append(("Normalization", "uses the unlabeled images of the mapped city"))
+        rows.append(("Normalization", "uses the unlabeled images of the predicted city"))
     if trained.uses_target_images.training:
         rows.append(("Training", "uses the unlabeled images of the target city"))
     return rows
@@ -204,7 +204,9 @@ def _view_context(index: int, content: PageContent) -> ViewContext:
     columns, rows = _areas(view, content.runs, panel)
     known = palettes(view.legend)
     colors = dict(zip(view.legend.ids, known[content.palette], strict=True))
-    agreement = f"The maps agree on {drawn.agreement:.1%} of the mapped pixels." if drawn.agreement is not None else ""
+    agreement = (
+        f"The maps agree on {drawn.agreement:.1%} of the predicted pixels." if drawn.agreement is not None else ""
+    )
     return {
         "name": view.name,
         "facts": _facts(view, drawn),
@@ -257,10 +259,10 @@ def _areas(view: View, runs: Sequence[Run], panel: ScorePanel | None) -> tuple[l
 
 
 def _map_areas(entry: MapFile, view: View, pixel_km2: float) -> list[float]:
-    """Return km2 by class: what predict noted, else counted in the file."""
-    noted = entry.record.area_km2 if entry.record else {}
-    if all(item.name in noted for item in view.legend.classes):
-        return [noted[item.name] for item in view.legend.classes]
+    """Return km2 by class: from the map's record, else counted in the file."""
+    recorded = entry.record.area_km2 if entry.record else {}
+    if all(item.name in recorded for item in view.legend.classes):
+        return [recorded[item.name] for item in view.legend.classes]
     counts = entry.count_ids()
     return [float(counts[c.id]) * pixel_km2 for c in view.legend.classes]
 
@@ -291,7 +293,7 @@ def _view_data(index: int, content: PageContent) -> ViewData:
     first_map = next(layer["key"] for layer in drawn.layers if layer.get("role") == "map")
     images = [layer["key"] for layer in drawn.layers if layer["kind"] == "image"]
     others = [layer["key"] for layer in drawn.layers if layer["key"] != first_map]
-    left = keys.get("Reference") if view.reference else (images or others or [first_map])[0]
+    first_left = keys.get("Reference") if view.reference else (images or others or [first_map])[0]
     return {
         "width": sampling.width,
         "height": sampling.height,
@@ -305,6 +307,6 @@ def _view_data(index: int, content: PageContent) -> ViewData:
             for name, colors in palettes(view.legend).items()
         },
         "layers": list(drawn.layers),
-        "left": left,
-        "right": first_map,
+        "left_layer": first_left,
+        "right_layer": first_map,
     }

@@ -30,11 +30,11 @@ def panel_context(panel: ScorePanel, runs: Sequence[Run], views: Sequence[View])
         if intervals
         else ""
     )
-    known = ", ".join(panel.memorized)
+    memorized = ", ".join(panel.memorized)
     return {
         "title": panel.title,
-        "warning": f"Not a test: {known} learnt on this very city; such scores show what was memorized."
-        if known
+        "warning": f"Not a test: {memorized} was trained on this city; such scores show what was memorized."
+        if memorized
         else "",
         "note": f"{panel.note} {first.pixels:,} labeled pixels; means over the classes that the ground truth has.",
         "view": panel.view,
@@ -113,8 +113,8 @@ def _matrix(panel: ScorePanel, entry: ScoredMap, colors: dict[int, str]) -> list
                     "of_reference": f"{of_reference[k, j]:.2f}",
                     "of_map": f"{of_map[k, j]:.2f}",
                     "right": j == k,
-                    "title": f"{panel.names[i]} mapped as {names[j]}: {counts[k, j]:,} pixels, {of_reference[k, j]:.1f} % of "
-                    f"the ground truth's, {of_map[k, j]:.1f} % of the map's",
+                    "title": f"{panel.names[i]} predicted as {names[j]}: {counts[k, j]:,} pixels, {of_reference[k, j]:.1f} % "
+                    f"of the ground truth's, {of_map[k, j]:.1f} % of the map's",
                     "text": f"{of_reference[k, j]:.0f}" if counts[k, j] else "",
                 }
                 for j in range(len(columns))

@@ -1,6 +1,6 @@
 """What lies in a run folder: the record of training, the recipe, curves, validation, maps, and scores of maps.
 
-A map belongs to a run when it lies in its folder (or one folder below) with the JSON that ``c2seg predict`` leaves
+A map belongs to a run when it lies in its folder (or one folder below) with the JSON that ``c2seg predict`` writes
 beside it. A map elsewhere is given by its file, and joins the run whose id its JSON carries.
 """
 
@@ -37,22 +37,22 @@ class MapFile:
 
     @property
     def city(self) -> str:
-        """Name of the mapped city; the file's stem where it is not recorded."""
+        """Name of the predicted city; the file's stem where it is not recorded."""
         return self.record.city.name if self.record and self.record.city else self.path.stem
 
     @property
     def city_path(self) -> Path | None:
-        """Where the city was when it was mapped, if recorded."""
+        """Where the city was at prediction time, if recorded."""
         return Path(self.record.city.path) if self.record and self.record.city else None
 
     @property
     def scene(self) -> str | None:
-        """Name of the mapped scene, if recorded."""
+        """Name of the predicted scene, if recorded."""
         return self.record.key.scene if self.record and self.record.key else None
 
     @property
     def fingerprint(self) -> str | None:
-        """Fingerprint of the mapped city, if recorded."""
+        """Fingerprint of the predicted city, if recorded."""
         return self.record.key.city if self.record and self.record.key else None
 
     @property
@@ -93,7 +93,7 @@ class Run:
 
     @property
     def provenance(self) -> RunProvenance | None:
-        """Where the run comes from: its record, else what its maps tell."""
+        """Where the run comes from: its record, else the records of its maps."""
         return self.record or next((entry.trained for entry in self.maps if entry.trained), None)
 
     @property
@@ -198,7 +198,7 @@ def _number(cell: str) -> float:
 
 
 def _json(path: Path) -> Json:
-    """Return a JSON object; an empty one for a file that holds something else (none of ours)."""
+    """Return a JSON object; an empty one for a file that holds something else."""
     content = read_json(path)
     return content if isinstance(content, dict) else {}
 
@@ -213,14 +213,12 @@ def _text(path: Path) -> str:
 def _distinct(runs: Sequence[Run]) -> list[Run]:
     names = distinct_names([(run.name, run.folder or run.maps[0].path) for run in runs])
     if len({run.name for run in runs}) == 1 and all(name.endswith(f"/{runs[0].name}") for name in names):
-        names = [name.removesuffix(f"/{runs[0].name}") for name in names]  # what all are called tells nothing
+        names = [name.removesuffix(f"/{runs[0].name}") for name in names]  # a name that all runs share is omitted
     return [replace(run, name=name) for run, name in zip(runs, names, strict=True)]
 
 
 def distinct_names(places: Sequence[tuple[str, Path]]) -> list[str]:
-    """Put as many parent folders of a place before its name as tell it from the others, and a number behind names that still
-    occur twice.
-    """
+    """Prefix names with parent folders until they differ, and number those that still occur twice."""
     names = [name for name, _ in places]
     for depth in range(1, max((len(place.parts) for _, place in places), default=0) - 1):
         twice = {name for name in names if names.count(name) > 1}

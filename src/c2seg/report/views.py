@@ -1,4 +1,4 @@
-"""What a page shows as one picture: a mapped scene with its maps of several runs, its images, and its ground truth."""
+"""What a page shows as one picture: a predicted scene with its maps of several runs, its images, and its ground truth."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Reference", "View", "class_colors", "make_views", "palettes"]
 
 @dataclass(frozen=True)
 class Reference:
-    """A label raster and how its values are numbered; ``city`` and ``scene`` are those it belongs to, where known."""
+    """A label raster and the label mapping of its values; ``city`` and ``scene`` are those it belongs to, where known."""
 
     path: Path
     label_map: str
@@ -31,7 +31,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class View:
-    """A mapped scene. ``maps`` holds (index of the run, map); ``remark`` says why images are missing or doubtful."""
+    """A predicted scene. ``maps`` holds (index of the run, map); ``remark`` says why images are missing or doubtful."""
 
     name: str
     grid: Grid
@@ -69,9 +69,9 @@ def make_views(
 ) -> list[View]:
     """Group the maps of all runs by what they show, and find images and ground truth.
 
-    ``cities`` are opened for their images (elsewhere the city is looked for where it was when it was mapped); ``references``
-    are label rasters or labeled city folders. Other cities may lie on the same grid: a reference belongs to the mapped city of
-    ``reference_cities``, else to the one in whose folder it lies, else to all whose grid it fits. InputError for a city or
+    ``cities`` are opened for their images (else the city is looked for where it was at prediction time); ``references``
+    are label rasters or labeled city folders. Other cities may lie on the same grid: a reference belongs to the predicted city
+    of ``reference_cities``, else to the one in whose folder it lies, else to all whose grid it fits. InputError for a city or
     a ground truth that fits no map, and for several ground truths of one map.
     """
     views: list[View] = []
@@ -90,11 +90,11 @@ def make_views(
 
 def palettes(legend: Legend) -> dict[str, tuple[str, ...]]:
     """Return the colors by palette, one per class; every legend gets one that color-blind readers can use."""
-    found = {"default": tuple(item.color for item in legend.classes), **legend.palettes}
+    colors = {"default": tuple(item.color for item in legend.classes), **legend.palettes}
     spare = c2seg13().palettes["colorblind"]
-    if "colorblind" not in found and legend.num_classes <= len(spare):
-        found["colorblind"] = spare[: legend.num_classes]
-    return found
+    if "colorblind" not in colors and legend.num_classes <= len(spare):
+        colors["colorblind"] = spare[: legend.num_classes]
+    return colors
 
 
 def class_colors(legend: Legend, palette: str) -> dict[int, tuple[int, int, int]]:
@@ -164,7 +164,7 @@ def _with_images(views: Sequence[View], cities: Sequence[City]) -> list[View]:
         scene = unused[0].scenes[0]
         raise InputError(
             f"city {unused[0].name!r} ({scene.grid.height} x {scene.grid.width} pixels) lies on the grid of no map "
-            f"({sizes}); give the city that was mapped"
+            f"({sizes}); give the city that was predicted"
         )
     return result
 
@@ -180,25 +180,25 @@ def _imaged(view: View, images: _Images) -> View:
     fingerprints = {e.fingerprint for _, e in view.maps} - {None}
     other = bool(fingerprints) and images.fingerprint not in fingerprints
     remark = (
-        "The images shown are not byte for byte those that were mapped (their fingerprints differ)." if other else ""
+        "The images shown are not byte for byte those that were predicted (their fingerprints differ)." if other else ""
     )
     return replace(view, images=images.scene, remark=remark)
 
 
 def _recorded_images(view: View) -> View:
-    """Look for the city where it was when it was mapped."""
+    """Look for the city where it was at prediction time."""
     path = next((e.city_path for _, e in view.maps if e.city_path), None)
     if path is None:
-        return replace(view, remark="No images: the mapped city was not given (`city`).")
+        return replace(view, remark="No images: the predicted city was not given (`city`).")
     try:
         city = open_city(path)
     except C2SegError as error:
-        return replace(view, remark=f"No images: {error}. The mapped city may be given (`city`).")
-    wanted = view.maps[0][1].scene
+        return replace(view, remark=f"No images: {error}. The predicted city may be given (`city`).")
+    scene_name = view.maps[0][1].scene
     fitting = [scene for scene in city.scenes if _same_grid(scene.grid, view.grid)]
     if not fitting:
         return replace(view, remark=f"No images: {path} is not on the grid of the map any more; give another `city`.")
-    scene = next((s for s in fitting if s.name == wanted), fitting[0])
+    scene = next((s for s in fitting if s.name == scene_name), fitting[0])
     return _imaged(view, _Images(city, scene, city.fingerprint()))
 
 
@@ -209,12 +209,12 @@ def _with_references(
         (path, reference) for path in references for reference in _open_reference(path, label_map, cities.get(path))
     ]
     owned = [{k for k, view in enumerate(views) if _owns(view, reference)} for _, reference in opened]
-    taken = set().union(*owned)
+    views_with_owner = set().union(*owned)
     result = list(views)
     problems: dict[Path, GridError] = {}
-    found: set[Path] = set()
+    matched: set[Path] = set()
     for (path, reference), owners in zip(opened, owned, strict=True):
-        for k in sorted(owners or set(range(len(views))) - taken):
+        for k in sorted(owners or set(range(len(views))) - views_with_owner):
             scene = views[k].maps[0][1].scene
             if reference.scene is not None and scene is not None and reference.scene != scene:
                 continue
@@ -230,9 +230,9 @@ def _with_references(
                     "each in the folder of its city"
                 )
             result[k] = replace(views[k], reference=reference)
-            found.add(path)
+            matched.add(path)
     for path in references:
-        if path not in found:
+        if path not in matched:
             reason = problems.get(path) or "there is no map of that scene"
             raise InputError(f"the ground truth {path} fits no map: {reason}")
     return result
@@ -240,11 +240,11 @@ def _with_references(
 
 def _owns(view: View, reference: Reference) -> bool:
     """True if the reference belongs to the city of one of the maps, by what is known of it or because it lies in its folder."""
-    mapped = {entry.city_path for _, entry in view.maps} - {None}
+    cities = {entry.city_path for _, entry in view.maps} - {None}
     return (
-        reference.city in mapped
+        reference.city in cities
         if reference.city
-        else any(reference.path.resolve().is_relative_to(str(place)) for place in mapped)
+        else any(reference.path.resolve().is_relative_to(str(place)) for place in cities)
     )
 
 
@@ -254,12 +254,12 @@ def _open_reference(path: Path, label_map: str | None, of: Path | None) -> list[
     of = of or path
     city = open_labeled_city(path, label_map)
     several = len(city.labels) > 1
-    found = []
+    opened = []
     for scene, label in zip(city.images.scenes, city.labels, strict=True):
         if not isinstance(label.source, RasterFile):
             raise DataError(f"{path} holds its labels in no raster file; give the ground truth as a label raster")
-        found.append(Reference(label.source.path, label.label_map, scene.name if several else None, of.resolve()))
-    return found
+        opened.append(Reference(label.source.path, label.label_map, scene.name if several else None, of.resolve()))
+    return opened
 
 
 def _same_grid(a: Grid, b: Grid) -> bool:

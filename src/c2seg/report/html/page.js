@@ -76,7 +76,7 @@
     fillSelects() {
       for (const [side, select] of Object.entries(this.selects)) {
         for (const layer of this.view.layers) select.add(new Option(layer.title, layer.key));
-        select.value = this.view[side];
+        select.value = this.view[`${side}_layer`];
         select.addEventListener("change", () => this.draw());
       }
     }
