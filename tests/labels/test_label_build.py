@@ -335,7 +335,7 @@ def test_grid_from_degrees_is_utm_snapped_and_covers_the_bounds():
         (((10, 47, 9, 48), 10), "west < east"),
         (((9, 47, float("nan"), 48), 10), "west < east"),
         (((9, 47, 10, 48), 0), "not a positive number"),
-        (((500000, 47, 600000, 48), 10), "need --crs"),
+        (((500000, 47, 600000, 48), 10), "need `crs`"),
         (((9, 47, 10, 48), 10, "EPSG:4326"), "not projected"),
         (((9, 47, 10, 48), 10, "EPSG:x"), "is not a CRS"),
         (((9, 47, 10, 48), 0.001), "at most 200000 a side"),
