@@ -108,7 +108,7 @@ def test_inspect_says_what_the_label_looks_like(
     values = recoded(toy, "mat").labels[0].source.read(toy.images.scenes[0].grid.window).astype(np.uint8)
     write_folder(replace(toy, labels=(replace(toy.labels[0], source=ArrayRaster(values)),)), tmp_path / "city")
     assert run(["inspect", str(tmp_path / "city"), "-q"]) == 0
-    assert "say --label-map mat" in capsys.readouterr().out
+    assert "set --label-map mat" in capsys.readouterr().out
     assert run(["inspect", str(tmp_path / "city"), "-q", "--label-map", "mat"]) == 0
     out = capsys.readouterr().out
     assert "say --label-map" not in out

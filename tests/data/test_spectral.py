@@ -97,14 +97,14 @@ def test_bands_in_another_order_are_put_in_place(make_city):
     (folder / "city.yaml").write_text(yaml.safe_dump({"modalities": {"msi": {"file": "msi.tif", "bands": described}}}))
     city = open_city(folder)
     roles = ("red", "green", "blue", "nir")
-    own = [band.role for band in city.scenes[0].modality("msi").bands]
-    assert own == ["blue", "green", "red", "nir"]
-    turned, notes = match_bands(city, {"msi": [Band(role) for role in roles]})
+    before = [band.role for band in city.scenes[0].modality("msi").bands]
+    assert before == ["blue", "green", "red", "nir"]
+    turned, notes = match_bands(city, {"msi": [Band(role=role) for role in roles]})
     assert notes
     window = Window(0, 0, 5, 5)
     np.testing.assert_array_equal(
         turned.scenes[0].read("msi", window)[0], city.scenes[0].read("msi", window)[0][[2, 1, 0, 3]]
     )
-    same, nothing = match_bands(city, {"msi": [Band(role) for role in own]})
+    same, nothing = match_bands(city, {"msi": [Band(role=role) for role in before]})
     assert same == city
     assert not nothing

@@ -99,7 +99,7 @@ def test_rules_for_another_legend(tmp_path):
         ({"rules": [{"name": "x", "class": 14, "priority": 1, "tags": {"a": "b"}}]}, "'x' has class 14.*valid: 1 Surf"),
         ({"rules": [{"name": "x", "class": "grass", "priority": 1, "tags": {"a": "b"}}]}, "unknown switch 'grass'"),
         ({"rules": [{"name": "x", "class": 1, "priority": 1}]}, "either tags or coastline"),
-        ({"rules": [{"name": "x", "class": 1, "prio": 1, "tags": {}}]}, r"wrong at rules\.0"),
+        ({"rules": [{"name": "x", "class": 1, "prio": 1, "tags": {}}]}, r"invalid at rules\.0"),
         ({"rules": []}, "0 rules"),
         ({"rules": [{"name": "x", "class": 1, "priority": 1, "tags": {"a": "b"}}] * 2}, "duplicate rule names"),
         ({"win_share": {2: 1.5}}, "win_share of class 2 is 1.5"),
