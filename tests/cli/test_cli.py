@@ -221,7 +221,7 @@ def test_a_missing_extra_is_named(fail, pair, tmp_path, monkeypatch):
     for name in [
         n
         for n in sys.modules
-        if n.startswith(("c2seg.models", "c2seg.train", "c2seg.methods", "c2seg.pipeline.stages"))
+        if n.startswith(("c2seg.models", "c2seg.train", "c2seg.methods", "c2seg.pipeline.", "c2seg.predict.backends."))
     ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delitem(sys.modules, "c2seg.predict.backends.torch", raising=False)

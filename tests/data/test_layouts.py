@@ -228,7 +228,7 @@ WRONG: list[tuple[Callable[[Path], None], str]] = [
     (add_a_tile, "tiles 99 exceed the 16"),
     (other_size, "2.tiff has 60 x 64 pixels, the other tiles 64 x 64"),
     (other_bands, "5.tiff has 3 bands, the other tiles 2"),
-    (other_type, "5.tiff holds float64, the other tiles uint16"),
+    (other_type, "5.tiff has type float64, the other tiles uint16"),
     (truncate, "4.tiff is truncated"),
     (fractional_label, "1.tiff: 4096 labels are not integers, such as 1.5"),
     (foreign_label, "1.tiff: label values [41] are not in the label mapping"),

@@ -107,7 +107,7 @@ def test_a_legend_file_of_the_first_version_is_read_with_a_warning(
     (tmp_path / "old.yaml").write_text(yaml.safe_dump(content))
     legend = load_legend(tmp_path / "old.yaml")
     assert (legend.classes[0].color, legend.codes("swapped")) == ("#0000FF", {9: 1})
-    assert "`numberings`" in caplog.text
+    assert "`numberings:`" in caplog.text
     caplog.clear()
     (tmp_path / "new.yaml").write_text(yaml.safe_dump(legend.as_dict()))
     load_legend(tmp_path / "new.yaml")

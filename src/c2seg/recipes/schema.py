@@ -372,10 +372,14 @@ def _filled(above: Mapping[str, Any], change: Any) -> Any:
     """Return a variation with the model and training of what is above it under its own."""
     if not isinstance(change, dict):
         return change
-    base = {key: above.get(key, {}) for key in ("model", "training")}
+    base = {key: _as_mapping(above.get(key, {})) for key in ("model", "training")}
     if not all(isinstance(part, dict) for part in base.values()):
         return change
     return overlay(base, change)
+
+
+def _as_mapping(part: Any) -> Any:
+    return part.model_dump() if isinstance(part, Strict) else part
 
 
 def _is_forest(recipe: Mapping[str, Any]) -> bool:
