@@ -230,7 +230,7 @@ def test_advent_trains_resumes_and_needs_a_target(make_city, tmp_path):
         fit(recipe, [source], tmp_path / "none")
     fit(recipe, [source], tmp_path / "whole", target=target)
     (tmp_path / "part").mkdir()
-    state = tmp_path / "part/state.pt"
+    state = tmp_path / "part/stages/training/0/state.pt"
     fit(recipe, [source], tmp_path / "part", target=target)
     content = torch.load(state, weights_only=True)
     assert content["step"] == 8

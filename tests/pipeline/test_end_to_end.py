@@ -154,10 +154,10 @@ def test_stopping_by_sigterm_exits_with_143(make_city, tmp_path):
         "--set", "model.widths=[4, 8]", "--set", "training.sampling.patch_px=16", "--set", "training.iterations=100000",
     ]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    while process.poll() is None and not (tmp_path / "run/curves.csv").exists():
+    while process.poll() is None and not (tmp_path / "run/stages/training/0/curves.csv").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate()
     assert process.returncode == 143
     assert errors.splitlines()[-1] == "c2seg: stopped"
-    assert (tmp_path / "run/state.pt").exists()
+    assert (tmp_path / "run/stages/training/0/state.pt").exists()

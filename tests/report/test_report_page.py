@@ -104,7 +104,7 @@ def test_without_reference(tmp_path, town):
     page = make_page(tmp_path / "page.html", [town[2]])
     assert "No ground truth was given" in page.words
     assert not any(name.startswith("scores") for name in page.ids())
-    assert "There is no score of this page to set beside these" in page.words
+    assert "This page has no score that compares with these" in page.words
     assert page.data["views"][0]["left_layer"] == "layer0"
 
 
