@@ -19,6 +19,7 @@ from c2seg.data import Band
 from c2seg.errors import C2SegError, InputError, ModelFileError
 from c2seg.legend import c2seg13
 from c2seg.models import build_model
+from c2seg.models.ensemble import tensor_prefix
 from c2seg.predict import MapOptions
 from c2seg.predict.backends import BackendOptions, load_predictor
 from c2seg.predict.backends import export as exporting
@@ -61,7 +62,8 @@ def test_every_network_keeps_its_probabilities(name):
                 weights.fill_(0.5)
     inputs = {key: tuple(Band(name=f"{key}{i}") for i in range(count)) for key, count in bands.items()}
     header = Header(recipe=recipe, inputs=inputs, statistics={}, legend=legend)
-    model = ModelFile(header, {k: v.numpy() for k, v in network.state_dict().items()}, "0" * 16)
+    prefix = tensor_prefix("training.0")
+    model = ModelFile(header, {prefix + k: v.numpy() for k, v in network.state_dict().items()}, "0" * 16)
     graph = exporting.to_graph(model)
     side = max(32, graph.stride_px)
     rng = np.random.default_rng(0)
