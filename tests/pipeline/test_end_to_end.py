@@ -144,7 +144,7 @@ def test_the_leaking_protocol_says_what_it_leaks(make_city, tmp_path):
     recipe = load_recipe("forest", "tiny", ["model.trees=10", "validation={kind: random_tiles, tile_px: 16}"])
     result = fit(recipe, [source], tmp_path / "run")
     assert "validation tiles overlap training tiles" in result.validation["kind"]
-    assert 0 < result.validation["scores"]["pixels"] < 70 * 91 / 2
+    assert 0 < result.validation.scores.pixels < 70 * 91 / 2
 
 
 def test_stopping_by_sigterm_exits_with_143(make_city, tmp_path):

@@ -21,6 +21,7 @@ from c2seg.predict import MapOptions
 from c2seg.predict.city import predict
 from c2seg.recipes import load_recipe
 from c2seg.train.statistics import renew_statistics
+from helpers.tensors import tensors
 
 SMALL = [
     "model.widths=[4, 8]", "training.iterations=24", "training.checkpoint_every=5", "training.optimizer.lr=0.01",
@@ -32,10 +33,6 @@ FOURIER = "training.augment.fda={fraction: 0.5, beta: 0.1}"
 
 def recipe(*more):
     return load_recipe("unet", "tiny", [*SMALL, *more])
-
-
-def tensors(run):
-    return dict(read_model_file(run / "model.safetensors").tensors)
 
 
 def assert_same(first, second):
@@ -164,7 +161,7 @@ def test_fourier_changes_the_training_and_needs_no_adapting_method(cities, tmp_p
 @pytest.mark.parametrize("option", [TARGET, FOURIER])
 def test_the_targets_images_are_needed(cities, tmp_path, option):
     assert recipe(option).uses_target
-    with pytest.raises(InputError, match="learns from the target's images too: give `target`"):
+    with pytest.raises(InputError, match="trains on the target's images too: give `target`"):
         fit(recipe(option), [cities[0]], tmp_path / "run")
     with pytest.raises(RecipeError, match="a forest draws no patches and has no batch normalization"):
         load_recipe("forest", "tiny", [option])

@@ -13,7 +13,6 @@ import pytest
 import rasterio
 import torch
 
-from c2seg.artifacts import read_model_file
 from c2seg.data import BlockFolds, Normalizer, PreparedCity, city_statistics
 from c2seg.data.layouts import open_labeled_city
 from c2seg.errors import RecipeError
@@ -23,6 +22,7 @@ from c2seg.predict.city import predict
 from c2seg.recipes import load_recipe, presets
 from c2seg.sampling import training_scenes
 from helpers.rasters import write_raster
+from helpers.tensors import tensors
 
 MASKED = {"training": {"method": {"name": "masked", "block_px": 4}}}
 STILL = {"training": {"optimizer": {"lr": 1e-12, "weight_decay": 0}, "iterations": 1}}
@@ -42,13 +42,6 @@ BASE = {
 @pytest.fixture
 def write(write_recipe):
     return lambda **keys: write_recipe(BASE | keys)
-
-
-def tensors(run):
-    """Return the tensors of a run's model, by their names in the network where there is one alone."""
-    found = dict(read_model_file(run / "model.safetensors").tensors)
-    prefixes = {".".join(name.split(".")[:3]) + "." for name in found if name.startswith("networks.")}
-    return {name.removeprefix(*prefixes): value for name, value in found.items()} if len(prefixes) == 1 else found
 
 
 def learnt(run, phase):
@@ -171,7 +164,7 @@ def test_held_out_blocks_are_not_restored(make_city):
 def test_folds_are_scored_with_a_pretraining_phase(write, cities, tmp_path):
     folds = {"folds": 2, "block_px": 24, "final": False}
     result = fit(write(stages={"first": MASKED, "second": {}}, validation=folds), [cities[0]], tmp_path / "run")
-    assert result.validation["scores"]["pixels"] == 70 * 91
+    assert result.validation.scores.pixels == 70 * 91
 
 
 @pytest.mark.parametrize(
@@ -183,7 +176,7 @@ def test_folds_are_scored_with_a_pretraining_phase(write, cities, tmp_path):
         ({"stages": {"a": {"keep_in_ensemble": True, **MASKED}, "b": {}}}, "its network cannot predict"),
         (
             {"stages": {"a": MASKED, "b": {"training": {"method": {"name": "pseudo_labels"}}}}},
-            "pseudo-labels need a phase before that makes them",
+            "pseudo-labels need a stage before that makes them",
         ),
         (
             {"training": BASE["training"] | {"sampling": {"batch_size": 1}}, "stages": {"a": MASKED, "b": {}}},
@@ -204,4 +197,6 @@ def test_null_leaves_a_phase_out_and_a_variant_brings_it_in(write):
         assert list(pretrained.stages) == ["pretraining", "teachers", "students"]
         assert pretrained.stages["pretraining"].training.method.name == "masked"
         assert pretrained.without_target().stages.keys() == {"pretraining", "teachers"}
-        assert list(pretrained.networks(("msi",))) == list(plain.networks(("msi",)))
+        assert [n.path for n in pretrained.ensemble_networks(("msi",))] == [
+            n.path for n in plain.ensemble_networks(("msi",))
+        ]

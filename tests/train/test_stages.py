@@ -19,6 +19,7 @@ from c2seg.predict.backends import BackendOptions, load_predictor
 from c2seg.predict.city import predict
 from c2seg.predict.pseudo_labels import pseudo_labels
 from c2seg.types import Window
+from helpers.tensors import tensors
 
 BASE = {
     "name": "staged",
@@ -36,13 +37,6 @@ BASE = {
 @pytest.fixture
 def write(write_recipe):
     return lambda **keys: write_recipe(BASE | keys)
-
-
-def tensors(run):
-    """Return the tensors of a run's model, by their names in the network where there is one alone."""
-    found = dict(read_model_file(run / "model.safetensors").tensors)
-    prefixes = {".".join(name.split(".")[:3]) + "." for name in found if name.startswith("networks.")}
-    return {name.removeprefix(*prefixes): value for name, value in found.items()} if len(prefixes) == 1 else found
 
 
 def classes(path):
@@ -275,7 +269,7 @@ def test_a_forest_maps_with_the_network_and_travels_in_the_onnx_file(write, make
     run = tmp_path / "run"
     recipe = write(training=training, forest=forest, validation={"folds": 2, "block_px": 24}, max_bands=4)
     result = fit(recipe, sources, run)
-    assert result.validation["scores"]["oa"] > 0.5
+    assert result.validation.scores.oa > 0.5
     model = run / "model.safetensors"
     maps = {}
     plain = read_model_file(model)

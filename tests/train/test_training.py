@@ -135,7 +135,7 @@ def test_two_processes_equal_one_without_batch_norm(cities, tmp_path):
 
 def test_folds_score_every_labeled_pixel_once(cities, tmp_path):
     result = fit(recipe("validation.folds=2", "validation.guard_px=2"), [cities[0]], tmp_path / "run")
-    assert result.validation["scores"]["pixels"] == 70 * 91
+    assert result.validation.scores.pixels == 70 * 91
 
 
 def test_a_loss_that_is_not_finite_is_one_clear_line(cities, tmp_path):
