@@ -143,7 +143,7 @@ def test_the_leaking_protocol_says_what_it_leaks(make_city, tmp_path):
     source = make_city("source", seed=1)
     recipe = load_recipe("forest", "tiny", ["model.trees=10", "validation={kind: random_tiles, tile_px: 16}"])
     result = fit(recipe, [source], tmp_path / "run")
-    assert "validation tiles overlap training tiles" in result.validation["kind"]
+    assert "validation tiles overlap training tiles" in result.validation.kind
     assert 0 < result.validation.scores.pixels < 70 * 91 / 2
 
 

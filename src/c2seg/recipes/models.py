@@ -213,6 +213,7 @@ class HRNetTrunk(ModelSettings):
     """A high-resolution network (Sun et al. 2019; Wang et al., TPAMI 2020): four branches, each half as fine as the one
     before and twice as wide, which are fused again and again."""
 
+    name: str = "hrnet"
     width: int = Field(default=48, ge=1)
     """Channels of the finest branch: 48, 32 and 18 are the published W48, W32 and W18."""
     blocks: tuple[int, int, int, int] = (4, 4, 4, 4)
