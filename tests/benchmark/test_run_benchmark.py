@@ -48,7 +48,7 @@ def test_tables_differences_and_page(pair, tmp_path, caplog):
     for part in ("vs forest", "forest against the others", "IoU by class, s-t"):
         assert part in text
     assert "<td>segnet</td>" in summary._repr_html_()
-    assert "6 runs, 6 of them left" in caplog.text
+    assert "6 runs, 6 of them to do" in caplog.text
     folder = tmp_path / "b"
     assert BenchmarkTable.read(folder / "benchmark.json") == summary.table()
     assert len((folder / "benchmark.csv").read_text().splitlines()) == 4
@@ -81,7 +81,7 @@ def test_table_three_compares_mrsn_and_its_reductions(pair, tmp_path, fake, caps
     for published in ("UperNet AB 0.761", "MRSN-2B AB 0.792", "MRSN-3B AB 0.809", "MRSN AB 0.820"):
         assert published in text
     assert "vs mrsn-1b" in text  # the first recipe, as the forest is not run
-    assert "4 runs, 4 of them left: about" in errors
+    assert "4 runs, 4 of them to do: about" in errors
     assert run([*arguments, "--table", "III", "--baseline", "mrsm"]) == 2
     assert "unknown baseline 'mrsm'. Did you mean 'mrsn'?" in capsys.readouterr().err
     assert run([*arguments, "--table", "IV"]) == 2
