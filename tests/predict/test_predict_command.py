@@ -27,7 +27,7 @@ def forest(make_city, tmp_path):
 def test_all_outputs_and_the_record(forest, make_city, tmp_path, capsys):
     city = make_city("target", seed=2, valid=True)
     files = {name: tmp_path / f"{name}.tif" for name in ("probabilities", "confidence", "runner_up")}
-    options = [text for name, path in files.items() for text in (f"--{name}", str(path))]
+    options = [text for name, path in files.items() for text in (f"--{name.replace('_', '-')}", str(path))]
     out, preview = tmp_path / "map.tif", tmp_path / "map.png"
     capsys.readouterr()
     arguments = ["predict", str(forest), str(city), "--out", str(out), "--preview", str(preview), *options]
