@@ -122,7 +122,7 @@ def test_keys_move_the_map(browser, page):
     read = "return document.querySelector('.readout').textContent"
     browser.press("+", "+", "+")
     assert "Row 30, column 45" in browser.script(read)
-    assert "Ground truth: Arable land" in browser.script(read)
+    assert "Reference: Arable land" in browser.script(read)
     assert "unet: Urban fabric" in browser.script(read)
     for _ in range(12):
         browser.press(LEFT)
