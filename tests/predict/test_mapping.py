@@ -155,7 +155,7 @@ def test_second_class_and_preview(reader, tmp_path):
     with rasterio.open(tmp_path / "s.tif") as dataset:
         second, margin = dataset.read()
         assert dataset.nodata == 255
-        assert dataset.descriptions == ("second class", "margin")
+        assert dataset.descriptions == ("runner-up", "margin")
     usable = found != 0
     assert set(np.unique(second[usable])) == set(LEGEND.ids)
     assert (second[usable] != found[usable]).all()

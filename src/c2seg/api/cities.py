@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from c2seg import data
-from c2seg.api.arguments import FilePath, ShowProgress, as_path, opened_bars, optional_path
+from c2seg.api.arguments import FilePath, as_path, optional_path
 from c2seg.api.inspections import Inspection
 from c2seg.api.tables import html_table
 from c2seg.data import City, CityStatistics, LabeledCity, Scene, city_statistics
 from c2seg.data import inspection as inspecting
 from c2seg.errors import DataError, needs_extra, unknown_name
 from c2seg.legend import Legend
+from c2seg.progress import ShowProgress, opened_bars
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

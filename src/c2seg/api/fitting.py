@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from c2seg import pipeline
-from c2seg.api.arguments import FilePath, FilePaths, ShowProgress, as_path, as_paths, opened_bars, optional_path
+from c2seg.api.arguments import FilePath, FilePaths, as_path, as_paths, optional_path
 from c2seg.api.recipes import as_recipe
 from c2seg.api.tables import html_table, score_line
 from c2seg.artifacts.scores import ScoreValues
 from c2seg.errors import InputError
 from c2seg.pipeline import FitResult, Storage
+from c2seg.progress import ShowProgress, opened_bars
 from c2seg.recipes import Recipe
 
 if TYPE_CHECKING:

@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from c2seg import fusion
-from c2seg.api.arguments import (
-    FilePath,
-    FilePaths,
-    ShowProgress,
-    as_legend,
-    as_path,
-    as_paths,
-    opened_bars,
-    optional_path,
-)
+from c2seg.api.arguments import FilePath, FilePaths, as_legend, as_path, as_paths, optional_path
 from c2seg.artifacts import MapRecord, provenance
 from c2seg.fusion import FuseOptions, Rules, expert_rules, open_map
 from c2seg.legend import Legend
+from c2seg.progress import ShowProgress, opened_bars
 
 __all__ = ["fuse_maps"]
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from c2seg.api.arguments import FilePath, ShowProgress, as_legend, as_path, opened_bars, optional_path
+from c2seg.api.arguments import FilePath, as_legend, as_path, optional_path
 from c2seg.api.tables import html_table
 from c2seg.labels import Area, LabelRecord, format_report, load_rules, write_label_files
 from c2seg.legend import Legend
+from c2seg.progress import ShowProgress, opened_bars
 
 __all__ = ["LabelFiles", "make_labels"]
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from c2seg.api.arguments import FilePath, ShowProgress, as_path, opened_bars, optional_path
+from c2seg.api.arguments import FilePath, as_path, optional_path
 from c2seg.api.cities import OpenedCity, open_city
 from c2seg.api.labeled_arrays import LabeledArrays
 from c2seg.api.tables import html_table
@@ -21,6 +21,7 @@ from c2seg.predict import MapOptions
 from c2seg.predict.arrays import ArrayPredictor
 from c2seg.predict.backends import BackendOptions
 from c2seg.predict.city import predict as predict_city
+from c2seg.progress import ShowProgress, opened_bars
 from c2seg.recipes import Recipe
 
 if TYPE_CHECKING:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from c2seg import report
-from c2seg.api.arguments import FilePath, FilePaths, ShowProgress, as_paths, opened_bars, optional_path
+from c2seg.api.arguments import FilePath, FilePaths, as_paths, optional_path
+from c2seg.progress import ShowProgress, opened_bars
 from c2seg.report import ReportOptions, ReportResult
 
 __all__ = ["make_report"]

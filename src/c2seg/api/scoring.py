@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from c2seg.api.arguments import FilePath, ShowProgress, as_legend, as_path, opened_bars
+from c2seg.api.arguments import FilePath, as_legend, as_path
 from c2seg.api.tables import html_table, number, score_line
 from c2seg.artifacts.scores import ScoreRecord
 from c2seg.legend import Legend
 from c2seg.metrics import Confusion
 from c2seg.outputs import check_output
 from c2seg.pipeline.scoring import score_maps
+from c2seg.progress import ShowProgress, opened_bars
 
 __all__ = ["MapScores", "score"]
 

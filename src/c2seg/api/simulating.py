@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from c2seg import simulate
-from c2seg.api.arguments import FilePath, ShowProgress, as_path, opened_bars
+from c2seg.api.arguments import FilePath, as_path
+from c2seg.progress import ShowProgress, opened_bars
 from c2seg.simulate import DEFAULT_SHIFT, PairInfo
 
 __all__ = ["simulate_pair"]

@@ -18,7 +18,7 @@ from c2seg.benchmark.running import finished, run_all
 from c2seg.benchmark.tables import LEGEND, as_csv, as_html, as_text, modality_text, offline_text, rows
 from c2seg.errors import C2SegError, InputError, unknown_name
 from c2seg.outputs import make_folder, write_text
-from c2seg.progress import Bars, silent_bars
+from c2seg.progress import Bars, ShowProgress, opened_bars
 from c2seg.recipes import recipe_names, variants
 from c2seg.report import ReportOptions, check_packages, make_report
 
@@ -76,7 +76,7 @@ def run_benchmark(
     overrides: Sequence[str] = (),
     device: str = "cpu",
     jobs: int = 1,
-    bars: Bars = silent_bars,
+    progress: ShowProgress = False,
     runner: Runner | None = None,
     executor: Executor | None = None,
 ) -> BenchmarkSummary:
@@ -101,7 +101,7 @@ def run_benchmark(
         overrides: ``key.path=value`` for every recipe.
         device: ``auto``, ``cpu`` or ``cuda``.
         jobs: Runs at a time; each gets an equal part of the cores.
-        bars: Given the name of a part of the work, returns a callable that receives its progress.
+        progress: False, True for bars, or a callable.
         runner: What trains, predicts and scores (default: processes of this machine).
         executor: What calls the runner for every run (default: threads of this process).
 
@@ -126,10 +126,12 @@ def run_benchmark(
     if any(not run.pair.inside for run in runs):
         check_packages()  # the page of their maps is made at the end
     make_folder(benchmark.out)
-    results, failures = _run(benchmark, runs, runner or SpawningRunner(jobs), executor, bars)
-    if not results:
-        raise C2SegError(next(iter(failures.values())))
-    return _summary(benchmark, [run for run in runs if run.name not in failures], baseline, results, failures, bars)
+    with opened_bars(progress) as bars:
+        results, failures = _run(benchmark, runs, runner or SpawningRunner(jobs), executor, bars)
+        if not results:
+            raise C2SegError(next(iter(failures.values())))
+        done = [run for run in runs if run.name not in failures]
+        return _summary(benchmark, done, baseline, results, failures, bars)
 
 
 def _names(recipes: Sequence[str], ablations: bool) -> tuple[str, ...]:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 
@@ -82,7 +81,7 @@ class Row:
     means: Mapping[str, float | None]
     datasets: Mapping[str, Mapping[str, float | None]]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return plain values for JSON."""
         return {
             "rank": self.rank, "team": self.team, "method": self.method, "submitted_at": self.submitted_at,

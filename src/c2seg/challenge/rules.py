@@ -51,7 +51,7 @@ class TileSet:
         """Upper bound of a valid archive: uncompressed pixels and 64 kB of headers for each tile."""
         return sum(height * width + 65536 for height, width in self.sizes.values())
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return plain values for JSON; ``from_dict`` reads them back."""
         return {"sizes": {str(n): list(size) for n, size in self.sizes.items()}, "ids": list(self.ids)}
 

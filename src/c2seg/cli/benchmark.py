@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 
 import typer
 
-from c2seg.cli.console import JSON, QUIET, notes_on_stderr, print_json, progress_bar
+from c2seg.cli.console import JSON, QUIET, notes_on_stderr, print_json, progress_bars
 from c2seg.errors import C2SegError, InputError, unknown_name
 
 __all__ = ["command"]
@@ -59,8 +58,8 @@ def command(
     if table not in _TABLES:
         raise InputError(unknown_name("table", table, _TABLES))
     offline = table in {"II", "III"}
-    with ExitStack() as stack:
-        stack.enter_context(notes_on_stderr("c2seg.benchmark", quiet=quiet or json))
+    silent = quiet or json
+    with notes_on_stderr("c2seg.benchmark", quiet=silent), progress_bars(quiet=silent) as bars:
         summary = run_benchmark(
             pair,
             [name.strip() for name in (recipes or _RECIPES.get(table, "forest,unet")).split(",")],
@@ -75,7 +74,7 @@ def command(
             overrides=set_,
             device=device,
             jobs=jobs,
-            bars=lambda label: stack.enter_context(progress_bar(label, quiet=quiet or json)),
+            progress=bars,
         )
     if json:
         content = summary.table().as_json()

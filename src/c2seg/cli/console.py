@@ -70,7 +70,7 @@ def progress_bars(*, quiet: bool = False) -> Iterator[Bars]:
     if quiet:
         yield silent_bars
     elif sys.stderr.isatty():
-        from c2seg.api.arguments import opened_bars
+        from c2seg.progress import opened_bars
 
         with opened_bars(True) as bars:
             yield bars

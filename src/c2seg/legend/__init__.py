@@ -133,7 +133,7 @@ class Legend:
             raise InputError(unknown_name("label mapping", name, ["challenge", *self.label_maps]))
         return self.label_maps[name]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return plain values for JSON or YAML; ``from_dict`` reads them."""
         return {
             "name": self.name,

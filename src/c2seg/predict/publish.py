@@ -49,7 +49,7 @@ def make_files(
         if layer == "ids":
             write_map(path, read, grid, legend, overwrite=True, tags=tags, palette=palette)
         else:
-            bands = {"probabilities": legend.names, "runner_up": ("second class", "margin")}.get(layer, (layer,))
+            bands = {"probabilities": legend.names, "runner_up": ("runner-up", "margin")}.get(layer, (layer,))
             scale = {"SCALE": "0.005", "UNIT": "probability"}
             write_cog(
                 path, read, grid, count=len(bands), dtype=np.uint8, nodata=LAYER_NODATA, overwrite=True,

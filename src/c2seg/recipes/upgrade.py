@@ -38,7 +38,7 @@ def upgrade_recipe(content: Mapping[str, Any]) -> tuple[Content, tuple[str, ...]
 
 # Options of 0.1.0 that are gone, by the mapping they stood in, with the value that changed nothing: none was part of a
 # published system or had shown a gain.
-_GONE: dict[str, dict[str, Any]] = {
+_GONE: dict[str, dict[str, object]] = {
     "loss": {"focal": 0, "focal_gamma": 2},
     "sampling": {"ignore_edge_px": 0},
     "method": {"agree": False, "require_agreement": False},

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -123,7 +122,7 @@ def _read_layout(path: Path, spec: CitySpec) -> tuple[npt.NDArray[np.uint8], Cit
 
 def _describe(
     pair: str, scale: float, seed: int, shift: float, parameters: Parameters, specs: Mapping[str, CitySpec]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     return {
         "pair": pair,
         "source": specs["source"].name,
