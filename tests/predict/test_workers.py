@@ -87,9 +87,9 @@ def test_any_number_of_processes_gives_the_same_bytes(tmp_path):
 
 
 @pytest.mark.parametrize(("action", "error", "text"), [
-    (refuse, DataError, "block 3 of the image is gone"),
+    pytest.param(refuse, DataError, "block 3 of the image is gone", marks=pytest.mark.slow),
     (die, C2SegError, "a worker process was killed"),
-    (break_down, RuntimeError, "ZeroDivisionError"),
+    pytest.param(break_down, RuntimeError, "ZeroDivisionError", marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_an_error_in_a_worker_stops_all_and_keeps_what_is_finished(tmp_path, action, error, text):
     run(tmp_path / "one.tif", 1)
