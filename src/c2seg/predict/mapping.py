@@ -117,18 +117,21 @@ def predict_scene(
                 cleaned = CleanupRecord(**dict(cleanup.record()), changed_pixels=cleaned_map.changed_pixels)
             with stages.time("publish"):
                 files = make_files(scratch.rows, grid, legend, options.places, options.palette, key.model, ids)
-        area = grid.pixel_area_m2() / 1e6
+        pixels = {item.name: int(counts[item.id]) for item in legend.classes}
+        expected = _expected_pixels(scratch.finished.values(), legend)
         result = MapRecord(
             **dict(notes),
             path=options.out.name,
             pixels=int(counts[1:].sum()),
             nodata_pixels=int(counts[0]),
-            area_km2={item.name: round(float(counts[item.id]) * area, 6) for item in legend.classes},
+            class_pixels=pixels,
+            expected_pixels=expected,
+            area_km2=MapRecord.areas(pixels, grid.pixel_area_m2()),
             seconds=round(time.perf_counter() - started, 3),
             stages=stages.as_dict(),
             resumed_strips=resumed,
             peak_memory_mib=round(memory + peak_memory_mib(), 1),
-            expected_area_km2=_expected_area(scratch.finished.values(), legend, area),
+            expected_area_km2=MapRecord.areas(expected, grid.pixel_area_m2()) or None,
             key=key,
             cleanup=cleaned,
         )
@@ -139,12 +142,12 @@ def predict_scene(
     return result
 
 
-def _expected_area(notes: Iterable[StripNote], legend: Legend, area: float) -> dict[str, float] | None:
+def _expected_pixels(notes: Iterable[StripNote], legend: Legend) -> dict[str, float] | None:
     expected = [note.expected for note in notes if note.expected is not None]
     if not expected:
         return None
     total = np.sum(expected, axis=0)
-    return {item.name: round(float(pixels) * area, 6) for item, pixels in zip(legend.classes, total, strict=True)}
+    return {item.name: float(pixels) for item, pixels in zip(legend.classes, total, strict=True)}
 
 
 def _compute(
