@@ -14,6 +14,7 @@ from c2seg.api.labeled_arrays import LabeledArrays
 from c2seg.api.tables import html_table
 from c2seg.artifacts import Header, MapRecord, ModelFile, read_model_file
 from c2seg.data import Band, BandStatistics, City, CityStatistics, city_of_arrays, city_statistics
+from c2seg.data.layouts import is_city
 from c2seg.data.spectral import match_bands
 from c2seg.errors import InputError, needs_extra
 from c2seg.legend import Legend
@@ -261,6 +262,8 @@ def load_model(path: FilePath) -> Model:
     """
     place = as_path(path)
     file = place / "model.safetensors" if place.is_dir() else place
+    if not file.is_file() and place.is_dir() and is_city(place):
+        raise InputError(f"{place} is a city; the model comes first, then the city")
     return Model(file.absolute(), read_model_file(file))
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from c2seg.data import City, open_city
+from c2seg.data.layouts import has_labels
 from c2seg.errors import InputError
-from c2seg.metrics import check_reference
+from c2seg.metrics import check_reference, open_references
 from c2seg.recipes import Recipe, load_recipe
 
 __all__ = ["Benchmark", "Pair", "PairLike", "Run", "parse_pairs", "plan"]
@@ -129,8 +130,19 @@ def _pair(given: PairLike) -> Pair:
         raise InputError(f"pair {given!r} names one city twice; give it once for folds inside it")
     if len(parts) == 3:
         return Pair(source, target, Path(parts[2]))
+    return Pair(source, target, _labels_of(target))
+
+
+def _labels_of(target: Path) -> Path | None:
+    """Return the target's label, as a file if nothing else is needed to read it; None if it has none."""
     beside = target / "label.tif"
-    return Pair(source, target, beside if beside.is_file() else None)
+    if not (target / "city.yaml").is_file():
+        return beside if beside.is_file() else None
+    if not has_labels(target):
+        return None
+    (first, *others) = open_references(target)
+    plain = first.path == beside and not first.states_legend and first.code.label_map == "challenge"
+    return beside if plain and not others else target
 
 
 def plan(benchmark: Benchmark) -> list[Run]:

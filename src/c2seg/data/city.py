@@ -224,7 +224,10 @@ class Scene:
     def modality(self, name: str) -> Modality:
         """Return a modality by name. Raises DataError, which lists the existing ones."""
         if name not in self.modalities:
-            raise DataError(f"scene {self.name!r}: {unknown_name('modality', name, self.modalities)}")
+            raise DataError(
+                f"scene {self.name!r}: {unknown_name('modality', name, self.modalities)} Add {name}.tif, or name its "
+                f"file in city.yaml, or leave it out (`inputs` of the recipe)."
+            )
         return self.modalities[name]
 
     def _inside(self, window: Window) -> np.ndarray:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from c2seg.data.city import City, LabeledCity, Layer, Modality, Scene, blocks
+from c2seg.data.fill import FillSearch
 from c2seg.data.inspected import (
     InspectedCity,
     InspectedLabel,
@@ -23,6 +24,7 @@ from c2seg.data.spectra import compare_landmarks, find_landmarks, wavelength_not
 from c2seg.data.splits import leak_report, published_split
 from c2seg.data.statistics import BandStatistics, city_statistics, statistics_problem
 from c2seg.data.tiling import TileGrid
+from c2seg.data.units import radar_unit, radar_unit_of, units_note
 from c2seg.errors import C2SegError
 from c2seg.legend import BACKGROUND, IGNORE
 from c2seg.progress import Progress, no_progress
@@ -101,6 +103,11 @@ class _Report:
     def __init__(self, notes: list[str], problems: list[str]) -> None:
         self.notes = notes
         self.problems = problems
+
+
+def _unit_notes(city: City, other: City) -> list[str]:
+    note = units_note({city.name: radar_unit_of(city), other.name: radar_unit_of(other)})
+    return [note] if note else []
 
 
 def _published(city: City) -> PublishedCity | None:
@@ -191,7 +198,7 @@ def _survey(city: City, scene: Scene, entry: InspectedScene, report: _Report, pr
         source = stack.source
         valid = np.zeros((1, source.height, source.width), np.uint8)
         statistics: BandStatistics | None = None
-        nan_px = 0
+        nan_px, fill = 0, FillSearch()
         size = max(64, int((_BLOCK_VALUES / max(1, source.count)) ** 0.5) // 64 * 64)
         try:
             for window in blocks(Window(0, 0, source.height, source.width), size):
@@ -199,6 +206,7 @@ def _survey(city: City, scene: Scene, entry: InspectedScene, report: _Report, pr
                 weights = scene.cell_weights(name, raw, window)
                 rows, cols = window.slices
                 valid[0, rows, cols] = weights > 0
+                fill.add(raw, weights > 0)
                 if raw.dtype.kind == "f":
                     nan_px += int((~np.isfinite(raw)).any(axis=0).sum())
                 values = stack.scaled(raw.reshape(source.count, -1))
@@ -218,6 +226,12 @@ def _survey(city: City, scene: Scene, entry: InspectedScene, report: _Report, pr
         if problem:
             report.problems.append(problem)
         counted["statistics"] = _statistics_entry(statistics) if statistics and statistics.count else None
+        if name == "sar" and statistics and (unit := radar_unit(statistics.mean, statistics.minimum)):
+            report.notes.append(
+                f"{stack.origin or name}: the values look like {'dB' if unit == 'dB' else 'linear power'}"
+            )
+        if scene.valid is None and (note := fill.note(stack.origin or name)):
+            report.notes.append(note)
         if nan_px:
             report.notes.append(
                 f"{stack.origin or name}: {nan_px} pixels contain NaN or infinity; they are treated as nodata"
@@ -346,10 +360,11 @@ def _compare_bands(
         others[f"the source city of {known.dataset} (published mean)"] = published_means(known.dataset)["hsi"][0]
     if against is not None:
         other = layout_of(against).images(against)
+        report.notes += _unit_notes(city, other)
         gap = _wavelength_gap(city, other)
-        if gap is None:
+        if gap is None and "hsi" in other.modality_names:
             others[other.name] = city_statistics(other, ["hsi"])["hsi"].mean
-        elif gap > 1:
+        elif gap is not None and gap > 1:
             report.notes.append(f"hsi: wavelengths differ from those of {other.name} by up to {gap:.0f} nm at one band")
     for entry in scenes:
         hsi = entry["modalities"].get("hsi")
@@ -372,6 +387,8 @@ def _compare_bands(
 
 def _wavelength_gap(city: City, other: City) -> float | None:
     """Return the largest difference of a band in nm; None unless both cities have the wavelengths of the same bands."""
+    if not all("hsi" in c.modality_names for c in (city, other)):
+        return None
     here, there = ([b.wavelength_nm for b in c.scenes[0].modality("hsi").bands] for c in (city, other))
     pairs = [(a, b) for a, b in zip(here, there, strict=False) if a is not None and b is not None]
     if not pairs or not len(pairs) == len(here) == len(there):

@@ -11,6 +11,7 @@ from affine import Affine
 
 from c2seg.errors import DataError, InputError, needs_extra, one_line, unknown_name
 from c2seg.legend import Legend
+from c2seg.raster import GDAL_ERRORS
 from c2seg.types import Grid
 
 __all__ = ["DEFAULT_FIELD", "VECTOR_SUFFIXES", "burn_labels", "is_vector"]
@@ -106,7 +107,6 @@ def _in_pixels(shapes: np.ndarray, crs: str, grid: Grid, path: Path) -> np.ndarr
     """Return polygons in columns and rows of the grid."""
     import shapely
     from rasterio.crs import CRS
-    from rasterio.errors import RasterioError
     from rasterio.warp import transform
 
     here, there = CRS.from_user_input(crs), CRS.from_wkt(grid.crs or "")
@@ -118,7 +118,7 @@ def _in_pixels(shapes: np.ndarray, crs: str, grid: Grid, path: Path) -> np.ndarr
 
     try:
         placed: np.ndarray = shapely.transform(shapes, place)
-    except (RasterioError, ValueError) as error:
+    except GDAL_ERRORS as error:
         raise DataError(
             f"{path}: its coordinates cannot be transformed to the grid's CRS: {one_line(error)}"
         ) from error

@@ -101,9 +101,13 @@ def _covered(path: Path, coverage: Box, grid: Grid) -> tuple[Box, shapely.Geomet
         covered = to_pixels(project(polygon, DEGREES, wkt_of(grid)), grid)[0]
         if shapely.clip_by_rect(covered, 0, 0, grid.width, grid.height).area > 0:
             return area, covered
+    west, south, east, north = box
+    swapped = _intersection(coverage, _expanded((south, west, north, east)))
+    hint = "use an extract of the grid's area"
+    if swapped[0] < swapped[2] and swapped[1] < swapped[3]:
+        hint = "longitude and latitude of the grid are swapped (x is the longitude)"
     raise DataError(
-        f"{path} covers {_degrees(coverage)} and the grid covers {_degrees(box)}: they do not overlap; "
-        "use an extract of the grid's area"
+        f"{path} covers {_degrees(coverage)} and the grid covers {_degrees(box)}: they do not overlap; {hint}"
     )
 
 

@@ -107,6 +107,8 @@ def pair_maps(
     """
     if not prediction.exists():
         raise DataError(f"{prediction} does not exist; give a map, or a folder of maps")
+    if prediction.is_dir() and recognize(prediction):
+        raise InputError(f"{prediction} is a city; the map comes first, then the ground truth")
     if prediction.is_dir() and reference.is_dir() and not is_city(reference):
         if valid is not None:
             raise InputError("a raster of valid pixels can be used with a single map, not with folders of tiles")

@@ -154,7 +154,7 @@ def prepare(
         prepared_target = PreparedCity(target_city, statistics, replace(normalizer, projection=fitted[0].projection))
     counts = np.sum([city.class_counts() for city in cities], axis=0)
     opened = [*(city.images for city in cities), *([target_city] if target_city else [])]
-    notes = (*_reading_notes(opened), *notes, *_unit_notes(opened, names))
+    notes = (*_reading_notes(opened), *notes, *_unit_notes(opened, names), *_same_city(cities, target_city))
     return Prepared(
         tuple(PreparedCity(*parts) for parts in zip(cities, source_statistics, fitted, strict=True)),
         prepared_target,
@@ -213,6 +213,15 @@ def _match_bands(
 def _reading_notes(cities: Sequence[City]) -> list[str]:
     """Return what was recognized in the cities' files that changes their values or bands."""
     return [note for city in cities for note in city.notes if city.scenes[0].tiles is None]
+
+
+def _same_city(cities: Sequence[LabeledCity], target: City | None) -> list[str]:
+    """Return a note if the target is a source."""
+    if target is None or target.fingerprint() not in {city.images.fingerprint() for city in cities}:
+        return []
+    return [
+        f"the target {target.name} is a source too: nothing is adapted to another city, and its labels are trained on"
+    ]
 
 
 def _unit_notes(cities: Sequence[City], names: Sequence[str]) -> list[str]:

@@ -6,11 +6,12 @@ from c2seg.raster.bands import FileBand
 from c2seg.raster.cog import RasterTags, write_cog, write_map
 from c2seg.raster.digests import files_digest, short
 from c2seg.raster.grids import GridRelation, relate_grids
-from c2seg.raster.opening import data_files, open_raster
+from c2seg.raster.opening import GDAL_ERRORS, data_files, open_raster
 from c2seg.raster.reading import ArrayRaster, RasterFile, RasterSource, read_boundless
 from c2seg.raster.style import write_qml
 
 __all__ = [
+    "GDAL_ERRORS",
     "ArrayRaster",
     "FileBand",
     "GridRelation",

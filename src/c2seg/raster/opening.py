@@ -16,12 +16,16 @@ from typing import Any
 from xml.etree import ElementTree
 
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from c2seg.errors import DataError, one_line
 
-__all__ = ["data_files", "open_raster", "vrt_sources"]
+__all__ = ["GDAL_ERRORS", "data_files", "open_raster", "vrt_sources"]
+
+GDAL_ERRORS = (RasterioError, CPLE_BaseError, ValueError)
+"""What rasterio raises; some of GDAL's errors pass it unchanged."""
 
 VRT_FOLDERS = "C2SEG_VRT_FOLDERS"
 
@@ -55,7 +59,7 @@ def open_raster(path: Path, subdataset: str | None = None) -> Any:
             dataset = DatasetReader(str(path), driver=list(_drivers(path)))
             if subdataset is not None:
                 dataset = _subdataset(dataset, path, subdataset)
-    except (RasterioError, ValueError, TypeError, OSError) as error:
+    except (*GDAL_ERRORS, TypeError, OSError) as error:
         raise DataError(f"cannot open {path} as a raster: {_why(path, error)}") from error
     try:
         _check_opened(dataset, path, chosen=subdataset is not None)

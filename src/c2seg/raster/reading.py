@@ -8,19 +8,19 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from rasterio.errors import RasterioError
+from rasterio.enums import Resampling
 from rasterio.windows import Window as RasterioWindow
 
 from c2seg.errors import DataError, number_ranges, one_line
 from c2seg.raster.bands import FileBand, bands_of
 from c2seg.raster.digests import files_digest, short
-from c2seg.raster.opening import data_files, open_raster
+from c2seg.raster.opening import GDAL_ERRORS, data_files, open_raster
 from c2seg.raster.placement import placed_grid
 from c2seg.raster.validity import RasterMask, mask_kind
 from c2seg.types import Grid, Window
@@ -203,7 +203,10 @@ class RasterFile:
         facts = self._facts
 
         def stored(dataset: Any, area: RasterioWindow) -> np.ndarray:
-            values: np.ndarray = dataset.read(facts.indexes, window=area, out_dtype=facts.read_dtype)
+            if facts.is_mixed:  # rasterio reads bands of one type at a time
+                bands = [dataset.read(number + 1, window=area) for number in facts.numbers]
+                return np.stack(bands, dtype=facts.dtype, casting="unsafe")
+            values: np.ndarray = dataset.read(facts.indexes, window=area)
             return values
 
         return self._read(window, stored)
@@ -222,6 +225,30 @@ class RasterFile:
             return every
 
         return self._read(window, stored)
+
+    def read_means(
+        self, bands: Sequence[int], area: tuple[float, float, float, float], shape: tuple[int, int]
+    ) -> np.ma.MaskedArray[Any, Any]:
+        """Return the means of bands over the cells of a part of the raster, float32 [C, h, w], masked where invalid.
+
+        ``area`` is row, column, height and width in pixels, with fractions. Overviews are used where the file has them.
+        Raises DataError if a block cannot be decoded.
+        """
+        (row, col, height, width), (south_up, mirrored) = area, self._facts.flips
+        row = self.height - row - height if south_up else row
+        col = self.width - col - width if mirrored else col
+        try:
+            means: np.ma.MaskedArray[Any, Any] = self._dataset().read(
+                [self.numbers[band] + 1 for band in bands],
+                window=RasterioWindow(col, row, width, height),
+                out_shape=(len(bands), *shape),
+                resampling=Resampling.average,
+                masked=True,
+                out_dtype="float32",
+            )
+        except GDAL_ERRORS as error:
+            raise DataError(f"cannot read {self.path}: {one_line(error.__cause__ or error)}") from error
+        return means[:, :: -1 if south_up else 1, :: -1 if mirrored else 1]
 
     def close(self) -> None:
         """Close the calling thread's handle; the next read opens another one."""
@@ -243,7 +270,7 @@ class RasterFile:
         col = self.width - window.col_end if mirrored else window.col
         try:
             values = stored(self._dataset(), RasterioWindow(col, row, window.width, window.height))
-        except (RasterioError, ValueError) as error:
+        except GDAL_ERRORS as error:
             raise DataError(
                 f"cannot read {self.path} at rows {window.row}..{window.row_end - 1}, columns {window.col}.."
                 f"{window.col_end - 1}: the file is truncated or damaged ({one_line(error.__cause__ or error)}); copy it again"
@@ -276,7 +303,8 @@ class _Facts:
     grid: Grid
     flips: tuple[bool, bool]
     dtype: np.dtype[Any]
-    read_dtype: str | None
+    is_mixed: bool
+    """Whether the bands have several data types."""
     nodata: float | None
     mask_kind: str
     tags: dict[str, str]
@@ -316,8 +344,8 @@ def _read_facts(dataset: Any, path: Path, chosen: tuple[int, ...] | None, declar
         bands=tuple(described[number] for number in numbers),
         grid=grid,
         flips=flips,
-        dtype=(dtype := np.result_type(*types)),
-        read_dtype=dtype.name if len(types) > 1 else None,
+        dtype=np.result_type(*types),
+        is_mixed=len(types) > 1,
         nodata=next(iter(nodata.values())) if len(nodata) == 1 else None,
         mask_kind=kind,
         tags=dataset.tags(),

@@ -10,16 +10,12 @@ import base64
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from rasterio.enums import Resampling
-from rasterio.errors import RasterioIOError
-from rasterio.windows import Window as RasterioWindow
 
 from c2seg.data.city import Layer, Modality, Scene
-from c2seg.errors import DataError
-from c2seg.raster import RasterFile, RasterSource, open_raster
+from c2seg.raster import RasterFile, RasterSource
 from c2seg.types import Grid, Window
 
 __all__ = ["Composite", "Sampling", "composites", "encode_picture", "picture", "sample", "sample_ids", "sample_layer"]
@@ -183,7 +179,8 @@ def picture(scene: Scene, composite: Composite, sampling: Sampling) -> np.ndarra
     values, valid = _read_image(layer, composite.bands, sampling)
     valid &= np.isfinite(values).all(axis=0)
     if scene.valid is not None:
-        valid &= sample_layer(scene.valid, sampling, (0,))[0][0] != 0
+        marks = sample_layer(scene.valid, sampling, (0,))[0][0]
+        valid &= (marks != 0) & (marks != scene.valid.source.nodata)
     if composite.difference:
         values = np.concatenate([values, values[:1] - values[1:2]])
     channels = [_stretch(band, valid) for band in values]
@@ -193,12 +190,14 @@ def picture(scene: Scene, composite: Composite, sampling: Sampling) -> np.ndarra
 
 
 def _read_image(layer: Layer, bands: Sequence[int], sampling: Sampling) -> tuple[np.ndarray, np.ndarray]:
-    if isinstance(layer.source, RasterFile) and sampling.step > 1:
+    if isinstance(layer.source, RasterFile) and layer.source.declared_nodata is None and sampling.step > 1:
         return _read_averaged(layer.source, bands, sampling)
     values, inside = sample_layer(layer, sampling, bands)
     nodata = layer.source.nodata
     if nodata is not None and not math.isnan(nodata):
         inside &= (values != nodata).all(axis=0)
+    if layer.mask is not None:
+        inside &= sample_layer(replace(layer, source=layer.mask), sampling, (0,))[0][0] != 0
     return values.astype(np.float32), inside
 
 
@@ -224,16 +223,7 @@ def _read_averaged(source: RasterFile, bands: Sequence[int], sampling: Sampling)
         return values, valid
     top, bottom = (np.array([in_rows[0], in_rows[-1] + 1]) * down * relation.e + relation.f).clip(0, source.height)
     west, east = (np.array([in_cols[0], in_cols[-1] + 1]) * right * relation.a + relation.c).clip(0, source.width)
-    window = RasterioWindow(west, top, east - west, bottom - top)
-    indexes = [(source.bands[b] if source.bands else b) + 1 for b in bands]
-    shape = (len(bands), len(in_rows), len(in_cols))
-    with open_raster(source.path) as dataset:
-        try:
-            read = dataset.read(
-                indexes, window=window, out_shape=shape, resampling=Resampling.average, masked=True, out_dtype="float32"
-            )
-        except RasterioIOError as error:
-            raise DataError(f"cannot read {source.path}: {' '.join(str(error.__cause__ or error).split())}") from error
+    read = source.read_means(bands, (top, west, bottom - top, east - west), (len(in_rows), len(in_cols)))
     place = np.ix_(np.arange(len(bands)), in_rows, in_cols)
     values[place] = read.filled(np.nan)
     valid[np.ix_(in_rows, in_cols)] = ~np.ma.getmaskarray(read).any(axis=0)

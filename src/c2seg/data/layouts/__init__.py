@@ -14,11 +14,21 @@ from pathlib import Path
 from c2seg.data.city import City, LabeledCity
 from c2seg.data.label_map import resolve_label_maps
 from c2seg.data.layouts import folder, mat, tiles
+from c2seg.data.layouts.kinds import kind_hint
 from c2seg.data.layouts.plugged import Layout, PluggedLayout
 from c2seg.errors import DataError, PluginError
 from c2seg.plugins import Plugin, installed
 
-__all__ = ["Layout", "add_labels", "layout_of", "layout_plugins", "open_city", "open_labeled_city"]
+__all__ = [
+    "Layout",
+    "add_labels",
+    "has_labels",
+    "is_city",
+    "layout_of",
+    "layout_plugins",
+    "open_city",
+    "open_labeled_city",
+]
 
 LAYOUTS: tuple[Layout, ...] = (tiles, mat, folder)
 
@@ -42,6 +52,8 @@ def layout_of(path: Path) -> Layout:
         except PluginError as error:  # another plug-in may still recognize the path
             _log.warning("%s", error)
             broken.append(f"; {error}")
+    if hint := kind_hint(path):
+        raise DataError(hint)
     looked_for = "; ".join([*(layout.LOOKS_FOR for layout in LAYOUTS), *more]) + "".join(broken)
     what = "is an empty folder" if path.is_dir() and not any(path.iterdir()) else "contains no supported dataset"
     inside = _cities_inside(path)
@@ -73,6 +85,19 @@ def add_labels(path: Path, city: City, label_map: str | None = None) -> LabeledC
     """Return a city that was opened from ``path`` with its labels; None if it has none."""
     labels = layout_of(path).labels(path, city, label_map)
     return None if labels is None else resolve_label_maps(city, labels)
+
+
+def is_city(path: Path) -> bool:
+    """Return whether a built-in layout recognizes a path."""
+    return path.exists() and any(layout.recognize(path) for layout in LAYOUTS)
+
+
+def has_labels(path: Path) -> bool:
+    """Return whether a city has labels, without reading them. Raises DataError if ``path`` is no city."""
+    layout = layout_of(path)
+    if layout is folder:
+        return bool(folder.label_files(path))
+    return layout.labels(path, layout.images(path), None) is not None
 
 
 def layout_plugins(paths: Iterable[Path]) -> tuple[Plugin, ...]:

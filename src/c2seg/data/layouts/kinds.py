@@ -1,0 +1,20 @@
+"""What a path is that was given where a city is wanted: hints for swapped arguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["kind_hint"]
+
+_RASTERS = {".tif", ".tiff", ".vrt", ".png", ".nc", ".img", ".dat"}
+
+
+def kind_hint(path: Path) -> str | None:
+    """Return what a path is, with what to do, if it is a model, a run folder or a raster; None for anything else."""
+    if path.suffix.lower() in {".safetensors", ".onnx"}:
+        return f"{path} is a model; give a city here (the model comes first: c2seg predict MODEL CITY)"
+    if path.is_dir() and any((path / name).is_file() for name in ("model.safetensors", "record.json", "recipe.yaml")):
+        return f"{path} is a run folder; give a city here"
+    if path.is_file() and path.suffix.lower() in _RASTERS:
+        return f"{path} is a raster, not a city; a city is a folder with msi.tif and others, or with a city.yaml"
+    return None
