@@ -6,7 +6,7 @@ from c2seg.raster.bands import FileBand
 from c2seg.raster.cog import RasterTags, write_cog, write_map
 from c2seg.raster.digests import files_digest, short
 from c2seg.raster.grids import GridRelation, relate_grids
-from c2seg.raster.opening import GDAL_ERRORS, data_files, open_raster
+from c2seg.raster.opening import GDAL_ERRORS, data_files, open_raster, without_georeference
 from c2seg.raster.reading import ArrayRaster, RasterFile, RasterSource, read_boundless
 from c2seg.raster.style import write_qml
 
@@ -25,6 +25,7 @@ __all__ = [
     "relate_grids",
     "short",
     "write_cog",
+    "without_georeference",
     "write_map",
     "write_qml",
 ]

@@ -22,7 +22,7 @@ from rasterio.io import DatasetReader
 
 from c2seg.errors import DataError, one_line
 
-__all__ = ["GDAL_ERRORS", "data_files", "open_raster", "vrt_sources"]
+__all__ = ["GDAL_ERRORS", "data_files", "open_raster", "vrt_sources", "without_georeference"]
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, ValueError)
 """What rasterio raises; some of GDAL's errors pass it unchanged."""
@@ -55,7 +55,7 @@ def open_raster(path: Path, subdataset: str | None = None) -> Any:
         raise DataError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
     _check_content(path)
     try:
-        with _quiet():
+        with without_georeference(), rasterio.Env(GDAL_VRT_ENABLE_PYTHON="NO"):
             dataset = DatasetReader(str(path), driver=list(_drivers(path)))
             if subdataset is not None:
                 dataset = _subdataset(dataset, path, subdataset)
@@ -210,8 +210,9 @@ def _check_opened(dataset: Any, path: Path, *, chosen: bool) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings(), rasterio.Env(GDAL_VRT_ENABLE_PYTHON="NO", GDAL_VRT_ENABLE_RAWRASTERBAND="YES"):
+def without_georeference() -> Iterator[None]:
+    """Let rasterio open and write files without a georeference without warnings; layouts and users know of it."""
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
 
