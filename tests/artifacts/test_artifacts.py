@@ -111,7 +111,7 @@ def made(folder):
         BenchmarkCosts(step=0.1, step_seconds=0.2),
         BenchmarkTable(rows=tuple(rows([row])), against=(against,), results=(row,), failed={"x": "why"}),
         CityStatistics(city="source", modalities=city_statistics(open_city(source), ("msi",), quantiles=True)),
-        CacheProgress(rows=3, bytes=12),
+        CacheProgress(checksums={0: 7}, bytes=12),
         LabelRecord.model_validate(LABELS),
     ]  # fmt: skip
     return {type(item): item for item in everything}
