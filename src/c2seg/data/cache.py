@@ -38,7 +38,7 @@ from c2seg.errors import DataError, OutputError
 from c2seg.outputs import fsync_path
 from c2seg.progress import Progress, no_progress
 from c2seg.raster import RasterSource
-from c2seg.records import Artifact, Json
+from c2seg.records import Artifact
 from c2seg.types import Window
 
 __all__ = ["cached", "cached_labels"]
@@ -155,14 +155,8 @@ class CacheProgress(Artifact):
     """The checksums of a cached raster's finished strips, by their number from the top, and its total size in bytes."""
 
     artifact: Literal["cache"] = "cache"
-    schema_number: int = Field(default=2, alias="schema")
     checksums: dict[int, int] = Field(default_factory=dict)
     bytes: int
-
-    @classmethod
-    def upgraded(cls, content: Json) -> Json:
-        """Return what an earlier release noted, without its rows, of which there are no checksums."""
-        return {"bytes": content.get("bytes")}
 
 
 def _stored_sums(file: Path, size: int) -> dict[int, int]:
