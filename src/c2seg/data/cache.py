@@ -177,8 +177,8 @@ def _whole_strips(
         return set()
     array = np.memmap(file, source.dtype, "r", shape=(source.height, source.width, source.count))
     with ThreadPoolExecutor() as pool:
-        found = pool.map(lambda index: checksum(array[slice(*strips[index])]) == sums[index], present)
-        return {index for index, whole in zip(present, found, strict=True) if whole}
+        same = pool.map(lambda index: checksum(array[slice(*strips[index])]) == sums[index], present)
+        return {index for index, whole in zip(present, same, strict=True) if whole}
 
 
 def _make_room(file: Path, size: int) -> None:
