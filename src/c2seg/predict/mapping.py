@@ -108,6 +108,7 @@ def predict_scene(
         layers = tuple(shapes)
         work = Work(plan, legend, layers, options.batch_size, scratch.folder, options.decision, options.temperature)
         resumed = set(scratch.finished)
+        paths = {name: scratch.folder / f"{name}{'.png' if name == 'preview' else '.tif'}" for name in options.places}
         memory = 0.0
         with block_cache(reader, plan):
             for _ in range(_TRIES):
@@ -117,7 +118,7 @@ def predict_scene(
                 cleaned = _cleaned(scratch, grid, cleanup, stages)
                 ids = cleaned.ids if cleaned else None
                 with stages.time("publish"):
-                    files = make_files(scratch, grid, legend, options.places, options.palette, key.model, ids)
+                    make_files(scratch, grid, legend, paths, options.palette, key.model, ids)
                 if not (damaged := scratch.drop_damaged()):
                     break
                 resumed -= damaged
@@ -144,7 +145,7 @@ def predict_scene(
         )
         write_qml(options.out.with_suffix(".qml"), legend, options.palette)
         result.write(options.out.with_suffix(".json"))
-        move_files(files)
+        move_files([(paths[name], place) for name, place in options.places.items()])
         scratch.remove()
     return result
 

@@ -26,22 +26,19 @@ def make_files(
     scratch: Scratch,
     grid: Grid,
     legend: Legend,
-    places: Mapping[str, Path],
+    paths: Mapping[str, Path],
     palette: str,
     model: str,
     ids: np.ndarray | None = None,
-) -> list[tuple[Path, Path]]:
-    """Make the files of ``places`` (by layer, ``ids`` is the map) in the scratch folder; return where each belongs.
+) -> None:
+    """Make the rasters and the preview at ``paths`` (by layer, ``ids`` is the map), over what is there.
 
     ``ids`` uint8 [H, W] is the map where it is not that of the rows. Each raster is read back and compared with its rows: not
     every write error of GDAL is reported. Whether the rows are those that were written, ``scratch`` knows afterwards. Raises
     OutputError.
     """
     tags = {"MODEL": model, "SOFTWARE": "c2seg"}
-    made = []
-    for layer, place in places.items():
-        path = scratch.folder / f"{layer}{'.png' if layer == 'preview' else '.tif'}"
-        made.append((path, place))
+    for layer, path in paths.items():
         if layer == "preview":
             continue
         read = _with_bands(scratch.reader(layer)) if layer != "ids" or ids is None else _array_reader(ids)
@@ -55,9 +52,8 @@ def make_files(
                 tags=RasterTags({**tags, **scale}, [], bands),
             )  # fmt: skip
         _verify(path, read, grid)
-    if "preview" in places:
-        _write_preview(scratch.folder / "preview.png", scratch.folder / "ids.tif", legend, palette)
-    return made
+    if "preview" in paths:
+        _write_preview(paths["preview"], paths["ids"], legend, palette)
 
 
 def move_files(files: list[tuple[Path, Path]]) -> None:
