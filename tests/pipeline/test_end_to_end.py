@@ -79,6 +79,7 @@ def test_equal_runs_give_equal_bytes(make_city, tmp_path, recipe):
     assert (tmp_path / "a/model.safetensors").read_bytes() != (tmp_path / "c/model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_several_sources_and_normalizations(make_city, tmp_path):
     first, second = make_city("first", seed=1), make_city("second", seed=2, gain=1.3)
     target = make_city("target", seed=3)
@@ -125,6 +126,7 @@ def test_sigkill_in_predict_leaves_no_map_and_the_next_run_gives_the_same_bytes(
     assert not ledger.exists()
 
 
+@pytest.mark.slow
 def test_the_quicklooks(real_data, tmp_path):
     """The forest maps Berlin from Augsburg: valid inside valid.tif, nodata outside, a city-like mix of classes."""
     cities = real_data / "c2seg-ab-quicklook"

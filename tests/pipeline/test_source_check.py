@@ -129,6 +129,7 @@ def test_without_a_held_out_label_nothing_changes(write):
     assert "nothing was measured" in found.record.notes[0]
 
 
+@pytest.mark.slow
 def test_harmful_students_are_left_out_and_the_run_says_so(write, cities, tmp_path, monkeypatch):
     source, target = cities
     recipe = write(stages=PHASES | {"teachers": {"networks": 2}})  # the students alone map
@@ -226,6 +227,7 @@ def test_a_stopped_run_goes_on_inside_the_source_check_and_after_it(write, citie
     assert (tmp_path / "run/model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_temperature_reaches_the_layers_of_a_map_also_through_onnx(write, cities, tmp_path, capsys):
     source, target = cities
     path = tmp_path / "checked.yaml"

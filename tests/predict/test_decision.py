@@ -108,6 +108,7 @@ def test_thinning_takes_evenly_and_normalizes():
     np.testing.assert_allclose(found.sum(axis=0), 1)
 
 
+@pytest.mark.slow
 def test_maps_by_expected_iou_are_the_same_for_one_and_two_workers(make_city, tmp_path):
     settings = [
         "model.widths=[4, 8]", "training.iterations=30", "training.sampling={patch_px: 16, batch_size: 4}",

@@ -138,7 +138,7 @@ def forest(make_city, tmp_path):
     return tmp_path / "run" / "model.safetensors"
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_a_block_that_cannot_be_read(forest, make_city, tmp_path, capsys, workers):
     city = make_city("target", seed=2, height=400, width=300)
     msi = city / "msi.tif"

@@ -45,7 +45,7 @@ def test_all_outputs_and_the_record(forest, make_city, tmp_path, capsys):
     assert run([*arguments, "--overwrite", "--workers", "0"]) == 2
 
 
-@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("stop", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 def test_a_stop_takes_the_workers_along_and_the_next_run_goes_on(forest, make_city, tmp_path, stop):
     city = make_city("target", seed=2, height=700, width=160)
     command = [sys.executable, "-m", "c2seg", "predict", str(forest), str(city), "--quiet", "--out"]

@@ -87,9 +87,9 @@ def test_any_number_of_processes_gives_the_same_bytes(tmp_path):
 
 
 @pytest.mark.parametrize(("action", "error", "text"), [
-    (refuse, DataError, "block 3 of the image is gone"),
+    pytest.param(refuse, DataError, "block 3 of the image is gone", marks=pytest.mark.slow),
     (die, C2SegError, "a worker process was killed"),
-    (break_down, RuntimeError, "ZeroDivisionError"),
+    pytest.param(break_down, RuntimeError, "ZeroDivisionError", marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_an_error_in_a_worker_stops_all_and_keeps_what_is_finished(tmp_path, action, error, text):
     run(tmp_path / "one.tif", 1)
@@ -99,3 +99,17 @@ def test_an_error_in_a_worker_stops_all_and_keeps_what_is_finished(tmp_path, act
     assert not out.exists()
     assert run(out, 2).resumed_strips > 0
     assert out.read_bytes() == (tmp_path / "one.tif").read_bytes()
+
+
+@pytest.mark.slow
+def test_workers_compute_damaged_strips_again(tmp_path):
+    for name in ("whole", "map"):
+        (tmp_path / name).mkdir()
+    run(tmp_path / "whole" / "map.tif", 1)
+    path = tmp_path / "map" / "map.tif"
+    with pytest.raises(C2SegError):
+        run(path, 2, die)
+    rows = tmp_path / "map" / ".map.tif.scratch" / "ids.bin"
+    rows.write_bytes(bytes(len(rows.read_bytes())))
+    run(path, 2)
+    assert path.read_bytes() == (tmp_path / "whole" / "map.tif").read_bytes()

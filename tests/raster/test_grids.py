@@ -48,8 +48,9 @@ def test_coordinates_with_rounding_errors_are_the_same_grid() -> None:
         (Grid(90, 120, FINE.transform, None), "b has no CRS while the other has"),
         (Grid(90, 120, Affine(10, 0, 500_005, 0, -10, 5_000_000), UTM), r"shifted by \+0\.50 columns"),
         (Grid(90, 120, Affine(25, 0, 500_000, 0, -25, 5_000_000), UTM), "integer multiple"),
-        (Grid(90, 120, Affine(5, 0, 500_000, 0, -5, 5_000_000), UTM), "integer multiple"),
-        (Grid(90, 120, Affine(0, 10, 500_000, 10, 0, 5_000_000), UTM), "integer multiple"),
+        (Grid(90, 120, Affine(5, 0, 500_000, 0, -5, 5_000_000), UTM), "b is 2 times finer"),
+        (Grid(90, 120, Affine(0, 10, 500_000, 10, 0, 5_000_000), UTM), "axes of the grids are not parallel"),
+        (Grid(90, 120, Affine(10, 0, 500_000, 0, 10, 4_999_100), UTM), "upside down or mirrored"),
         (Grid(90, 120, Affine(10, 0, 900_000, 0, -10, 5_000_000), UTM), "do not overlap"),
     ],
 )

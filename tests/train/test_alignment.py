@@ -181,6 +181,7 @@ def bend(city):
             file.write((1 + 5000 * unit**4 if name != "sar" else np.exp(6 * unit)).astype(file.dtypes[0]))
 
 
+@pytest.mark.slow
 def test_quantiles_follow_the_mapped_city_through_any_backend(make_city, tmp_path):
     """A target whose values are bent is mapped as before, by network and forest, from ONNX, by workers, without a modality."""
     source, target = make_city("source", seed=1, hsi_ratio=3), make_city("target", seed=2, hsi_ratio=3)

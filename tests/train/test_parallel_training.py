@@ -36,6 +36,7 @@ def crosscity(*more):
     return load_recipe("crosscity", "demo", [*SMALL, *more])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("model.dropout=0.3",)], ids=["no random layers", "dropout"])
 def test_networks_max_parallel_have_the_bits_of_networks_in_turn(cities, tmp_path, threads, more):
     for count in (1, 2):

@@ -99,6 +99,7 @@ def test_both_cities_are_learnt_from_and_the_record_tells(write, cities, make_ci
     assert record(tmp_path / "alone")["uses_target_images"]["training"] is False
 
 
+@pytest.mark.slow
 def test_a_pretrained_recipe_learns_and_maps(write, make_city, tmp_path):
     source, target = make_city("source", seed=1), make_city("target", seed=2, gain=1.5)
     students = {"init_from": {"": "first"}, "training": {"method": {"name": "pseudo_labels", "keep": 0.6}}}
@@ -128,6 +129,7 @@ def test_a_run_stopped_while_pretraining_goes_on_with_the_same_bits(write, citie
         np.testing.assert_array_equal(stopped[name], value, err_msg=name)
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(write, cities, tmp_path):
     recipe = write(stages={"first": MASKED, "second": {}}, training=BASE["training"] | {"iterations": 4})
     command = [

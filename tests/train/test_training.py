@@ -101,6 +101,7 @@ def command(city: Path, run: Path, *options: str) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_sigkill_and_resume_give_the_same_bits(cities, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     fit(recipe("training.iterations=60"), [cities[0]], whole)

@@ -113,10 +113,14 @@ def _modality_lines(name: str, stack: InspectedModality) -> list[str]:
     grid = f"{stack['height']} x {stack['width']}" + (f" ({stack['ratio']} x coarser)" if stack["ratio"] > 1 else "")
     roles = " ".join(role or "-" for role in stack["roles"]) if any(stack["roles"]) else ""
     known_nodata = stack["nodata"]
-    nodata = "none" if known_nodata is None else "NaN" if isinstance(known_nodata, str) else f"{known_nodata:g}"
+    nodata = "none" if known_nodata is None else known_nodata if isinstance(known_nodata, str) else f"{known_nodata:g}"
     if stack["blank"] is not None:
         nodata = f"{stack['blank']:g} in all bands"
-    scale = f", scale {stack['scale']:g}" if stack["scale"] != 1 else ""
+    scale = "".join(
+        f", {key} {amount:g}" if isinstance(amount, float) else f", {key} by band"
+        for key, amount, plain in (("scale", stack["scale"], 1), ("offset", stack["offset"], 0))
+        if amount != plain
+    ) + (", masked" if stack["masked"] else "")
     known = [nm for nm in stack["wavelengths_nm"] if nm]
     wavelengths = f", {min(known):.0f} to {max(known):.0f} nm" if known else ""
     lines = [

@@ -42,8 +42,12 @@ class PredictedCity:
     """By scene: pixels, area by class in km2, seconds, backend."""
 
     def _repr_html_(self) -> str:
-        rows = [(item.path, name, f"{area:.3f}") for item in self.maps for name, area in item.area_km2.items()]
-        return html_table(("map", "class", "km2"), rows, str(self.out))
+        rows = [
+            (item.path, name, f"{pixels:,}", f"{item.area_km2[name]:.3f}" if item.area_km2 else "")
+            for item in self.maps
+            for name, pixels in item.class_pixels.items()
+        ]
+        return html_table(("map", "class", "pixels", "km2"), rows, str(self.out))
 
 
 @dataclass(frozen=True)

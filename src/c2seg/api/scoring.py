@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from c2seg.api.arguments import FilePath, as_legend, as_path
+from c2seg.api.arguments import FilePath, as_path
 from c2seg.api.tables import html_table, number, score_line
 from c2seg.artifacts.scores import ScoreRecord
 from c2seg.legend import Legend
-from c2seg.metrics import Confusion
+from c2seg.metrics import Confusion, GridOf
 from c2seg.outputs import check_output
 from c2seg.pipeline.scoring import score_maps
 from c2seg.progress import ShowProgress, opened_bars
@@ -104,7 +104,9 @@ def score(
     *,
     protocol: str = "challenge",
     legend: Legend | FilePath | None = None,
-    label_map: str = "challenge",
+    label_map: str | None = None,
+    label_field: str | None = None,
+    on: GridOf = "reference",
     valid: FilePath | None = None,
     intervals: bool = False,
     against: FilePath | None = None,
@@ -124,10 +126,13 @@ def score(
 
     Args:
         prediction: A map (uint8 ids, 0 nodata), or a folder of tiles ``N_prediction.tif``.
-        reference: A label raster, a city folder with ``label.tif``, or a folder of tiles.
+        reference: A label raster, a city with labels, polygons (GeoPackage, GeoJSON, Shapefile), or a folder of tiles.
         protocol: The convention by which scores follow from counts (``docs/scoring.md``).
-        legend: The classes, or their YAML file; None: C2Seg's 13.
-        label_map: Label mapping of the ground truth's values.
+        legend: The classes, or their YAML file; None: those of the city, else of the map, else C2Seg's 13. Two that differ are
+            refused.
+        label_map: Label mapping of the ground truth's values: a name, or a mapping file; None: what the city states.
+        label_field: Attribute of a vector file with the label values.
+        on: Whose grid is scored where one is coarser. A finer raster is read on it by the most frequent class.
         valid: A raster; only pixels where it is non-zero count.
         intervals: Add 95 % intervals by block bootstrap.
         against: A second map; adds paired differences to it, with intervals.
@@ -153,8 +158,10 @@ def score(
             prediction,
             reference,
             protocol=protocol,
-            legend=as_legend(legend),
+            legend=legend,
             label_map=label_map,
+            label_field=label_field,
+            on=on,
             valid=valid,
             intervals=intervals,
             against=against,

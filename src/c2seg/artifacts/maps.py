@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -154,8 +155,9 @@ class MapNotes(Record):
 class MapRecord(MapNotes, Artifact):
     """The JSON beside a map, written by ``predict`` and ``fuse``.
 
-    Areas are km2 by class name. ``stages`` are busy seconds by stage (read, predict, blend, write, clean if requested,
-    publish); stages overlap. ``peak_memory_mib`` is that of the process since its start and of its workers.
+    Pixels and areas (km2) are by class name; without a CRS there is no area. ``stages`` are busy seconds by stage (read,
+    predict, blend, write, clean if requested, publish); stages overlap. ``peak_memory_mib`` is that of the
+    process since its start and of its workers.
     """
 
     artifact: Literal["map"] = "map"
@@ -164,10 +166,12 @@ class MapRecord(MapNotes, Artifact):
     pixels: int
     """Pixels of a class."""
     nodata_pixels: int
+    class_pixels: dict[str, int] = Field(default_factory=dict)
+    expected_pixels: dict[str, float] | None = None
+    """Sums of probabilities, for models with a decision of their own or a temperature, which then calibrates them."""
     area_km2: dict[str, float]
     expected_area_km2: dict[str, float] | None = None
-    """Probability-weighted areas, for models with a decision of their own or a temperature, which then calibrates the
-    probabilities."""
+    """Probability-weighted areas, from ``expected_pixels``."""
     seconds: float
     stages: dict[str, float] = Field(default_factory=dict)
     resumed_strips: int = 0
@@ -177,6 +181,13 @@ class MapRecord(MapNotes, Artifact):
     cleanup: CleanupRecord | None = None
     fusion: FusionRecord | None = None
     """How it was fused from others; None: a map of a model."""
+
+    @staticmethod
+    def areas(pixels: Mapping[str, float] | None, pixel_m2: float | None) -> dict[str, float]:
+        """Return km2 by class name; empty without pixels or without their size."""
+        if pixels is None or pixel_m2 is None:
+            return {}
+        return {name: round(count * pixel_m2 / 1e6, 6) for name, count in pixels.items()}
 
     @classmethod
     def upgraded(cls, content: Json) -> Json:

@@ -76,6 +76,8 @@ class Header(Artifact):
     """Of the model's outputs, in their order."""
     provenance: RunProvenance | None = None
     """The run that trained the model; None: not known."""
+    file_scaling: bool = True
+    """Whether scale and offset that files state were applied in training; not by 0.1.0."""
     trained_classes: tuple[int, ...] | None = None
     """Ids of the classes that had labeled pixels; None: not recorded."""
     confidence_temperature: float | None = None

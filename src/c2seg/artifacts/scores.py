@@ -142,6 +142,10 @@ class ScoreRecord(ScoreValues, Artifact):
     intervals: ScoreIntervals | None = None
     comparison: ScoreComparison | None = None
     boundary: BoundaryScores | None = None
+    uncovered: float | None = None
+    """Share of the labeled pixels where the map has no class; they count as errors. None: not recorded."""
+    notes: tuple[str, ...] = ()
+    """What limits the meaning of the scores."""
 
     @classmethod
     def upgraded(cls, content: Json) -> Json:

@@ -48,6 +48,7 @@ def upgraded_header(content: Json) -> Json:
     """Return a model file's header (its ``format`` 1) as ``Header`` reads it."""
     names = {"format": None, "cities": None, "learnt": "trained_classes", "mixing": "projection"}
     header = _renamed(content, names)
+    header["file_scaling"] = False
     header["recipe"] = _recipe(header.get("recipe"))
     header["provenance"] = _provenance(header["provenance"]) if header.get("provenance") else None
     return header

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from c2seg.artifacts.benchmark import PairedDifference
 from c2seg.benchmark.plan import Run
 from c2seg.benchmark.tables import aligned
-from c2seg.legend import c2seg13
-from c2seg.metrics import Confusion, ReferenceCode, compare_pooled, count_maps, pair_maps
+from c2seg.metrics import Confusion, compare_pooled, count_maps, pair_maps
 from c2seg.progress import Progress, no_progress
 
 __all__ = ["compare_recipes", "comparison_text"]
@@ -42,7 +41,7 @@ def _count(run: Run, block_px: int) -> list[Confusion]:
     """Count a run's map by blocks."""
     assert run.pair.reference is not None
     maps = pair_maps(run.map, run.pair.reference, by_index=True)
-    return count_maps(maps, ReferenceCode(c2seg13()), block_px=block_px)
+    return count_maps(maps, block_px=block_px)
 
 
 def _compare(label: str, base: Mapping[tuple[str, int], list[Confusion]], other: _Counts) -> PairedDifference | None:

@@ -16,6 +16,7 @@ OPTIONS = {
     "crs": "--crs",
     "device": "--device",
     "figure": "--figure",
+    "label_field": "--label-field",
     "label_map": "--label-map",
     "min_area_keep": "--min-area-keep",
     "min_area_px": "--min-area-px",

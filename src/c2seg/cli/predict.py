@@ -11,7 +11,7 @@ import typer
 from c2seg.cli.console import JSON, OVERWRITE, QUIET, note, print_json, progress_bars
 
 if TYPE_CHECKING:
-    from c2seg.artifacts import MapRun
+    from c2seg.artifacts import MapRecord, MapRun
 
 __all__ = ["command"]
 
@@ -94,13 +94,24 @@ def command(
             )
             if done := result.cleanup:
                 note(f"  areas below {done.min_area_px} pixels merged: {done.changed_pixels} pixels changed class")
-            for name, area in result.area_km2.items():
-                weighted = result.expected_area_km2
-                note(
-                    f"  {name:36} {area:10.3f} km2"
-                    + (f"  probability-weighted {weighted[name]:10.3f}" if weighted else "")
-                )
+            for line in _class_lines(result):
+                note(line)
     typer.echo(out)
+
+
+def _class_lines(result: MapRecord) -> list[str]:
+    """Return a line a class with its area; with its pixels where the map has no CRS."""
+    unit, amounts, weighted = (
+        ("km2", result.area_km2, result.expected_area_km2)
+        if result.area_km2
+        else ("pixels", result.class_pixels, result.expected_pixels)
+    )
+    digits = 3 if unit == "km2" else 0
+    return [
+        f"  {name:36} {amount:10.{digits}f} {unit}"
+        + (f"  probability-weighted {weighted[name]:10.{digits}f}" if weighted else "")
+        for name, amount in amounts.items()
+    ]
 
 
 def _spared_classes(classes: list[str]) -> list[str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast, get_args
 
 import typer
 
@@ -10,17 +11,20 @@ from c2seg.api.scoring import score
 from c2seg.api.tables import HEADLINE, number
 from c2seg.artifacts.scores import ScoreRecord
 from c2seg.cli.console import JSON, OVERWRITE, QUIET, SEED, note, print_json, progress_bars
-from c2seg.metrics import PROTOCOLS, Comparison, Interval
+from c2seg.errors import InputError, unknown_name
+from c2seg.metrics import PROTOCOLS, Comparison, GridOf, Interval
 
 __all__ = ["command"]
 
 
 def command(
     prediction: Path = typer.Argument(..., metavar="PRED", help="Map of class ids, or folder of tiles N_prediction.tif."),
-    reference: Path = typer.Argument(..., metavar="REFERENCE", help="Label raster, city folder, or folder of tiles."),
+    reference: Path = typer.Argument(..., metavar="REFERENCE", help="Label raster, city, vector file, or folder of tiles."),
     protocol: str = typer.Option("challenge", "--protocol", metavar="NAME", help=f"Convention: {', '.join(PROTOCOLS)}."),
-    legend: Path | None = typer.Option(None, "--legend", metavar="FILE", help="Legend (YAML); default C2Seg-13."),
-    label_map: str = typer.Option("challenge", "--label-map", metavar="NAME", help="Label mapping of the reference's values."),
+    legend: Path | None = typer.Option(None, "--legend", metavar="FILE", help="Legend (YAML); default: the city's, the map's."),
+    label_map: str | None = typer.Option(None, "--label-map", metavar="NAME", help="Label mapping of the reference's values."),
+    label_field: str | None = typer.Option(None, "--label-field", metavar="NAME", help="Attribute of a vector file's labels."),
+    on: str = typer.Option("reference", "--on", metavar="GRID", help="Grid to score on: reference or map."),
     valid: Path | None = typer.Option(None, "--valid", metavar="FILE", help="Score only where this is non-zero."),
     intervals: bool = typer.Option(False, "--intervals", help="Block-bootstrap 95 % intervals."),
     against: Path | None = typer.Option(None, "--against", metavar="PRED", help="Second map: paired comparison."),
@@ -47,6 +51,8 @@ def command(
             protocol=protocol,
             legend=legend,
             label_map=label_map,
+            label_field=label_field,
+            on=_grid(on),
             valid=valid,
             intervals=intervals,
             against=against,
@@ -61,12 +67,18 @@ def command(
             progress=bars,
         )
     record = scores.record
-    if record.matched_by == "rows and columns":
-        note("no georeference: rows and columns are compared directly", quiet=quiet)
+    for text in record.notes:
+        note(text, quiet=quiet)
     if as_json:
         print_json(record.as_json())
     else:
         _print(record)
+
+
+def _grid(name: str) -> GridOf:
+    if name not in get_args(GridOf):
+        raise InputError(unknown_name("grid", name, get_args(GridOf)))
+    return cast(GridOf, name)
 
 
 def _print(record: ScoreRecord) -> None:

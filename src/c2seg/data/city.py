@@ -16,7 +16,7 @@ from c2seg.data.folds import Folds
 from c2seg.data.tiling import TileGrid
 from c2seg.errors import DataError, unknown_name
 from c2seg.legend import IGNORE, Legend
-from c2seg.raster import GridRelation, RasterSource, read_boundless
+from c2seg.raster import GridRelation, RasterSource, read_boundless, short
 from c2seg.types import Grid, Window
 
 __all__ = ["Band", "City", "Label", "LabeledCity", "Layer", "Modality", "Scene", "blocks"]
@@ -47,6 +47,8 @@ class Layer:
     source: RasterSource
     relation: GridRelation = field(default_factory=GridRelation)
     origin: str = ""
+    mask: RasterSource | None = field(default=None, kw_only=True)
+    """One band on the source's grid, non-zero where the file's masks let pixels be valid; None: it has none."""
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Return raw values [C, H, W] on the fine grid (nearest neighbor) and a mask of pixels inside the raster, bool [H, W].
@@ -59,6 +61,33 @@ class Layer:
     def read_cells(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Return raw values [C, h, w] on the native grid that cover a window, and a mask of existing cells, bool [h, w]."""
         return read_boundless(self.source, self.relation.to_coarse(window))
+
+    def read_present(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first band [H, W] on the fine grid, and where it has data, bool [H, W].
+
+        Pixels outside the raster, masked, NaN, or of the nodata value have none.
+        """
+        cells = self.relation.to_coarse(window)
+        values, present = read_boundless(self.source, cells)
+        present &= self.unmasked(cells)
+        if values.dtype.kind == "f":
+            present &= ~np.isnan(values[0])
+        if self.source.nodata is not None:
+            present &= values[0] != self.source.nodata
+        return self.upsample_nearest(values, window)[0], self.upsample_nearest(present, window)
+
+    def read_marked(self, window: Window) -> np.ndarray:
+        """Return bool [H, W]: pixels with data that are not 0, as a raster of valid pixels marks them."""
+        values, present = self.read_present(window)
+        marked: np.ndarray = present & (values != 0)
+        return marked
+
+    def unmasked(self, cells: Window) -> np.ndarray:
+        """Return bool [h, w] of a window on the native grid: False where the file's masks exclude a pixel."""
+        if self.mask is None:
+            return np.ones((cells.height, cells.width), bool)
+        unmasked: np.ndarray = read_boundless(self.mask, cells)[0][0] != 0
+        return unmasked
 
     def upsample_nearest(self, cells: np.ndarray, window: Window) -> np.ndarray:
         """Upsample the cells [..., h, w] that cover a window to [..., H, W] on the fine grid, by nearest neighbor."""
@@ -73,23 +102,28 @@ class Layer:
 
 @dataclass(frozen=True)
 class Modality(Layer):
-    """A named stack of bands (``hsi``, ``msi``, ``sar`` or another). Scaled value = raw value x ``scale``.
+    """A named stack of bands (``hsi``, ``msi``, ``sar`` or another). Scaled value = raw value x ``scale`` + ``offset``.
 
-    ``nodata_all_bands``: pixels where all bands have this raw value are nodata. Layouts without other marks of validity use it.
+    ``scale`` and ``offset`` are of all bands, or one for each. ``nodata_all_bands``: pixels where all bands have this raw
+    value are nodata. Layouts without other marks of validity use it.
     """
 
     name: str = ""
     bands: tuple[Band, ...] = ()
-    scale: float = 1.0
+    scale: float | tuple[float, ...] = 1.0
     nodata_all_bands: float | None = None
+    offset: float | tuple[float, ...] = 0.0
+    is_scaled_by_file: bool = False
+    """Whether scale and offset are those that the file states."""
 
-    def valid_pixels(self, raw: np.ndarray, *, masked: bool = False) -> np.ndarray:
-        """Return the valid pixels, bool [H, W], of raw values [C, H, W].
+    def valid_pixels(self, raw: np.ndarray, cells: Window, *, masked: bool = False) -> np.ndarray:
+        """Return the valid pixels, bool [H, W], of raw values [C, H, W] of a window on the native grid.
 
-        A pixel is valid if all bands are finite, no band is nodata, and not all bands are ``nodata_all_bands``. ``masked``:
-        the scene has a raster of valid pixels, which replaces both nodata values. NaN is always invalid.
+        A pixel is valid if all bands are finite, no band is nodata, the file's masks do not exclude it, and not all bands are
+        ``nodata_all_bands``. ``masked``: the scene has a raster of valid pixels, which replaces both nodata values. NaN and
+        masks always count.
         """
-        valid = np.ones(raw.shape[1:], bool)
+        valid = self.unmasked(cells)
         if raw.dtype.kind == "f":
             valid &= np.isfinite(raw).all(axis=0)
         if masked:
@@ -105,11 +139,18 @@ class Modality(Layer):
         return valid
 
     def scaled(self, raw: np.ndarray) -> np.ndarray:
-        """Return raw values times ``scale``, as a float32 copy."""
+        """Return raw values times ``scale`` plus ``offset``, as a float32 copy."""
         values = raw.astype(np.float32)
-        if self.scale != 1.0:
-            values *= np.float32(self.scale)
+        for amount, apply in ((self.scale, np.multiply), (self.offset, np.add)):
+            if amount != (1.0 if apply is np.multiply else 0.0):
+                by_band = np.asarray(amount, np.float32).reshape(-1, *[1] * (raw.ndim - 1))
+                apply(values, by_band, out=values)
         return values
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether scaled values are the raw ones."""
+        return self.scale == 1.0 and self.offset == 0.0
 
     @property
     def count(self) -> int:
@@ -143,12 +184,12 @@ class Scene:
         """
         stack = self.modality(modality)
         raw, valid_cells = stack.read_cells(window)
-        valid_cells &= stack.valid_pixels(raw, masked=self.valid is not None)
+        valid_cells &= stack.valid_pixels(raw, stack.relation.to_coarse(window), masked=self.valid is not None)
         values, valid = stack.upsample_nearest(stack.scaled(raw), window), stack.upsample_nearest(valid_cells, window)
         if window.intersect(self.grid.window) != window:
             valid &= self._inside(window)
         if self.valid is not None:
-            valid &= self.valid.read(window)[0][0] != 0
+            valid &= self.valid.read_marked(window)
         return values, valid
 
     def read_native(self, modality: str, window: Window) -> tuple[np.ndarray, np.ndarray]:
@@ -167,10 +208,10 @@ class Scene:
         fine = stack.relation.to_fine(window)
         covered = self._inside(fine)
         if self.valid is not None:
-            covered &= self.valid.read(fine)[0][0] != 0
+            covered &= self.valid.read_marked(fine)
         ratio = stack.relation.ratio
         cells = covered.reshape(window.height, ratio, window.width, ratio).sum(axis=(1, 3))
-        weights: np.ndarray = cells * stack.valid_pixels(raw, masked=self.valid is not None)
+        weights: np.ndarray = cells * stack.valid_pixels(raw, window, masked=self.valid is not None)
         return weights
 
     def read_valid(self, modalities: Iterable[str], window: Window) -> np.ndarray:
@@ -212,6 +253,15 @@ class City:
         first, *others = self.scenes
         return tuple(name for name in first.modalities if all(name in scene.modalities for scene in others))
 
+    def as_stored(self) -> City:
+        """Return the city without the scales and offsets that its files state, as version 0.1.0 read it."""
+
+        def stored(stack: Modality) -> Modality:
+            return replace(stack, scale=1.0, offset=0.0, is_scaled_by_file=False) if stack.is_scaled_by_file else stack
+
+        scenes = (replace(s, modalities={n: stored(m) for n, m in s.modalities.items()}) for s in self.scenes)
+        return replace(self, scenes=tuple(scenes))
+
     def band_counts(self, modalities: Sequence[str]) -> dict[str, int]:
         """Return the number of bands by modality. Raises DataError if a modality is missing or differs between scenes."""
         counts = {}
@@ -223,16 +273,16 @@ class City:
         return counts
 
     def fingerprint(self) -> str:
-        """Return 16 hex digits of the grids, sizes and sampled blocks of all images. Labels are not included."""
+        """Return a digest of the grids and of every byte of all images, equal on every machine. Labels are not included."""
         digest = hashlib.sha256()
         for scene in self.scenes:
             grid = scene.grid
             digest.update(repr((scene.name, grid.height, grid.width, tuple(grid.transform), grid.crs)).encode())
             layers: list[tuple[str, Layer]] = sorted(scene.modalities.items())
             for name, layer in [*layers, *([("valid", scene.valid)] if scene.valid else [])]:
-                options = (layer.scale, layer.nodata_all_bands) if isinstance(layer, Modality) else ()
+                options = (layer.scale, layer.offset, layer.nodata_all_bands) if isinstance(layer, Modality) else ()
                 digest.update(repr((name, layer.relation, options, layer.source.fingerprint())).encode())
-        return digest.hexdigest()[:16]
+        return short(digest)
 
 
 @dataclass(frozen=True)
@@ -275,19 +325,21 @@ class LabeledCity:
 
     def _read_ids(self, scene: int, window: Window) -> np.ndarray:
         label = self.labels[scene]
-        raw, inside = label.read(window)
-        values = raw[0]
+        values, present = label.read_present(window)
+        if label.source.nodata in {IGNORE, *self.images.legend.codes(label.label_map)}:
+            present |= values == label.source.nodata  # the label mapping says what the value means
+        values = np.where(present, values, values.dtype.type(0))
         if values.dtype == np.uint8:
             ids = self._id_tables[label.label_map][values]
-            if not (ids == _UNKNOWN).any():
-                return np.where(inside, ids, 0).astype(np.uint8)
+            if not (ids == _UNKNOWN)[present].any():
+                return np.where(present, ids, 0).astype(np.uint8)
         if values.dtype.kind == "f" and not np.array_equal(values, np.round(values)):
             raise DataError(f"{label.origin}: labels must be integers, found {values[values != np.round(values)][0]}")
+        ids = np.zeros(values.shape, np.uint8)
         try:
-            ids = self.images.legend.apply_label_map(values, label.label_map)
+            ids[present] = self.images.legend.apply_label_map(values[present], label.label_map)
         except DataError as error:
             raise DataError(f"{label.origin}: {error}") from error
-        ids[~inside] = 0
         return ids
 
     @cached_property
@@ -301,9 +353,9 @@ class LabeledCity:
         return tables
 
     def label_fingerprint(self) -> str:
-        """Return 16 hex digits of the sizes and sampled blocks of the labels."""
+        """Return a digest of every byte of the labels."""
         parts = "".join(label.source.fingerprint() + label.label_map for label in self.labels)
-        return hashlib.sha256(parts.encode()).hexdigest()[:16]
+        return short(hashlib.sha256(parts.encode()))
 
     def class_counts(self) -> np.ndarray:
         """Return the number of pixels by id over all scenes, int64 [256], including invalid pixels."""

@@ -69,10 +69,13 @@ class InspectedModality(TypedDict):
     ratio: int
     offset_px: list[int]
     nodata: float | str | None
-    """NaN is the text ``nan``, because JSON has no such number."""
+    """NaN and infinity are the texts ``nan``, ``inf``, ``-inf``, because JSON has no such numbers."""
     blank: float | None
     """``Modality.nodata_all_bands``."""
-    scale: float
+    scale: float | list[float]
+    offset: float | list[float]
+    masked: bool
+    """Whether the file has a mask or an alpha band."""
     names: list[str]
     roles: list[str | None]
     wavelengths_nm: list[float | None]
@@ -115,7 +118,7 @@ class InspectedScene(TypedDict):
     crs: str | None
     resolution_xy: list[float]
     bounds_xy: list[float]
-    pixel_area_m2: float
+    pixel_area_m2: float | None
     valid_raster: str | None
     tiles: InspectedTiles | None
     modalities: dict[str, InspectedModality]

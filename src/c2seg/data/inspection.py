@@ -168,9 +168,11 @@ def _modality_entry(stack: Modality) -> InspectedModality:
         "width": stack.source.width,
         "ratio": relation.ratio,
         "offset_px": [relation.row_offset, relation.col_offset],
-        "nodata": None if nodata is None else ("nan" if np.isnan(nodata) else nodata),
+        "nodata": nodata if nodata is None or np.isfinite(nodata) else str(nodata),
         "blank": stack.nodata_all_bands,
-        "scale": stack.scale,
+        "scale": stack.scale if isinstance(stack.scale, float) else list(stack.scale),
+        "offset": stack.offset if isinstance(stack.offset, float) else list(stack.offset),
+        "masked": stack.mask is not None,
         "names": [band.name for band in stack.bands],
         "roles": [band.role for band in stack.bands],
         "wavelengths_nm": [band.wavelength_nm for band in stack.bands],
@@ -199,7 +201,7 @@ def _survey(city: City, scene: Scene, entry: InspectedScene, report: _Report, pr
                 valid[0, rows, cols] = weights > 0
                 if raw.dtype.kind == "f":
                     nan_px += int((~np.isfinite(raw)).any(axis=0).sum())
-                values = raw.reshape(source.count, -1) * np.float32(stack.scale)
+                values = stack.scaled(raw.reshape(source.count, -1))
                 part = BandStatistics.of(values, weights.ravel())
                 statistics = part if statistics is None else statistics.merge(part)
                 done += raw.size
@@ -241,8 +243,7 @@ def _all_valid(scene: Scene, layers: list[Layer], entry: InspectedScene) -> Laye
     for window in blocks(scene.grid.window, 2048):
         here = np.ones((window.height, window.width), bool)
         for layer in [*layers, *([scene.valid] if scene.valid else [])]:
-            values, inside = layer.read(window)
-            here &= inside & (values[0] != 0)
+            here &= layer.read_marked(window)
         valid[(0, *window.slices)] = here
     entry["valid_pixels"] = int(valid.sum())
     return Layer(ArrayRaster(valid))

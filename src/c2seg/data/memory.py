@@ -63,7 +63,7 @@ def source_bytes(source: RasterSource) -> int:
 def city_bytes(city: City) -> int:
     """Return the size of the city's images in bytes, on their native grids and with their raw data types."""
     layers = [layer for scene in city.scenes for layer in [*scene.modalities.values(), scene.valid] if layer]
-    return sum(source_bytes(layer.source) for layer in layers)
+    return sum(source_bytes(source) for layer in layers for source in (layer.source, layer.mask) if source)
 
 
 def in_memory(city: City, budget_bytes: int) -> City:
@@ -93,11 +93,13 @@ def layer_in_memory(source: RasterSource) -> CachedRaster:
 def replace_sources(city: City, change: Callable[[int, str, RasterSource], RasterSource]) -> City:
     """Return the city with every image source replaced by ``change(scene index, layer name, source)``."""
 
+    def layer(index: int, name: str, one: L) -> L:
+        mask = one.mask and change(index, f"{name}-mask", one.mask)
+        return replace(one, source=change(index, name, one.source), mask=mask)
+
     def scene(index: int, scene: Scene) -> Scene:
-        modalities = {
-            name: replace(stack, source=change(index, name, stack.source)) for name, stack in scene.modalities.items()
-        }
-        valid = replace(scene.valid, source=change(index, "valid", scene.valid.source)) if scene.valid else None
+        modalities = {name: layer(index, name, stack) for name, stack in scene.modalities.items()}
+        valid = layer(index, "valid", scene.valid) if scene.valid else None
         return replace(scene, modalities=modalities, valid=valid)
 
     return replace(city, scenes=tuple(scene(index, item) for index, item in enumerate(city.scenes)))

@@ -6,7 +6,6 @@ overlap, the image must continue across their edges.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from collections import OrderedDict
@@ -21,7 +20,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from c2seg.data.tiling import TileGrid
 from c2seg.errors import DataError
-from c2seg.raster.reading import file_fingerprint, open_raster
+from c2seg.raster import data_files, files_digest, open_raster
 from c2seg.types import Window
 
 __all__ = ["OrderEvidence", "TileMosaic", "find_order", "tile_problem"]
@@ -78,15 +77,11 @@ class TileMosaic:
         return values
 
     def fingerprint(self) -> str:
-        """Return a digest of the sizes of all tiles and of sampled blocks of up to 16 tiles."""
-        try:
-            sizes = [file.stat().st_size for file in self.files]
-        except OSError as error:
-            raise DataError(f"cannot read {error.filename}: {error.strerror}") from error
-        digest = hashlib.sha256(repr((self.tiles, sizes)).encode())
-        for index in np.unique(np.linspace(0, len(self.files) - 1, 16).astype(int)):
-            digest.update(file_fingerprint(self.files[index]).encode())
-        return digest.hexdigest()[:16]
+        """Return a digest of every byte of all tiles."""
+        folder = self.files[0].parent
+        plain = len(os.listdir(folder)) == len(self.files)  # thousands of tiles: do not look for sidecars one by one
+        files = self.files if plain else [part for file in self.files for part in data_files(file)]
+        return files_digest(files, self.tiles)
 
     def _dataset(self, index: int) -> Any:
         state = self._local.__dict__

@@ -10,7 +10,7 @@ import numpy as np
 from c2seg.data.city import City, Modality, Scene
 from c2seg.data.derived import Derived
 from c2seg.data.normalize import Normalizer
-from c2seg.raster import RasterSource
+from c2seg.raster import RasterSource, short
 from c2seg.types import Window
 
 __all__ = ["ProjectedChannels", "project_city"]
@@ -47,7 +47,7 @@ class ProjectedChannels(Derived):
         step = max(1, _PIXELS // window.width)  # hundreds of bands in float32 need much memory
         for row in range(0, window.height, step):
             part = raw[:, row : row + step]
-            valid = self.stack.valid_pixels(part, masked=self.masked)
+            valid = self.stack.valid_pixels(part, window.rows(row, part.shape[1]), masked=self.masked)
             out[:, row : row + step] = self.normalizer.apply(self.name, self.stack.scaled(part), valid)
             out[:, row : row + step][:, ~valid] = np.nan
         return out
@@ -55,10 +55,12 @@ class ProjectedChannels(Derived):
     def fingerprint(self) -> str:
         """Return a digest of the bands and of their normalization."""
         normalizer, stack = self.normalizer, self.stack
-        digest = hashlib.sha256(repr((stack.source.fingerprint(), stack.scale, stack.nodata_all_bands)).encode())
+        digest = hashlib.sha256(
+            repr((stack.source.fingerprint(), stack.scale, stack.offset, stack.nodata_all_bands)).encode()
+        )
         for values in (normalizer.shift, normalizer.factor, normalizer.projection, normalizer.knots):
             digest.update(np.ascontiguousarray(values.get(self.name, ())).tobytes())
-        return digest.hexdigest()[:16]
+        return short(digest)
 
 
 def project_city(city: City, normalizer: Normalizer) -> tuple[City, Normalizer]:
@@ -79,6 +81,8 @@ def project_city(city: City, normalizer: Normalizer) -> tuple[City, Normalizer]:
                 source=ProjectedChannels(name, stack, normalizer, masked),
                 bands=(),
                 scale=1.0,
+                offset=0.0,
+                mask=None,
                 nodata_all_bands=None,
             )
             for name, stack in one.modalities.items()

@@ -1,4 +1,4 @@
-"""Band harmonization: match the bands of another sensor to those a model was trained on, by role or by wavelength."""
+"""Band harmonization: match a city's bands to those a model was trained on, by name, by role or by wavelength."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import numpy as np
 
 from c2seg.data.city import Band, City, Modality, Scene
 from c2seg.data.derived import Derived
+from c2seg.errors import DataError
 from c2seg.raster import RasterSource
 from c2seg.types import Window
 
-__all__ = ["COLORS_NM", "ProjectedBands", "band_weights", "match_bands"]
+__all__ = ["COLORS_NM", "ProjectedBands", "band_weights", "differing_bands", "match_bands"]
 
 COLORS_NM = {"blue": (440.0, 510.0), "green": (510.0, 590.0), "red": (590.0, 690.0), "nir": (770.0, 900.0)}
 """Range of wavelengths of each color, for bands without a role. The upper limit is exclusive."""
 
+_SAME_NM = 10.0  # the same band of two instruments of one series differs by less
 _BEYOND_NM = 30.0  # distance beyond a sensor's range up to which the outermost band is used
 
 
@@ -29,6 +31,9 @@ class ProjectedBands(Derived):
 
     source: RasterSource
     weights: np.ndarray
+    scale: np.ndarray | None = None
+    offset: np.ndarray | None = None
+    """float32 [original bands], applied to the original bands first; None: the modality's count."""
 
     @property
     def origin(self) -> RasterSource:
@@ -46,6 +51,8 @@ class ProjectedBands(Derived):
         values = raw.astype(np.float32)
         if self.source.nodata is not None:
             values[raw == self.source.nodata] = np.nan
+        if self.scale is not None and self.offset is not None:
+            values = values * self.scale[:, None, None] + self.offset[:, None, None]
         projected = np.empty((self.count, *values.shape[1:]), np.float32)
         for row, weights in zip(projected, self.weights, strict=True):
             used = np.flatnonzero(weights)  # NaN of an unused band must not enter
@@ -54,15 +61,19 @@ class ProjectedBands(Derived):
 
     def fingerprint(self) -> str:
         """Return a text that depends on the original raster and on the weights."""
-        return f"{self.source.fingerprint()} {self.weights.tobytes().hex()}"
+        parts = [array.tobytes().hex() for array in (self.weights, self.scale, self.offset) if array is not None]
+        return " ".join([self.source.fingerprint(), *parts])
 
 
 def band_weights(bands: Sequence[Band], available: Sequence[Band]) -> tuple[np.ndarray, str] | None:
     """Return weights float32 [bands, available] that compute bands from the available ones, and the kind of match.
 
-    If all bands have a role that is available, they are matched by role. Otherwise they are interpolated linearly between the
-    nearest wavelengths. Up to 30 nm beyond the sensor's range, the outermost band is used. None if no match is possible.
+    Bands are matched by name if all names are available, else by role if all have a role that is available. Otherwise they
+    are interpolated linearly between the nearest wavelengths. Up to 30 nm beyond the sensor's range, the outermost band is
+    used. None if no match is possible.
     """
+    if (named := _by_name(bands, available)) is not None:
+        return named, "by name"
     roles = [band.role for band in available]
     if all(band.role is not None and band.role in roles for band in bands):
         weights = np.zeros((len(bands), len(available)), np.float32)
@@ -84,9 +95,10 @@ def band_weights(bands: Sequence[Band], available: Sequence[Band]) -> tuple[np.n
 
 
 def match_bands(city: City, inputs: Mapping[str, Sequence[Band]]) -> tuple[City, tuple[str, ...]]:
-    """Return the city with the bands ``inputs`` where number or order of its bands differ, and notes on the matches.
+    """Return the city with the bands ``inputs`` where number, order or wavelengths of its bands differ, and notes on it.
 
-    A modality does not change if the city lacks it or if its bands cannot be matched by role or wavelength.
+    A modality does not change if the city lacks it, if nothing tells its bands apart, or if their number differs and they
+    cannot be matched. Raises DataError for bands of the same number that contradict ``inputs``.
     """
     notes = []
     scenes = list(city.scenes)
@@ -95,19 +107,71 @@ def match_bands(city: City, inputs: Mapping[str, Sequence[Band]]) -> tuple[City,
             continue
         available = scenes[0].modality(name).bands
         count = city.band_counts((name,))[name]
-        roles = [[band.role for band in side] for side in (bands, available)]
-        if count == len(bands) and (None in roles[0] or None in roles[1] or roles[0] == roles[1]):
+        if len(available) != count or (count == len(bands) and not differing_bands(bands, available)):
             continue
-        if len(available) != count or (match := band_weights(bands, available)) is None:
+        if (match := band_weights(bands, available)) is None:
+            if count == len(bands):
+                raise DataError(f"{name} of {city.name}: {_contradiction(bands, available)}")
             continue
         weights, how = match
-        described = tuple(Band(role=band.role, wavelength_nm=band.wavelength_nm) for band in bands)
-        scenes = [_with_bands(scene, name, weights, described) for scene in scenes]
+        if np.array_equal(weights, np.eye(*weights.shape, dtype=np.float32)):
+            continue
+        scenes = [_with_bands(scene, name, weights, bands) for scene in scenes]
         notes.append(f"{name} of {city.name}: {count} bands matched to {len(bands)} {how}")
     return replace(city, scenes=tuple(scenes)), tuple(notes)
 
 
-def _with_bands(scene: Scene, name: str, weights: np.ndarray, bands: tuple[Band, ...]) -> Scene:
-    modality: Modality = scene.modality(name)
-    projected = replace(modality, source=ProjectedBands(modality.source, weights), bands=bands)
-    return replace(scene, modalities={**scene.modalities, name: projected})
+def differing_bands(bands: Sequence[Band], available: Sequence[Band]) -> bool:
+    """Return whether names, roles or wavelengths say that bands of the same number are not the same in the same order.
+
+    Names count if each band has its own and some are common to both sides; wavelengths if they differ by more than 10 nm.
+    """
+    here, there = _names(bands), _names(available)
+    if here and there and set(here) & set(there):
+        return here != there
+    roles = [[band.role for band in side] for side in (bands, available)]
+    if None not in roles[0] and None not in roles[1]:
+        return roles[0] != roles[1]
+    pairs = [(a.wavelength_nm, b.wavelength_nm) for a, b in zip(bands, available, strict=True)]
+    return all(a and b for a, b in pairs) and any(abs((a or 0) - (b or 0)) > _SAME_NM for a, b in pairs)
+
+
+def _names(bands: Sequence[Band]) -> list[str]:
+    """Return the names of bands without their case; none if one has no name of its own."""
+    names = [band.name.strip().casefold() for band in bands]
+    return names if all(names) and len(set(names)) == len(names) else []
+
+
+def _by_name(bands: Sequence[Band], available: Sequence[Band]) -> np.ndarray | None:
+    here, there = _names(bands), _names(available)
+    if not here or not set(here) <= set(there):
+        return None
+    weights = np.zeros((len(bands), len(available)), np.float32)
+    for row, name in zip(weights, here, strict=True):
+        row[there.index(name)] = 1
+    return weights
+
+
+def _contradiction(bands: Sequence[Band], available: Sequence[Band]) -> str:
+    """Return how bands of the same number differ, and what to do."""
+    for key in ("name", "role", "wavelength_nm"):
+        here, there = ([str(getattr(band, key)) for band in side] for side in (bands, available))
+        if here != there:
+            shown = ["; ".join(side[:8]) + ("; ..." if len(side) > 8 else "") for side in (there, here)]
+            return (
+                f"its bands ({shown[0]}) contradict those that are needed ({shown[1]}); choose the same bands with `keep:`, or "
+                "describe them with `bands:` in city.yaml"
+            )
+    return "its bands contradict those that are needed"
+
+
+def _with_bands(scene: Scene, name: str, weights: np.ndarray, bands: Sequence[Band]) -> Scene:
+    """Return the scene with weighted means of a modality's bands; scale and offset of its own for each band count first."""
+    stack: Modality = scene.modality(name)
+    source = ProjectedBands(stack.source, weights)
+    if isinstance(stack.scale, tuple) or isinstance(stack.offset, tuple):
+        scale, offset = (
+            np.asarray(x, np.float32) * np.ones(stack.count, np.float32) for x in (stack.scale, stack.offset)
+        )
+        source, stack = replace(source, scale=scale, offset=offset), replace(stack, scale=1.0, offset=0.0)
+    return replace(scene, modalities={**scene.modalities, name: replace(stack, source=source, bands=tuple(bands))})

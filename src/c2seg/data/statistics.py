@@ -193,7 +193,10 @@ def statistics_problem(city: City, modality: str, statistics: BandStatistics | N
         # A raster of valid pixels replaces the nodata value, so a band may contain only nodata.
         nodata = [s.modality(modality).source.nodata for s in city.scenes]
         same = statistics.minimum == statistics.maximum
-        fill = np.isin(statistics.minimum, [np.float32(n) * np.float32(stack.scale) for n in nodata if n is not None])
+        fills = [stack.scaled(np.full(stack.count, n)) for n in nodata if n is not None]
+        fill = (
+            np.any([statistics.minimum == values for values in fills], axis=0) if fills else np.zeros(same.shape, bool)
+        )
         empty = [int(band) + 1 for band in np.flatnonzero(same & fill)]
         if not empty:
             return None

@@ -173,8 +173,10 @@ def _describe(stack: Modality, file: str) -> dict[str, Any]:
             }
             for b in stack.bands
         ]
-    if stack.scale != 1.0:
-        entry["scale"] = stack.scale
+    if not stack.is_raw:
+        entry["scale"], entry["offset"] = (
+            list(amount) if isinstance(amount, tuple) else amount for amount in (stack.scale, stack.offset)
+        )
     return entry
 
 
@@ -219,7 +221,7 @@ def _zero_filled(scene: Scene, name: str) -> Callable[[Window], np.ndarray]:
 
     def read(window: Window) -> np.ndarray:
         values, valid = scene.read(name, window)
-        if stack.scale == 1.0:
+        if stack.is_raw:
             values = stack.read(window)[0]
         return _zero_fill(values, valid, name)
 
@@ -241,13 +243,13 @@ def _mat_reader(scene: Scene, name: str) -> _Reader:
     relation, source = stack.relation, stack.source
     aligned = relation.row_offset == relation.col_offset == 0
     overhang = source.height * relation.ratio - scene.grid.height, source.width * relation.ratio - scene.grid.width
-    dtype = source.dtype if stack.scale == 1.0 else np.dtype(np.float32)
+    dtype = source.dtype if stack.is_raw else np.dtype(np.float32)
     if relation.ratio == 1 or not aligned or not all(0 <= px < 2 * relation.ratio for px in overhang):
         return (scene.grid.height, scene.grid.width, source.count), dtype, _zero_filled(scene, name)
 
     def read(window: Window) -> np.ndarray:
         values, weights = scene.read_native(name, window)
-        return _zero_fill(source.read(window) if stack.scale == 1.0 else values, weights > 0, name)
+        return _zero_fill(source.read(window) if stack.is_raw else values, weights > 0, name)
 
     return (source.height, source.width, source.count), dtype, read
 

@@ -73,12 +73,13 @@ def fuse(
                 overwrite=True, tags=tags,
             )  # fmt: skip
         write_map(options.out, work.ids, grid, legend, overwrite=options.overwrite, tags=_TAGS, palette=options.palette)
-    area = grid.pixel_area_m2() / 1e6
+    pixels = {item.name: int(work.counts[item.id]) for item in legend.classes}
     result = MapRecord(
         path=options.out.name,
         pixels=int(work.counts[1:].sum()),
         nodata_pixels=int(work.counts[0]),
-        area_km2={item.name: round(float(work.counts[item.id]) * area, 6) for item in legend.classes},
+        class_pixels=pixels,
+        area_km2=MapRecord.areas(pixels, grid.pixel_area_m2()),
         seconds=round(time.perf_counter() - started, 3),
         run=MapRun(predicted=process) if process else None,
         fusion=FusionRecord(

@@ -78,7 +78,7 @@ def make_labels(path: Path, table: RuleTable, grid: Grid, *, progress: Progress 
     """
     coverage = read_coverage(path)
     area, covered = _covered(path, coverage.box, grid)
-    margin = table.max_half_width_m + 4 * grid.pixel_area_m2() ** 0.5
+    margin = table.max_half_width_m + 4 * (grid.pixel_side_m() or 0.0)
     extract = read_extract(path, table, geographic_box(grid, margin), progress=progress)
     sea = _sea(extract, coverage.box, area, table)
     pixels, rules, areas = _pixel_geometries(extract, sea, table, grid)

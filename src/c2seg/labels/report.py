@@ -36,12 +36,14 @@ def build_report(labels: Labels, pixels_by_class: np.ndarray, samples_by_code: n
     table, grid = labels.table, labels.grid
     size = grid.height * grid.width
     covered = size - samples_by_code[OUTSIDE] / SAMPLES
-    area = _Areas(grid.pixel_area_m2() / 1e6, float(covered))
+    pixel_m2 = grid.pixel_area_m2()
+    assert pixel_m2 is not None  # labels have a CRS
+    area = _Areas(pixel_m2 / 1e6, float(covered))
     visible = samples_by_code[: len(table.rules)] / SAMPLES
     return LabelRecord(
         height=grid.height,
         width=grid.width,
-        pixel_m2=grid.pixel_area_m2(),
+        pixel_m2=pixel_m2,
         attribution=ATTRIBUTION,
         license=LICENSE,
         extract=ExtractFacts(

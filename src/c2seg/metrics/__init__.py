@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from c2seg.metrics.boundary import BoundaryCounts, boundary_counts, count_boundaries
 from c2seg.metrics.confusion import Confusion, confusion_counts, fold_histogram, joint_histogram
-from c2seg.metrics.maps import MapPair, ReferenceCode, check_reference, count_maps, find_tiles, pair_maps
+from c2seg.metrics.maps import count_maps
+from c2seg.metrics.pairs import GridOf, MapPair, check_reference, find_tiles, pair_maps
 from c2seg.metrics.protocols import PROTOCOLS, Protocol, Scores, protocol_ids, scores
+from c2seg.metrics.references import Reference, ReferenceCode, map_legend, open_references
 from c2seg.metrics.resample import Comparison, Interval, bootstrap_scores, compare_maps, compare_pooled
 
 __all__ = [
@@ -13,9 +15,11 @@ __all__ = [
     "BoundaryCounts",
     "Comparison",
     "Confusion",
+    "GridOf",
     "Interval",
     "MapPair",
     "Protocol",
+    "Reference",
     "ReferenceCode",
     "Scores",
     "bootstrap_scores",
@@ -29,6 +33,8 @@ __all__ = [
     "find_tiles",
     "fold_histogram",
     "joint_histogram",
+    "map_legend",
+    "open_references",
     "pair_maps",
     "protocol_ids",
     "scores",

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from c2seg.errors import InputError
-from c2seg.metrics.maps import MapPair, ReferenceCode, read_pair, run_strips, strips
+from c2seg.metrics.maps import read_pair, run_strips, strips
+from c2seg.metrics.pairs import MapPair
 from c2seg.progress import Progress, no_progress
 from c2seg.types import Window
 
@@ -81,17 +82,16 @@ def boundary_counts(
 
 def count_boundaries(
     pairs: Sequence[MapPair],
-    code: ReferenceCode,
     tolerance_px: int,
     *,
     workers: int = 1,
     progress: Progress = no_progress,
 ) -> BoundaryCounts:
     """Count the boundaries of pairs of maps by strips with enough context: the sum is exact."""
-    margin, ids = tolerance_px + 1, code.legend.ids
+    margin, ids = tolerance_px + 1, pairs[0].code.legend.ids
 
     def count(pair: MapPair, window: Window) -> BoundaryCounts:
-        reference, prediction = read_pair(pair, window.expand(margin), code)
+        reference, prediction = read_pair(pair, window.expand(margin))
         return boundary_counts(reference, prediction, ids, tolerance_px, margin)
 
     total = BoundaryCounts(ids, *(np.zeros(len(ids), np.int64) for _ in range(4)))

@@ -26,6 +26,7 @@ from c2seg.data.pca import principal_components
 from c2seg.data.spectral import match_bands
 from c2seg.data.tile_folds import TileFolds
 from c2seg.data.tiling import TileGrid
+from c2seg.data.units import radar_unit_of, units_note
 from c2seg.errors import DataError, InputError
 from c2seg.legend import Legend
 from c2seg.progress import Bars, Progress
@@ -152,6 +153,8 @@ def prepare(
         normalizer = Normalizer.fit(recipe.normalization, statistics if recipe.follows_city else pooled)
         prepared_target = PreparedCity(target_city, statistics, replace(normalizer, projection=fitted[0].projection))
     counts = np.sum([city.class_counts() for city in cities], axis=0)
+    opened = [*(city.images for city in cities), *([target_city] if target_city else [])]
+    notes = (*_reading_notes(opened), *notes, *_unit_notes(opened, names))
     return Prepared(
         tuple(PreparedCity(*parts) for parts in zip(cities, source_statistics, fitted, strict=True)),
         prepared_target,
@@ -205,6 +208,16 @@ def _match_bands(
                     "name roles or wavelengths in city.yaml, or keep the same bands with `keep:`"
                 )
     return tuple(matched), target, tuple(notes)
+
+
+def _reading_notes(cities: Sequence[City]) -> list[str]:
+    """Return what was recognized in the cities' files that changes their values or bands."""
+    return [note for city in cities for note in city.notes if city.scenes[0].tiles is None]
+
+
+def _unit_notes(cities: Sequence[City], names: Sequence[str]) -> list[str]:
+    note = units_note({city.name: radar_unit_of(city) for city in cities}) if "sar" in names else None
+    return [note] if note else []
 
 
 def _pooled(source_statistics: Sequence[dict[str, BandStatistics]]) -> dict[str, BandStatistics]:

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from c2seg.artifacts.scores import (
@@ -19,13 +20,13 @@ from c2seg.artifacts.scores import (
     class_names,
 )
 from c2seg.errors import InputError, unknown_name
-from c2seg.legend import Legend, c2seg13, load_legend
+from c2seg.legend import Legend, load_legend
 from c2seg.metrics import (
     PROTOCOLS,
     BoundaryCounts,
     Confusion,
+    GridOf,
     MapPair,
-    ReferenceCode,
     bootstrap_scores,
     compare_maps,
     count_boundaries,
@@ -33,6 +34,7 @@ from c2seg.metrics import (
     pair_maps,
     scores,
 )
+from c2seg.pipeline.score_notes import score_notes, uncovered_share
 from c2seg.progress import Bars, silent_bars
 
 __all__ = ["score_maps"]
@@ -47,7 +49,9 @@ def score_maps(
     *,
     protocol: str = "challenge",
     legend: Legend | StrPath | None = None,
-    label_map: str = "challenge",
+    label_map: str | None = None,
+    label_field: str | None = None,
+    on: GridOf = "reference",
     valid: StrPath | None = None,
     intervals: bool = False,
     against: StrPath | None = None,
@@ -59,37 +63,49 @@ def score_maps(
     seed: int = 0,
     bars: Bars = silent_bars,
 ) -> ScoreRecord:
-    """Score a map of class ids (uint8; 0 nodata), or a folder of tiles, against a label raster, city folder or folder of tiles.
+    """Score a map of class ids (uint8; 0 nodata), or a folder of them, against a label raster, a city, polygons, or tiles.
 
     Ground truth 0 and 255 are ignored; a labeled pixel without a prediction is an error. ``protocol`` is a name in
-    ``metrics.PROTOCOLS``; ``legend`` is a legend or its YAML file (default C2Seg-13). ``label_map`` is the label mapping of
-    the reference. Pixels count only where the raster ``valid`` is non-zero. ``intervals`` adds 95 % intervals by block
-    bootstrap (``replicates`` draws of squares of ``block_px`` ground truth pixels, with ``seed``), ``against`` the paired
-    difference to a second map, ``boundary_px`` boundary F1 within that many pixels. ``by_index`` matches rows and columns of
-    files without georeference. ``workers`` threads read and count; memory does not depend on the size of the maps.
+    ``metrics.PROTOCOLS``; ``legend`` is a legend or its YAML file (default: the city's, the map's, C2Seg-13); the map's must
+    agree with it. ``label_map`` is the label mapping of the reference, a name or a mapping file (default: what the city
+    states), ``label_field`` the attribute of a vector file. ``on``: whose grid is scored where one is coarser. Pixels
+    count only where the raster ``valid`` is non-zero. ``intervals`` adds 95 % intervals by block bootstrap (``replicates``
+    draws of squares of ``block_px`` ground truth pixels, with ``seed``), ``against`` the paired difference to a second map,
+    ``boundary_px`` boundary F1 within that many pixels. ``by_index`` matches rows and columns of files without georeference.
+    ``workers`` threads read and count; memory does not depend on the size of the maps.
 
     Raises InputError for unknown names and invalid settings, DataError and GridError for files that do not fit.
     """
-    work = _Scoring(_reference_code(legend, label_map), _protocol(protocol), workers, bars)
-    pairs = work.pairs(prediction, reference, by_index, valid)
-    if any(pair.by_index for pair in pairs):
-        _LOG.info("no georeference: rows and columns are compared directly")
+    if legend is not None and not isinstance(legend, Legend):
+        legend = load_legend(Path(legend))
+    match = partial(
+        pair_maps, reference=Path(reference), legend=legend, label_map=label_map, label_field=label_field, on=on,
+        by_index=by_index, valid=None if valid is None else Path(valid),
+    )  # fmt: skip
+    work = _Scoring(_protocol(protocol), workers, bars)
+    pairs = match(Path(prediction))
     settings = BootstrapSettings(replicates=replicates, seed=seed, block_px=block_px)
     sampling = block_px if intervals or against is not None else None
     blocks = work.count(pairs, sampling, "counting")
     comparison = None
     if against is not None:
-        second = work.count(work.pairs(against, reference, by_index, valid), sampling, "counting the other map")
+        second = work.count(match(Path(against)), sampling, "counting the other map")
         comparison = work.compare(blocks, second, settings, Path(against).name)
     confusion = _total(blocks)
+    code = pairs[0].code
+    notes = score_notes(pairs, confusion)
+    for note in notes:
+        _LOG.info(note)
     return ScoreRecord(
         **asdict(scores(confusion, protocol)),
         confusion=confusion,
-        classes=class_names(work.code.legend),
-        legend=work.code.legend.name,
+        classes=class_names(code.legend),
+        legend=code.legend.name,
         prediction=Path(prediction).name,
         reference=Path(reference).name,
         maps=len(pairs),
+        notes=notes,
+        uncovered=uncovered_share(confusion),
         matched_by="rows and columns" if any(pair.by_index for pair in pairs) else "georeference",
         intervals=work.intervals(blocks, settings) if intervals else None,
         comparison=comparison,
@@ -101,20 +117,13 @@ def score_maps(
 class _Scoring:
     """What is the same for all counts of one call."""
 
-    code: ReferenceCode
     protocol: str
     workers: int
     bars: Bars
 
-    def pairs(
-        self, prediction: StrPath, reference: StrPath, by_index: bool, valid: StrPath | None
-    ) -> tuple[MapPair, ...]:
-        mask = None if valid is None else Path(valid)
-        return pair_maps(Path(prediction), Path(reference), by_index=by_index, valid=mask)
-
     def count(self, pairs: Sequence[MapPair], block_px: int | None, label: str) -> list[Confusion]:
         return count_maps(
-            pairs, self.code, protocol=self.protocol, block_px=block_px, workers=self.workers, progress=self.bars(label)
+            pairs, protocol=self.protocol, block_px=block_px, workers=self.workers, progress=self.bars(label)
         )
 
     def intervals(self, blocks: Sequence[Confusion], settings: BootstrapSettings) -> ScoreIntervals:
@@ -131,9 +140,7 @@ class _Scoring:
         )
 
     def boundary(self, pairs: Sequence[MapPair], tolerance_px: int) -> BoundaryScores:
-        counts = count_boundaries(
-            pairs, self.code, tolerance_px, workers=self.workers, progress=self.bars("boundaries")
-        )
+        counts = count_boundaries(pairs, tolerance_px, workers=self.workers, progress=self.bars("boundaries"))
         return BoundaryScores(
             tolerance_px=tolerance_px, mean_f1=counts.mean_f1(), f1=counts.f1(), counts=_boundary_pixels(counts)
         )
@@ -156,11 +163,3 @@ def _protocol(name: str) -> str:
     if name not in PROTOCOLS:
         raise InputError(unknown_name("protocol", name, PROTOCOLS))
     return name
-
-
-def _reference_code(legend: Legend | StrPath | None, label_map: str) -> ReferenceCode:
-    if not isinstance(legend, Legend):
-        legend = c2seg13() if legend is None else load_legend(Path(legend))
-    if label_map not in (valid := ["challenge", *legend.label_maps]):
-        raise InputError(unknown_name("label mapping", label_map, valid))
-    return ReferenceCode(legend, label_map)

@@ -24,6 +24,7 @@ from c2seg.data import (
     open_city,
 )
 from c2seg.data.spectral import match_bands
+from c2seg.data.units import radar_unit, radar_unit_of, units_note
 from c2seg.errors import InputError
 from c2seg.outputs import check_output
 from c2seg.predict import (
@@ -87,8 +88,9 @@ def predict(
     """
     loaded = read_model_file(model)
     header = loaded.header
-    images, fitted = match_bands(open_city(city), header.inputs)
+    images, fitted = match_bands(_opened(city, header), header.inputs)
     absent = check_city(header, images)
+    fitted = (*images.notes, *fitted, *_unit_notes(header, images))
     loaded = without_forest(loaded) if absent else loaded
     header = loaded.header
     if options.workers < 1:
@@ -154,6 +156,25 @@ def predict(
             )
         )
     return results
+
+
+def _opened(path: Path, header: Header) -> City:
+    """Open a city; for a model whose training ignored scale and offset of files, without them."""
+    city = open_city(path)
+    return city if header.file_scaling else city.as_stored()
+
+
+def _unit_notes(header: Header, city: City) -> tuple[str, ...]:
+    """Return a note if the model was trained on radar images of another unit than the city's."""
+    trained = header.statistics.get("sar")
+    if trained is None or "sar" not in city.modality_names:
+        return ()
+    units = {
+        "the model's sources": radar_unit(np.array(trained.mean), np.array(trained.minimum)),
+        city.name: radar_unit_of(city),
+    }
+    note = units_note(units)
+    return (note,) if note else ()
 
 
 def _key(job: _Job) -> MapKey:
@@ -250,7 +271,7 @@ def _build(
     """Return reader and predictor in a worker process."""
     loaded = read_model_file(model)
     loaded = without_forest(loaded) if absent else loaded
-    images, _ = match_bands(open_city(city), loaded.header.inputs)
+    images, _ = match_bands(_opened(city, loaded.header), loaded.header.inputs)
     reader = prepare_for_model(loaded.header, images, statistics, absent).readers(tuple(loaded.header.inputs))[scene]
     return reader, load_predictor(loaded, backend, options)
 

@@ -12,7 +12,6 @@ import numpy as np
 from c2seg.artifacts import MapKey, MapNotes, MapRecord, StripNote, StripsKey
 from c2seg.artifacts.maps import CleanupRecord
 from c2seg.data import SceneReader
-from c2seg.errors import OutputError
 from c2seg.legend import Legend
 from c2seg.outputs import check_output
 from c2seg.predict.cache import block_cache
@@ -31,8 +30,6 @@ from c2seg.raster import write_qml
 from c2seg.types import Grid
 
 __all__ = ["MapOptions", "predict_scene"]
-
-_TRIES = 3  # to write rows that are on disk as they were written
 
 
 @dataclass(frozen=True)
@@ -109,37 +106,33 @@ def predict_scene(
         work = Work(plan, legend, layers, options.batch_size, scratch.folder, options.decision, options.temperature)
         resumed = set(scratch.finished)
         paths = {name: scratch.folder / f"{name}{'.png' if name == 'preview' else '.tif'}" for name in options.places}
-        memory = 0.0
+
+        def make() -> tuple[float, CleanedMap | None]:
+            memory = _compute(work, scratch, (reader, predictor), build, options.workers, stages, progress)
+            return_freed_memory()  # making the files needs blocks of other sizes than the windows freed
+            cleaned = _cleaned(scratch, grid, cleanup, stages)
+            with stages.time("publish"):
+                make_files(scratch, grid, legend, paths, options.palette, key.model, cleaned.ids if cleaned else None)
+            return memory, cleaned
+
         with block_cache(reader, plan):
-            for _ in range(_TRIES):
-                used = _compute(work, scratch, (reader, predictor), build, options.workers, stages, progress)
-                memory = max(memory, used)
-                return_freed_memory()  # making the files needs blocks of other sizes than the windows freed
-                cleaned = _cleaned(scratch, grid, cleanup, stages)
-                ids = cleaned.ids if cleaned else None
-                with stages.time("publish"):
-                    make_files(scratch, grid, legend, paths, options.palette, key.model, ids)
-                if not (damaged := scratch.drop_damaged()):
-                    break
-                resumed -= damaged
-            else:
-                raise OutputError(f"rows in {scratch.folder} are not read as they were written; use another disk")
-        notes_of_strips = [scratch.finished[strip] for strip in sorted(scratch.finished)]
-        counts = (
-            np.sum([note.counts for note in notes_of_strips], axis=0) if cleaned is None else np.array(cleaned.counts)
-        )
-        area = grid.pixel_area_m2() / 1e6
+            (memory, cleaned), damaged = scratch.until_whole(make)
+        counts = np.array(cleaned.counts) if cleaned else np.sum([note.counts for note in scratch.notes], axis=0)
+        pixels = {item.name: int(counts[item.id]) for item in legend.classes}
+        expected = _expected_pixels(scratch.notes, legend)
         result = MapRecord(
             **dict(notes),
             path=options.out.name,
             pixels=int(counts[1:].sum()),
             nodata_pixels=int(counts[0]),
-            area_km2={item.name: round(float(counts[item.id]) * area, 6) for item in legend.classes},
+            class_pixels=pixels,
+            expected_pixels=expected,
+            area_km2=MapRecord.areas(pixels, grid.pixel_area_m2()),
             seconds=round(time.perf_counter() - started, 3),
             stages=stages.as_dict(),
-            resumed_strips=len(resumed),
+            resumed_strips=len(resumed - damaged),
             peak_memory_mib=round(memory + peak_memory_mib(), 1),
-            expected_area_km2=_expected_area(notes_of_strips, legend, area),
+            expected_area_km2=MapRecord.areas(expected, grid.pixel_area_m2()) or None,
             key=key,
             cleanup=_cleanup_record(cleanup, cleaned),
         )
@@ -164,12 +157,12 @@ def _cleanup_record(cleanup: Cleanup | None, cleaned: CleanedMap | None) -> Clea
     return CleanupRecord(**dict(cleanup.record()), changed_pixels=cleaned.changed_pixels)
 
 
-def _expected_area(notes: Iterable[StripNote], legend: Legend, area: float) -> dict[str, float] | None:
+def _expected_pixels(notes: Iterable[StripNote], legend: Legend) -> dict[str, float] | None:
     expected = [note.expected for note in notes if note.expected is not None]
     if not expected:
         return None
     total = np.sum(expected, axis=0)
-    return {item.name: round(float(pixels) * area, 6) for item, pixels in zip(legend.classes, total, strict=True)}
+    return {item.name: float(pixels) for item, pixels in zip(legend.classes, total, strict=True)}
 
 
 def _compute(

@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,7 +25,11 @@ from c2seg.outputs import remove_folder
 
 __all__ = ["RowFiles", "RowReader", "Scratch", "pending_key", "scratch_folder"]
 
+T = TypeVar("T")
+
 _log = logging.getLogger(__name__)
+
+_TRIES = 3  # to read rows as they were written
 
 RowReader = Callable[[int, int], np.ndarray]
 """Returns rows ``first .. last-1`` of a layer, [rows, ...]."""
@@ -198,8 +202,13 @@ class Scratch:
             raise _cannot_write(self.folder, error) from error
         self.finished[strip] = note
 
+    @property
+    def notes(self) -> list[StripNote]:
+        """The notes of the finished strips, from top to bottom."""
+        return [self.finished[strip] for strip in sorted(self.finished)]
+
     def reader(self, layer: str) -> RowReader:
-        """Return a reader of a layer's rows from top to bottom, when all strips are finished; ``drop_damaged`` needs it."""
+        """Return a reader of a layer's rows from top to bottom, when all strips are finished; call it in ``until_whole``."""
         sums = [self.finished[strip].checksums[layer] for strip in range(len(self._strips))]
 
         def read(first: int, last: int) -> np.ndarray:
@@ -208,15 +217,24 @@ class Scratch:
         self._readers.append(_CheckedRows(read, self._strips, sums))
         return self._readers[-1]
 
-    def drop_damaged(self) -> set[int]:
-        """Return the strips that the readers found damaged: they are no longer finished."""
-        damaged = set[int]().union(*(reader.damaged for reader in self._readers))
-        self._readers = []
-        for strip in damaged:
-            del self.finished[strip]
-        if damaged:
-            _log.warning("%d strips in %s were damaged on disk and are computed again", len(damaged), self.folder)
-        return damaged
+    def until_whole(self, make: Callable[[], T]) -> tuple[T, set[int]]:
+        """Return what ``make`` made of rows that were read as they were written, and which strips were not at first.
+
+        ``make`` computes the strips that are not finished and reads through ``reader``. Raises OutputError if rows change again
+        and again.
+        """
+        damaged: set[int] = set()
+        for _ in range(_TRIES):
+            self._readers = []
+            made = make()
+            now = set[int]().union(*(reader.damaged for reader in self._readers))
+            if not now:
+                return made, damaged
+            _log.warning("%d strips in %s were damaged on disk and are computed again", len(now), self.folder)
+            damaged |= now
+            for strip in now:
+                del self.finished[strip]
+        raise OutputError(f"rows in {self.folder} are not read as they were written; write the map to another disk")
 
     def close(self) -> None:
         """Close the files; they stay on disk."""

@@ -39,8 +39,8 @@ class GridRelation:
 def relate_grids(fine: Grid, coarse: Grid, fine_name: str, coarse_name: str) -> GridRelation:
     """Return the relation of ``coarse`` to ``fine``.
 
-    Raises GridError if the CRS differ, only one grid has a CRS, the resolution is not an integer multiple, pixel edges do
-    not coincide, or the rasters do not overlap. Grids without CRS must be equal.
+    Raises GridError if the CRS differ, only one grid has a CRS, the axes are not parallel, the resolution is not an integer
+    multiple, pixel edges do not coincide, or the rasters do not overlap. Grids without CRS must be equal.
     """
     names = f"{coarse_name} and {fine_name}"
     if (fine.crs is None) != (coarse.crs is None):
@@ -57,15 +57,19 @@ def relate_grids(fine: Grid, coarse: Grid, fine_name: str, coarse_name: str) -> 
         raise GridError(f"{names} have different CRS; warp one to the other's (gdalwarp -t_srs)")
     # Coarse pixel coordinates in fine pixels: the scale and the shift must be integers.
     relation = ~fine.transform @ coarse.transform
-    ratio = round(relation.a)
     span = max(coarse.height, coarse.width, 1)
-    if (
-        ratio < 1
-        or max(abs(relation.a - ratio), abs(relation.e - ratio), abs(relation.b), abs(relation.d)) * span > 0.5
-    ):
+    if max(abs(relation.b), abs(relation.d)) * span > 0.5:
+        raise GridError(f"{names}: the axes of the grids are not parallel; warp one to the other's grid (gdalwarp)")
+    if relation.a < 0 or relation.e < 0:
+        raise GridError(f"{names}: one is stored upside down or mirrored; write it north up (gdalwarp)")
+    ratio = round(relation.a)
+    if ratio < 1 or max(abs(relation.a - ratio), abs(relation.e - ratio)) * span > 0.5:
+        finer = round(1 / relation.a)
+        if max(abs(relation.a * finer - 1), abs(relation.e * finer - 1)) * span <= 0.5:
+            raise GridError(f"{names}: {coarse_name} is {finer} times finer; resample it to the other's grid")
         raise GridError(
             f"{names}: the grids are not aligned: pixel size {coarse.resolution_xy} is not an integer multiple of "
-            f"{fine.resolution_xy} on parallel axes; resample one to the other's grid"
+            f"{fine.resolution_xy}; resample one to the other's grid"
         )
     row, col = round(relation.f), round(relation.c)
     if max(abs(relation.f - row), abs(relation.c - col)) > _TOLERANCE_PX:

@@ -5,22 +5,27 @@ Axes: C band, H row, W column. A source returns raw values. Its users handle nod
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
-import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
-from c2seg.errors import DataError
+from c2seg.errors import DataError, number_ranges, one_line
+from c2seg.raster.bands import FileBand, bands_of
+from c2seg.raster.digests import files_digest, short
+from c2seg.raster.opening import data_files, open_raster
+from c2seg.raster.placement import placed_grid
+from c2seg.raster.validity import RasterMask, mask_kind
 from c2seg.types import Grid, Window
 
-__all__ = ["ArrayRaster", "RasterFile", "RasterSource", "file_fingerprint", "open_raster", "read_boundless"]
+__all__ = ["ArrayRaster", "RasterFile", "RasterSource", "read_boundless"]
 
 
 @runtime_checkable
@@ -51,7 +56,7 @@ class RasterSource(Protocol):
         """Return raw values [C, H, W]; ``window`` lies inside the source. Raises DataError if unreadable."""
 
     def fingerprint(self) -> str:
-        """Return a short digest of size and sampled blocks. It is fast for rasters of any size."""
+        """Return a short digest of every value; it is remembered while the files do not change."""
 
 
 @dataclass(frozen=True)
@@ -91,54 +96,52 @@ class ArrayRaster:
         return self.array[:, rows, cols]
 
     def fingerprint(self) -> str:
-        """Return a digest of shape, dtype and up to 64 evenly spaced rows."""
-        import hashlib
-
+        """Return a digest of shape, data type, nodata value and all values."""
         digest = hashlib.sha256(f"{self.array.shape}{self.array.dtype.str}{self.nodata}".encode())
-        for row in np.unique(np.linspace(0, self.height - 1, 64).astype(int)) if self.height else ():
-            digest.update(np.ascontiguousarray(self.array[:, row]).tobytes())
-        return digest.hexdigest()[:16]
+        for row in range(self.height):
+            digest.update(np.ascontiguousarray(self.array[:, row]).data)
+        return short(digest)
 
 
 @dataclass(frozen=True)
 class RasterFile:
     """A raster file. Each thread of each process opens its own handle, because GDAL datasets must not be shared.
 
-    ``bands`` selects bands (0-based) in this order; None selects all.
+    ``bands`` selects bands (0-based) in this order; None selects all but alpha. ``subdataset`` is a variable or a page
+    (see ``open_raster``). ``declared_nodata`` takes the place of the file's nodata values. A georeferenced file stored from
+    south to north, or from east to west, is read north up: grid and values are flipped. Raises
+    DataError for a file that cannot be read, or is placed by control points alone.
     """
 
     path: Path
     bands: tuple[int, ...] | None = None
+    subdataset: str | None = None
+    declared_nodata: float | None = None
     _local: threading.local = field(default_factory=threading.local, repr=False, compare=False)
-    _profile: dict[str, Any] = field(init=False, repr=False, compare=False)
+    _facts: _Facts = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        with open_raster(self.path) as dataset:
-            if self.bands and max(self.bands) >= dataset.count:
-                raise DataError(f"{self.path} has {dataset.count} bands; band {max(self.bands) + 1} was requested")
-            types = set(dataset.dtypes)
-            if any(t.startswith("complex") for t in types):
-                raise DataError(f"{self.path} contains complex values; convert them to intensity or dB first")
-            profile = {
-                "count": len(self.bands) if self.bands else dataset.count,
-                "grid": Grid(
-                    dataset.height, dataset.width, dataset.transform, dataset.crs.to_wkt() if dataset.crs else None
-                ),
-                "dtype": np.result_type(*types),
-                "nodata": dataset.nodata,
-                "descriptions": tuple(dataset.descriptions[b] or "" for b in (self.bands or range(dataset.count))),
-                "tags": dataset.tags(),
-                "block": dataset.block_shapes[0],
-            }
-        object.__setattr__(self, "_profile", profile)
+        with open_raster(self.path, self.subdataset) as dataset:
+            facts = _read_facts(dataset, self.path, self.bands, self.declared_nodata)
+        object.__setattr__(self, "_facts", facts)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (RasterFile, (self.path, self.bands))
+        return (RasterFile, (self.path, self.bands, self.subdataset, self.declared_nodata))
 
     @property
     def count(self) -> int:
         """Number of bands."""
-        return int(self._profile["count"])
+        return len(self._facts.numbers)
+
+    @property
+    def total_count(self) -> int:
+        """Number of bands of the file, with alpha and those that are not selected."""
+        return self._facts.total_count
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The selected bands (0-based)."""
+        return self._facts.numbers
 
     @property
     def height(self) -> int:
@@ -153,51 +156,72 @@ class RasterFile:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Common data type of the bands."""
-        dtype: np.dtype[Any] = self._profile["dtype"]
-        return dtype
+        return self._facts.dtype
 
     @property
     def nodata(self) -> float | None:
-        """The file's nodata value."""
-        value: float | None = self._profile["nodata"]
-        return value
+        """The nodata value that all bands have; None if there is none, or if they differ, which ``mask`` then knows."""
+        return self._facts.nodata
 
     @property
     def grid(self) -> Grid:
-        """Size, transform and CRS."""
-        grid: Grid = self._profile["grid"]
-        return grid
+        """Size, transform and horizontal CRS, north up."""
+        return self._facts.grid
+
+    @property
+    def file_bands(self) -> tuple[FileBand, ...]:
+        """What the file says of the bands."""
+        return self._facts.bands
 
     @property
     def descriptions(self) -> tuple[str, ...]:
         """Band descriptions; empty text if the file has none."""
-        descriptions: tuple[str, ...] = self._profile["descriptions"]
-        return descriptions
+        return tuple(band.name for band in self._facts.bands)
+
+    @property
+    def mask(self) -> RasterMask | None:
+        """Where the file marks pixels as nodata by other means than one nodata value."""
+        return RasterMask(self) if self._facts.mask_kind else None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was recognized in the file, as text."""
+        return self._facts.notes
 
     @property
     def block_hw(self) -> tuple[int, int]:
         """Height and width of the blocks of the file."""
-        height, width = self._profile["block"]
-        return height, width
+        return self._facts.block_hw
 
     @property
     def tags(self) -> dict[str, str]:
         """Dataset tags."""
-        return dict(self._profile["tags"])
+        return dict(self._facts.tags)
 
     def read(self, window: Window) -> np.ndarray:
         """Return [C, H, W] of a window inside the raster. Raises DataError if a block cannot be decoded."""
-        indexes = [b + 1 for b in self.bands] if self.bands else None
-        area = RasterioWindow(window.col, window.row, window.width, window.height)
-        try:
-            values: np.ndarray = self._dataset().read(indexes, window=area)
-        except RasterioIOError as error:
-            cause = error.__cause__ or error
-            raise DataError(
-                f"cannot read {self.path} at rows {window.row}..{window.row_end - 1}, columns {window.col}.."
-                f"{window.col_end - 1}: the file is truncated or damaged ({_one_line(cause)}); copy it again"
-            ) from error
-        return values
+        facts = self._facts
+
+        def stored(dataset: Any, area: RasterioWindow) -> np.ndarray:
+            values: np.ndarray = dataset.read(facts.indexes, window=area, out_dtype=facts.read_dtype)
+            return values
+
+        return self._read(window, stored)
+
+    def read_mask(self, window: Window) -> np.ndarray:
+        """Return the validity of pixels, bool [H, W], as ``mask`` has it. Raises DataError if a block cannot be decoded."""
+        facts = self._facts
+
+        def stored(dataset: Any, area: RasterioWindow) -> np.ndarray:
+            if facts.mask_kind == "alpha":
+                alpha: np.ndarray = (dataset.read(list(facts.alpha), window=area) != 0).all(axis=0)
+                return alpha
+            numbers = facts.numbers[:1] if facts.mask_kind == "dataset" else facts.numbers
+            masks = dataset.read_masks([number + 1 for number in numbers], window=area)
+            every: np.ndarray = np.all(masks, axis=0)
+            return every
+
+        return self._read(window, stored)
 
     def close(self) -> None:
         """Close the calling thread's handle; the next read opens another one."""
@@ -205,45 +229,101 @@ class RasterFile:
         if handle is not None:
             handle.close()
 
+    def files(self) -> tuple[Path, ...]:
+        """Return the files that are read: this one, its sidecars, and the sources of a VRT."""
+        return data_files(self.path)
+
     def fingerprint(self) -> str:
-        """Return a digest of the file's size and sampled blocks."""
-        return file_fingerprint(self.path)
+        """Return a digest of every byte of ``files``, and of the bands chosen."""
+        return files_digest(self.files(), (self.bands, self.subdataset, self.declared_nodata))
+
+    def _read(self, window: Window, stored: Callable[[Any, RasterioWindow], np.ndarray]) -> np.ndarray:
+        south_up, mirrored = self._facts.flips
+        row = self.height - window.row_end if south_up else window.row
+        col = self.width - window.col_end if mirrored else window.col
+        try:
+            values = stored(self._dataset(), RasterioWindow(col, row, window.width, window.height))
+        except (RasterioError, ValueError) as error:
+            raise DataError(
+                f"cannot read {self.path} at rows {window.row}..{window.row_end - 1}, columns {window.col}.."
+                f"{window.col_end - 1}: the file is truncated or damaged ({one_line(error.__cause__ or error)}); copy it again"
+            ) from error
+        if south_up or mirrored:
+            values = np.ascontiguousarray(values[..., :: -1 if south_up else 1, :: -1 if mirrored else 1])
+        return values
 
     def _dataset(self) -> Any:
         # One handle per process: a handle inherited through fork shares its file offset with the parent.
         handles = self._local.__dict__.setdefault("handles", {})
         key = os.getpid()
         if key not in handles:
-            handles[key] = open_raster(self.path)
+            handles[key] = open_raster(self.path, self.subdataset)
         return handles[key]
 
 
-def file_fingerprint(path: Path) -> str:
-    """Return 16 hex digits of a file's size and up to 16 evenly spaced blocks of 64 kB. Raises DataError if unreadable."""
-    import hashlib
+@dataclass(frozen=True)
+class _Facts:
+    """What is read from a file once."""
 
-    try:
-        size = path.stat().st_size
-        digest = hashlib.sha256(f"{size}".encode())
-        with path.open("rb") as stream:
-            for offset in np.unique(np.linspace(0, max(0, size - 65536), 16).astype(np.int64)):
-                stream.seek(int(offset))
-                digest.update(stream.read(65536))
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    return digest.hexdigest()[:16]
+    total_count: int
+    numbers: tuple[int, ...]
+    """Bands of the file, 0-based."""
+    indexes: list[int] | None
+    """As rasterio wants them; None: all."""
+    alpha: tuple[int, ...]
+    """Bands of transparency, as rasterio counts them."""
+    bands: tuple[FileBand, ...]
+    grid: Grid
+    flips: tuple[bool, bool]
+    dtype: np.dtype[Any]
+    read_dtype: str | None
+    nodata: float | None
+    mask_kind: str
+    tags: dict[str, str]
+    block_hw: tuple[int, int]
+    notes: tuple[str, ...]
 
 
-def open_raster(path: Path) -> Any:
-    """Open a raster for reading, without a warning if it has no georeference. Raises DataError if it is missing or invalid."""
-    if not path.is_file():
-        raise DataError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(path)
-    except RasterioIOError as error:
-        raise DataError(f"cannot open {path} as a raster: {_one_line(error)}") from error
+def _read_facts(dataset: Any, path: Path, chosen: tuple[int, ...] | None, declared: float | None) -> _Facts:
+    described = bands_of(dataset)
+    if chosen and max(chosen) >= len(described):
+        raise DataError(f"{path} has {len(described)} bands; band {max(chosen) + 1} was requested")
+    alpha = tuple(i for i, band in enumerate(described) if band.is_alpha and i not in (chosen or ()))
+    numbers = chosen or tuple(i for i in range(dataset.count) if i not in alpha)
+    if not numbers:
+        raise DataError(f"{path} has an alpha band only")
+    types = {dataset.dtypes[number] for number in numbers}
+    if any(t.startswith("complex") for t in types):
+        raise DataError(f"{path} contains complex values; convert them to intensity or dB first")
+    grid, flips = placed_grid(dataset, path)
+    kind = mask_kind(dataset, numbers, tuple(number + 1 for number in alpha))
+    nodata = {repr(value): value for value in (dataset.nodatavals[number] for number in numbers)}
+    if declared is not None:
+        nodata, kind = {"": declared}, "" if kind == "bands" else kind
+    notes = []
+    if alpha:
+        notes.append(
+            f"{path}: band {number_ranges(i + 1 for i in alpha)} is alpha and marks nodata; if it is an image, "
+            "describe all bands in city.yaml"
+        )
+    if any(flips):
+        notes.append(f"{path} is stored {'south-up' if flips[0] else 'mirrored'}; it is read north up")
+    return _Facts(
+        total_count=dataset.count,
+        numbers=numbers,
+        indexes=[number + 1 for number in numbers] if len(numbers) < dataset.count or chosen else None,
+        alpha=tuple(number + 1 for number in alpha),
+        bands=tuple(described[number] for number in numbers),
+        grid=grid,
+        flips=flips,
+        dtype=(dtype := np.result_type(*types)),
+        read_dtype=dtype.name if len(types) > 1 else None,
+        nodata=next(iter(nodata.values())) if len(nodata) == 1 else None,
+        mask_kind=kind,
+        tags=dataset.tags(),
+        block_hw=dataset.block_shapes[numbers[0]],
+        notes=tuple(notes),
+    )
 
 
 def read_boundless(source: RasterSource, window: Window, fill: float = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -262,7 +342,3 @@ def read_boundless(source: RasterSource, window: Window, fill: float = 0) -> tup
         values[:, rows, cols] = source.read(part)
         inside[rows, cols] = True
     return values, inside
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())

@@ -22,6 +22,7 @@ from c2seg.report.views import View
 
 __all__ = ["ScorePanel", "ScoredMap", "assess_view", "findings"]
 
+_BLOCK_PX = 100  # without a CRS, as ``score``
 _BLOCK_M = 1000.0  # side of the bootstrap's blocks: errors further apart are nearly independent
 _LEAST_BLOCKS = 20  # with fewer an interval says little
 _LEAST_PIXELS = 30  # of a class, for a statement about it
@@ -68,11 +69,11 @@ class ScorePanel:
 
 def assess_view(view: View, progress: Progress = no_progress) -> tuple[ScoredMap, ...]:
     """Count every map of a view against its ground truth, with a block bootstrap where there are enough blocks."""
-    pixel_m = view.grid.pixel_area_m2() ** 0.5
-    block_px = int(np.clip(round(_BLOCK_M / pixel_m), 8, 1024))
+    side_m = view.grid.pixel_side_m()
+    block_px = _BLOCK_PX if side_m is None else int(np.clip(round(_BLOCK_M / side_m), 8, 1024))
     counted: list[tuple[int, list[Confusion]]] = []
     for index, entry in view.maps:
-        blocks = count_maps([view.pair(entry)], view.code, block_px=block_px, progress=progress)
+        blocks = count_maps([view.pair(entry)], block_px=block_px, progress=progress)
         counted.append((index, blocks))
     result = [ScoredMap.of(index, sum(blocks[1:], blocks[0])) for index, blocks in counted]
     if sum(block.pixels > 0 for block in counted[0][1]) < _LEAST_BLOCKS:

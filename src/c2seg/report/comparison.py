@@ -75,7 +75,8 @@ def _notes(scored: Sequence[ScorePanel], views: Sequence[View]) -> list[str]:
 
 
 def _comparable(view: View, panel: ScorePanel) -> str:
-    side_m = view.grid.pixel_area_m2() ** 0.5
+    side_m = view.grid.pixel_side_m()
+    size = f"pixels of {side_m:.3g} m" if side_m else "pixels of unknown size"
     pixels = panel.entries[0].scores.pixels
     for name, (_, sizes) in SCENES.items():
         if name in view.name.lower() and (view.grid.height, view.grid.width) in sizes:
@@ -86,7 +87,7 @@ def _comparable(view: View, panel: ScorePanel) -> str:
             )
     return (
         "Not comparable: the published numbers were measured on Berlin and Wuhan at 10 m. Those of this page were "
-        f"measured on {view.name} with pixels of {side_m:.3g} m and {pixels:,} labeled pixels. "
+        f"measured on {view.name} with {size} and {pixels:,} labeled pixels. "
         "They are shown for orientation only."
     )
 

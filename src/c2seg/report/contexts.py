@@ -59,7 +59,7 @@ class AreaColumn(TypedDict):
 class AreaCell(TypedDict):
     """An area and its share, as text."""
 
-    km2: str
+    area: str
     share: str
 
 
@@ -84,6 +84,7 @@ class ViewContext(TypedDict):
     palette_names: dict[str, str]
     areas: list[AreaRow]
     area_columns: list[AreaColumn]
+    area_unit: str
     area_note: str
     reliability: Chart | None
 
@@ -94,7 +95,7 @@ class ViewData(TypedDict):
     width: int
     height: int
     aspect: float
-    meters: float
+    meters: float | None
     step: float
     stepX: float
     names: dict[str, str]

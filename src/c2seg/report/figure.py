@@ -171,8 +171,11 @@ def _fractions(rgb: tuple[int, int, int]) -> tuple[float, float, float]:
 
 
 def _scale_bar(axes: Any, view: View, columns: int) -> None:
-    """Draw a bar of a round length, about a quarter of the panel."""
-    meters = view.grid.pixel_area_m2() ** 0.5 * view.grid.width / columns
+    """Draw a bar of a round length, about a quarter of the panel; none without a CRS."""
+    side_m = view.grid.pixel_side_m()
+    if side_m is None:
+        return
+    meters = side_m * view.grid.width / columns
     longest = meters * columns / 4
     power = 10.0 ** math.floor(math.log10(longest))
     length = next(factor * power for factor in (5, 2, 1) if factor * power <= longest)

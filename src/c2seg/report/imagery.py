@@ -19,8 +19,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from c2seg.data.city import Layer, Modality, Scene
 from c2seg.errors import DataError
-from c2seg.raster import RasterFile, RasterSource
-from c2seg.raster.reading import open_raster
+from c2seg.raster import RasterFile, RasterSource, open_raster
 from c2seg.types import Grid, Window
 
 __all__ = ["Composite", "Sampling", "composites", "encode_picture", "picture", "sample", "sample_ids", "sample_layer"]

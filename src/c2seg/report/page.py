@@ -220,6 +220,7 @@ def _view_context(index: int, content: PageContent) -> ViewContext:
             for c, cells in zip(view.legend.classes, rows, strict=True)
         ],
         "area_columns": columns,
+        "area_unit": "Area in km²" if view.grid.crs else "Pixels",
         "area_note": "Ground truth: of the labeled pixels only." if panel else "",
         "reliability": reliability_chart(drawn.reliability, [run.name for run in content.runs]),
     }
@@ -227,18 +228,17 @@ def _view_context(index: int, content: PageContent) -> ViewContext:
 
 def _facts(view: View, drawn: RenderedView) -> str:
     height, width = view.grid.height, view.grid.width
-    side = view.grid.pixel_area_m2() ** 0.5
-    parts = [f"{height:,} rows x {width:,} columns, pixels of {side:.4g} m on the ground"]
-    if view.grid.crs is None:
-        parts.append("no coordinate reference system")
+    side_m = view.grid.pixel_side_m()
+    parts = [f"{height:,} rows x {width:,} columns"]
+    parts.append("no coordinate reference system" if side_m is None else f"pixels of {side_m:.4g} m on the ground")
     if drawn.sampling.step > 1:
         parts.append(f"shown at 1:{drawn.sampling.step:.3g} (images as means, classes as samples)")
     return "; ".join(parts) + "."
 
 
 def _areas(view: View, runs: Sequence[Run], panel: ScorePanel | None) -> tuple[list[AreaColumn], list[list[AreaCell]]]:
-    """Return columns (title, run, total) and, by class, the cells (km2, share) of each column."""
-    pixel_km2 = view.grid.pixel_area_m2() / 1e6
+    """Return columns (title, run, total) and, by class, the cells (km2, share) of each column; pixels without a CRS."""
+    pixel_km2 = (view.grid.pixel_area_m2() or 1e6) / 1e6
     series: list[tuple[str, int | None, list[float]]] = []
     for index, entry in view.maps:
         series.append((runs[index].name, index, _map_areas(entry, view, pixel_km2)))
@@ -246,11 +246,11 @@ def _areas(view: View, runs: Sequence[Run], panel: ScorePanel | None) -> tuple[l
         support = panel.entries[0].scores.support
         series.append(("Reference", None, [n * _reference_pixel_km2(view) for n in support]))
     columns: list[AreaColumn] = [
-        {"title": title, "run": run, "total": f"{sum(values):,.1f}"} for title, run, values in series
+        {"title": title, "run": run, "total": _amount(sum(values), view)} for title, run, values in series
     ]
     rows: list[list[AreaCell]] = [
         [
-            {"km2": _km2(values[k]), "share": f"{values[k] / sum(values):.1%}" if sum(values) else ""}
+            {"area": _amount(values[k], view), "share": f"{values[k] / sum(values):.1%}" if sum(values) else ""}
             for _, _, values in series
         ]
         for k in range(view.legend.num_classes)
@@ -260,7 +260,7 @@ def _areas(view: View, runs: Sequence[Run], panel: ScorePanel | None) -> tuple[l
 
 def _map_areas(entry: MapFile, view: View, pixel_km2: float) -> list[float]:
     """Return km2 by class: from the map's record, else counted in the file."""
-    recorded = entry.record.area_km2 if entry.record else {}
+    recorded = entry.record.area_km2 if entry.record and view.grid.crs else {}
     if all(item.name in recorded for item in view.legend.classes):
         return [recorded[item.name] for item in view.legend.classes]
     counts = entry.count_ids()
@@ -271,10 +271,13 @@ def _reference_pixel_km2(view: View) -> float:
     from c2seg.raster import RasterFile
 
     assert view.reference is not None
-    return RasterFile(view.reference.path).grid.pixel_area_m2() / 1e6
+    return (RasterFile(view.reference.path).grid.pixel_area_m2() or 1e6) / 1e6
 
 
-def _km2(value: float) -> str:
+def _amount(value: float, view: View) -> str:
+    """Write an area in km2, or a number of pixels where there is no CRS."""
+    if view.grid.crs is None:
+        return f"{value:,.0f}"
     return f"{value:,.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.005 or value == 0 else "<0.01"
 
 
@@ -289,6 +292,7 @@ def _view_data(index: int, content: PageContent) -> ViewData:
     view, drawn = content.views[index], content.drawn[index]
     sampling = drawn.sampling
     x, y = view.grid.resolution_xy
+    side_m = view.grid.pixel_side_m()
     keys = {layer["title"]: layer["key"] for layer in drawn.layers}
     first_map = next(layer["key"] for layer in drawn.layers if layer.get("role") == "map")
     images = [layer["key"] for layer in drawn.layers if layer["kind"] == "image"]
@@ -298,7 +302,7 @@ def _view_data(index: int, content: PageContent) -> ViewData:
         "width": sampling.width,
         "height": sampling.height,
         "aspect": (y * view.grid.height / sampling.height) / (x * view.grid.width / sampling.width),
-        "meters": view.grid.pixel_area_m2() ** 0.5 * (x / y) ** 0.5 * view.grid.width / sampling.width,
+        "meters": side_m and side_m * (x / y) ** 0.5 * view.grid.width / sampling.width,
         "step": sampling.step,
         "stepX": view.grid.width / sampling.width,
         "names": {str(c.id): c.name for c in view.legend.classes},

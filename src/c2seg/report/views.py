@@ -7,26 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from c2seg.data import City, Scene, open_city, open_labeled_city
-from c2seg.errors import C2SegError, DataError, GridError, InputError
-from c2seg.legend import LandClass, Legend, c2seg13
-from c2seg.metrics import MapPair, ReferenceCode, pair_maps
-from c2seg.raster import RasterFile
-from c2seg.raster.reading import open_raster
+from c2seg.data import City, Scene, open_city
+from c2seg.errors import C2SegError, GridError, InputError
+from c2seg.legend import Legend, c2seg13
+from c2seg.metrics import MapPair, Reference, ReferenceCode, map_legend, open_references
+from c2seg.metrics.pairs import pair_of
 from c2seg.report.runs import MapFile, Run, distinct_names
 from c2seg.types import Grid
 
 __all__ = ["Reference", "View", "class_colors", "make_views", "palettes"]
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A label raster and the label mapping of its values; ``city`` and ``scene`` are those it belongs to, where known."""
-
-    path: Path
-    label_map: str
-    scene: str | None = None
-    city: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -44,12 +33,12 @@ class View:
     @property
     def code(self) -> ReferenceCode:
         """How the ground truth's values are to be read."""
-        return ReferenceCode(self.legend, self.reference.label_map if self.reference else "challenge")
+        return self.reference.code if self.reference else ReferenceCode(self.legend)
 
     def pair(self, entry: MapFile) -> MapPair:
         """Match a map of this view with the ground truth; only for a view that has one."""
         assert self.reference is not None
-        return pair_maps(entry.path, self.reference.path)[0]
+        return pair_of(entry.path, self.reference)
 
 
 class _Images(NamedTuple):
@@ -77,7 +66,7 @@ def make_views(
     views: list[View] = []
     for index, run in enumerate(runs):
         for entry in run.maps:
-            legend = _legend(entry.raster)
+            legend = map_legend(entry.raster) or c2seg13()
             place = next((k for k, v in enumerate(views) if _belongs(v, entry, legend)), None)
             if place is None:
                 views.append(View(entry.city, entry.raster.grid, legend, ((index, entry),)))
@@ -119,27 +108,6 @@ def _view_names(views: Sequence[View]) -> list[str]:
         f"{cities[key]}, {scene}" if keys.count(key) > 1 and (scene := view.maps[0][1].scene) else cities[key]
         for key, view in zip(keys, views, strict=True)
     ]
-
-
-def _legend(raster: RasterFile) -> Legend:
-    """Read class names and colors from the map's tags; C2Seg-13 where it has none, or the same names."""
-    with open_raster(raster.path) as dataset:
-        tags: dict[str, str] = dataset.tags(1)
-        name = dataset.tags().get("LEGEND", "legend of the map")
-        try:
-            colors = dataset.colormap(1)
-        except ValueError:
-            colors = {}
-    names = {int(key[6:]): text for key, text in tags.items() if key.startswith("CLASS_") and key[6:].isdigit()}
-    names = {number: text for number, text in sorted(names.items()) if 1 <= number <= 254}
-    default = c2seg13()
-    if not names or (tuple(names) == default.ids and tuple(names.values()) == default.names):
-        return default
-    classes = (
-        LandClass(number, text, "#{:02X}{:02X}{:02X}".format(*colors.get(number, (128, 128, 128))[:3]))
-        for number, text in names.items()
-    )
-    return Legend(name, tuple(classes))
 
 
 def _with_images(views: Sequence[View], cities: Sequence[City]) -> list[View]:
@@ -219,7 +187,7 @@ def _with_references(
             if reference.scene is not None and scene is not None and reference.scene != scene:
                 continue
             try:
-                pair_maps(views[k].maps[0][1].path, reference.path)
+                pair_of(views[k].maps[0][1].path, reference)
             except GridError as error:
                 problems[path] = error
                 continue
@@ -249,17 +217,9 @@ def _owns(view: View, reference: Reference) -> bool:
 
 
 def _open_reference(path: Path, label_map: str | None, of: Path | None) -> list[Reference]:
-    if not path.is_dir():
-        return [Reference(path, label_map or "challenge", city=of.resolve() if of else None)]
-    of = of or path
-    city = open_labeled_city(path, label_map)
-    several = len(city.labels) > 1
-    opened = []
-    for scene, label in zip(city.images.scenes, city.labels, strict=True):
-        if not isinstance(label.source, RasterFile):
-            raise DataError(f"{path} holds its labels in no raster file; give the ground truth as a label raster")
-        opened.append(Reference(label.source.path, label.label_map, scene.name if several else None, of.resolve()))
-    return opened
+    """Open the references at a path; ``of`` is the city that they belong to, where it is told."""
+    opened = open_references(path, None, label_map)
+    return [replace(reference, city=of.resolve()) if of else reference for reference in opened]
 
 
 def _same_grid(a: Grid, b: Grid) -> bool:

@@ -41,13 +41,17 @@ NETWORKS = {
     "mrsn": "{name: mrsn, encoder: convnext_atto, channels: 16}",
 }
 
+QUICK = ("unet", "unet-group", "segnet", "highdan", "hrnet")
+
 
 def read(path):
     with rasterio.open(path) as dataset:
         return dataset.read()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
+)
 def test_every_network_keeps_its_probabilities(name):
     recipe = load_recipe("unet", "tiny", [f"model={NETWORKS[name]}"])
     bands = {"msi": 4, "sar": 2}
@@ -134,6 +138,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.slow
 def test_an_install_without_torch_maps(model, make_city, tmp_path):
     city = make_city("target", seed=2)
     run(["export", str(model), str(tmp_path / "model.onnx"), "--quiet"])

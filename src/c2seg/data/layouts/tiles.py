@@ -30,8 +30,7 @@ from c2seg.data.tiling import Order, TileGrid
 from c2seg.errors import C2SegError, DataError, number_ranges
 from c2seg.legend import c2seg13
 from c2seg.progress import Progress, no_progress
-from c2seg.raster import GridRelation
-from c2seg.raster.reading import open_raster
+from c2seg.raster import GridRelation, open_raster
 from c2seg.types import Grid
 
 __all__ = ["LOOKS_FOR", "NAME", "check", "images", "labels", "recognize"]

@@ -345,7 +345,10 @@
         else if (layer.kind === "difference") { key(RIGHT, layer.role === "errors" ? "right" : "same"); key(WRONG, layer.role === "errors" ? "wrong" : "different"); }
         if (layer.kind === "level") key(`linear-gradient(90deg, ${CIVIDIS.join(",")})`, "0 to 100%").className = "ramp";
       });
-      const bar = this.root.querySelector(".scalebar"), wanted = 110 / this.scale * this.view.meters;
+      const bar = this.root.querySelector(".scalebar");
+      bar.hidden = !this.view.meters;  // the size of a pixel is not known
+      if (bar.hidden) return;
+      const wanted = 110 / this.scale * this.view.meters;
       const power = 10 ** Math.floor(Math.log10(wanted)), meters = [5, 2, 1].map((f) => f * power).find((m) => m <= wanted) || power;
       bar.style.width = `${meters / this.view.meters * this.scale}px`;
       bar.firstElementChild.textContent = meters >= 1000 ? `${meters / 1000} km` : `${meters} m`;

@@ -1,0 +1,125 @@
+"""Reference labels as polygons (GeoPackage, GeoJSON, Shapefile): burned into a grid when they are opened."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from affine import Affine
+
+from c2seg.errors import DataError, InputError, needs_extra, one_line, unknown_name
+from c2seg.legend import Legend
+from c2seg.types import Grid
+
+__all__ = ["DEFAULT_FIELD", "VECTOR_SUFFIXES", "burn_labels", "is_vector"]
+
+VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".shp", ".fgb")
+DEFAULT_FIELD = "class"
+_STARTS = {
+    ".gpkg": rb"SQLite format 3\0", ".shp": rb"\x00\x00\x27\x0a", ".fgb": rb"fgb",
+    **dict.fromkeys((".geojson", ".json"), rb"(\xef\xbb\xbf)?\s*\{(?!.*gdal_streamed_alg).*\"Feature"),
+}  # fmt: skip
+"""How the content of a file begins, by its suffix: GDAL follows what others, such as virtual sources, name."""
+_HEAD_BYTES = 65536
+
+
+def is_vector(path: Path) -> bool:
+    """Return whether a file's name is that of a vector file."""
+    return path.suffix.lower() in VECTOR_SUFFIXES
+
+
+def burn_labels(path: Path, grid: Grid, legend: Legend, field: str | None = None) -> np.ndarray:
+    """Return the label values of polygons, int32 [1, H, W]: a pixel has the value of the polygon that covers its center.
+
+    ``field`` is the attribute with the values (default ``class``): integers, or class names of the legend, which become
+    ids. Later polygons cover earlier ones; pixels without a polygon are 0. Raises DataError for a file that is unreadable, has
+    no CRS, does not overlap the grid, or has a value that is neither, and MissingExtraError without pyogrio.
+    """
+    if grid.crs is None:
+        raise DataError(f"{path} is a vector file, and the images have no CRS; rasterize the labels (gdal_rasterize)")
+    info, values, shapes = _read(path, field or DEFAULT_FIELD)
+    if not info["crs"]:
+        raise DataError(f"{path} has no CRS; assign one (ogr2ogr -a_srs)")
+    from rasterio.features import rasterize
+
+    numbers = _numbers(values, legend, path, field or DEFAULT_FIELD)
+    pixels = _in_pixels(shapes, info["crs"], grid, path)
+    burned = rasterize(
+        zip(pixels, numbers.tolist(), strict=True), (grid.height, grid.width), fill=0, transform=Affine.identity(),
+        dtype="int32",
+    )  # fmt: skip
+    if not burned.any():
+        raise DataError(f"{path}: no polygon with a class covers a pixel of the grid (bounds {grid.bounds_xy})")
+    array: np.ndarray = burned[None]
+    return array
+
+
+def _read(path: Path, field: str) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+    """Return facts, the values of a field, and the polygons of a file."""
+    with needs_extra("a vector file as label", "vector"):
+        import shapely
+        from pyogrio.errors import DataLayerError, DataSourceError  # type: ignore[import-untyped]
+        from pyogrio.raw import read  # type: ignore[import-untyped]
+    try:
+        with path.open("rb") as stream:
+            if not re.match(_STARTS[path.suffix.lower()], stream.read(_HEAD_BYTES), re.DOTALL):
+                raise DataError(f"cannot read the vector file {path}: its content is not what its name says")
+        info, _, geometries, columns = read(path)
+    except DataError:
+        raise
+    except (DataSourceError, DataLayerError, ValueError, OSError) as error:
+        raise DataError(f"cannot read the vector file {path}: {one_line(error)}") from error
+    names = list(info["fields"])
+    if field not in names:
+        raise InputError(
+            f"{path}: {unknown_name('field', field, names)} Name it with `label_field`, or `field:` in city.yaml."
+        )
+    shapes = shapely.from_wkb(geometries, on_invalid="ignore")
+    areal = np.isin(shapely.get_type_id(shapes), [3, 6])
+    if not areal.any():
+        raise DataError(f"{path} has no polygon")
+    return info, np.asarray(columns[names.index(field)])[areal], shapes[areal]
+
+
+def _numbers(values: np.ndarray, legend: Legend, path: Path, field: str) -> np.ndarray:
+    """Return label values as integers; class names become ids."""
+    if values.dtype.kind in "iu":
+        return values.astype(np.int64)
+    if values.dtype.kind == "f" and np.array_equal(values, np.round(values)):
+        return values.astype(np.int64)
+    ids = {item.name.casefold(): item.id for item in legend.classes}
+    texts = [str(value).strip() for value in values]
+    if all(text.lstrip("-").isdigit() for text in texts):
+        return np.array([int(text) for text in texts], np.int64)
+    unknown = sorted({text for text in texts if text.casefold() not in ids})
+    if unknown:
+        raise DataError(
+            f"{path}: values {', '.join(map(repr, unknown[:5]))} of {field} are neither integers nor classes of legend "
+            f"{legend.name!r} ({', '.join(legend.names)})"
+        )
+    return np.array([ids[text.casefold()] for text in texts], np.int64)
+
+
+def _in_pixels(shapes: np.ndarray, crs: str, grid: Grid, path: Path) -> np.ndarray:
+    """Return polygons in columns and rows of the grid."""
+    import shapely
+    from rasterio.crs import CRS
+    from rasterio.errors import RasterioError
+    from rasterio.warp import transform
+
+    here, there = CRS.from_user_input(crs), CRS.from_wkt(grid.crs or "")
+    inverse = ~grid.transform
+
+    def place(points: np.ndarray) -> np.ndarray:
+        x, y = (points[:, 0], points[:, 1]) if here == there else map(np.asarray, transform(here, there, *points.T))
+        return np.column_stack([inverse.a * x + inverse.b * y + inverse.c, inverse.d * x + inverse.e * y + inverse.f])
+
+    try:
+        placed: np.ndarray = shapely.transform(shapes, place)
+    except (RasterioError, ValueError) as error:
+        raise DataError(
+            f"{path}: its coordinates cannot be transformed to the grid's CRS: {one_line(error)}"
+        ) from error
+    return placed
