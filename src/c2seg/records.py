@@ -15,10 +15,11 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from c2seg._version import __version__
+from c2seg.checksums import json_checksum
 from c2seg.errors import DataError
 from c2seg.outputs import write_text
 
-__all__ = ["Artifact", "Json", "Record", "read_json"]
+__all__ = ["Artifact", "CheckedArtifact", "Json", "Record", "read_json"]
 
 Json = dict[str, Any]
 """A parsed JSON object before validation, or one for printing."""
@@ -89,15 +90,37 @@ class Artifact(Record):
 
     def write(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
         """Write the file atomically, with sorted keys and without NaN. Raises OutputError if it is not writable."""
-        text = json.dumps(self.as_json(), indent=2, sort_keys=True, allow_nan=False)
+        text = json.dumps(self._content(), indent=2, sort_keys=True, allow_nan=False)
         write_text(Path(path), text + "\n", overwrite=overwrite)
+
+    def _content(self) -> Json:
+        return self.as_json()
+
+
+class CheckedArtifact(Artifact):
+    """An artifact that is used again where work resumes: its file holds a checksum, and is refused if it was changed.
+
+    Files of 0.1.0 have none.
+    """
+
+    @classmethod
+    def parse(cls, content: Mapping[str, Any], where: str) -> Self:
+        """Validate parsed JSON; see ``Artifact.parse``. Raises DataError if it is not what was written, too."""
+        rest = {key: value for key, value in content.items() if key != "checksum"}
+        artifact = super().parse(rest, where)
+        if "checksum" in content and content["checksum"] != json_checksum(rest):
+            raise DataError(f"{where} was changed after it was written; remove it or create it again")
+        return artifact
+
+    def _content(self) -> Json:
+        return self.as_json() | {"checksum": json_checksum(self.as_json())}
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Read any JSON file. Raises DataError if it is missing or damaged."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is damaged: {error}; remove it or create it again") from error
 
 

@@ -99,3 +99,17 @@ def test_an_error_in_a_worker_stops_all_and_keeps_what_is_finished(tmp_path, act
     assert not out.exists()
     assert run(out, 2).resumed_strips > 0
     assert out.read_bytes() == (tmp_path / "one.tif").read_bytes()
+
+
+@pytest.mark.slow
+def test_workers_compute_damaged_strips_again(tmp_path):
+    for name in ("whole", "map"):
+        (tmp_path / name).mkdir()
+    run(tmp_path / "whole" / "map.tif", 1)
+    path = tmp_path / "map" / "map.tif"
+    with pytest.raises(C2SegError):
+        run(path, 2, die)
+    rows = tmp_path / "map" / ".map.tif.scratch" / "ids.bin"
+    rows.write_bytes(bytes(len(rows.read_bytes())))
+    run(path, 2)
+    assert path.read_bytes() == (tmp_path / "whole" / "map.tif").read_bytes()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from c2seg.data import SceneReader
 from c2seg.legend import Legend
 from c2seg.outputs import check_output
 from c2seg.predict.cache import block_cache
-from c2seg.predict.cleanup import clean_rows, requested_cleanup
+from c2seg.predict.cleanup import CleanedMap, Cleanup, clean_rows, requested_cleanup
 from c2seg.predict.decision import Decision
 from c2seg.predict.engine import Predictor, Reader
 from c2seg.predict.layers import layer_shapes
@@ -28,6 +27,7 @@ from c2seg.predict.timings import Timings
 from c2seg.predict.workers import Build, Work, chunks, peak_memory_mib, run_strips, run_workers
 from c2seg.progress import Progress, no_progress
 from c2seg.raster import write_qml
+from c2seg.types import Grid
 
 __all__ = ["MapOptions", "predict_scene"]
 
@@ -101,24 +101,25 @@ def predict_scene(
     stages = Timings()
     shapes = layer_shapes(tuple(options.layers), grid.width, legend.num_classes)
     strips_key = StripsKey(**dict(key), layers=tuple(sorted(shapes)))
-    with Scratch(options.out, strips_key, grid.height, shapes) as scratch:
+    with Scratch(options.out, strips_key, grid.height, shapes, plan.strips) as scratch:
         layers = tuple(shapes)
         work = Work(plan, legend, layers, options.batch_size, scratch.folder, options.decision, options.temperature)
-        resumed = len(scratch.finished)
-        with block_cache(reader, plan):
+        resumed = set(scratch.finished)
+        paths = {name: scratch.folder / f"{name}{'.png' if name == 'preview' else '.tif'}" for name in options.places}
+
+        def make() -> tuple[float, CleanedMap | None]:
             memory = _compute(work, scratch, (reader, predictor), build, options.workers, stages, progress)
             return_freed_memory()  # making the files needs blocks of other sizes than the windows freed
-            counts = np.sum([note.counts for note in scratch.finished.values()], axis=0)
-            cleaned, ids = None, None
-            if cleanup:  # always from the rows as they were computed, so that a resumed run does not clean twice
-                with stages.time("clean"):
-                    cleaned_map = clean_rows(partial(scratch.rows.read, "ids"), (grid.height, grid.width), cleanup)
-                ids, counts = cleaned_map.ids, np.array(cleaned_map.counts)
-                cleaned = CleanupRecord(**dict(cleanup.record()), changed_pixels=cleaned_map.changed_pixels)
+            cleaned = _cleaned(scratch, grid, cleanup, stages)
             with stages.time("publish"):
-                files = make_files(scratch.rows, grid, legend, options.places, options.palette, key.model, ids)
+                make_files(scratch, grid, legend, paths, options.palette, key.model, cleaned.ids if cleaned else None)
+            return memory, cleaned
+
+        with block_cache(reader, plan):
+            (memory, cleaned), damaged = scratch.until_whole(make)
+        counts = np.array(cleaned.counts) if cleaned else np.sum([note.counts for note in scratch.notes], axis=0)
         pixels = {item.name: int(counts[item.id]) for item in legend.classes}
-        expected = _expected_pixels(scratch.finished.values(), legend)
+        expected = _expected_pixels(scratch.notes, legend)
         result = MapRecord(
             **dict(notes),
             path=options.out.name,
@@ -129,17 +130,31 @@ def predict_scene(
             area_km2=MapRecord.areas(pixels, grid.pixel_area_m2()),
             seconds=round(time.perf_counter() - started, 3),
             stages=stages.as_dict(),
-            resumed_strips=resumed,
+            resumed_strips=len(resumed - damaged),
             peak_memory_mib=round(memory + peak_memory_mib(), 1),
             expected_area_km2=MapRecord.areas(expected, grid.pixel_area_m2()) or None,
             key=key,
-            cleanup=cleaned,
+            cleanup=_cleanup_record(cleanup, cleaned),
         )
         write_qml(options.out.with_suffix(".qml"), legend, options.palette)
         result.write(options.out.with_suffix(".json"))
-        move_files(files)
+        move_files([(paths[name], place) for name, place in options.places.items()])
         scratch.remove()
     return result
+
+
+def _cleaned(scratch: Scratch, grid: Grid, cleanup: Cleanup | None, stages: Timings) -> CleanedMap | None:
+    """Return the cleaned map, always of the rows as they were computed, so that a resumed run does not clean twice."""
+    if cleanup is None:
+        return None
+    with stages.time("clean"):
+        return clean_rows(scratch.reader("ids"), (grid.height, grid.width), cleanup)
+
+
+def _cleanup_record(cleanup: Cleanup | None, cleaned: CleanedMap | None) -> CleanupRecord | None:
+    if cleanup is None or cleaned is None:
+        return None
+    return CleanupRecord(**dict(cleanup.record()), changed_pixels=cleaned.changed_pixels)
 
 
 def _expected_pixels(notes: Iterable[StripNote], legend: Legend) -> dict[str, float] | None:
