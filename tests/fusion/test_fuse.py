@@ -280,7 +280,7 @@ def test_the_rule_of_the_second_place_on_predicted_maps(make_city, tmp_path, cap
         (["--weights", "a,b"], "needs numbers"),
         (["--soft"], "say how experts decide"),
         (["--probabilities", "x.tif", "--out", "x.tif"], "different names"),
-        (["--out", "base.tif", "--overwrite"], "is one of the maps to fuse"),
+        (["--out", "base.tif", "--overwrite"], "is one of the inputs"),
         (["--palette", "rainbow"], "unknown palette"),
         (["--rule", "2=missing.tif"], "does not exist"),
     ],

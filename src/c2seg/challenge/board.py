@@ -27,7 +27,7 @@ from c2seg.errors import DataError, InputError, OutputError, unknown_name
 from c2seg.legend import BACKGROUND, IGNORE, Legend
 from c2seg.metrics import Confusion, ReferenceCode, Scores, confusion_counts, scores
 from c2seg.metrics.maps import reference_ids
-from c2seg.outputs import atomic_file
+from c2seg.outputs import Output, check_outputs, commit
 from c2seg.raster import RasterFile
 from c2seg.types import Window
 
@@ -105,7 +105,9 @@ def create_board(
         raise InputError("a leaderboard needs at least one data set with its ground truth (NAME=PATH)")
     for name in references:
         _check_label("data set", name)
-    with atomic_file(path, overwrite=overwrite, private=True) as temporary:
+    check_outputs([Output(path, "board")], [source.path for source in references.values()], overwrite=overwrite)
+    with commit(overwrite=overwrite) as files:
+        temporary = files.add(path, private=True)
         temporary.touch(mode=0o600)
         with closing(sqlite3.connect(temporary)) as database, database:
             database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from c2seg.raster.checked import CheckedRaster, raster_faults
 from c2seg.raster.cog import RasterTags, write_cog, write_map
 from c2seg.raster.grids import GridRelation, relate_grids
 from c2seg.raster.reading import ArrayRaster, RasterFile, RasterSource, read_boundless
-from c2seg.raster.style import write_qml
+from c2seg.raster.style import qml_text, write_qml
 
 __all__ = [
     "ArrayRaster",
+    "CheckedRaster",
     "GridRelation",
     "RasterFile",
     "RasterSource",
     "RasterTags",
+    "qml_text",
+    "raster_faults",
     "read_boundless",
     "relate_grids",
     "write_cog",
