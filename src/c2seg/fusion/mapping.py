@@ -11,6 +11,7 @@ import numpy as np
 
 from c2seg.artifacts import MapRecord, MapRun, Provenance
 from c2seg.artifacts.maps import FusedMap, FusedRule, FusionRecord
+from c2seg.artifacts.provenance import relative_path
 from c2seg.errors import InputError
 from c2seg.fusion.rules import Rules, fuse_window
 from c2seg.fusion.sources import ScoreMap, check_grids
@@ -100,13 +101,13 @@ def _record(
         nodata_pixels=int(work.counts[0]),
         area_km2={item.name: round(float(work.counts[item.id]) * area, 6) for item in legend.classes},
         seconds=round(time.perf_counter() - started, 3),
-        run=MapRun(predicted=process) if process else None,
+        run=MapRun(predicted=process.without_folders()) if process else None,
         fusion=FusionRecord(
             maps=tuple(
-                FusedMap(path=str(m.file.path), fingerprint=m.file.fingerprint(), weight=w)
+                FusedMap(path=relative_path(m.file.path, options.out), fingerprint=m.file.fingerprint(), weight=w)
                 for m, w in zip(maps, work.weights, strict=True)
             ),
-            rules=work.report(),
+            rules=work.report(options.out),
             threshold=rules.threshold,
             soft=rules.soft,
         ),
@@ -152,13 +153,13 @@ class _Work:
             rows[:, :, window.col : window.col_end] = scaled(fused.scores, _WHOLE, ~fused.valid)
         return rows
 
-    def report(self) -> tuple[FusedRule, ...]:
+    def report(self, out: Path) -> tuple[FusedRule, ...]:
         """Return what each rule did."""
         return tuple(
             FusedRule(
                 class_id=self.legend.ids[rule.index],
                 name=self.legend.names[rule.index],
-                expert=str(rule.expert.file.path),
+                expert=relative_path(rule.expert.file.path, out),
                 held=int(held),
                 changed=int(changed),
             )

@@ -81,6 +81,7 @@ def check_outputs(outputs: Sequence[Output], inputs: Iterable[Path | None] = (),
     if a file exists and ``overwrite`` is False, and if a folder cannot be written.
     """
     for output in outputs:
+        _check_kind(output)
         _check_name(output)
     _check_distinct(outputs)
     try:
@@ -122,14 +123,18 @@ def _check_distinct(outputs: Sequence[Output]) -> None:
                 )
 
 
+def _check_kind(output: Output) -> None:
+    path = output.path
+    if output.is_folder and os.path.lexists(path) and not os.path.isdir(path):
+        raise OutputError(f"cannot write the folder {path}: it is a file; give a folder")
+    if os.path.isdir(path) and not output.is_folder:
+        raise OutputError(f"cannot write {path}: it is a folder; give a file name")
+    if os.path.exists(path) and not (os.path.isfile(path) or output.is_folder):
+        raise OutputError(f"cannot write {path}: it is no regular file")
+
+
 def _check_place(output: Output) -> None:
     path = output.path
-    if path.is_dir() and not output.is_folder:
-        raise OutputError(f"cannot write {path}: it is a folder; give a file name")
-    if output.is_folder and os.path.lexists(path) and not path.is_dir():
-        raise OutputError(f"cannot write the folder {path}: it is a file; give a folder")
-    if path.exists() and not (path.is_file() or output.is_folder):
-        raise OutputError(f"cannot write {path}: it is no regular file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -150,11 +155,11 @@ def _check_inputs(existing: Sequence[Output], inputs: Sequence[Path | None]) -> 
                 replaced[found] = output, path
     for given in inputs:
         for path, in_folder in _files(given):
-            output, place = replaced.get(_identity(path), (None, path))
-            if output is None or (in_folder and is_result(place)):
+            hit, place = replaced.get(_identity(path), (None, path))
+            if hit is None or (in_folder and is_result(place)):
                 continue
             raise InputError(
-                f"`{output.parameter}`: {output.path} is one of the inputs ({given}), which are never replaced; give another "
+                f"`{hit.parameter}`: {hit.path} is one of the inputs ({given}), which are never replaced; give another "
                 "name"
             )
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from c2seg.artifacts import Header, MapKey, MapNotes, MapRecord, MapRun, ModelFile, check_city, read_model_file
 from c2seg.artifacts.maps import AgreementRecord, BackendChoice, PredictedCity
-from c2seg.artifacts.provenance import provenance
+from c2seg.artifacts.provenance import provenance, relative_path
 from c2seg.data import (
     BandStatistics,
     City,
@@ -119,8 +119,8 @@ def predict(
     worker_threads = threads or (None if options.workers == 1 else max(1, processors() // options.workers))
     trained = header.provenance
     run = MapRun(
-        trained=trained,
-        predicted=provenance(seed=trained.seed if trained else 0, device=device, command=command),
+        trained=trained.without_folders() if trained else None,
+        predicted=provenance(seed=trained.seed if trained else 0, device=device, command=command).without_folders(),
         workers=options.workers,
         threads=worker_threads,
         backend_choice=choice,
@@ -132,7 +132,7 @@ def predict(
     notes = MapNotes(
         run_id=trained.run_id if trained else None,
         recipe=header.recipe.name,
-        city=PredictedCity(name=images.name, path=str(city.resolve())),
+        city=PredictedCity(name=images.name, path=relative_path(city, scenes[0][1].out)),
         confidence=options.confidence.name if options.confidence else None,
         run=run,
     )

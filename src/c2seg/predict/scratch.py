@@ -64,7 +64,7 @@ class RowFiles:
     def open(self) -> None:
         """Open the files; they are made, and get their full (sparse) size, if need be."""
         for name in self._shapes:
-            self._files[name] = os.open(self.folder / f"{name}.bin", os.O_RDWR | os.O_CREAT, 0o644)
+            self._files[name] = os.open(self.folder / f"{name}.bin", os.O_RDWR | os.O_CREAT, 0o666)
             os.ftruncate(self._files[name], self._height * self._row_bytes(name))
 
     def write(self, first: int, layers: Mapping[str, np.ndarray]) -> None:
@@ -115,7 +115,7 @@ class Scratch:
     def __enter__(self) -> Scratch:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._ledger = os.open(self.folder / _LEDGER, os.O_RDWR | os.O_CREAT, 0o644)
+            self._ledger = os.open(self.folder / _LEDGER, os.O_RDWR | os.O_CREAT, 0o666)
             try:
                 fcntl.flock(self._ledger, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
