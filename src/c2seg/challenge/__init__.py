@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from c2seg.challenge.board import METRICS, Board, ReferenceSource, Row, create_board
+from c2seg.challenge.board import MAX_ENTRIES, METRICS, Board, ReferenceSource, Row, create_board
 from c2seg.challenge.organize import Table, add_entry, check_archive, publish_board
 from c2seg.challenge.publish import board_csv, board_html
 from c2seg.challenge.rules import Limits, SubmissionError, TileSet, tile_windows
 from c2seg.challenge.submission import CheckedSubmission, Decoder, check_submission, pack_submission
 
 __all__ = [
+    "MAX_ENTRIES",
     "METRICS",
     "Board",
     "CheckedSubmission",

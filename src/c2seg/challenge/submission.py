@@ -206,7 +206,7 @@ def check_submission(archive: Path, tile_set: TileSet, decoder: Decoder) -> Chec
 
 def file_sha256(path: Path) -> str:
     """Return a file's SHA-256 in hexadecimal."""
-    with path.open("rb") as stream:
+    with _open(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
