@@ -1,8 +1,8 @@
 """Several files appear together: all are written and synced under temporary names before the first is renamed.
 
 The files that the user named (``main``) come last, so that they stand only beside side files of their own. With
-``overwrite`` older files make room first, the main one before its side files. An exception puts them back; what a killed
-process left is undone by the next run (``temporary``).
+``overwrite`` older files make room first, side files before the main one. An exception puts them back; what a killed process
+left is undone by the next run (``temporary``).
 """
 
 from __future__ import annotations
@@ -95,21 +95,16 @@ class Commit:
 
     def _rename(self, items: Sequence[_Item], stale: Sequence[Path]) -> None:
         mains = [item.output.path for item in items if item.main] or [items[-1].output.path]
-        parents = {path.parent: self._folder(path.parent) for path in mains}
-        for folder in parents.values():
-            folder.note(mains, [(item.temporary, item.output.path) for item in items])
+        room = [path for path in (*stale, *(item.output.path for item in items)) if os.path.lexists(path)]
+        away = [(path, self._folder(path.parent).part() / path.name) for path in room]
+        placed = [(item.temporary, item.output.path) for item in items]
+        for parent in {path.parent for path in mains}:
+            self._folder(parent).note(mains, placed, away)
         done: list[tuple[Path, Path]] = []
-
-        def rename(old: Path, new: Path) -> None:
-            done.append((old, new))
-            os.rename(old, new)
-
         try:
-            for place in [*(item.output.path for item in reversed(items)), *stale]:
-                if os.path.lexists(place):
-                    rename(place, self._folder(place.parent).part() / place.name)
-            for item in items:
-                rename(item.temporary, item.output.path)
+            for old, new in [*away, *placed]:
+                done.append((old, new))
+                os.rename(old, new)
         except BaseException:
             for old, new in reversed(done):
                 if os.path.lexists(new) and not os.path.lexists(old):

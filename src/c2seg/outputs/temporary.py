@@ -51,10 +51,18 @@ class TemporaryFolder:
         path.mkdir(mode=0o700)
         return path
 
-    def note(self, mains: Iterable[Path], moves: Iterable[tuple[Path, Path]]) -> None:
-        """Note what is about to be renamed, from where to where, so that a killed commit can be undone."""
-        entries = [{"place": str(place.absolute()), "identity": identity(path)} for path, place in moves]
-        content = {"main": [str(path.absolute()) for path in mains], "entries": entries}
+    def note(
+        self, mains: Iterable[Path], placed: Iterable[tuple[Path, Path]], away: Iterable[tuple[Path, Path]]
+    ) -> None:
+        """Note what is about to be renamed, so that a killed commit can be undone.
+
+        ``placed``: from here to places; ``away``: older files from their places to here.
+        """
+        content = {
+            "main": [str(path.absolute()) for path in mains],
+            "placed": [[str(place.absolute()), identity(path)] for path, place in placed],
+            "away": [[str(place.absolute()), str(path.absolute())] for place, path in away],
+        }
         descriptor = os.open(self.path / _JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(content, file)
@@ -130,19 +138,26 @@ def _is_locked(owner: Path) -> bool:
 
 
 def _undo(journal: Path) -> None:
-    """Remove what a killed process renamed to its places, unless its main files were among it: then it had finished."""
+    """Undo the renaming of a killed process, unless its main files stand: then it had finished.
+
+    New files are removed. If the older main files still stand, what lay beside them comes back; else it goes with them.
+    """
     try:
         content = json.loads(journal.read_text(encoding="utf-8"))
-        mains = {str(path) for path in content["main"]}
-        entries = [(str(entry["place"]), tuple(entry["identity"])) for entry in content["entries"]]
+        mains = [Path(path) for path in content["main"]]
+        placed = {Path(place): tuple(known) for place, known in content["placed"]}
+        away = [(Path(place), Path(path)) for place, path in content["away"]]
     except (OSError, ValueError, KeyError, TypeError):  # none, or cut off: nothing was renamed yet
         return
-    placed = {place for place, known in entries if identity(Path(place)) == known}
-    if mains <= placed:
+    new = {place for place, known in placed.items() if identity(place) == known}
+    if new.issuperset(mains):
         return
-    for place in placed:
-        path = Path(place)
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
+    for place in new:
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place, ignore_errors=True)
         else:
-            path.unlink(missing_ok=True)
+            place.unlink(missing_ok=True)
+    if all(os.path.lexists(path) for path in mains):
+        for place, path in away:
+            if os.path.lexists(path) and not os.path.lexists(place):
+                os.rename(path, place)

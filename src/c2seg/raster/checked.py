@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
@@ -39,7 +40,7 @@ class CheckedRaster:
                     _checksum(dataset.read(window=_rasterio_window(window))) == checksum
                     for window, checksum in self._checksums.items()
                 )
-        except RasterioError:
+        except (RasterioError, CPLE_BaseError):
             whole = False
         if not whole:
             raise OutputError(
@@ -53,7 +54,7 @@ def raster_faults(place: Path) -> Iterator[None]:
     """Raise errors of GDAL inside the block as OutputError about ``place``."""
     try:
         yield
-    except RasterioError as error:
+    except (RasterioError, CPLE_BaseError) as error:
         raise OutputError(f"cannot write {place}: {' '.join(str(error.__cause__ or error).split())}") from error
 
 
