@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from c2seg.challenge.board import Board, Row
-from c2seg.challenge.publish import board_csv, board_html
+from c2seg.challenge.publish import board_csv, board_html, check_packages
 from c2seg.challenge.rules import TileSet
 from c2seg.challenge.submission import CheckedSubmission, Decoder, check_submission
 from c2seg.data.tiling import Order
@@ -59,6 +59,8 @@ def publish_board(
     """
     outputs = [Output(path, kind, (f".{kind}",)) for kind, path in (("csv", csv), ("html", html)) if path]
     check_outputs(outputs, [board], overwrite=overwrite)
+    if html is not None:
+        check_packages()
     opened = Board(board)
     table = Table(opened.rows(history=history), opened.datasets)
     with commit(overwrite=overwrite) as files:

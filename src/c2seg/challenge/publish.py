@@ -10,7 +10,7 @@ from importlib import resources
 from c2seg.challenge.board import METRICS, Row
 from c2seg.errors import needs_extra
 
-__all__ = ["board_csv", "board_html"]
+__all__ = ["board_csv", "board_html", "check_packages"]
 
 _TITLES = {"oa": "OA", "kappa": "Kappa", "mf1": "mF1", "miou": "mIoU"}
 
@@ -28,10 +28,16 @@ def board_csv(rows: Sequence[Row], datasets: Sequence[str]) -> str:
     return stream.getvalue()
 
 
+def check_packages() -> None:
+    """Raise MissingExtraError where no web page can be made."""
+    with needs_extra("the leaderboard's web page", "report"):
+        import jinja2  # noqa: F401
+
+
 def board_html(rows: Sequence[Row], datasets: Sequence[str], *, title: str) -> str:
     """Return one HTML page without scripts or outside references; names are escaped."""
-    with needs_extra("the leaderboard's web page", "report"):
-        from jinja2 import Environment
+    check_packages()
+    from jinja2 import Environment
 
     template = resources.files("c2seg.challenge").joinpath("board.html.j2").read_text(encoding="utf-8")
     page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)

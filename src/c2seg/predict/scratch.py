@@ -6,10 +6,10 @@ first line holds the key of the run: another model, city or option starts anew.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 
 from c2seg.artifacts import StripNote, StripsKey
 from c2seg.errors import OutputError
-from c2seg.outputs import remove_folder
+from c2seg.outputs import remove_folder, working_in
 
 __all__ = ["RowFiles", "Scratch", "pending_key", "scratch_folder"]
 
@@ -108,6 +108,7 @@ class Scratch:
         self.folder = scratch_folder(output)
         self.rows = RowFiles(self.folder, height, shapes)
         self._key = key
+        self._held = ExitStack()
         self._ledger = -1
         self._end = 0
         self.finished: dict[int, StripNote] = {}
@@ -115,11 +116,8 @@ class Scratch:
     def __enter__(self) -> Scratch:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            self._held.enter_context(working_in(self.folder))
             self._ledger = os.open(self.folder / _LEDGER, os.O_RDWR | os.O_CREAT, 0o666)
-            try:
-                fcntl.flock(self._ledger, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise OutputError(f"another process is writing this map (it holds {self.folder})") from error
             self._read_ledger()
             self.rows.open()
         except OSError as error:
@@ -149,6 +147,7 @@ class Scratch:
         if self._ledger >= 0:
             os.close(self._ledger)
             self._ledger = -1
+        self._held.close()
 
     def remove(self) -> None:
         """Close and delete everything."""
