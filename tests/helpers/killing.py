@@ -287,13 +287,13 @@ def _run_until(arguments: list[str], point: int) -> int:
 def _make_inputs(base: Path) -> int:
     import numpy as np
     import rasterio
-    from rasterio.transform import from_origin
+    from affine import Affine
 
     def write(path: Path, values: np.ndarray, **more: object) -> None:
         path.parent.mkdir(exist_ok=True)
         with rasterio.open(
             path, "w", driver="GTiff", count=len(values), height=40, width=48, dtype=values.dtype.name, crs="EPSG:32632",
-            transform=from_origin(600000, 5300000, 10, 10), **more,
+            transform=Affine(10, 0, 600000, 0, -10, 5300000), **more,
         ) as dataset:  # fmt: skip
             dataset.write(values)
 

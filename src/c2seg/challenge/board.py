@@ -38,6 +38,7 @@ MAX_ENTRIES = 20
 """Of a team, if the organizer says nothing else."""
 _DIGITS = 4  # of scores that leave the board: with more, a few entries could find out single labels
 PROTOCOL = "challenge"
+_SUFFIXES = ("", ".sqlite", ".sqlite3", ".db")
 _APPLICATION_ID = 0x63327362  # "c2sb"
 _LABEL = re.compile(r"[^\W_][\w .,+()/&'-]{0,79}")
 _REFERENCES = "truth"  # table of the ground truths, by the name that it has in existing files
@@ -99,11 +100,12 @@ def create_board(
     *,
     opening: bool = True,
     max_entries: int = MAX_ENTRIES,
+    inputs: Sequence[Path] = (),
     overwrite: bool = False,
 ) -> Board:
     """Make a leaderboard file with the ground truths inside, and Table I of the challenge paper as its opening rows.
 
-    A team may add ``max_entries`` entries, over all its methods.
+    A team may add ``max_entries`` entries, over all its methods. ``inputs`` are further files that nothing may replace.
 
     Raises DataError when a ground truth has values outside the legend, no label at all, or tiles that are not numbered.
     """
@@ -113,7 +115,8 @@ def create_board(
         raise InputError(f"`max_entries` must be at least 1, found {max_entries}")
     for name in references:
         _check_label("data set", name)
-    check_outputs([Output(path, "board")], [source.path for source in references.values()], overwrite=overwrite)
+    read = [*inputs, *(file for source in references.values() for file in (source.path, Path(source.label_map)))]
+    check_outputs([Output(path, "board", _SUFFIXES)], read, overwrite=overwrite)
     with commit(overwrite=overwrite) as files:
         temporary = files.add(path, private=True)
         temporary.touch(mode=0o600)

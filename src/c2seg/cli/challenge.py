@@ -53,6 +53,7 @@ def init(
         load_legend(legend) if legend else c2seg13(),
         opening=opening,
         max_entries=max_entries,
+        inputs=[legend] if legend else [],
         overwrite=overwrite,
     )
     tiles = {name: len(made.tile_set(name).sizes) for name in made.datasets}

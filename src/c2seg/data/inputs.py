@@ -46,6 +46,6 @@ def city_rasters(city: City | LabeledCity) -> Iterator[Path]:
     sources += [scene.valid.source for scene in images.scenes if scene.valid is not None]
     sources += [label.source for label in city.labels] if isinstance(city, LabeledCity) else []
     for source in sources:
-        for found in (getattr(source, "path", None), *getattr(source, "files", ())):
-            if isinstance(found, str | Path):
-                yield Path(found)
+        for place in (getattr(source, "path", None), *getattr(source, "files", ())):
+            if isinstance(place, str | Path):
+                yield Path(place)

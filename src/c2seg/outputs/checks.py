@@ -85,13 +85,14 @@ def check_outputs(outputs: Sequence[Output], inputs: Iterable[Path | None] = (),
         _check_name(output)
     _check_distinct(outputs)
     try:
-        for output in outputs:
-            _check_place(output)
-        if overwrite:
-            _check_inputs([output for output in outputs if os.path.lexists(output.path)], list(inputs))
-        else:
+        for parent in {output.path.parent for output in outputs}:
+            clear_leftovers(parent)
+        if not overwrite:
             for output in outputs:
                 output.check_absent()
+        _check_inputs([output for output in outputs if os.path.lexists(output.path)], list(inputs))
+        for output in outputs:
+            _check_place(output)
     except OSError as error:
         if isinstance(error, OutputError):
             raise
@@ -103,8 +104,8 @@ def _check_name(output: Output) -> None:
     if "\0" in str(path):
         raise InputError(f"`{output.parameter}`: {str(path)!r} is no file name")
     if output.suffixes and path.suffix.lower() not in output.suffixes:
-        wanted = " or ".join(output.suffixes)
-        raise InputError(f"`{output.parameter}`: {path} does not fit what is written; the name must end in {wanted}")
+        endings = " or ".join(suffix for suffix in output.suffixes if suffix)
+        raise InputError(f"`{output.parameter}`: {path} does not fit what is written; the name must end in {endings}")
     try:
         os.lstat(path)
     except OSError as error:
@@ -141,7 +142,6 @@ def _check_place(output: Output) -> None:
         raise OutputError(f"cannot make the folder {path.parent}: {error.strerror}") from error
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise OutputError(f"cannot write {path}: no permission to write in {path.parent}")
-    clear_leftovers(path.parent)
 
 
 def _check_inputs(existing: Sequence[Output], inputs: Sequence[Path | None]) -> None:
@@ -151,8 +151,8 @@ def _check_inputs(existing: Sequence[Output], inputs: Sequence[Path | None]) -> 
     replaced: dict[tuple[int, int] | None, tuple[Output | None, Path]] = {}
     for output in existing:
         for path in _replaced(output):
-            if (found := _identity(path)) is not None:
-                replaced[found] = output, path
+            if (key := _identity(path)) is not None:
+                replaced[key] = output, path
     for given in inputs:
         for path, in_folder in _files(given):
             hit, place = replaced.get(_identity(path), (None, path))
@@ -194,7 +194,7 @@ def _companions(path: Path, endings: Iterable[str]) -> list[Path]:
 
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except (OSError, ValueError):
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino

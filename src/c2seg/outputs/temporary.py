@@ -79,10 +79,10 @@ class TemporaryFolder:
 def identity(path: Path) -> Identity | None:
     """Return what identifies a file or folder under any name; None if it is not there."""
     try:
-        found = path.lstat()
+        status = path.lstat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def clear_leftovers(folder: Path) -> None:
@@ -105,8 +105,8 @@ def _host() -> str:
 def _is_abandoned(path: Path, pid: int) -> bool:
     """True for a folder of this user whose process is gone and holds its lock no more."""
     try:
-        found = path.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) != 0o700:
+        status = path.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) != 0o700:
             return False
         return path not in _OWN and not _lives(pid) and not _is_locked(path / _OWNER)
     except OSError:

@@ -7,7 +7,7 @@ A run folder holds ``model.safetensors``, ``recipe.yaml`` (resolved), ``record.j
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +81,13 @@ def fit(
     """
     outputs = _outputs(out)
     read = [path for city in (*sources, *([target] if target else [])) for path in city_inputs(city)]
-    check_run_folder(out, outputs, [*read, *inputs], overwrite=overwrite, resume=resume)
+    check_run_folder(
+        out,
+        outputs,
+        [*read, *inputs, *_named_files(recipe.model_dump(mode="json"))],
+        overwrite=overwrite,
+        resume=resume,
+    )
     with working_in(out) if is_first() else nullcontext():  # under torchrun the first process writes and reports
         started = time.perf_counter()
         recipe, alone = (recipe, ()) if target else _alone(recipe)
@@ -192,6 +198,17 @@ def check_run_folder(
         raise OutputError(f"{out} holds a model already; give another folder or `overwrite=True`")
     make_folder(out)
     check_outputs(list(outputs.values()), inputs, overwrite=overwrite or resume)
+
+
+def _named_files(value: object) -> Iterator[Path]:
+    """Yield the files that a recipe names, such as pretrained weights."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _named_files(item)
+    elif isinstance(value, str) and Path(value).suffix in {".safetensors", ".pth"}:
+        yield Path(value)
 
 
 def _outputs(out: Path) -> dict[str, Output]:

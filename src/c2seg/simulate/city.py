@@ -69,7 +69,7 @@ def city_output(folder: Path) -> Output:
 def check_own_files(folder: Path) -> None:
     """Raise OutputError if a folder holds more than a simulated city: it would be lost with the folder."""
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    others = [name for name in names if not any(name.startswith(own) for own in (*FILES, ".c2seg-tmp"))]
+    others = [name for name in names if not any(name.startswith(file) for file in (*FILES, ".c2seg-tmp"))]
     if others:
         raise OutputError(
             f"{folder} holds {others[0]}, which is not of a simulated city; move it or give another folder"
