@@ -101,7 +101,9 @@ class Header(Artifact):
 
     def without_folders(self) -> Header:
         """Return the header with base names in place of absolute paths: model files are passed on."""
-        recipe = Recipe.model_validate(_each_text(self.recipe.model_dump(mode="json"), base_names))
+        content = self.recipe.model_dump(mode="json")
+        plain = _each_text(content, base_names)
+        recipe = self.recipe if plain == content else Recipe.model_validate(plain)
         process = self.provenance.without_folders() if self.provenance else None
         return self.model_copy(update={"recipe": recipe, "provenance": process})
 

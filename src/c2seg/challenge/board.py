@@ -27,7 +27,7 @@ from c2seg.errors import DataError, InputError, OutputError, unknown_name
 from c2seg.legend import BACKGROUND, IGNORE, Legend
 from c2seg.metrics import Confusion, ReferenceCode, Scores, confusion_counts, scores
 from c2seg.metrics.maps import reference_ids
-from c2seg.outputs import Output, check_outputs, commit
+from c2seg.outputs import Output, check_outputs, commit, is_write_fault
 from c2seg.raster import RasterFile
 from c2seg.types import Window
 
@@ -273,7 +273,8 @@ class Board:
                 yield database
                 database.execute("COMMIT")
         except sqlite3.OperationalError as error:
-            raise OutputError(f"cannot use the leaderboard {self._path}: {error}") from error
+            use = "write" if is_write_fault(error) else "use"
+            raise OutputError(f"cannot {use} the leaderboard {self._path}: {error}") from error
         except sqlite3.DatabaseError as error:
             raise DataError(f"{self._path} is not a leaderboard, or is damaged: {error}") from error
 

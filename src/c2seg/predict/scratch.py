@@ -18,7 +18,7 @@ import numpy as np
 
 from c2seg.artifacts import StripNote, StripsKey
 from c2seg.errors import OutputError
-from c2seg.outputs import remove_folder, working_in
+from c2seg.outputs import working_in
 
 __all__ = ["RowFiles", "Scratch", "pending_key", "scratch_folder"]
 
@@ -148,11 +148,6 @@ class Scratch:
             os.close(self._ledger)
             self._ledger = -1
         self._held.close()
-
-    def remove(self) -> None:
-        """Close and delete everything."""
-        self.close()
-        remove_folder(self.folder)
 
     def _append(self, line: str) -> None:
         # At a known offset: what a full disk cut off is written over, not continued.
