@@ -88,10 +88,13 @@ class Artifact(Record):
             raise DataError(f"{path} holds no JSON object; remove it or create it again")
         return cls.parse(content, str(path))
 
+    def as_text(self) -> str:
+        """Return the content of the file: sorted keys, no NaN."""
+        return json.dumps(self._content(), indent=2, sort_keys=True, allow_nan=False) + "\n"
+
     def write(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
-        """Write the file atomically, with sorted keys and without NaN. Raises OutputError if it is not writable."""
-        text = json.dumps(self._content(), indent=2, sort_keys=True, allow_nan=False)
-        write_text(Path(path), text + "\n", overwrite=overwrite)
+        """Write the file atomically. Raises OutputError if it is not writable."""
+        write_text(Path(path), self.as_text(), overwrite=overwrite)
 
     def _content(self) -> Json:
         return self.as_json()

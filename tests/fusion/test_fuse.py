@@ -255,7 +255,7 @@ def test_the_rule_of_the_second_place_on_predicted_maps(make_city, tmp_path, cap
     assert run([*command, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert [(rule["class_id"], rule["expert"]) for rule in result["fusion"]["rules"]] == [
-        (ARABLE, str(paths["hsi"])), (WATER, str(paths["sar"])), (STREET, str(paths["msi"])),
+        (ARABLE, paths["hsi"].name), (WATER, paths["sar"].name), (STREET, paths["msi"].name),
     ]  # fmt: skip
     first = read(paths["sar"]).argmax(0) == WATER - 1
     assert result["fusion"]["rules"][1]["held"] == first.sum() > 0
@@ -269,7 +269,7 @@ def test_the_rule_of_the_second_place_on_predicted_maps(make_city, tmp_path, cap
     assert "exists already" in capsys.readouterr().err
     named = [*command[:-6], "--rule", f"street={paths['msi']}", "--rule", f"7={paths['hsi']}", "--overwrite", "--soft"]
     assert run(named) == 0
-    assert f"{LEGEND.names[1]} from {paths['msi']}: held at {70 * 91} pixels" in capsys.readouterr().err
+    assert f"{LEGEND.names[1]} from {paths['msi'].name}: held at {70 * 91} pixels" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_the_rule_of_the_second_place_on_predicted_maps(make_city, tmp_path, cap
         (["--weights", "a,b"], "needs numbers"),
         (["--soft"], "say how experts decide"),
         (["--probabilities", "x.tif", "--out", "x.tif"], "different names"),
-        (["--out", "base.tif", "--overwrite"], "is one of the maps to fuse"),
+        (["--out", "base.tif", "--overwrite"], "is one of the inputs"),
         (["--palette", "rainbow"], "unknown palette"),
         (["--rule", "2=missing.tif"], "does not exist"),
     ],

@@ -23,6 +23,7 @@ from c2seg.legend import LandClass, Legend, c2seg13
 from c2seg.pipeline import fit
 from c2seg.predict import MapOptions, WindowPlan, predict_scene
 from c2seg.predict.cleanup import Cleanup, clean_rows, requested_cleanup, sieved
+from c2seg.raster import CheckedRaster
 from c2seg.recipes import load_recipe
 
 LEGEND = Legend(
@@ -210,7 +211,7 @@ def test_stops_and_workers_do_not_change_the_bytes(tmp_path, monkeypatch):
     def interrupted(*_args, **_kwargs):
         raise KeyboardInterrupt
 
-    for module, name in ((cleaning, "sieve"), (publish, "write_map"), (publish, "_verify")):
+    for module, name in ((cleaning, "sieve"), (publish, "write_map"), (CheckedRaster, "verify")):
         with monkeypatch.context() as patched:
             patched.setattr(module, name, interrupted)
             with pytest.raises(KeyboardInterrupt):

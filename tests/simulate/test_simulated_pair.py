@@ -122,7 +122,7 @@ def test_existing_cities_are_refused_before_any_work(ab) -> None:
     with pytest.raises(OutputError, match="exists already"):
         simulate_pair(ab.out, "ab", SCALE, 5)
     (ab.out / "pair.yaml").rename(ab.out / "moved.yaml")
-    with pytest.raises(OutputError, match=r"msi\.tif exists already"):
+    with pytest.raises(OutputError, match="exists already"):
         simulate_pair(ab.out, "ab", SCALE, 5)
     (ab.out / "moved.yaml").rename(ab.out / "pair.yaml")
     assert _digests(ab.out) == before

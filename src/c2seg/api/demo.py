@@ -8,6 +8,7 @@ from pathlib import Path
 
 from c2seg.artifacts import ScoreRecord
 from c2seg.errors import OutputError
+from c2seg.outputs import working_in
 from c2seg.pipeline.fit import fit
 from c2seg.pipeline.scoring import score_maps
 from c2seg.predict import MapOptions
@@ -55,6 +56,14 @@ def demo(
     if page.exists() and not overwrite:
         raise OutputError(f"{out} holds a demo already; give another folder or `overwrite=True`")
     check_packages()
+    with working_in(out):
+        return _demo(out, seed, recipes, overwrite, bars, command)
+
+
+def _demo(
+    out: Path, seed: int, recipes: Sequence[str], overwrite: bool, bars: Bars, command: Sequence[str]
+) -> DemoResult:
+    page = out / "report.html"
     pair = simulate_pair(out / "cities", "ab", _SCALE, seed, progress=bars("simulate"), overwrite=overwrite)
     source, target = (out / "cities" / city.name for city in (pair.source, pair.target))
     maps, scores = {}, {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,6 +138,7 @@ def fit(
             resume=resume,
             label_map=label_map,
             storage=Storage(optional_path(cache), int(memory_gib * 2**30)),
+            inputs=[as_path(p) for p in (recipe, label_map) if isinstance(p, str | os.PathLike)],
             bars=bars,
             command=command,
         )

@@ -69,6 +69,7 @@ def fuse_maps(
             classes,
             options,
             weights=weights,
+            inputs=[] if legend is None or isinstance(legend, Legend) else [as_path(legend)],
             process=provenance(seed=0, device="cpu", command=command),
             progress=bars("fuse"),
         )

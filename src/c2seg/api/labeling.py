@@ -82,6 +82,7 @@ def make_labels(
             area,
             as_path(out),
             fractions=optional_path(fractions),
+            inputs=[as_path(p) for p in (rules, None if isinstance(legend, Legend) else legend) if p is not None],
             overwrite=overwrite,
             progress=bars("label"),
         )

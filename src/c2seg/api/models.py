@@ -18,6 +18,7 @@ from c2seg.data.layouts import is_city
 from c2seg.data.spectral import match_bands
 from c2seg.errors import InputError, needs_extra
 from c2seg.legend import Legend
+from c2seg.outputs import Output, check_outputs
 from c2seg.predict import MapOptions
 from c2seg.predict.arrays import ArrayPredictor
 from c2seg.predict.backends import BackendOptions
@@ -261,7 +262,7 @@ def load_model(path: FilePath) -> Model:
         ModelFileError: It is missing, damaged, or no model file of c2seg.
     """
     place = as_path(path)
-    file = place / "model.safetensors" if place.is_dir() else place
+    file = _model_file(place)
     if not file.is_file() and place.is_dir() and is_city(place):
         raise InputError(f"{place} is a city; the model comes first, then the city")
     return Model(file.absolute(), read_model_file(file))
@@ -284,14 +285,18 @@ def export_model(model: Model | FilePath, out: FilePath, *, overwrite: bool = Fa
         MissingExtraError: It needs ``pip install 'c2seg[train,onnx]'``.
     """
     place = as_path(out)
-    if place.suffix != ".onnx":
-        raise InputError(f"cannot write {place}: the name must end in .onnx")
+    source = model.path if isinstance(model, Model) else as_path(model)
+    check_outputs([Output(place, suffixes=(".onnx",))], [_model_file(source)], overwrite=overwrite)
     loaded = model if isinstance(model, Model) else load_model(model)
     if loaded.file.graph is not None:
         raise InputError(f"{loaded.path} is an ONNX file already")
     with needs_extra("exporting a model", "train"):
         from c2seg.predict.backends.export import export
     return export(loaded.file, place, overwrite=overwrite)
+
+
+def _model_file(place: Path) -> Path:
+    return place / "model.safetensors" if place.is_dir() else place
 
 
 def _band(band: Band) -> str:

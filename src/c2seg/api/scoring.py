@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,9 +10,10 @@ from functools import cached_property
 from c2seg.api.arguments import FilePath, as_path
 from c2seg.api.tables import html_table, number, score_line
 from c2seg.artifacts.scores import ScoreRecord
+from c2seg.data.inputs import city_inputs
 from c2seg.legend import Legend
 from c2seg.metrics import Confusion, GridOf
-from c2seg.outputs import check_output
+from c2seg.outputs import Output, check_outputs
 from c2seg.pipeline.scoring import score_maps
 from c2seg.progress import ShowProgress, opened_bars
 
@@ -152,7 +154,14 @@ def score(
         OutputError: ``out`` exists.
     """
     if out is not None:
-        check_output(as_path(out), overwrite=overwrite)
+        maps = [
+            as_path(path)
+            for path in (prediction, against, valid, legend, label_map)
+            if isinstance(path, str | os.PathLike)
+        ]
+        check_outputs(
+            [Output(as_path(out), suffixes=(".json",))], [*maps, *city_inputs(as_path(reference))], overwrite=overwrite
+        )
     with opened_bars(progress) as bars:
         record = score_maps(
             prediction,

@@ -107,14 +107,14 @@ class MapRun(Record):
 
 
 class PredictedCity(Record):
-    """The predicted city: its name and its path."""
+    """The predicted city: its name, and its path as seen from the map (absolute in older files)."""
 
     name: str
     path: str
 
 
 class FusedMap(Record):
-    """A map that was fused: its path, fingerprint and weight."""
+    """A map that was fused: its path as seen from the fused one, its fingerprint and weight."""
 
     path: str
     fingerprint: str

@@ -11,10 +11,10 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, PlainSerializer, PlainValidator, TypeAdapter
@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save, save_file
 
 from c2seg._version import __version__
+from c2seg.artifacts.provenance import base_names
 from c2seg.artifacts.runs import RunProvenance
 from c2seg.artifacts.upgrade import upgraded_header, upgraded_tensors
 from c2seg.data import Band, BandStatistics, City, FullStatistics, Normalizer
@@ -100,10 +101,27 @@ class Header(Artifact):
         projection = {name: np.array(rows, np.float32) for name, rows in self.projection.items()}
         return replace(Normalizer.fit(self.recipe.normalization, used), projection=projection)
 
+    def without_folders(self) -> Header:
+        """Return the header with base names in place of absolute paths: model files are passed on."""
+        content = self.recipe.model_dump(mode="json")
+        plain = _each_text(content, base_names)
+        recipe = self.recipe if plain == content else Recipe.model_validate(plain)
+        process = self.provenance.without_folders() if self.provenance else None
+        return self.model_copy(update={"recipe": recipe, "provenance": process})
+
     @classmethod
     def upgraded(cls, content: Json) -> Json:
         """Return the header of a model of 0.1.0 in the present layout."""
         return upgraded_header(content)
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+    """Return plain values with every text that begins with a slash changed."""
+    if isinstance(value, dict):
+        return {key: _each_text(item, change) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_each_text(item, change) for item in value]
+    return change(value) if isinstance(value, str) and value.startswith("/") else value
 
 
 @dataclass(frozen=True)
@@ -130,7 +148,7 @@ def write_model_file(
 ) -> None:
     """Write a model file atomically. Equal content gives equal bytes. Raises OutputError."""
     # One metadata entry only: the library writes several in no fixed order.
-    metadata = {"c2seg": header.as_line()}
+    metadata = {"c2seg": header.without_folders().as_line()}
     with atomic_file(Path(path), overwrite=overwrite) as temporary:
         save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, temporary, metadata)
 

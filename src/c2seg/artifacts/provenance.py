@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import re
 import shlex
 import subprocess
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Self
 
 from c2seg._version import __version__
 from c2seg.records import Record
 
-__all__ = ["Provenance", "provenance"]
+__all__ = ["Provenance", "base_names", "provenance", "relative_path"]
+
+_ABSOLUTE = re.compile(r"(^|[=:,])(/[^=:,]+)")
 
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "rasterio", "torch", "timm", "segmentation-models-pytorch")
 
@@ -33,6 +38,27 @@ class Provenance(Record):
     device: str
     command: str = ""
     """The command line, quoted for a shell; empty when called from Python."""
+
+    def without_folders(self) -> Self:
+        """Return it with base names in place of absolute paths in the command, for files that are passed on."""
+        return self.model_copy(update={"command": shlex.join(map(base_names, _words(self.command)))})
+
+
+def base_names(text: str) -> str:
+    """Return a text with base names in place of absolute paths, also after ``=``, ``:`` and commas."""
+    return _ABSOLUTE.sub(lambda match: match[1] + PurePath(match[2]).name, text)
+
+
+def relative_path(path: Path, beside: Path) -> str:
+    """Return a path as seen from the folder of a file that names it."""
+    return os.path.relpath(path.resolve(), beside.parent.resolve())
+
+
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError:  # of a file that others wrote
+        return command.split()
 
 
 def provenance(*, seed: int, device: str, command: Sequence[str]) -> Provenance:

@@ -17,7 +17,7 @@ from c2seg.benchmark.runner import Runner, SpawningRunner
 from c2seg.benchmark.running import finished, run_all
 from c2seg.benchmark.tables import LEGEND, as_csv, as_html, as_text, modality_text, offline_text, rows
 from c2seg.errors import C2SegError, InputError, unknown_name
-from c2seg.outputs import make_folder, write_text
+from c2seg.outputs import commit, make_folder, working_in
 from c2seg.progress import Bars, ShowProgress, opened_bars
 from c2seg.recipes import recipe_names, variants
 from c2seg.report import ReportOptions, check_packages, make_report
@@ -126,7 +126,7 @@ def run_benchmark(
     if any(not run.pair.inside for run in runs):
         check_packages()  # the page of their maps is made at the end
     make_folder(benchmark.out)
-    with opened_bars(progress) as bars:
+    with working_in(benchmark.out), opened_bars(progress) as bars:
         results, failures = _run(benchmark, runs, runner or SpawningRunner(jobs), executor, bars)
         if not results:
             raise C2SegError(next(iter(failures.values())))
@@ -180,8 +180,9 @@ def _summary(
         failures=failures,
         page=benchmark.out / "benchmark.html" if across else None,
     )
-    summary.table().write(benchmark.out / "benchmark.json")
-    write_text(benchmark.out / "benchmark.csv", as_csv(summary.rows))
+    with commit(overwrite=True) as files:
+        files.text(benchmark.out / "benchmark.csv", as_csv(summary.rows))
+        files.text(benchmark.out / "benchmark.json", summary.table().as_text(), main=True)
     if summary.page:
         _report(benchmark, across, summary.page, bars)
     return summary

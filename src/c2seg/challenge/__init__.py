@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from c2seg.challenge.board import METRICS, Board, ReferenceSource, Row, create_board
+from c2seg.challenge.board import MAX_ENTRIES, METRICS, Board, ReferenceSource, Row, create_board
 from c2seg.challenge.organize import Table, add_entry, check_archive, publish_board
-from c2seg.challenge.publish import write_board_csv, write_board_html
+from c2seg.challenge.publish import board_csv, board_html
 from c2seg.challenge.rules import Limits, SubmissionError, TileSet, tile_windows
 from c2seg.challenge.submission import CheckedSubmission, Decoder, check_submission, pack_submission
 
 __all__ = [
+    "MAX_ENTRIES",
     "METRICS",
     "Board",
     "CheckedSubmission",
@@ -20,12 +21,12 @@ __all__ = [
     "Table",
     "TileSet",
     "add_entry",
+    "board_csv",
+    "board_html",
     "check_archive",
     "check_submission",
     "create_board",
     "pack_submission",
     "publish_board",
     "tile_windows",
-    "write_board_csv",
-    "write_board_html",
 ]

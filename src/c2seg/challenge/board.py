@@ -1,7 +1,7 @@
 """A leaderboard: data sets with withheld ground truth, entries scored on all of them, ranked by mean IoU. One SQLite file.
 
 The file holds the ground truth: only its owner can read it, and it stays with the organizer. The public table is made
-from ``Board.rows``: scores of whole data sets and nothing finer.
+from ``Board.rows``: scores of whole data sets, rounded to four digits, and nothing finer.
 """
 
 from __future__ import annotations
@@ -27,14 +27,18 @@ from c2seg.errors import DataError, InputError, OutputError, unknown_name
 from c2seg.legend import BACKGROUND, IGNORE, Legend
 from c2seg.metrics import Confusion, ReferenceCode, Scores, confusion_counts, scores
 from c2seg.metrics.maps import reference_ids
-from c2seg.outputs import atomic_file
+from c2seg.outputs import Output, check_outputs, commit, is_write_fault
 from c2seg.raster import RasterFile
 from c2seg.types import Window
 
-__all__ = ["METRICS", "Board", "ReferenceSource", "Row", "create_board"]
+__all__ = ["MAX_ENTRIES", "METRICS", "Board", "ReferenceSource", "Row", "create_board"]
 
 METRICS = ("oa", "kappa", "mf1", "miou")
+MAX_ENTRIES = 20
+"""Of a team, if the organizer says nothing else."""
+_DIGITS = 4  # of scores that leave the board: with more, a few entries could find out single labels
 PROTOCOL = "challenge"
+_SUFFIXES = ("", ".sqlite", ".sqlite3", ".db")
 _APPLICATION_ID = 0x63327362  # "c2sb"
 _LABEL = re.compile(r"[^\W_][\w .,+()/&'-]{0,79}")
 _REFERENCES = "truth"  # table of the ground truths, by the name that it has in existing files
@@ -68,7 +72,7 @@ class ReferenceSource:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the leaderboard. ``means`` and ``datasets`` hold oa, kappa, mf1, miou (None: unknown).
+    """One line of the leaderboard. ``means`` and ``datasets`` hold oa, kappa, mf1, miou to four digits (None: unknown).
 
     ``rank`` is None for published rows on a board whose data are not the challenge's, and in a history.
     """
@@ -95,22 +99,32 @@ def create_board(
     legend: Legend,
     *,
     opening: bool = True,
+    max_entries: int = MAX_ENTRIES,
+    inputs: Sequence[Path] = (),
     overwrite: bool = False,
 ) -> Board:
     """Make a leaderboard file with the ground truths inside, and Table I of the challenge paper as its opening rows.
+
+    A team may add ``max_entries`` entries, over all its methods. ``inputs`` are further files that nothing may replace.
 
     Raises DataError when a ground truth has values outside the legend, no label at all, or tiles that are not numbered.
     """
     if not references:
         raise InputError("a leaderboard needs at least one data set with its ground truth (NAME=PATH)")
+    if max_entries < 1:
+        raise InputError(f"`max_entries` must be at least 1, found {max_entries}")
     for name in references:
         _check_label("data set", name)
-    with atomic_file(path, overwrite=overwrite, private=True) as temporary:
+    read = [*inputs, *(file for source in references.values() for file in (source.path, Path(source.label_map)))]
+    check_outputs([Output(path, "board", _SUFFIXES)], read, overwrite=overwrite)
+    with commit(overwrite=overwrite) as files:
+        temporary = files.add(path, private=True)
         temporary.touch(mode=0o600)
         with closing(sqlite3.connect(temporary)) as database, database:
             database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             database.executescript(_SCHEMA)
             database.execute("INSERT INTO setting VALUES ('legend', ?)", (json.dumps(legend.as_dict()),))
+            database.execute("INSERT INTO setting VALUES ('max_entries', ?)", (str(max_entries),))
             for position, (name, source) in enumerate(references.items()):
                 database.execute("INSERT INTO dataset VALUES (?, ?)", (name, position))
                 _store_reference(database, name, source, legend)
@@ -126,8 +140,11 @@ class Board:
         self._path = path
         with self._connect() as database:
             (legend,) = database.execute("SELECT value FROM setting WHERE key = 'legend'").fetchone()
+            limit = database.execute("SELECT value FROM setting WHERE key = 'max_entries'").fetchone()
             names = database.execute("SELECT name FROM dataset ORDER BY position").fetchall()
         self.legend = Legend.from_dict(json.loads(legend), path.name)
+        self.max_entries: int | None = int(limit[0]) if limit else None
+        """Entries that a team may add; None: any number, in boards of 0.1.0."""
         self.datasets: tuple[str, ...] = tuple(name for (name,) in names)
 
     def tile_set(self, dataset: str) -> TileSet:
@@ -162,8 +179,9 @@ class Board:
     ) -> Row:
         """Score one entry on every data set and record it, whole or not at all. Returns its line (without a rank).
 
-        ``submitted_at`` (default now) decides ties. Raises SubmissionError for an invalid archive, InputError for missing or
-        unknown data sets and invalid names.
+        ``submitted_at`` (default now) decides ties. The same archives of the same team and method are one entry, however often
+        they are added. Raises SubmissionError for an invalid archive and for more entries than a team may have, InputError for
+        missing or unknown data sets and invalid names.
         """
         _check_label("team", team)
         _check_label("method", method)
@@ -172,6 +190,11 @@ class Board:
         missing = [name for name in self.datasets if name not in archives]
         if missing:
             raise InputError(f"an entry needs a submission for every data set; {', '.join(missing)} is missing")
+        digests = {name: file_sha256(archives[name]) for name in self.datasets}
+        with self._connect() as database:
+            if (known := _same_entry(database, team, method, digests)) is not None:
+                return self._row(database, known)
+            self._check_limit(database, team)
         counts = {}
         for name in self.datasets:
             try:
@@ -181,7 +204,10 @@ class Board:
         results = {name: scores(c, PROTOCOL) for name, c in counts.items()}
         time = (submitted_at or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         means = {metric: _mean([getattr(results[n], metric) for n in self.datasets]) for metric in METRICS}
-        with self._connect(write=True) as database:
+        with self._connect(write=True) as database:  # another process may have added meanwhile
+            if (known := _same_entry(database, team, method, digests)) is not None:
+                return self._row(database, known)
+            self._check_limit(database, team)
             entry = database.execute(
                 "INSERT INTO entry (team, method, submitted_at, oa, kappa, mf1, miou) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (team, method, time, *means.values()),
@@ -189,10 +215,22 @@ class Board:
             for name, result in results.items():
                 database.execute(
                     "INSERT INTO score VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (entry, name, *_values(result), json.dumps(counts[name].as_dict()), file_sha256(archives[name])),
+                    (entry, name, *_values(result), json.dumps(counts[name].as_dict()), digests[name]),
                 )
-        datasets = {name: dict(zip(METRICS, _values(result), strict=True)) for name, result in results.items()}
-        return Row(None, team, method, time, False, means, datasets)
+            assert entry is not None
+            return self._row(database, entry)
+
+    def _row(self, database: sqlite3.Connection, entry: int) -> Row:
+        return next(row for number, row in _entries(database) if number == entry)
+
+    def _check_limit(self, database: sqlite3.Connection, team: str) -> None:
+        """Raise SubmissionError if a team has all the entries that it may have; spellings of one name are one team."""
+        teams = database.execute("SELECT team FROM entry WHERE submitted_at IS NOT NULL").fetchall()
+        count = sum(_spelled(other) == _spelled(team) for (other,) in teams)
+        if self.max_entries is not None and count >= self.max_entries:
+            raise SubmissionError(
+                f"team {team} has {count} entries; this leaderboard takes {self.max_entries} of a team"
+            )
 
     def rows(self, *, history: bool = False) -> list[Row]:
         """Return the leaderboard: the best entry of each team and method, by mIoU, ties by time.
@@ -202,16 +240,7 @@ class Board:
         entry by time instead, published rows first.
         """
         with self._connect() as database:
-            entries = database.execute(
-                "SELECT id, team, method, submitted_at, oa, kappa, mf1, miou FROM entry ORDER BY submitted_at, id"
-            ).fetchall()
-            details: dict[int, dict[str, Mapping[str, float | None]]] = {}
-            for entry, name, *values in database.execute("SELECT entry, dataset, oa, kappa, mf1, miou FROM score"):
-                details.setdefault(entry, {})[name] = dict(zip(METRICS, values, strict=True))
-        rows = [
-            Row(None, team, method, time, time is None, dict(zip(METRICS, means, strict=True)), details.get(number, {}))
-            for number, team, method, time, *means in entries
-        ]
+            rows = [row for _, row in _entries(database)]
         if history:
             return rows
         rows.sort(key=lambda row: -(row.means["miou"] or 0.0))  # stable: equal scores stay in order of time
@@ -244,9 +273,41 @@ class Board:
                 yield database
                 database.execute("COMMIT")
         except sqlite3.OperationalError as error:
-            raise OutputError(f"cannot use the leaderboard {self._path}: {error}") from error
+            use = "write" if is_write_fault(error) else "use"
+            raise OutputError(f"cannot {use} the leaderboard {self._path}: {error}") from error
         except sqlite3.DatabaseError as error:
             raise DataError(f"{self._path} is not a leaderboard, or is damaged: {error}") from error
+
+
+def _entries(database: sqlite3.Connection) -> list[tuple[int, Row]]:
+    """Return number and line of every entry by time, published ones first, with scores rounded to four digits."""
+    entries = database.execute(
+        "SELECT id, team, method, submitted_at, oa, kappa, mf1, miou FROM entry ORDER BY submitted_at, id"
+    ).fetchall()
+    details: dict[int, dict[str, Mapping[str, float | None]]] = {}
+    for entry, name, *values in database.execute("SELECT entry, dataset, oa, kappa, mf1, miou FROM score"):
+        details.setdefault(entry, {})[name] = _rounded(values)
+    return [
+        (number, Row(None, team, method, time, time is None, _rounded(means), details.get(number, {})))
+        for number, team, method, time, *means in entries
+    ]
+
+
+def _rounded(values: Sequence[float | None]) -> dict[str, float | None]:
+    return {m: None if v is None else round(v, _DIGITS) for m, v in zip(METRICS, values, strict=True)}
+
+
+def _same_entry(database: sqlite3.Connection, team: str, method: str, digests: Mapping[str, str]) -> int | None:
+    """Return the entry of a team and method with these archives, by data set; None if there is none."""
+    for (entry,) in database.execute("SELECT id FROM entry WHERE team = ? AND method = ?", (team, method)).fetchall():
+        rows = database.execute("SELECT dataset, archive_sha256 FROM score WHERE entry = ?", (entry,)).fetchall()
+        if dict(rows) == dict(digests):
+            return int(entry)
+    return None
+
+
+def _spelled(team: str) -> str:
+    return " ".join(team.casefold().split())
 
 
 def _store_reference(database: sqlite3.Connection, name: str, source: ReferenceSource, legend: Legend) -> None:

@@ -9,6 +9,7 @@ to the network cannot be followed whatever the decoder does. Pixels go back thro
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import io
 import json
@@ -40,6 +41,11 @@ _DAMAGED = (
     zipfile.BadZipFile, zlib.error, RasterioError, NotImplementedError, EOFError, OSError, ValueError, struct.error,
     OverflowError, MemoryError, RuntimeError, LookupError,
 )  # fmt: skip
+
+
+_NO_NEW_PRIVILEGES = 38  # PR_SET_NO_NEW_PRIVS of linux/prctl.h
+_NOBODY = 65534
+_PRCTL: Any = getattr(ctypes.CDLL(None), "prctl", None)
 
 
 def decode_archive(stream: Any, tile_set: TileSet) -> Iterator[tuple[int, np.ndarray]]:
@@ -118,6 +124,7 @@ def _run(job: dict[str, Any], archive_fd: int, pipe_fd: int) -> NoReturn:
 def _confine(limits: dict[str, Any]) -> None:
     """Give up everything that decoding does not need; none of it can be taken back."""
     memory = _mapped_bytes() + limits["memory_mb"] * 2**20
+    _drop_privileges()
     signal.setitimer(signal.ITIMER_REAL, limits["wall_s"])  # SIGALRM's default action ends the process
     for kind, value in (
         (resource.RLIMIT_AS, memory),
@@ -128,6 +135,17 @@ def _confine(limits: dict[str, Any]) -> None:
         (resource.RLIMIT_NOFILE, 0),
     ):
         resource.setrlimit(kind, (value, value))
+
+
+def _drop_privileges() -> None:
+    """Gain none by any program (Linux), and be nobody instead of root, where the system lets a process do so."""
+    if _PRCTL is not None:
+        _PRCTL(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    if os.geteuid() == 0:
+        with contextlib.suppress(OSError):  # a container without the right to change users has none to lose
+            os.setgroups([])
+            os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+            os.setresuid(_NOBODY, _NOBODY, _NOBODY)
 
 
 def _mapped_bytes() -> int:

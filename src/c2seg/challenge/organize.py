@@ -8,12 +8,12 @@ from datetime import datetime
 from pathlib import Path
 
 from c2seg.challenge.board import Board, Row
-from c2seg.challenge.publish import write_board_csv, write_board_html
+from c2seg.challenge.publish import board_csv, board_html, check_packages
 from c2seg.challenge.rules import TileSet
 from c2seg.challenge.submission import CheckedSubmission, Decoder, check_submission
 from c2seg.data.tiling import Order
 from c2seg.legend import Legend
-from c2seg.outputs import check_output
+from c2seg.outputs import Output, check_outputs, commit
 
 __all__ = ["Table", "add_entry", "check_archive", "publish_board"]
 
@@ -57,13 +57,15 @@ def publish_board(
 
     Raises DataError for a file that is no leaderboard, OutputError where a file exists.
     """
-    for path in (csv, html):
-        if path is not None:
-            check_output(path, overwrite=overwrite)
+    outputs = [Output(path, kind, (f".{kind}",)) for kind, path in (("csv", csv), ("html", html)) if path]
+    check_outputs(outputs, [board], overwrite=overwrite)
+    if html is not None:
+        check_packages()
     opened = Board(board)
     table = Table(opened.rows(history=history), opened.datasets)
-    if csv is not None:
-        write_board_csv(csv, table.rows, table.datasets, overwrite=overwrite)
-    if html is not None:
-        write_board_html(html, table.rows, table.datasets, title=title, overwrite=overwrite)
+    with commit(overwrite=overwrite) as files:
+        if csv is not None:
+            files.text(csv, board_csv(table.rows, table.datasets))
+        if html is not None:
+            files.text(html, board_html(table.rows, table.datasets, title=title))
     return table

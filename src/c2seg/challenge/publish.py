@@ -6,19 +6,17 @@ import csv
 import io
 from collections.abc import Sequence
 from importlib import resources
-from pathlib import Path
 
 from c2seg.challenge.board import METRICS, Row
 from c2seg.errors import needs_extra
-from c2seg.outputs import write_text
 
-__all__ = ["write_board_csv", "write_board_html"]
+__all__ = ["board_csv", "board_html", "check_packages"]
 
 _TITLES = {"oa": "OA", "kappa": "Kappa", "mf1": "mF1", "miou": "mIoU"}
 
 
-def write_board_csv(path: Path, rows: Sequence[Row], datasets: Sequence[str], *, overwrite: bool = False) -> None:
-    """Write rank, names, time, the means and every data set's scores; unknown values are empty."""
+def board_csv(rows: Sequence[Row], datasets: Sequence[str]) -> str:
+    """Return the table as CSV: rank, names, time, the means and every data set's scores; unknown values are empty."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     header = ["rank", "team", "method", "published", "submitted_at", *METRICS]
@@ -27,23 +25,27 @@ def write_board_csv(path: Path, rows: Sequence[Row], datasets: Sequence[str], *,
         scores = [row.means[m] for m in METRICS] + [row.datasets.get(d, {}).get(m) for d in datasets for m in METRICS]
         names = [row.rank, row.team, row.method, int(row.published), row.submitted_at]
         writer.writerow(["" if value is None else value for value in (*names, *scores)])
-    write_text(path, stream.getvalue(), overwrite=overwrite)
+    return stream.getvalue()
 
 
-def write_board_html(
-    path: Path, rows: Sequence[Row], datasets: Sequence[str], *, title: str, overwrite: bool = False
-) -> None:
-    """Write one HTML page without scripts or outside references; names are escaped."""
+def check_packages() -> None:
+    """Raise MissingExtraError where no web page can be made."""
     with needs_extra("the leaderboard's web page", "report"):
-        from jinja2 import Environment
+        import jinja2  # noqa: F401
+
+
+def board_html(rows: Sequence[Row], datasets: Sequence[str], *, title: str) -> str:
+    """Return one HTML page without scripts or outside references; names are escaped."""
+    check_packages()
+    from jinja2 import Environment
 
     template = resources.files("c2seg.challenge").joinpath("board.html.j2").read_text(encoding="utf-8")
     page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
-    content = page.render(
+    content: str = page.render(
         title=title,
         ranked=[row for row in rows if row.rank is not None],
         others=[row for row in rows if row.rank is None],
         datasets=[name for name in datasets if any(name in row.datasets for row in rows)],
         metrics=_TITLES,
     )
-    write_text(path, content + "\n", overwrite=overwrite)
+    return content + "\n"

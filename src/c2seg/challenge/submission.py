@@ -33,9 +33,9 @@ from c2seg.challenge.rules import (
     tile_windows,
 )
 from c2seg.data.tiling import Order
-from c2seg.errors import DataError
+from c2seg.errors import DataError, OutputError
 from c2seg.legend import BACKGROUND, Legend
-from c2seg.outputs import atomic_file
+from c2seg.outputs import Output, check_outputs, commit
 from c2seg.progress import Progress, no_progress
 from c2seg.raster import RasterFile
 from c2seg.types import Window
@@ -206,7 +206,7 @@ def check_submission(archive: Path, tile_set: TileSet, decoder: Decoder) -> Chec
 
 def file_sha256(path: Path) -> str:
     """Return a file's SHA-256 in hexadecimal."""
-    with path.open("rb") as stream:
+    with _open(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
@@ -225,13 +225,15 @@ def pack_submission(
     Tiles are uint8, 0 = nodata, with the legend's colors and the georeference of the source; equal maps give equal
     bytes. Returns the tiles packed. Raises DataError for values that are no class ids (a declared nodata becomes 0).
     """
+    output = Output(out, suffixes=(".zip",))
+    check_outputs([output], [source], overwrite=overwrite)
     if source.is_dir():
         jobs = [(n, raster := RasterFile(path), raster.grid.window) for n, path in numbered_tiles(source).items()]
     else:
         raster = RasterFile(source)
         jobs = [(n, raster, w) for n, w in enumerate(tile_windows(raster.height, raster.width, tile_px, order))]
     tile_set = TileSet({n: (w.height, w.width) for n, _, w in jobs}, legend.ids)
-    with atomic_file(out, overwrite=overwrite) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    with commit(overwrite=overwrite) as files, _written_zip(files.add(output)) as archive:
         for done, (number, tile_source, window) in enumerate(jobs):
             entry = zipfile.ZipInfo(file_name(number), (1980, 1, 1, 0, 0, 0))
             entry.external_attr = 0o100644 << 16
@@ -240,6 +242,16 @@ def pack_submission(
             if source.is_dir():
                 tile_source.close()
     return tile_set
+
+
+@contextlib.contextmanager
+def _written_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Yield a new archive; it is read back when it is closed."""
+    with zipfile.ZipFile(path, "w") as archive:
+        yield archive
+    with zipfile.ZipFile(path) as archive:
+        if archive.testzip() is not None:
+            raise OutputError(f"cannot write {path}: what was written reads back differently; make room and run again")
 
 
 def _ids(source: RasterFile, window: Window, legend: Legend) -> np.ndarray:

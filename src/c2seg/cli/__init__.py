@@ -19,6 +19,7 @@ import typer
 from c2seg._version import __version__
 from c2seg.cli.options import with_options
 from c2seg.errors import C2SegError, unknown_name
+from c2seg.outputs.faults import fault_of_files
 from c2seg.process import keep_freed_memory, set_up, stop_on_sigterm
 
 __all__ = ["COMMANDS", "main", "run"]
@@ -75,15 +76,19 @@ def run(arguments: Sequence[str]) -> int:
             raise C2SegError(unknown_name("command", command, COMMANDS))
         arguments = [_current_option(command, argument) for argument in arguments]
         result = _application(command)(args=arguments or ["--help"], prog_name="c2seg", standalone_mode=False)
+        sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except C2SegError as error:
         return _fail(str(error), 2)
     except (KeyboardInterrupt, _StoppedError) as stop:
         return _fail("stopped", 143 if "SIGTERM" in stop.args else 130)
     except BrokenPipeError:  # the reader of a pipe has closed it: not an error
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     except Exception as error:
+        if (reason := fault_of_files(error)) is not None:
+            _drop_output()
+            return _fail(reason, 2)
         # typer's usage errors (click's, under several module paths by version) format their messages themselves.
         message: Callable[[], str] | None = getattr(error, "format_message", None)
         if message is None:
@@ -92,6 +97,14 @@ def run(arguments: Sequence[str]) -> int:
     finally:
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
+
+
+def _drop_output() -> None:
+    """Lose what could not be written to stdout, so that the interpreter does not try again at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _application(command: str | None) -> Any:

@@ -10,6 +10,7 @@ from typing import Literal
 import typer
 
 from c2seg.challenge import (
+    MAX_ENTRIES,
     METRICS,
     ReferenceSource,
     Row,
@@ -37,6 +38,7 @@ def init(
     label_map: str = typer.Option("challenge", "--label-map", metavar="NAME", help="Label mapping of the reference's values."),
     legend: Path | None = typer.Option(None, "--legend", metavar="FILE", help="Legend (YAML); default C2Seg-13."),
     opening: bool = typer.Option(True, "--opening/--empty", help="Begin with the challenge paper's Table I, or empty."),
+    max_entries: int = typer.Option(MAX_ENTRIES, "--max-entries", min=1, help="Entries that a team may add."),
     as_json: bool = JSON,
     overwrite: bool = OVERWRITE,
     quiet: bool = QUIET,
@@ -46,7 +48,13 @@ def init(
     sides = _sides(tile_px, list(paths))
     sources = {name: ReferenceSource(path, sides[name], order, label_map) for name, path in paths.items()}
     made = create_board(
-        board, sources, load_legend(legend) if legend else c2seg13(), opening=opening, overwrite=overwrite
+        board,
+        sources,
+        load_legend(legend) if legend else c2seg13(),
+        opening=opening,
+        max_entries=max_entries,
+        inputs=[legend] if legend else [],
+        overwrite=overwrite,
     )
     tiles = {name: len(made.tile_set(name).sizes) for name in made.datasets}
     if as_json:

@@ -6,8 +6,9 @@ validity: pixels with 0 in all bands are nodata. A city with valid pixels of thi
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ import yaml
 from rasterio.crs import CRS
 
 from c2seg.data.city import City, LabeledCity, Modality, Scene, blocks
+from c2seg.data.inputs import city_rasters
 from c2seg.data.tiling import TileGrid
-from c2seg.errors import DataError, InputError, OutputError, needs_extra
-from c2seg.outputs import atomic_file
+from c2seg.errors import DataError, InputError, needs_extra
+from c2seg.outputs import Output, check_outputs, commit
 from c2seg.progress import Progress, no_progress
+from c2seg.raster import CheckedRaster, raster_faults
 from c2seg.types import Grid, Window
 
 __all__ = ["write_folder", "write_mat", "write_tiles"]
@@ -37,7 +40,7 @@ def write_folder(
     Raw data types and scales do not change. ``valid.tif`` is written if the city has one or uses ``nodata_all_bands``.
     """
     images, scene = _single(city)
-    with _new_folder(folder, overwrite=overwrite) as temporary:
+    with _new_folder(folder, city, overwrite=overwrite) as temporary:
         entries: dict[str, Any] = {}
         jobs: list[tuple[str, int, Callable[[Window], np.ndarray], Grid, Any, float | None]] = []
         for name, stack in scene.modalities.items():
@@ -77,7 +80,7 @@ def write_tiles(
         "name": images.name, "height": tiles.height, "width": tiles.width,
         "tile_px": tiles.tile_px, "step_px": tiles.step_px, "order": tiles.order,
     }  # fmt: skip
-    with _new_folder(folder, overwrite=overwrite) as temporary:
+    with _new_folder(folder, city, overwrite=overwrite) as temporary:
         readers = {name: _zero_filled(scene, name) for name in scene.modalities}
         if isinstance(city, LabeledCity):
             readers["label"] = lambda window: city.read_label(0, window)[None]
@@ -87,10 +90,9 @@ def write_tiles(
             for name, read in readers.items():
                 file = temporary / name / (name if name in nested else "") / f"{index}.tiff"
                 values = read(window)
-                with rasterio.open(
-                    file, "w", **_profile(scene.grid.crop(window), len(values), values.dtype)
-                ) as dataset:
-                    dataset.write(values)
+                grid = scene.grid.crop(window)
+                with _new_tiff(file, _profile(grid, len(values), values.dtype)) as write:
+                    write(values, grid.window)
             progress(index + 1, tiles.count, "tiles")
         (temporary / "tiles.yaml").write_text(yaml.safe_dump(stated, sort_keys=False), encoding="utf-8")
 
@@ -110,19 +112,21 @@ def write_mat(
     if isinstance(city, LabeledCity):
         size = (scene.grid.height, scene.grid.width, 1)
         label = (size, np.dtype(np.uint8), lambda window: city.read_label(0, window)[None])
-    with atomic_file(file, overwrite=overwrite) as temporary:
+    outputs = [Output(file), *([Output(label_file, "label")] if hdf5 and label is not None else [])]
+    check_outputs(outputs, city_rasters(city), overwrite=overwrite)
+    with commit(overwrite=overwrite) as files:
+        place = files.add(file, main=True)
         if not hdf5:
             from scipy.io import savemat
 
             whole = {key: _whole(reader) for key, reader in arrays.items()}
             if label is not None:
                 whole["label"] = _whole(label)[:, :, 0]
-            savemat(temporary, whole, do_compression=True)
+            savemat(place, whole, do_compression=True)
         else:
-            _write_hdf5(temporary, arrays, progress)
-    if hdf5 and label is not None:
-        with atomic_file(label_file, overwrite=overwrite) as temporary:
-            _write_hdf5(temporary, {"label": label}, progress)
+            _write_hdf5(place, arrays, progress)
+            if label is not None:
+                _write_hdf5(files.add(label_file), {"label": label}, progress)
 
 
 _Reader = tuple[tuple[int, int, int], np.dtype[Any], Callable[[Window], np.ndarray]]
@@ -136,30 +140,13 @@ def _single(city: City | LabeledCity) -> tuple[City, Scene]:
     return images, images.scenes[0]
 
 
-class _new_folder:
-    """Creates a folder atomically."""
-
-    def __init__(self, folder: Path, *, overwrite: bool) -> None:
-        if folder.exists() and not overwrite and (not folder.is_dir() or any(folder.iterdir())):
-            raise OutputError(f"{folder} exists already; give another name or `overwrite=True`")
-        self.folder = folder
-        self.temporary = folder.parent / f".{folder.name}.tmp"
-
-    def __enter__(self) -> Path:
-        try:
-            shutil.rmtree(self.temporary, ignore_errors=True)
-            self.temporary.mkdir(parents=True)
-        except OSError as error:
-            raise OutputError(f"cannot make the folder {self.folder}: {error.strerror}") from error
-        return self.temporary
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            if self.folder.is_dir():
-                shutil.rmtree(self.folder)
-            self.temporary.rename(self.folder)
-        else:
-            shutil.rmtree(self.temporary, ignore_errors=True)
+@contextmanager
+def _new_folder(folder: Path, city: City | LabeledCity, *, overwrite: bool) -> Iterator[Path]:
+    """Yield a temporary folder that becomes ``folder``."""
+    output = Output(folder, is_folder=True, replaces=lambda path: path.is_dir() and not any(path.iterdir()))
+    check_outputs([output], city_rasters(city), overwrite=overwrite)
+    with commit(overwrite=overwrite) as files:
+        yield files.add(output)
 
 
 def _describe(stack: Modality, file: str) -> dict[str, Any]:
@@ -206,13 +193,22 @@ def _profile(grid: Grid, count: int, dtype: Any) -> dict[str, Any]:
 def _write_tiff(
     path: Path, count: int, read: Callable[[Window], np.ndarray], grid: Grid, dtype: Any, nodata: float | None
 ) -> None:
-    profile = _profile(grid, count, dtype) | {"nodata": nodata, "tiled": True, "blockxsize": 128, "blockysize": 128}
-    with rasterio.open(path, "w", **profile) as dataset:
-        rows = max(1, _STRIP_BYTES // max(1, 128 * grid.width * count * np.dtype(dtype).itemsize)) * 128
+    tiling = {"nodata": nodata, "tiled": True, "blockxsize": 128, "blockysize": 128}
+    rows = max(1, _STRIP_BYTES // max(1, 128 * grid.width * count * np.dtype(dtype).itemsize)) * 128
+    with _new_tiff(path, _profile(grid, count, dtype) | tiling) as write:
         for first in range(0, grid.height, rows):
-            last = min(first + rows, grid.height)
-            values = read(Window(first, 0, last - first, grid.width))
-            dataset.write(values, window=((first, last), (0, grid.width)))
+            window = Window(first, 0, min(rows, grid.height - first), grid.width)
+            write(read(window), window)
+
+
+@contextmanager
+def _new_tiff(path: Path, profile: dict[str, Any]) -> Iterator[Callable[[np.ndarray, Window], None]]:
+    """Yield what writes [C, H, W] to a window of a new file; the finished file is read back."""
+    checked = CheckedRaster(path)
+    with raster_faults(path):
+        with rasterio.open(path, "w", **profile) as dataset:
+            yield partial(checked.write, dataset)
+        checked.verify(path)
 
 
 def _zero_filled(scene: Scene, name: str) -> Callable[[Window], np.ndarray]:

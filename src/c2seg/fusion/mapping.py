@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +11,15 @@ import numpy as np
 
 from c2seg.artifacts import MapRecord, MapRun, Provenance
 from c2seg.artifacts.maps import FusedMap, FusedRule, FusionRecord
+from c2seg.artifacts.provenance import relative_path
 from c2seg.errors import InputError
 from c2seg.fusion.rules import Rules, fuse_window
 from c2seg.fusion.sources import ScoreMap, check_grids
 from c2seg.legend import Legend
-from c2seg.outputs import atomic_file, check_output
+from c2seg.outputs import Output, check_outputs, commit, raster_output, record_output, style_output
 from c2seg.predict.layers import LAYER_NODATA, LAYER_STEPS, scaled
 from c2seg.progress import Progress, no_progress
-from c2seg.raster import RasterTags, write_cog, write_map, write_qml
+from c2seg.raster import RasterTags, qml_text, write_cog, write_map
 from c2seg.types import Window
 
 __all__ = ["FuseOptions", "fuse"]
@@ -47,54 +47,71 @@ def fuse(
     *,
     weights: Sequence[float] | None = None,
     process: Provenance | None = None,
+    inputs: Sequence[Path] = (),
     progress: Progress = no_progress,
 ) -> MapRecord:
     """Write the weighted mean of ``maps``, changed by ``rules``, as a class map; a JSON and a style lie beside it.
 
-    ``process`` is the provenance of the map. A class map counts as probability 1 of its class. All maps must lie on one
-    grid. Memory is bounded by a block, whatever the size of the maps. Outputs are complete or absent. Raises InputError,
-    GridError, DataError or OutputError.
+    ``process`` is the provenance of the map, ``inputs`` are further files that nothing may replace. A class map counts as
+    probability 1 of its class. All maps must lie on one grid. Memory is bounded by a block, whatever the size of the maps.
+    All files appear together. Raises InputError, GridError, DataError or OutputError.
     """
     started = time.perf_counter()
     parts = _weights(maps, weights)
     sources = [*maps, *(rule.expert for rule in rules.rules)]
     check_grids(sources)
     legend.colors(options.palette)
-    _check_outputs(options, sources)
+    check_outputs(
+        list(_outputs(options).values()),
+        [*(source.file.path for source in sources), *inputs],
+        overwrite=options.overwrite,
+    )
     work = _Work(maps, parts, rules, legend, progress, passes=1 if options.probabilities is None else 2)
-    grid = maps[0].file.grid
-    with ExitStack() as stack:
+    grid = work.grid
+    outputs = _outputs(options)
+    with commit(overwrite=options.overwrite) as files:
         if options.probabilities is not None:
-            # Appears only when the map is complete, too.
-            place = stack.enter_context(atomic_file(options.probabilities, overwrite=options.overwrite))
             tags = RasterTags({**_TAGS, "SCALE": "0.005", "UNIT": "probability"}, [], legend.names)
             write_cog(
-                place, work.probabilities, grid, count=legend.num_classes, dtype=np.uint8, nodata=LAYER_NODATA,
-                overwrite=True, tags=tags,
+                files.add(outputs["probabilities"]), work.probabilities, grid, count=legend.num_classes, dtype=np.uint8,
+                nodata=LAYER_NODATA, overwrite=True, tags=tags,
             )  # fmt: skip
-        write_map(options.out, work.ids, grid, legend, overwrite=options.overwrite, tags=_TAGS, palette=options.palette)
-    pixels = {item.name: int(work.counts[item.id]) for item in legend.classes}
-    result = MapRecord(
+        place = files.add(outputs["out"], main=True)
+        write_map(place, work.ids, grid, legend, overwrite=True, tags=_TAGS, palette=options.palette)
+        result = _record(options, work, maps, rules, process, started)
+        files.text(outputs["style"], qml_text(legend, options.palette))
+        files.text(outputs["record"], result.as_text())
+    return result
+
+
+def _record(
+    options: FuseOptions,
+    work: _Work,
+    maps: Sequence[ScoreMap],
+    rules: Rules,
+    process: Provenance | None,
+    started: float,
+) -> MapRecord:
+    """Return the record of a fused map."""
+    pixels = {item.name: int(work.counts[item.id]) for item in work.legend.classes}
+    return MapRecord(
         path=options.out.name,
         pixels=int(work.counts[1:].sum()),
         nodata_pixels=int(work.counts[0]),
         class_pixels=pixels,
-        area_km2=MapRecord.areas(pixels, grid.pixel_area_m2()),
+        area_km2=MapRecord.areas(pixels, work.grid.pixel_area_m2()),
         seconds=round(time.perf_counter() - started, 3),
-        run=MapRun(predicted=process) if process else None,
+        run=MapRun(predicted=process.without_folders()) if process else None,
         fusion=FusionRecord(
             maps=tuple(
-                FusedMap(path=str(m.file.path), fingerprint=m.file.fingerprint(), weight=w)
-                for m, w in zip(maps, parts, strict=True)
+                FusedMap(path=relative_path(m.file.path, options.out), fingerprint=m.file.fingerprint(), weight=w)
+                for m, w in zip(maps, work.weights, strict=True)
             ),
-            rules=work.report(),
+            rules=work.report(options.out),
             threshold=rules.threshold,
             soft=rules.soft,
         ),
     )
-    write_qml(options.out.with_suffix(".qml"), legend, options.palette)
-    result.write(options.out.with_suffix(".json"))
-    return result
 
 
 class _Work:
@@ -136,13 +153,13 @@ class _Work:
             rows[:, :, window.col : window.col_end] = scaled(fused.scores, _WHOLE, ~fused.valid)
         return rows
 
-    def report(self) -> tuple[FusedRule, ...]:
+    def report(self, out: Path) -> tuple[FusedRule, ...]:
         """Return what each rule did."""
         return tuple(
             FusedRule(
                 class_id=self.legend.ids[rule.index],
                 name=self.legend.names[rule.index],
-                expert=str(rule.expert.file.path),
+                expert=relative_path(rule.expert.file.path, out),
                 held=int(held),
                 changed=int(changed),
             )
@@ -168,12 +185,9 @@ def _weights(maps: Sequence[ScoreMap], weights: Sequence[float] | None) -> tuple
     return tuple(weights)
 
 
-def _check_outputs(options: FuseOptions, sources: Sequence[ScoreMap]) -> None:
-    places = [path for path in (options.out, options.probabilities) if path is not None]
-    read = {source.file.path.resolve() for source in sources}
-    for path in places:
-        if path.resolve() in read:
-            raise InputError(f"{path} is one of the maps to fuse; give another name")
-        check_output(path, overwrite=options.overwrite)
-    if len({path.resolve() for path in places}) < len(places):
-        raise InputError(f"{options.out}: map and probabilities need different names")
+def _outputs(options: FuseOptions) -> dict[str, Output]:
+    named = {"out": raster_output(options.out), "style": style_output(options.out)}
+    named["record"] = record_output(options.out, "map")
+    if options.probabilities is not None:
+        named["probabilities"] = raster_output(options.probabilities, "probabilities")
+    return named

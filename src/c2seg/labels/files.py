@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from c2seg.labels.grids import grid_from_bounds, grid_like
 from c2seg.labels.record import LabelRecord
 from c2seg.labels.rules import RuleTable
 from c2seg.labels.writing import write_labels
-from c2seg.outputs import check_output
+from c2seg.outputs import check_outputs, commit, raster_output, record_output, style_output
 from c2seg.progress import Progress, no_progress
-from c2seg.raster import write_qml
+from c2seg.raster import qml_text
 from c2seg.types import Grid
 
 __all__ = ["Area", "write_label_files"]
@@ -53,20 +54,24 @@ def write_label_files(
     out: Path,
     *,
     fractions: Path | None = None,
+    inputs: Sequence[Path] = (),
     overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> LabelRecord:
     """Write the label raster ``out``, its style ``.qml`` and its report ``.json``; return the report.
 
+    ``inputs`` are further files that nothing may replace.
+
     Raises InputError for invalid arguments, DataError or GridError for the extract, OutputError if a file exists.
     """
-    if fractions is not None and fractions.resolve() == out.resolve():
-        raise InputError(f"fractions and out are the same file {out}; give two names")
-    style, record = out.with_suffix(".qml"), out.with_suffix(".json")
-    for path in (out, style, record, *([fractions] if fractions else [])):
-        check_output(path, overwrite=overwrite)
+    main, style, record = raster_output(out), style_output(out), record_output(out, "labels")
+    shares = [] if fractions is None else [raster_output(fractions, "fractions")]
+    check_outputs([main, style, record, *shares], [osm, area.like, *inputs], overwrite=overwrite)
     labels = make_labels(osm, table, area.grid(), progress=progress)
-    report = write_labels(labels, out, fractions=fractions, overwrite=overwrite, progress=progress)
-    write_qml(style, table.legend)
-    report.write(record, overwrite=overwrite)
+    with commit(overwrite=overwrite) as files:
+        place = files.add(main, main=True)
+        share_place = files.add(shares[0]) if shares else None
+        report = write_labels(labels, place, fractions=share_place, overwrite=True, progress=progress)
+        files.text(style, qml_text(table.legend))
+        files.text(record, report.as_text())
     return report

@@ -10,7 +10,6 @@ from c2seg.labels.build import Labels
 from c2seg.labels.burn import SAMPLES
 from c2seg.labels.record import LabelRecord
 from c2seg.labels.report import ATTRIBUTION, LICENSE, build_report
-from c2seg.outputs import check_output
 from c2seg.progress import Progress, no_progress
 from c2seg.raster import RasterTags, write_cog, write_map
 
@@ -30,9 +29,6 @@ def write_labels(
     ``out``: uint8 ids, 0 = unmapped or not covered. ``fractions``: float32, one band per class, area fraction 0..1 of the pixel
     in steps of 1/25. Both contain OpenStreetMap's attribution. Raises OutputError.
     """
-    for path in (out, fractions):
-        if path is not None:
-            check_output(path, overwrite=overwrite)
     grid, legend = labels.grid, labels.table.legend
     by_code, by_class = np.zeros(256, np.int64), np.zeros(256, np.int64)
     total = grid.height * (2 if fractions else 1)

@@ -36,6 +36,8 @@ class FittedNetworks:
     """Pooled over the folds; None without validation."""
     checked: CheckedRecipe | None = None
     """The recipe after the source check; None without one."""
+    curves: str = ""
+    """Of the last trainings, as CSV."""
 
 
 def fit_networks(job: FitJob) -> FittedNetworks:
@@ -55,7 +57,9 @@ def fit_networks(job: FitJob) -> FittedNetworks:
     if job.recipe.validation.final:
         trained = train_stages(job, data, job.out)
     facts = summed(trained.facts, checked.facts if checked else None)
-    return FittedNetworks(trained.tensors if job.recipe.validation.final else {}, facts, validation, checked)
+    return FittedNetworks(
+        trained.tensors if job.recipe.validation.final else {}, facts, validation, checked, trained.curves
+    )
 
 
 def train_without_fold(

@@ -41,6 +41,8 @@ class TrainedStages:
 
     tensors: Weights
     facts: TrainingFacts
+    curves: str = ""
+    """Curves of all trainings as CSV."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,15 @@ def train_stages(job: FitJob, data: Prepared, folder: Path) -> TrainedStages:
     ensemble_paths = {network.path for network in recipe.ensemble_networks(data.modalities)}
     if not ensemble_paths:
         raise InputError(f"recipe {recipe.name}: the cities lack modalities of every stage")
-    if is_first():
-        join_curves([one.folder / "curves.csv" for one in trained], folder / "curves.csv")
+    curves = join_curves([one.folder / "curves.csv" for one in trained]) if is_first() else ""
     in_ensemble = [one for one in trained if one.network.path in ensemble_paths]
     tensors = {tensor_prefix(t.network.path) + key: value for t in in_ensemble for key, value in t.weights.items()}
     tensors |= {FOREST + name: value for name, value in forest.items()}
     trainings = [(one.result, one.network.training.iterations) for one in trained]
     predicting = [one.result for one in in_ensemble]
-    return TrainedStages(tensors, training_facts(recipe.training.iterations, trainings, predicting, forest_costs))
+    return TrainedStages(
+        tensors, training_facts(recipe.training.iterations, trainings, predicting, forest_costs), curves
+    )
 
 
 @dataclass

@@ -11,7 +11,7 @@ import numpy as np
 
 from c2seg.artifacts import Header, MapKey, MapNotes, MapRecord, MapRun, ModelFile, check_city, read_model_file
 from c2seg.artifacts.maps import AgreementRecord, BackendChoice, PredictedCity
-from c2seg.artifacts.provenance import provenance
+from c2seg.artifacts.provenance import provenance, relative_path
 from c2seg.data import (
     BandStatistics,
     City,
@@ -23,23 +23,25 @@ from c2seg.data import (
     fill_missing,
     open_city,
 )
+from c2seg.data.inputs import city_inputs
 from c2seg.data.spectral import match_bands
 from c2seg.data.units import radar_unit, radar_unit_of, units_note
 from c2seg.errors import InputError
-from c2seg.outputs import check_output
+from c2seg.outputs import check_outputs, commit, remove_folder
 from c2seg.predict import (
     MapOptions,
     Predictor,
     WindowPlan,
     measure_agreement,
     pending_key,
-    predict_scene,
     sample_windows,
 )
 from c2seg.predict.backends import BackendOptions, candidates, default_backend, load_predictor, processors
 from c2seg.predict.cleanup import requested_cleanup
 from c2seg.predict.decision import Decision, expected_iou, sample_probabilities
+from c2seg.predict.mapping import make_scene
 from c2seg.predict.plan import window_plan
+from c2seg.predict.scratch import scratch_folder
 from c2seg.progress import Progress, silent_bars
 
 __all__ = ["batch_size", "predict", "prepare_for_model", "without_forest"]
@@ -97,9 +99,9 @@ def predict(
         raise InputError(f"`workers` must be at least 1, found {options.workers}")
     cleanup = requested_cleanup(options.min_area_px, options.min_area_keep, header.legend)
     scenes = list(zip(images.scenes, _scene_options(images, options), strict=True))
-    for _, scene_options in scenes:
-        for path in scene_options.places.values():
-            check_output(path, overwrite=options.overwrite)
+    outputs = [output for _, scene_options in scenes for output in scene_options.outputs.values()]
+    check_outputs(outputs, [model, *city_inputs(city, images)], overwrite=options.overwrite)
+    header.legend.colors(options.palette)  # an unknown palette is refused before the work
     settings = header.recipe.prediction
     averaged = settings.tta if tta is None else tta
     running = BackendOptions(device, precision, averaged, threads, compile, settings.tta_transforms)
@@ -119,8 +121,8 @@ def predict(
     worker_threads = threads or (None if options.workers == 1 else max(1, processors() // options.workers))
     trained = header.provenance
     run = MapRun(
-        trained=trained,
-        predicted=provenance(seed=trained.seed if trained else 0, device=device, command=command),
+        trained=trained.without_folders() if trained else None,
+        predicted=provenance(seed=trained.seed if trained else 0, device=device, command=command).without_folders(),
         workers=options.workers,
         threads=worker_threads,
         backend_choice=choice,
@@ -132,29 +134,35 @@ def predict(
     notes = MapNotes(
         run_id=trained.run_id if trained else None,
         recipe=header.recipe.name,
-        city=PredictedCity(name=images.name, path=str(city.resolve())),
+        city=PredictedCity(name=images.name, path=relative_path(city, scenes[0][1].out)),
         confidence=options.confidence.name if options.confidence else None,
         run=run,
     )
     results = []
-    for index, (scene, scene_options) in enumerate(scenes):
-        decision = _decision(job, index, predictor)
-        weights = decision.record() if decision else None
-        scene_key = key.model_copy(update={"scene": scene.name, "backend": name, "decision": weights})
-        build = partial(_build, model, city, index, statistics, absent, name, replace(running, threads=worker_threads))
-        results.append(
-            predict_scene(
-                job.reader(index),
-                predictor,
-                job.plan(scene, predictor),
-                header.legend,
-                replace(scene_options, batch_size=batch_size(header), decision=decision, temperature=temperature),
-                scene_key,
-                build=build,
-                notes=notes,
-                progress=bars(f"predict {scene.name}"),
+    with commit(overwrite=options.overwrite) as files:
+        for index, (scene, scene_options) in enumerate(scenes):
+            decision = _decision(job, index, predictor)
+            weights = decision.record() if decision else None
+            scene_key = key.model_copy(update={"scene": scene.name, "backend": name, "decision": weights})
+            build = partial(
+                _build, model, city, index, statistics, absent, name, replace(running, threads=worker_threads)
             )
-        )
+            results.append(
+                make_scene(
+                    files,
+                    job.reader(index),
+                    predictor,
+                    job.plan(scene, predictor),
+                    header.legend,
+                    replace(scene_options, batch_size=batch_size(header), decision=decision, temperature=temperature),
+                    scene_key,
+                    build=build,
+                    notes=notes,
+                    progress=bars(f"predict {scene.name}"),
+                )
+            )
+    for _, scene_options in scenes:
+        remove_folder(scratch_folder(scene_options.out))
     return results
 
 
@@ -288,6 +296,8 @@ def _scene_options(city: City, options: MapOptions) -> list[MapOptions]:
         return [options]
     if len(options.places) > 1:
         raise InputError("a city of several scenes gives a folder of maps; other layers and a preview need one scene")
+    if options.out.exists() and not options.out.is_dir():
+        raise InputError(f"a city of several scenes gives a folder of maps; {options.out} is a file")
     return [replace(options, out=options.out / f"{scene.name}.tif") for scene in city.scenes]
 
 

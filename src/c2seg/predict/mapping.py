@@ -13,7 +13,16 @@ from c2seg.artifacts import MapKey, MapNotes, MapRecord, StripNote, StripsKey
 from c2seg.artifacts.maps import CleanupRecord
 from c2seg.data import SceneReader
 from c2seg.legend import Legend
-from c2seg.outputs import check_output
+from c2seg.outputs import (
+    Commit,
+    Output,
+    check_outputs,
+    commit,
+    raster_output,
+    record_output,
+    remove_folder,
+    style_output,
+)
 from c2seg.predict.cache import block_cache
 from c2seg.predict.cleanup import CleanedMap, Cleanup, clean_rows, requested_cleanup
 from c2seg.predict.decision import Decision
@@ -21,15 +30,15 @@ from c2seg.predict.engine import Predictor, Reader
 from c2seg.predict.layers import layer_shapes
 from c2seg.predict.memory import return_freed_memory
 from c2seg.predict.plan import WindowPlan
-from c2seg.predict.publish import make_files, move_files
-from c2seg.predict.scratch import Scratch
+from c2seg.predict.publish import make_files
+from c2seg.predict.scratch import Scratch, scratch_folder
 from c2seg.predict.timings import Timings
 from c2seg.predict.workers import Build, Work, chunks, peak_memory_mib, run_strips, run_workers
 from c2seg.progress import Progress, no_progress
-from c2seg.raster import write_qml
+from c2seg.raster import qml_text
 from c2seg.types import Grid
 
-__all__ = ["MapOptions", "predict_scene"]
+__all__ = ["MapOptions", "make_scene", "predict_scene"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,14 @@ class MapOptions:
         }  # fmt: skip
         return {name: path for name, path in named.items() if path is not None}
 
+    @property
+    def outputs(self) -> dict[str, Output]:
+        """All files that are written: those of ``places``, and the style and the record beside the map."""
+        named = {name: raster_output(path, "out" if name == "ids" else name) for name, path in self.places.items()}
+        if self.preview is not None:
+            named["preview"] = Output(self.preview, "preview", (".png",))
+        return named | {"style": style_output(self.out), "record": record_output(self.out, "map")}
+
 
 def predict_scene(
     reader: SceneReader,
@@ -85,16 +102,40 @@ def predict_scene(
     notes: MapNotes = MapNotes(),  # noqa: B008 (frozen)
     progress: Progress = no_progress,
 ) -> MapRecord:
-    """Predict a scene; the files appear under their names only when they are complete.
+    """Predict a scene; all files appear together when they are complete.
 
     The map is uint8 ids, 0 where a needed modality is not valid. ``key`` names all that determines the result (model,
     city, options). A stopped run resumes from its finished strips if the key is the same. ``build`` makes reader
     and predictor in other processes; ``options.workers`` above 1 needs it. The cleanup changes the map alone (its
     file, preview and pixel counts), not the layers. Raises InputError for wrong options.
     """
+    check_outputs(list(options.outputs.values()), overwrite=options.overwrite)
+    with commit(overwrite=options.overwrite) as files:
+        result = make_scene(
+            files, reader, predictor, plan, legend, options, key, build=build, notes=notes, progress=progress
+        )
+    remove_folder(scratch_folder(options.out))
+    return result
+
+
+def make_scene(
+    files: Commit,
+    reader: SceneReader,
+    predictor: Predictor,
+    plan: WindowPlan,
+    legend: Legend,
+    options: MapOptions,
+    key: MapKey,
+    *,
+    build: Build | None = None,
+    notes: MapNotes = MapNotes(),  # noqa: B008 (frozen)
+    progress: Progress = no_progress,
+) -> MapRecord:
+    """Predict a scene and add its files to ``files``; see ``predict_scene``.
+
+    The finished rows stay in ``scratch_folder(options.out)``, to be removed once the files stand.
+    """
     started = time.perf_counter()
-    for path in options.places.values():
-        check_output(path, overwrite=options.overwrite)
     cleanup = requested_cleanup(options.min_area_px, options.min_area_keep, legend)
     key = key.model_copy(update={"cleanup": cleanup.record()}) if cleanup else key
     grid = reader.scene.grid
@@ -105,7 +146,8 @@ def predict_scene(
         layers = tuple(shapes)
         work = Work(plan, legend, layers, options.batch_size, scratch.folder, options.decision, options.temperature)
         resumed = set(scratch.finished)
-        paths = {name: scratch.folder / f"{name}{'.png' if name == 'preview' else '.tif'}" for name in options.places}
+        outputs = options.outputs
+        paths = {name: files.add(outputs[name], main=name == "ids") for name in options.places}
 
         def make() -> tuple[float, CleanedMap | None]:
             memory = _compute(work, scratch, (reader, predictor), build, options.workers, stages, progress)
@@ -136,10 +178,8 @@ def predict_scene(
             key=key,
             cleanup=_cleanup_record(cleanup, cleaned),
         )
-        write_qml(options.out.with_suffix(".qml"), legend, options.palette)
-        result.write(options.out.with_suffix(".json"))
-        move_files([(paths[name], place) for name, place in options.places.items()])
-        scratch.remove()
+    files.text(outputs["style"], qml_text(legend, options.palette))
+    files.text(outputs["record"], result.as_text())
     return result
 
 

@@ -1,24 +1,20 @@
-"""Make the final files of a map from its finished rows, check them, and put them in their places."""
+"""Make the final files of a map from its finished rows."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from c2seg.errors import C2SegError, OutputError
 from c2seg.legend import Legend
-from c2seg.outputs import fsync_path
 from c2seg.predict.layers import LAYER_NODATA
 from c2seg.predict.scratch import RowReader, Scratch
 from c2seg.raster import RasterTags, write_cog, write_map
 from c2seg.types import Grid
 
-__all__ = ["make_files", "move_files"]
+__all__ = ["make_files"]
 
-_ROWS = 512
 _PREVIEW_PX = 1024
 
 
@@ -33,9 +29,8 @@ def make_files(
 ) -> None:
     """Make the rasters and the preview at ``paths`` (by layer, ``ids`` is the map), over what is there.
 
-    ``ids`` uint8 [H, W] is the map where it is not that of the rows. Each raster is read back and compared with its rows: not
-    every write error of GDAL is reported. Whether the rows are those that were written, ``scratch`` knows afterwards. Raises
-    OutputError.
+    ``ids`` uint8 [H, W] is the map where it is not that of the rows. Whether the rows are those that were written, ``scratch``
+    knows afterwards. Raises OutputError.
     """
     tags = {"MODEL": model, "SOFTWARE": "c2seg"}
     for layer, path in paths.items():
@@ -51,18 +46,8 @@ def make_files(
                 path, read, grid, count=len(bands), dtype=np.uint8, nodata=LAYER_NODATA, overwrite=True,
                 tags=RasterTags({**tags, **scale}, [], bands),
             )  # fmt: skip
-        _verify(path, read, grid)
     if "preview" in paths:
         _write_preview(paths["preview"], paths["ids"], legend, palette)
-
-
-def move_files(files: list[tuple[Path, Path]]) -> None:
-    """Rename files to their places, in order. Raises C2SegError naming where a finished file is kept."""
-    for path, place in files:
-        try:
-            os.replace(path, place)
-        except OSError as error:
-            raise C2SegError(f"cannot write {place}: {error.strerror}; the finished file is kept in {path}") from error
 
 
 def _with_bands(rows: RowReader) -> RowReader:
@@ -79,27 +64,6 @@ def _array_reader(ids: np.ndarray) -> RowReader:
     return lambda first, last: ids[None, first:last]
 
 
-def _verify(path: Path, read: RowReader, grid: Grid) -> None:
-    import rasterio
-    from rasterio.errors import RasterioError
-
-    try:
-        with rasterio.open(path) as dataset:
-            whole = all(
-                np.array_equal(dataset.read(window=((first, last), (0, grid.width))), read(first, last))
-                for first in range(0, grid.height, _ROWS)
-                for last in [min(first + _ROWS, grid.height)]
-            )
-    except RasterioError:
-        whole = False
-    if not whole:
-        path.unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot write {path}: what was written reads back differently (disk full?); finished rows are kept: "
-            "make room and run the same command to resume"
-        )
-
-
 def _write_preview(path: Path, source: Path, legend: Legend, palette: str) -> None:
     """Write a PNG of the map, its longer side at most 1024 pixels, nodata transparent."""
     import rasterio
@@ -114,8 +78,4 @@ def _write_preview(path: Path, source: Path, legend: Legend, palette: str) -> No
         colors[value] = (*color, 255)
     made_by = PngInfo()
     made_by.add_text("Software", "c2seg")
-    try:
-        Image.fromarray(colors[ids]).save(path, "PNG", pnginfo=made_by)
-        fsync_path(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; run the same command to resume") from error
+    Image.fromarray(colors[ids]).save(path, "PNG", pnginfo=made_by)

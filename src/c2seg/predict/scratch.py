@@ -7,11 +7,11 @@ damaged or cut off does not count; rows are checked when the map's files are mad
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ import numpy as np
 from c2seg.artifacts import StripNote, StripsKey
 from c2seg.checksums import checksum, json_checksum
 from c2seg.errors import OutputError
-from c2seg.outputs import remove_folder
+from c2seg.outputs import working_in
 
 __all__ = ["RowFiles", "RowReader", "Scratch", "pending_key", "scratch_folder"]
 
@@ -76,7 +76,7 @@ class RowFiles:
     def open(self) -> None:
         """Open the files; they are made, and get their full (sparse) size, if need be."""
         for name in self._shapes:
-            self._files[name] = os.open(self.folder / f"{name}.bin", os.O_RDWR | os.O_CREAT, 0o644)
+            self._files[name] = os.open(self.folder / f"{name}.bin", os.O_RDWR | os.O_CREAT, 0o666)
             os.ftruncate(self._files[name], self._height * self._row_bytes(name))
 
     def write(self, first: int, layers: Mapping[str, np.ndarray]) -> dict[str, int]:
@@ -165,6 +165,7 @@ class Scratch:
         self._strips = strips
         self._key = key
         self._key_sum = json_checksum(key.as_json())
+        self._held = ExitStack()
         self._ledger = -1
         self._end = 0
         self._readers: list[_CheckedRows] = []
@@ -173,11 +174,8 @@ class Scratch:
     def __enter__(self) -> Scratch:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._ledger = os.open(self.folder / _LEDGER, os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                fcntl.flock(self._ledger, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise OutputError(f"another process is writing this map (it holds {self.folder})") from error
+            self._held.enter_context(working_in(self.folder))
+            self._ledger = os.open(self.folder / _LEDGER, os.O_RDWR | os.O_CREAT, 0o666)
             self._read_ledger()
             self.rows.open()
         except OSError as error:
@@ -242,11 +240,7 @@ class Scratch:
         if self._ledger >= 0:
             os.close(self._ledger)
             self._ledger = -1
-
-    def remove(self) -> None:
-        """Close and delete everything."""
-        self.close()
-        remove_folder(self.folder)
+        self._held.close()
 
     def _append(self, lines: Iterable[str]) -> None:
         # At a known offset: what a full disk cut off is written over, not continued.

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from c2seg.raster.bands import FileBand
+from c2seg.raster.checked import CheckedRaster, raster_faults
 from c2seg.raster.cog import RasterTags, write_cog, write_map
 from c2seg.raster.digests import files_digest, short
 from c2seg.raster.grids import GridRelation, relate_grids
 from c2seg.raster.opening import GDAL_ERRORS, data_files, open_raster, without_georeference
 from c2seg.raster.reading import ArrayRaster, RasterFile, RasterSource, read_boundless
-from c2seg.raster.style import write_qml
+from c2seg.raster.style import qml_text, write_qml
 
 __all__ = [
     "GDAL_ERRORS",
     "ArrayRaster",
+    "CheckedRaster",
     "FileBand",
     "GridRelation",
     "RasterFile",
@@ -21,11 +23,13 @@ __all__ = [
     "data_files",
     "files_digest",
     "open_raster",
+    "qml_text",
+    "raster_faults",
     "read_boundless",
     "relate_grids",
     "short",
-    "write_cog",
     "without_georeference",
+    "write_cog",
     "write_map",
     "write_qml",
 ]

@@ -16,12 +16,11 @@ import rasterio
 import rasterio.shutil
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 
-from c2seg.errors import OutputError
 from c2seg.legend import Legend
 from c2seg.outputs import atomic_file
-from c2seg.types import Grid
+from c2seg.raster.checked import CheckedRaster, raster_faults
+from c2seg.types import Grid, Window
 
 __all__ = ["RasterTags", "write_cog", "write_map"]
 
@@ -67,32 +66,30 @@ def write_cog(
     factors: list[int] = []
     while max(grid.height, grid.width) >> len(factors) > _BLOCK:
         factors.append(2 ** (len(factors) + 1))
-    with atomic_file(path, overwrite=overwrite) as final:
-        plain = final.with_name(final.stem + "-plain.tif")
-        try:
-            with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(plain, "w", **profile) as dataset:
-                if colors:
-                    dataset.write_colormap(1, {0: (0, 0, 0, 0)} | {i: (*rgb, 255) for i, rgb in colors.items()})
-                dataset.update_tags(**tags.dataset)
-                for band, text in enumerate(tags.descriptions, 1):
-                    dataset.set_band_description(band, text)
-                for band, values in enumerate(tags.bands, 1):
-                    dataset.update_tags(band, **values)
-                for first in range(0, grid.height, _BLOCK):
-                    last = min(first + _BLOCK, grid.height)
-                    dataset.write(read_rows(first, last), window=((first, last), (0, grid.width)))
-            if factors:  # the COG driver would write them to another file first, compressed
-                with rasterio.open(plain, "r+") as dataset:
-                    dataset.build_overviews(factors, Resampling[resampling.lower()])
-            rasterio.shutil.copy(
-                plain, final, driver="COG", BLOCKSIZE=_BLOCK, COMPRESS="DEFLATE", LEVEL=6, NUM_THREADS="ALL_CPUS",
-                BIGTIFF="IF_SAFER", OVERVIEWS="AUTO",
-            )  # fmt: skip
-        except RasterioError as error:
-            raise OutputError(f"cannot write {path}: {' '.join(str(error.__cause__ or error).split())}") from error
-        finally:
-            plain.unlink(missing_ok=True)
-            final.with_name(final.name + ".aux.xml").unlink(missing_ok=True)
+    checked = CheckedRaster(path)
+    with atomic_file(path, overwrite=overwrite) as final, raster_faults(path):
+        plain = final.parent / "rows" / "plain.tif"
+        plain.parent.mkdir()
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(plain, "w", **profile) as dataset:
+            if colors:
+                dataset.write_colormap(1, {0: (0, 0, 0, 0)} | {i: (*rgb, 255) for i, rgb in colors.items()})
+            dataset.update_tags(**tags.dataset)
+            for band, text in enumerate(tags.descriptions, 1):
+                dataset.set_band_description(band, text)
+            for band, values in enumerate(tags.bands, 1):
+                dataset.update_tags(band, **values)
+            for first in range(0, grid.height, _BLOCK):
+                last = min(first + _BLOCK, grid.height)
+                checked.write(dataset, read_rows(first, last), Window(first, 0, last - first, grid.width))
+        if factors:  # the COG driver would write them to another file first, compressed
+            with rasterio.open(plain, "r+") as dataset:
+                dataset.build_overviews(factors, Resampling[resampling.lower()])
+        rasterio.shutil.copy(
+            plain, final, driver="COG", BLOCKSIZE=_BLOCK, COMPRESS="DEFLATE", LEVEL=6, NUM_THREADS="ALL_CPUS",
+            BIGTIFF="IF_SAFER", OVERVIEWS="AUTO",
+        )  # fmt: skip
+        plain.unlink()
+        checked.verify(final)
 
 
 def write_map(

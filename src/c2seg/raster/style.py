@@ -8,11 +8,16 @@ from xml.etree import ElementTree
 from c2seg.legend import Legend
 from c2seg.outputs import write_text
 
-__all__ = ["write_qml"]
+__all__ = ["qml_text", "write_qml"]
 
 
 def write_qml(path: Path, legend: Legend, palette: str = "default") -> None:
     """Write a QGIS paletted-raster style (``.qml``) for single-band maps of a legend's ids."""
+    write_text(path, qml_text(legend, palette))
+
+
+def qml_text(legend: Legend, palette: str = "default") -> str:
+    """Return the content of a style; see ``write_qml``."""
     root = ElementTree.Element("qgis", {"styleCategories": "AllStyleCategories"})
     pipe = ElementTree.SubElement(root, "pipe")
     renderer = ElementTree.SubElement(
@@ -29,4 +34,4 @@ def write_qml(path: Path, legend: Legend, palette: str = "default") -> None:
         )
     ElementTree.indent(root)
     text = ElementTree.tostring(root, encoding="unicode")
-    write_text(path, "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + text + "\n")
+    return "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + text + "\n"

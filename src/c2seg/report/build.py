@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from c2seg.data.inputs import city_inputs
 from c2seg.errors import InputError, needs_extra
-from c2seg.outputs import check_output, write_text
+from c2seg.outputs import Output, check_outputs, commit
 from c2seg.progress import Progress, silent_bars
 from c2seg.report.assess import ScoredMap, ScorePanel, assess_view
-from c2seg.report.figure import check_figure, figure_uri, write_figure
+from c2seg.report.figure import FIGURE_FORMATS, check_figure, figure_uri, write_figure
 from c2seg.report.layers import MAX_VIEWS, draw_views
 from c2seg.report.page import PageContent, render_page
 from c2seg.report.runs import Run, open_runs
@@ -42,6 +43,12 @@ class ReportOptions:
     overwrite: bool = False
     reference_cities: Mapping[Path, Path] = field(default_factory=dict)
 
+    @property
+    def outputs(self) -> dict[str, Output]:
+        """The page and the figure."""
+        named = {"out": (self.out, (".html", ".htm")), "figure": (self.figure, FIGURE_FORMATS)}
+        return {name: Output(path, name, suffixes) for name, (path, suffixes) in named.items() if path is not None}
+
 
 @dataclass(frozen=True)
 class ReportResult:
@@ -71,9 +78,7 @@ def make_report(
     score`` in the run folders. Raises C2SegError subclasses for errors of the input; no file is left half written.
     """
     check_packages()
-    for path in (options.out, options.figure):
-        if path is not None:
-            check_output(path, overwrite=options.overwrite)
+    check_outputs(list(options.outputs.values()), _inputs(runs, options), overwrite=options.overwrite)
     if options.out is None and options.figure is None:
         raise InputError("nothing to write: give `out=page.html` or `figure=figure.pdf`")
     if options.figure is not None:
@@ -85,7 +90,7 @@ def make_report(
     shown = sorted(views, key=lambda v: -v.grid.height * v.grid.width)[:MAX_VIEWS]
     shown = [view for view in views if view in shown]
     panels: tuple[ScorePanel, ...] = ()
-    size = 0
+    text, size = "", 0
     if options.out is not None:
         panels = _panels(opened, views, shown, bars)
         drawn = draw_views(shown, opened, MAX_BYTES - _TEXT_BYTES - _figure_bytes(shown), bars("drawing"))
@@ -97,10 +102,26 @@ def make_report(
             )
         )  # fmt: skip
         size = len(text.encode("utf-8"))
-        write_text(options.out, text, overwrite=options.overwrite)
-    if options.figure is not None:
-        write_figure(options.figure, shown, opened, palette=options.palette, overwrite=options.overwrite)
+    with commit(overwrite=options.overwrite) as files:
+        if options.figure is not None:
+            figure = files.add(options.outputs["figure"], main=options.out is None)
+            write_figure(figure, shown, opened, palette=options.palette, overwrite=True)
+        if options.out is not None:
+            files.text(options.outputs["out"], text, main=True)
     return ReportResult(options.out, options.figure, size, len(shown), len(views) - len(shown), panels)
+
+
+def _inputs(runs: Sequence[Path], options: ReportOptions) -> list[Path]:
+    """Return what a report is read from; a run folder holds its own earlier pages and figures, too."""
+    files = [file for run in runs if run.is_dir() for file in (*run.glob("*"), *run.glob("*/*")) if _is_read(file)]
+    cities = [path for city in (*options.cities, *options.references) for path in city_inputs(city)]
+    maps = [path for run in runs if not run.is_dir() for path in (run, run.with_suffix(".json"))]
+    mapping = [Path(options.label_map)] if options.label_map else []
+    return [*files, *cities, *maps, *mapping]
+
+
+def _is_read(file: Path) -> bool:
+    return file.suffix.lower() not in {".html", ".htm", *FIGURE_FORMATS}
 
 
 def _figure_bytes(shown: Sequence[View]) -> int:

@@ -139,7 +139,7 @@ def _sections(content: PageContent, curves: bool, published: bool) -> list[tuple
 def _run_context(index: int, run: Run) -> RunContext:
     trained = run.provenance
     seconds = run.record.seconds if run.record else None
-    commands = [trained.command if trained else "", *(_map_command(entry) for entry in run.maps)]
+    commands = [trained.without_folders().command if trained else "", *(_map_command(entry) for entry in run.maps)]
     return {
         "index": index,
         "name": run.name,
@@ -160,7 +160,7 @@ def _trained_on(run: Run) -> str:
 
 
 def _map_command(entry: MapFile) -> str:
-    return entry.record.run.predicted.command if entry.record and entry.record.run else ""
+    return entry.record.run.predicted.without_folders().command if entry.record and entry.record.run else ""
 
 
 def _provenance(run: Run) -> list[tuple[str, str]]:

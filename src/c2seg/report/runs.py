@@ -43,7 +43,7 @@ class MapFile:
     @property
     def city_path(self) -> Path | None:
         """Where the city was at prediction time, if recorded."""
-        return Path(self.record.city.path) if self.record and self.record.city else None
+        return (self.path.parent / self.record.city.path).resolve() if self.record and self.record.city else None
 
     @property
     def scene(self) -> str | None:

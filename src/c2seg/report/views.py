@@ -161,11 +161,14 @@ def _recorded_images(view: View) -> View:
     try:
         city = open_city(path)
     except C2SegError as error:
-        return replace(view, remark=f"No images: {error}. The predicted city may be given (`city`).")
+        reason = str(error).replace(str(path), path.name)
+        return replace(view, remark=f"No images: {reason}. The predicted city may be given (`city`).")
     scene_name = view.maps[0][1].scene
     fitting = [scene for scene in city.scenes if _same_grid(scene.grid, view.grid)]
     if not fitting:
-        return replace(view, remark=f"No images: {path} is not on the grid of the map any more; give another `city`.")
+        return replace(
+            view, remark=f"No images: {path.name} is not on the grid of the map any more; give another `city`."
+        )
     scene = next((s for s in fitting if s.name == scene_name), fitting[0])
     return _imaged(view, _Images(city, scene, city.fingerprint()))
 

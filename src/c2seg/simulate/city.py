@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,13 @@ import rasterio
 import yaml
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
-from rasterio.windows import Window as RasterioWindow
 from scipy.ndimage import uniform_filter
 
 from c2seg.errors import OutputError
 from c2seg.legend import c2seg13
-from c2seg.outputs import atomic_file, check_output, write_text
+from c2seg.outputs import Output
 from c2seg.progress import Progress, no_progress
-from c2seg.raster import RasterFile, read_boundless, write_map
+from c2seg.raster import CheckedRaster, RasterFile, raster_faults, read_boundless, write_map
 from c2seg.simulate.layout import lay_out_city
 from c2seg.simulate.noise import derive_key, hash_uniform
 from c2seg.simulate.render import HSI_RATIO, Chunk, Renderer
@@ -30,12 +30,14 @@ from c2seg.simulate.sensors import band_axis
 from c2seg.simulate.specs import CitySpec
 from c2seg.types import Grid, Window
 
-__all__ = ["FILES", "CityInfo", "check_city_output", "simulate_city"]
+__all__ = ["FILES", "CityInfo", "check_own_files", "city_output", "simulate_city"]
 
 FILES = ("msi.tif", "hsi.tif", "sar.tif", "valid.tif", "reference.tif", "label.tif", "city.yaml")
 BLOCK_ROWS, BLOCK_COLUMNS = 192, 384  # pixels per rendered block: multiples of the HSI ratio and of the files' tiles
 _TRAINING_PIXELS = 20_000
 _UNMAPPED_BIT = 128
+
+_Put = Callable[[npt.NDArray[Any], Window], None]
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,19 @@ class _Tally:
     agreeing: int = 0
 
 
-def check_city_output(folder: Path, *, overwrite: bool) -> None:
-    """Raise OutputError if a file of the city exists (and ``overwrite`` is False) or cannot be written."""
-    for name in FILES:
-        check_output(folder / name, overwrite=overwrite)
+def city_output(folder: Path) -> Output:
+    """Return the folder of a city as an output; an empty one may be taken without being asked."""
+    return Output(folder, is_folder=True, replaces=lambda path: path.is_dir() and not any(path.iterdir()))
+
+
+def check_own_files(folder: Path) -> None:
+    """Raise OutputError if a folder holds more than a simulated city: it would be lost with the folder."""
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    others = [name for name in names if not any(name.startswith(file) for file in (*FILES, ".c2seg-tmp"))]
+    if others:
+        raise OutputError(
+            f"{folder} holds {others[0]}, which is not of a simulated city; move it or give another folder"
+        )
 
 
 def simulate_city(
@@ -71,13 +82,11 @@ def simulate_city(
     *,
     raster: npt.NDArray[np.uint8] | None = None,
     progress: Progress = no_progress,
-    overwrite: bool = False,
 ) -> CityInfo:
-    """Render a city to ``folder``. Only the memory of its plan depends on the city's size.
+    """Render a city to ``folder``, which is new and empty. Only the memory of its plan depends on the city's size.
 
     ``raster`` (uint8 ids on the fine grid) replaces the random layout. ``progress`` counts every pixel twice.
     """
-    check_city_output(folder, overwrite=overwrite)
     renderer = Renderer(lay_out_city(spec, raster))
     total = 2.0 * spec.height * spec.width
     tally = _Tally(np.zeros(256, np.int64))
@@ -87,7 +96,7 @@ def simulate_city(
         _write_label(folder, spec, scratch, tally, progress, total)
     finally:
         scratch.unlink(missing_ok=True)
-    write_text(folder / "city.yaml", yaml.safe_dump(_describe(spec), sort_keys=False, width=1000))
+    (folder / "city.yaml").write_text(yaml.safe_dump(_describe(spec), sort_keys=False, width=1000), encoding="utf-8")
     counts = tally.reference[1:14]
     return CityInfo(
         path=folder, name=spec.name, role=spec.role, height=spec.height, width=spec.width,
@@ -100,7 +109,9 @@ def _render_images(
     folder: Path, renderer: Renderer, scratch: Path, tally: _Tally, progress: Progress, total: float
 ) -> None:
     spec = renderer.spec
-    label = np.memmap(scratch, np.uint8, "w+", shape=(spec.height, spec.width))
+    with scratch.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, spec.height * spec.width)  # a full disk fails here, not as SIGBUS later
+    label = np.memmap(scratch, np.uint8, "r+", shape=(spec.height, spec.width))
     done = 0.0
     with ExitStack() as stack:
         write = _open_files(stack, folder, spec, renderer)
@@ -128,7 +139,7 @@ def _open_files(stack: ExitStack, folder: Path, spec: CitySpec, renderer: Render
     hsi_nm, _, _ = band_axis(spec.sensors["hsi"])
     tile = BLOCK_ROWS
 
-    def opened(name: str, where: Grid, tile_px: int, dtype: str, nodata: float | None, bands: list[str]) -> Any:
+    def opened(name: str, where: Grid, tile_px: int, dtype: str, nodata: float | None, bands: list[str]) -> _Put:
         return stack.enter_context(_writer(folder / name, where, tile_px, dtype, nodata, bands))
 
     msi = opened("msi.tif", grid, tile, renderer.msi.dtype, 0, [b["name"] for b in msi_names])
@@ -142,36 +153,31 @@ def _open_files(stack: ExitStack, folder: Path, spec: CitySpec, renderer: Render
         if spec.hsi_on_fine_grid:
             cubes = cubes.repeat(HSI_RATIO, 1).repeat(HSI_RATIO, 2)[:, : window.height, : window.width]
             cubes = np.where(chunk.valid, cubes, 0).astype(cubes.dtype)
-        _put(hsi, cubes, window if spec.hsi_on_fine_grid else chunk.hsi_window)
-        _put(msi, np.where(chunk.valid, chunk.msi, 0).astype(chunk.msi.dtype), window)
-        _put(sar, np.where(chunk.valid, chunk.sar, np.float32(np.nan)), window)
-        _put(valid, chunk.valid.astype(np.uint8)[None], window)
-        _put(reference, np.where(chunk.valid, chunk.reference, 0).astype(np.uint8)[None], window)
+        hsi(cubes, window if spec.hsi_on_fine_grid else chunk.hsi_window)
+        msi(np.where(chunk.valid, chunk.msi, 0).astype(chunk.msi.dtype), window)
+        sar(np.where(chunk.valid, chunk.sar, np.float32(np.nan)), window)
+        valid(chunk.valid.astype(np.uint8)[None], window)
+        reference(np.where(chunk.valid, chunk.reference, 0).astype(np.uint8)[None], window)
 
     return write
 
 
 @contextmanager
-def _writer(path: Path, grid: Grid, tile: int, dtype: str, nodata: float | None, bands: list[str]) -> Iterator[Any]:
-    """Open a tiled GeoTIFF for atomic writing."""
+def _writer(path: Path, grid: Grid, tile: int, dtype: str, nodata: float | None, bands: list[str]) -> Iterator[_Put]:
+    """Open a tiled GeoTIFF and yield what writes [C, H, W] to a window; the finished file is read back."""
     profile: dict[str, Any] = {
         "driver": "GTiff", "height": grid.height, "width": grid.width, "count": len(bands), "dtype": dtype,
         "crs": CRS.from_wkt(grid.crs) if grid.crs else None, "transform": grid.transform, "nodata": nodata,
         "tiled": True, "blockxsize": tile, "blockysize": tile, "interleave": "pixel" if len(bands) > 1 else "band",
         "compress": "ZSTD", "zstd_level": 1, "predictor": 3 if dtype == "float32" else 2, "bigtiff": "IF_SAFER",
     }  # fmt: skip
-    with atomic_file(path, overwrite=True) as temporary:
-        try:
-            with rasterio.open(temporary, "w", **profile) as dataset:
-                for number, name in enumerate(bands, 1):
-                    dataset.set_band_description(number, name)
-                yield dataset
-        except RasterioError as error:
-            raise OutputError(f"cannot write {path}: {' '.join(str(error.__cause__ or error).split())}") from error
-
-
-def _put(dataset: Any, values: npt.NDArray[Any], window: Window) -> None:
-    dataset.write(values, window=RasterioWindow(window.col, window.row, window.width, window.height))
+    checked = CheckedRaster(path)
+    with raster_faults(path):
+        with rasterio.open(path, "w", **profile) as dataset:
+            for number, name in enumerate(bands, 1):
+                dataset.set_band_description(number, name)
+            yield partial(checked.write, dataset)
+        checked.verify(path)
 
 
 def _hsi_grid(spec: CitySpec) -> Grid:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,10 @@ import numpy.typing as npt
 import yaml
 
 from c2seg.errors import DataError, InputError, OutputError, unknown_name
-from c2seg.outputs import check_output, write_text
+from c2seg.outputs import Output, check_outputs, commit
 from c2seg.progress import Progress, no_progress
 from c2seg.raster import RasterFile
-from c2seg.simulate.city import CityInfo, check_city_output, simulate_city
+from c2seg.simulate.city import CityInfo, check_own_files, city_output, simulate_city
 from c2seg.simulate.parameters import Parameters, family_of
 from c2seg.simulate.specs import CitySpec, city_spec
 from c2seg.simulate.spectra import open_library
@@ -70,9 +70,10 @@ def simulate_pair(
     specs = {role: city_spec(pair, role, scale=scale, seed=seed, parameters=strengths) for role in ("source", "target")}
     if out.exists() and not out.is_dir():
         raise OutputError(f"cannot write to {out}: it is not a folder")
-    check_output(out / "pair.yaml", overwrite=overwrite)
+    outputs = {role: city_output(out / spec.name) for role, spec in specs.items()} | {"pair": Output(out / "pair.yaml")}
+    check_outputs(list(outputs.values()), (layouts or {}).values(), overwrite=overwrite)
     for spec in specs.values():
-        check_city_output(out / spec.name, overwrite=overwrite)
+        check_own_files(out / spec.name)
     open_library()
     rasters = {}
     for role, path in (layouts or {}).items():
@@ -82,14 +83,16 @@ def simulate_pair(
     sizes = {role: float(spec.height * spec.width) for role, spec in specs.items()}
     infos: dict[str, CityInfo] = {}
     before = 0.0
-    for role, spec in specs.items():
-        infos[role] = simulate_city(
-            out / spec.name, spec, raster=rasters.get(role), overwrite=overwrite,
-            progress=_part(progress, before, 2 * sizes[role], 2 * sum(sizes.values())),
-        )  # fmt: skip
-        before += 2 * sizes[role]
-    text = yaml.safe_dump(_describe(pair, scale, seed, shift, strengths, specs), sort_keys=False)
-    write_text(out / "pair.yaml", text)
+    with commit(overwrite=overwrite) as files:
+        for role, spec in specs.items():
+            info = simulate_city(
+                files.add(outputs[role]), spec, raster=rasters.get(role),
+                progress=_part(progress, before, 2 * sizes[role], 2 * sum(sizes.values())),
+            )  # fmt: skip
+            infos[role] = replace(info, path=out / spec.name)
+            before += 2 * sizes[role]
+        text = yaml.safe_dump(_describe(pair, scale, seed, shift, strengths, specs), sort_keys=False)
+        files.text(outputs["pair"], text, main=True)
     return PairInfo(out, pair, scale, seed, family_of(seed), strengths, infos["source"], infos["target"])
 
 
@@ -104,8 +107,6 @@ def _part(progress: Progress, before: float, length: float, whole: float) -> Pro
 
 def _read_layout(path: Path, spec: CitySpec) -> tuple[npt.NDArray[np.uint8], CitySpec]:
     """Read a class raster and limit the city to its size."""
-    from dataclasses import replace
-
     file = RasterFile(path)
     height, width = min(spec.height, file.height), min(spec.width, file.width)
     values = file.read(Window(0, 0, height, width))[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import time
 from collections.abc import Mapping, Sequence
 from math import isfinite
@@ -10,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from c2seg.outputs import atomic_file
+from c2seg.outputs import write_faults
 
 __all__ = ["Curves", "join_curves"]
 
@@ -29,7 +30,8 @@ class Curves:
 
     def __enter__(self) -> Curves:
         if self.enabled:
-            self._file = self.path.open("w", newline="", encoding="utf-8")
+            with write_faults(self.path, self.path.parent):
+                self._file = self.path.open("w", newline="", encoding="utf-8")
             self._writer = csv.writer(self._file)
             self._writer.writerows(self._rows)
         return self
@@ -38,7 +40,8 @@ class Curves:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._file is not None:
-            self._file.close()
+            with write_faults(self.path):
+                self._file.close()
 
     def add(self, step: int, learning_rate: float, patches_per_second: float, losses: Mapping[str, float]) -> None:
         """Add a row; the names of the losses must be the same in all rows."""
@@ -54,7 +57,8 @@ class Curves:
     def flush(self) -> None:
         """Write buffered rows to the file."""
         if self._file is not None:
-            self._file.flush()
+            with write_faults(self.path):
+                self._file.flush()
 
 
 def _rows_up_to(path: Path, step: int) -> list[list[str]]:
@@ -77,8 +81,8 @@ def _is_whole(row: Sequence[str]) -> bool:
         return False
 
 
-def join_curves(parts: Sequence[Path], path: Path) -> None:
-    """Join the curves of consecutive trainings in one file. Steps and seconds continue; columns are the union of all."""
+def join_curves(parts: Sequence[Path]) -> str:
+    """Return the curves of consecutive trainings as one CSV. Steps and seconds continue; columns are the union of all."""
     rows: list[dict[str, str]] = []
     step, seconds = 0, 0.0
     for part in parts:
@@ -91,7 +95,8 @@ def join_curves(parts: Sequence[Path], path: Path) -> None:
         if rows:
             step, seconds = int(rows[-1]["step"]), float(rows[-1]["seconds"])
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    with atomic_file(path, overwrite=True) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -74,7 +74,11 @@ def to_graph(model: ModelFile) -> Graph:
     if model.header.recipe.model.name == "forest":
         raise InputError("a forest has no ONNX form; it runs without torch anyway")
     network, shapes, stride = _network(model)
-    metadata = {"c2seg": model.header.as_line(), "c2seg_model": model.digest, "c2seg_stride_px": str(stride)}
+    metadata = {
+        "c2seg": model.header.without_folders().as_line(),
+        "c2seg_model": model.digest,
+        "c2seg_stride_px": str(stride),
+    }
     if forest := forest_text(model.tensors):
         metadata["c2seg_forest"] = forest
     return network_graph(network, shapes, stride, metadata)
