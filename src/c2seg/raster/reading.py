@@ -256,13 +256,14 @@ class RasterFile:
         if handle is not None:
             handle.close()
 
+    @property
     def files(self) -> tuple[Path, ...]:
-        """Return the files that are read: this one, its sidecars, and the sources of a VRT."""
+        """The files that are read: this one, its sidecars, and the sources of a VRT."""
         return data_files(self.path)
 
     def fingerprint(self) -> str:
         """Return a digest of every byte of ``files``, and of the bands chosen."""
-        return files_digest(self.files(), (self.bands, self.subdataset, self.declared_nodata))
+        return files_digest(self.files, (self.bands, self.subdataset, self.declared_nodata))
 
     def _read(self, window: Window, stored: Callable[[Any, RasterioWindow], np.ndarray]) -> np.ndarray:
         south_up, mirrored = self._facts.flips

@@ -26,6 +26,7 @@ __all__ = ["FIGURE_FORMATS", "check_figure", "figure_uri", "write_figure"]
 FIGURE_FORMATS = (".png", ".svg", ".pdf")
 _WIDTH_INCHES = 7.16  # both columns of an IEEE page
 _WIDEST_INCHES, _LONGEST_INCHES = 2.4, 4.0  # of a panel
+_LEAST_INCHES = 0.2
 _MOST_PANELS = 10  # side by side
 _TITLE_POINTS = 6.5
 _TITLE_INCHES, _LINE_INCHES = 0.24, 0.11  # of one line, and of each more
@@ -134,11 +135,11 @@ def _letter(number: int) -> str:
 
 
 def _panel_inches(view: View, panels: int) -> tuple[float, float]:
-    """Return height and width of each of a row's panels, true to the ground's proportions."""
+    """Return height and width of each of a row's panels, true to the ground's proportions, except for long strips."""
     x, y = view.grid.resolution_xy
     ratio = view.grid.height * y / (view.grid.width * x)
     width = min(_WIDEST_INCHES, _WIDTH_INCHES / max(1, panels), _LONGEST_INCHES / ratio)
-    return width * ratio, width
+    return max(width * ratio, _LEAST_INCHES), max(width, _LEAST_INCHES)
 
 
 def _panels(view: View, runs: Sequence[Run], palette: str, sampling: Sampling) -> Panels:

@@ -7,6 +7,7 @@ by ``torch.load`` with ``weights_only``, which builds tensors and plain values a
 from __future__ import annotations
 
 import json
+import logging
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from c2seg.recipes import Recipe, plugins_of
 from c2seg.train.plain import from_plain, to_plain
 
 __all__ = ["State", "check_same_run", "identity", "load_state", "remove_states", "save_state", "state_file"]
+
+_log = logging.getLogger(__name__)
 
 _FILE = "state.safetensors"
 _RELEASED = "state.pt"  # up to 0.1.0
@@ -137,6 +140,9 @@ def _released_state(path: Path) -> State:
 
 def check_same_run(saved: TrainingIdentity, now: TrainingIdentity, path: Path) -> None:
     """Raise InputError when a saved state belongs to another run: another recipe, seed, data, version or thread count."""
+    if len(saved.data) < len(now.data):
+        _log.warning("%s is of an earlier release: whether it was trained on the same data cannot be told", path)
+        saved = saved.model_copy(update={"data": now.data})
     if difference := _first_difference(saved, now):
         name, before, value = difference
         raise InputError(
