@@ -12,7 +12,7 @@ import c2seg
 ROOT = Path(c2seg.__file__).parent
 # Top to bottom, as in CONTRIBUTING.md: a part may import from its own row and from rows above.
 ROWS = [
-    ["_version", "errors", "types", "legend", "outputs", "plugins", "process", "progress", "records"],
+    ["_version", "documents", "errors", "types", "legend", "outputs", "plugins", "process", "progress", "records"],
     ["raster"],
     ["data"],
     ["labels", "simulate"],

@@ -17,9 +17,10 @@ import numpy as np
 from c2seg.artifacts import MapRecord, RunProvenance, RunRecord, ScoreRecord, ValidationRecord
 from c2seg.artifacts.upgrade import artifact_of
 from c2seg.data.city import blocks
+from c2seg.documents import read_json
 from c2seg.errors import DataError, InputError
 from c2seg.raster import RasterFile
-from c2seg.records import Json, read_json
+from c2seg.records import Json
 
 __all__ = ["Curves", "MapFile", "Run", "distinct_names", "open_runs"]
 
