@@ -11,7 +11,6 @@ import math
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -189,7 +188,7 @@ class _Loader(yaml.SafeLoader):
         self._sizes: dict[str, int] = {}  # values under each anchor, once they are known
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event: Any = self.peek_event()
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) and event.anchor in self.anchors:
             if event.anchor not in self._sizes:
                 raise _fault(f"the alias *{event.anchor} stands within what it names", event.start_mark)

@@ -9,6 +9,7 @@ bands are nodata. The files have no georeference: the grid is 10 m without CRS.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import struct
@@ -37,7 +38,11 @@ MODALITIES = ("msi", "sar", "hsi")
 GRID_M = 10.0
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_DAMAGED = (OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, zlib.error, struct.error)
+_DAMAGED = (
+    OSError, ValueError, TypeError, LookupError, EOFError, RuntimeError, MemoryError, OverflowError, zlib.error, struct.error
+)  # fmt: skip
+_MOST_COMPRESSED = 2048
+"""Bytes of an array per byte of the file, at most; deflate reaches 1032."""
 _OVERHANG = 2  # coarse pixels
 _TYPES = {"single": "float32", "double": "float64", "logical": "uint8"}
 
@@ -224,11 +229,32 @@ def _is_hdf5(path: Path) -> bool:
 def _list_hdf5(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     h5py = _h5py()
     with h5py.File(path, "r") as file:
-        return {
-            key: (tuple(reversed(item.shape)), item.dtype)
-            for key, item in file.items()
-            if isinstance(item, h5py.Dataset) and item.dtype.kind in "iuf"
+        for key in file:
+            if isinstance(file.get(key, getlink=True), h5py.ExternalLink):
+                raise _outside(path, key, "is a link to another file")
+        arrays = {
+            key: item for key, item in file.items() if isinstance(item, h5py.Dataset) and item.dtype.kind in "iuf"
         }
+        for key, item in arrays.items():
+            _check_stored(path, key, item)
+        return {key: (tuple(reversed(item.shape)), item.dtype) for key, item in arrays.items() if item.shape}
+
+
+def _check_stored(path: Path, key: str, item: Any) -> None:
+    """Raise DataError for an array whose values do not lie in the file itself: outside of it, or nowhere."""
+    if item.is_virtual:
+        raise _outside(path, key, "is a virtual dataset, made of other files")
+    if item.external:
+        raise _outside(path, key, "lies in other files (external storage)")
+    stored = item.id.get_storage_size()
+    if item.nbytes > _MOST_COMPRESSED * stored:
+        raise DataError(
+            f"{path}: {key} claims {item.nbytes:,} bytes, but only {stored:,} are stored; write the file again"
+        )
+
+
+def _outside(path: Path, key: str, what: str) -> DataError:
+    return DataError(f"{path}: {key} {what}, which is not read; write a file that holds the values themselves")
 
 
 def _list_classic(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
@@ -237,11 +263,14 @@ def _list_classic(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]
 
     _classic_extents(path)
     listed = {}
+    most = _MOST_COMPRESSED * path.stat().st_size
     for key, shape, kind in whosmat(path):
         try:
             listed[key] = (shape, np.dtype(_TYPES.get(kind, kind)))
         except TypeError:  # cell, struct, char
             listed[key] = (shape, np.dtype(object))
+        if any(side < 0 for side in shape) or math.prod(shape) > most:
+            raise DataError(f"{path}: {key} claims {' x '.join(map(str, shape))} values, more than the file can hold")
     return listed
 
 
