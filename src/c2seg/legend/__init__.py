@@ -157,7 +157,7 @@ class Legend:
             )
         except InputError as error:
             raise InputError(f"{where}: {error}") from error
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise InputError(
                 f"{where} is not a legend (keys name, classes: [{{id, name, color}}]): {error!r}"
             ) from error

@@ -112,7 +112,7 @@ def _misfits(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> s
         "unexpected tensors": [key for key in weights if key not in expected],
         "tensors of another shape": [key for key in both if not _same_shape(weights[key], expected[key])],
         "tensors of another type": [
-            key for key in both if weights[key].is_floating_point() != expected[key].is_floating_point()
+            key for key in both if expected[key].is_floating_point() and not weights[key].is_floating_point()
         ],
     }
     return ", ".join(f"{kind}: {len(keys)} (such as {keys[0]})" for kind, keys in kinds.items() if keys)

@@ -43,6 +43,7 @@ _DAMAGED = (
 )  # fmt: skip
 _MOST_COMPRESSED = 2048
 """Bytes of an array per byte of the file, at most; deflate reaches 1032."""
+_MOST_ELEMENTS = 1000
 _OVERHANG = 2  # coarse pixels
 _TYPES = {"single": "float32", "double": "float64", "logical": "uint8"}
 
@@ -201,6 +202,8 @@ def _variables(path: Path) -> dict[str, MatArray]:
         raise _damaged(path, "its contents", error) from error
     except NotImplementedError as error:  # scipy raises it for a v7.3 header that h5py does not recognize
         raise _damaged(path, "its contents", error) from error
+    if empty := [key for key, (shape, _) in listed.items() if len(shape) in (2, 3) and 0 in shape]:
+        raise DataError(f"{path}: {empty[0]} is empty; write the file again")
     return {
         key.lower(): MatArray(path, key, (shape[0], shape[1], shape[2] if len(shape) == 3 else 1), dtype, hdf5)
         for key, (shape, dtype) in listed.items()
@@ -286,6 +289,8 @@ def _classic_extents(path: Path) -> list[tuple[int, int]]:
         order = "<" if head[126:128] == b"IM" else ">"
         position = 128
         while position < end:
+            if len(extents) == _MOST_ELEMENTS:
+                raise ValueError(f"it has more than {_MOST_ELEMENTS} variables")
             stream.seek(position)
             _, size = struct.unpack(f"{order}II", stream.read(8))
             extents.append((position + 8, size))
