@@ -257,7 +257,7 @@ _OTHERS: tuple[Any, ...] = (
     lambda file, name, _: file.__setitem__(name, h5py.SoftLink(f"/{name}")),
     lambda file, name, _: file.__setitem__(name, h5py.SoftLink("/nowhere")),
     lambda file, name, _: file.create_group(name),
-    lambda file, name, v: file.create_dataset(name, (2**40, 2**20, 4)[: v.ndim], v.dtype, chunks=(64,) * v.ndim),
+    lambda file, name, v: file.create_dataset(name, (2**40, 2**20, 64)[: v.ndim], v.dtype, chunks=(64,) * v.ndim),
     lambda file, name, v: file.create_dataset(name, v.shape, v.dtype, chunks=True),
     lambda file, name, v: file.create_dataset(name, (0,) * v.ndim, v.dtype),
     lambda file, name, v: file.create_dataset(name, data=v[..., None]),
@@ -274,7 +274,9 @@ _OTHERS: tuple[Any, ...] = (
 def osm_pbf(place: Path) -> None:
     """The small map as PBF, not compressed, so that changes reach its content."""
     osm_xml(place)
-    with osmium.SimpleWriter(str(place / "map.osm.pbf,pbf_compression=none"), overwrite=True) as writer:
+    with osmium.SimpleWriter(
+        osmium.io.File(str(place / "map.osm.pbf"), "pbf,pbf_compression=none"), overwrite=True
+    ) as writer:
         for feature in osmium.FileProcessor(str(place / "map.osm")):
             writer.add(feature)
     (place / "map.osm").unlink()

@@ -124,7 +124,9 @@ class _Reading:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, C2SegError):
             return
-        if isinstance(error, _DAMAGED):
+        import osmium
+
+        if isinstance(error, (*_DAMAGED, osmium.InvalidLocationError)):
             reason = " ".join(str(error).split())
             raise DataError(
                 f"cannot read {self.path} as OpenStreetMap data: {reason}; it is truncated, damaged or of another "

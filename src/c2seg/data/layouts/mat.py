@@ -142,7 +142,10 @@ class MatArray:
             if self.key not in self._loaded:
                 from scipy.io import loadmat
 
-                self._loaded[self.key] = loadmat(self.path, variable_names=[self.key])[self.key]
+                values = loadmat(self.path, variable_names=[self.key])[self.key]
+                if getattr(values, "dtype", np.dtype(object)).kind not in "iufb":
+                    raise TypeError("it holds complex numbers, or none")
+                self._loaded[self.key] = values
             return self._loaded[self.key]
 
 
