@@ -4,15 +4,18 @@ BIN := .venv/bin
 # Spinning threads of one process must not starve those of another on few cores.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: setup demo test test-slow check format clean
+.PHONY: setup demo test test-slow check constraints format clean
 
 setup: .venv/ready
 
-.venv/ready: pyproject.toml
+# Continuous integration installs the versions of constraints.txt; others get the newest that pyproject.toml allows.
+CONSTRAINTS := $(if $(CI),--constraint constraints.txt)
+
+.venv/ready: pyproject.toml $(if $(CI),constraints.txt)
 	$(PYTHON) -c 'import sys; sys.exit("c2seg needs Python >= 3.11; name one: make PYTHON=python3.12") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) --editable '.[dev]'
 	touch $@
 
 demo: setup
@@ -29,6 +32,12 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The versions installed here, for continuous integration: without the part that names a build (torch 2.10+cpu) and without what
+# belongs to a build of torch, which pins it.
+constraints: setup
+	echo '# What continuous integration installs, on Python 3.11; written by: make constraints' > constraints.txt
+	$(BIN)/python -m pip freeze --exclude-editable | grep -Ev '^(nvidia|cuda|triton)' | sed 's/+.*//' >> constraints.txt
 
 format: setup
 	$(BIN)/ruff check --fix .

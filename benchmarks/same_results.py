@@ -89,7 +89,7 @@ MAP = "predict run/model.safetensors TARGET --out map.tif --quiet"
 SCORE = "score map.tif TRUTH --quiet --out scores.json"
 
 MAPPED = ("run/model.safetensors", "map.tif", "scores.json")
-STUDENTS = Stop("stopped/**/students/**/state.pt")
+STUDENTS = Stop("stopped/**/students/**/state.*")
 
 CASES = (
     Case(
@@ -186,7 +186,7 @@ CASES = (
             Step(f"{STAGED} --out stopped", stop=STUDENTS),
             Step(f"{STAGED} --out stopped --resume"),
             Step(f"{UNET} {SLOW} --out unet"),
-            Step(f"{UNET} {SLOW} --out killed", stop=Stop("killed/**/state.pt", kill=True)),
+            Step(f"{UNET} {SLOW} --out killed", stop=Stop("killed/**/state.*", kill=True)),
             Step(f"{UNET} {SLOW} --out killed --resume"),
         ),
         ("whole/model.safetensors", "unet/model.safetensors"),

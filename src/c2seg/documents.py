@@ -17,7 +17,7 @@ import yaml
 
 from c2seg.errors import C2SegError, DataError, InputError
 
-__all__ = ["json_text", "parse_json", "parse_yaml", "read_bytes", "read_json", "read_text", "read_yaml"]
+__all__ = ["json_text", "parse_json", "parse_yaml", "read_bytes", "read_json", "read_text", "read_yaml", "spelled"]
 
 YAML_BYTES = 256 << 10
 """Of a YAML file; the largest of ours has 11 kB."""
@@ -111,15 +111,16 @@ def parse_json(text: str | bytes, where: str, error: type[C2SegError] = DataErro
 
 def json_text(content: Any, *, sort_keys: bool = False) -> str:
     """Return plain values as indented JSON. What JSON has no number for is a text: ``nan``, ``inf``, ``-inf``."""
-    return json.dumps(_spelled(content), indent=2, sort_keys=sort_keys, allow_nan=False)
+    return json.dumps(spelled(content), indent=2, sort_keys=sort_keys, allow_nan=False)
 
 
-def _spelled(value: Any) -> Any:
+def spelled(value: Any) -> Any:
+    """Return plain values with the texts ``nan``, ``inf`` and ``-inf`` in the place of these numbers."""
     if isinstance(value, float):
         return value if math.isfinite(value) else str(float(value))
     if isinstance(value, dict):
-        return {_spelled(key): _spelled(item) for key, item in value.items()}
-    return [_spelled(item) for item in value] if isinstance(value, list | tuple) else value
+        return {spelled(key): spelled(item) for key, item in value.items()}
+    return [spelled(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _content(descriptor: int, limit: int) -> bytes:

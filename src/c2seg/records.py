@@ -14,11 +14,12 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from c2seg._version import __version__
-from c2seg.documents import json_text, read_json
+from c2seg.checksums import json_checksum
+from c2seg.documents import json_text, read_json, spelled
 from c2seg.errors import DataError
 from c2seg.outputs import write_text
 
-__all__ = ["Artifact", "Json", "Record"]
+__all__ = ["Artifact", "CheckedArtifact", "Json", "Record"]
 
 Json = dict[str, Any]
 """A parsed JSON object before validation, or one for printing."""
@@ -91,9 +92,36 @@ class Artifact(Record):
             raise DataError(f"{path} holds no JSON object; remove it or create it again")
         return cls.parse(content, str(path))
 
+    def as_text(self) -> str:
+        """Return the content of the file: sorted keys."""
+        return json_text(self._content(), sort_keys=True) + "\n"
+
     def write(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
-        """Write the file atomically, with sorted keys. Raises OutputError if it is not writable."""
-        write_text(Path(path), json_text(self.as_json(), sort_keys=True) + "\n", overwrite=overwrite)
+        """Write the file atomically. Raises OutputError if it is not writable."""
+        write_text(Path(path), self.as_text(), overwrite=overwrite)
+
+    def _content(self) -> Json:
+        return self.as_json()
+
+
+class CheckedArtifact(Artifact):
+    """An artifact that is used again where work resumes: its file holds a checksum, and is refused if it was changed.
+
+    Files of 0.1.0 have none.
+    """
+
+    @classmethod
+    def parse(cls, content: Mapping[str, Any], where: str) -> Self:
+        """Validate parsed JSON; see ``Artifact.parse``. Raises DataError if it is not what was written, too."""
+        rest = {key: value for key, value in content.items() if key != "checksum"}
+        artifact = super().parse(rest, where)
+        if "checksum" in content and content["checksum"] != json_checksum(rest):
+            raise DataError(f"{where} was changed after it was written; remove it or create it again")
+        return artifact
+
+    def _content(self) -> Json:
+        content: Json = spelled(self.as_json())
+        return content | {"checksum": json_checksum(content)}
 
 
 # What reading an older layout, or a value of a class of ours, meets in content that does not fit.

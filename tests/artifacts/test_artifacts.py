@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 
 import numpy as np
@@ -28,7 +27,7 @@ from c2seg.artifacts import (
     write_model_file,
 )
 from c2seg.artifacts.benchmark import BenchmarkCosts, BenchmarkKey, BenchmarkResult, BenchmarkTable, PairedDifference
-from c2seg.artifacts.training import TrainedSettings
+from c2seg.artifacts.training import StateHeader, TrainedSettings
 from c2seg.artifacts.upgrade import artifact_of
 from c2seg.benchmark.tables import rows
 from c2seg.data import city_statistics, open_city
@@ -108,10 +107,11 @@ def made(folder):
     everything = [
         run, mapped, scored, result.validation, read_model_file(result.model).header, row, identity,
         StripsKey(**dict(mapped.key), layers=("ids",)),
+        StateHeader(step=3, identity=identity, content={"dict": [["method", {"tensor": "0"}]]}),
         BenchmarkCosts(step=0.1, step_seconds=0.2),
         BenchmarkTable(rows=tuple(rows([row])), against=(against,), results=(row,), failed={"x": "why"}),
         CityStatistics(city="source", modalities=city_statistics(open_city(source), ("msi",), quantiles=True)),
-        CacheProgress(rows=3, bytes=12),
+        CacheProgress(checksums={0: 7}, bytes=12),
         LabelRecord.model_validate(LABELS),
     ]  # fmt: skip
     return {type(item): item for item in everything}
@@ -122,7 +122,7 @@ def kinds():
     while waiting:
         for kind in waiting.pop().__subclasses__():
             waiting.append(kind)
-            if not inspect.isabstract(kind):
+            if not kind.model_fields["artifact"].is_required():  # else it is a base of others
                 found.add(kind)
     return found
 
@@ -161,6 +161,21 @@ def test_newer_layouts_and_unknown_fields_name_the_version(made, tmp_path):
                 kind.read(path)
             assert f"c2seg {__version__}" in str(error.value)
             assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", [BenchmarkResult, BenchmarkCosts])
+def test_a_digit_changed_in_a_result_that_is_used_again_is_told(made, tmp_path, kind):
+    path = tmp_path / "file.json"
+    made[kind].write(path)
+    text = path.read_text()
+    for place in [index for index, letter in enumerate(text) if letter.isdigit()][::29]:
+        path.write_text(changed := text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :])
+        if json.loads(changed) == json.loads(text):  # the 17th digit of a number
+            continue
+        with pytest.raises(DataError):
+            kind.read(path)
+    path.write_text(json.dumps(made[kind].as_json()))  # as 0.1.0 wrote it: without a checksum
+    assert kind.read(path) == made[kind]
 
 
 def test_other_kinds_and_damaged_files_are_told(made, tmp_path):

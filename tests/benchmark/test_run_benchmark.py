@@ -138,7 +138,7 @@ def test_a_stopped_benchmark_stops_its_runs(pair, tmp_path):
     for child in children:
         with pytest.raises(ProcessLookupError):
             os.kill(int(child), 0)
-    assert all(any(folder.rglob("state.pt")) for folder in folders)
+    assert all(any(folder.rglob("state.safetensors")) for folder in folders)
 
 
 @pytest.mark.slow

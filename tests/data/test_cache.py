@@ -19,6 +19,7 @@ from c2seg.data.memory import city_bytes, in_memory
 from c2seg.errors import DataError, InputError, OutputError
 from c2seg.raster import ArrayRaster
 from c2seg.types import Window
+from helpers.damage import DAMAGES, damage
 from helpers.toy_cities import make_city
 
 WINDOWS = [Window(-5, -5, 60, 40), Window(77, 31, 64, 64), Window(0, 0, 150, 130)]
@@ -167,3 +168,42 @@ def test_labels_are_kept_when_there_is_room(toy: LabeledCity, tmp_path: Path) ->
     for city in (small, large):
         assert city.label_fingerprint() == toy.label_fingerprint()
         assert all(np.array_equal(city.read_label(0, w), toy.read_label(0, w)) for w in WINDOWS)
+
+
+def strips_of(folder: Path, city: City) -> tuple[City, list[int]]:
+    """Return a cached city of one raster, and the first rows of the strips that had to be copied."""
+    scene = city.scenes[0]
+    rows: dict[str, list[int]] = {"broken": [], "read": []}
+    source = Faulty(scene.modality("msi").source.read(scene.grid.window), rows=rows)
+    msi = replace(scene.modality("msi"), source=source)
+    kept = cached(replace(city, scenes=(replace(scene, modalities={"msi": msi}, valid=None),)), folder, 1000)
+    return kept, sorted(set(rows["read"]))
+
+
+def pixels(city: City) -> np.ndarray:
+    return np.asarray(city.scenes[0].modality("msi").source.read(city.scenes[0].grid.window))
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+@pytest.mark.parametrize("suffix", ["bin", "json"])
+def test_a_damaged_cache_gives_the_pixels_of_the_files(tmp_path: Path, kind: str, suffix: str) -> None:
+    city = make_city(2 * _STRIP_PX + 100, 40).images
+    whole, copied = strips_of(tmp_path, city)
+    expected = pixels(whole).copy()
+    assert copied == [0, _STRIP_PX, 2 * _STRIP_PX]
+    [path] = tmp_path.rglob(f"*.{suffix}")
+    del whole
+    for seed in range(3):
+        damage(path, kind, np.random.default_rng(seed))
+        assert np.array_equal(pixels(strips_of(tmp_path, city)[0]), expected)
+    assert strips_of(tmp_path, city)[1] == []  # and is whole again
+
+
+def test_a_flipped_bit_costs_one_strip(tmp_path: Path) -> None:
+    city = make_city(2 * _STRIP_PX + 100, 40).images
+    strips_of(tmp_path, city)
+    [path] = tmp_path.rglob("*.bin")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 64
+    path.write_bytes(data)
+    assert strips_of(tmp_path, city)[1] == [_STRIP_PX]

@@ -283,15 +283,19 @@ def osm_pbf(place: Path) -> None:
 
 
 def training_state(place: Path) -> None:
-    """The state of a stopped training."""
+    """The state of a stopped training, of 0.1.0 and in the present layout."""
+    from c2seg.train.state import load_state, save_state
+
+    save_state(place, load_state(RELEASED / "unet-stopped" / "state.pt"))
     shutil.copy(RELEASED / "unet-stopped" / "state.pt", place / "state.pt")
 
 
 def use_state(place: Path) -> None:
-    """Read it as ``fit --resume`` does."""
+    """Read them as ``fit --resume`` does."""
     from c2seg.train.state import load_state
 
-    load_state(place / "state.pt")
+    for path in sorted(place.iterdir()):
+        load_state(path)
 
 
 LEGEND = Legend("three", (LandClass(2, "a", "#0000FF"), LandClass(5, "b", "#00FF00"), LandClass(9, "c", "#FF0000")))

@@ -20,6 +20,7 @@ from c2seg.pipeline import fit
 from c2seg.recipes import load_recipe
 from c2seg.recipes.models import HRNetModel, UNetModel
 from c2seg.recipes.training import AdversarialMethod, DiscriminatorSettings, Optimizer, Schedule, Training
+from c2seg.train.state import load_state, state_file
 
 K = 5
 
@@ -230,10 +231,8 @@ def test_advent_trains_resumes_and_needs_a_target(make_city, tmp_path):
         fit(recipe, [source], tmp_path / "none")
     fit(recipe, [source], tmp_path / "whole", target=target)
     (tmp_path / "part").mkdir()
-    state = tmp_path / "part/stages/training/0/state.pt"
     fit(recipe, [source], tmp_path / "part", target=target)
-    content = torch.load(state, weights_only=True)
-    assert content["step"] == 8
+    assert load_state(state_file(tmp_path / "part/stages/training/0")).step == 8
     first, second = (read_model_file(tmp_path / n / "model.safetensors").tensors for n in ("whole", "part"))
     assert all(np.array_equal(first[k], second[k]) for k in first)
 

@@ -16,6 +16,7 @@ from c2seg.pipeline import fit
 from c2seg.recipes import load_recipe
 from c2seg.recipes.models import MMUDAModel
 from helpers import highres_counting as hand
+from helpers.tensors import saved_weights
 
 BANDS = {"msi": 4, "sar": 2, "hsi": 7}
 K = 14
@@ -165,8 +166,8 @@ def test_all_phases_run_and_their_trunks_arrive(make_city, tmp_path):
     fit(load_recipe("mmuda", "tiny", sizes), [source], tmp_path / "run", target=target)
     final = read_model_file(tmp_path / "run/model.safetensors").tensors
     for name in ("shared", "msi", "sar", "hsi"):
-        learnt = torch.load(tmp_path / f"run/stages/{name}/0/state.pt", weights_only=True)["content"]["method"]["model"]
-        weights = learnt["trunk.stage4.0.branches.3.0.conv1.weight"].numpy()
+        learnt = saved_weights(tmp_path / f"run/stages/{name}/0")
+        weights = learnt["trunk.stage4.0.branches.3.0.conv1.weight"]
         np.testing.assert_allclose(
             final[f"networks.adaptation.0.trunks.{name}.stage4.0.branches.3.0.conv1.weight"], weights, atol=1e-6
         )

@@ -160,4 +160,4 @@ def test_stopping_by_sigterm_exits_with_143(make_city, tmp_path):
     _, errors = process.communicate()
     assert process.returncode == 143
     assert errors.splitlines()[-1] == "c2seg: stopped"
-    assert (tmp_path / "run/stages/training/0/state.pt").exists()
+    assert (tmp_path / "run/stages/training/0/state.safetensors").exists()

@@ -43,7 +43,7 @@ fit(recipe, [source], out / "whole", target=target)
 try:
     fit(recipe, [source], out / "stopped", target=target, bars=stopping)
 except KeyboardInterrupt:
-    assert any((out / "stopped").rglob("state.pt")) and not (out / "stopped/model.safetensors").exists()
+    assert any((out / "stopped").rglob("state.safetensors")) and not (out / "stopped/model.safetensors").exists()
 fit(recipe, [source], out / "stopped", target=target, resume=True)
 whole, stopped = (read_model_file(out / name / "model.safetensors").tensors for name in ("whole", "stopped"))
 assert whole.keys() == stopped.keys()

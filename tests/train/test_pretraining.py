@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import rasterio
-import torch
 
 from c2seg.data import BlockFolds, Normalizer, PreparedCity, city_statistics
 from c2seg.data.layouts import open_labeled_city
@@ -22,7 +21,7 @@ from c2seg.predict.city import predict
 from c2seg.recipes import load_recipe, presets
 from c2seg.sampling import training_scenes
 from helpers.rasters import write_raster
-from helpers.tensors import tensors
+from helpers.tensors import saved_weights, tensors
 
 MASKED = {"training": {"method": {"name": "masked", "block_px": 4}}}
 STILL = {"training": {"optimizer": {"lr": 1e-12, "weight_decay": 0}, "iterations": 1}}
@@ -45,8 +44,7 @@ def write(write_recipe):
 
 
 def learnt(run, phase):
-    state = torch.load(run / "stages" / phase / "0" / "state.pt", weights_only=True)
-    return {name: value.numpy() for name, value in state["content"]["method"]["model"].items()}
+    return saved_weights(run / "stages" / phase / "0")
 
 
 def record(run):

@@ -104,7 +104,7 @@ def command(city: Path, run: Path, *options: str) -> list[str]:
 def test_sigkill_and_resume_give_the_same_bits(cities, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     fit(recipe("training.iterations=60"), [cities[0]], whole)
-    state = killed / "stages/training/0/state.pt"
+    state = killed / "stages/training/0/state.safetensors"
     for _ in range(2):
         before = state.stat().st_mtime_ns if state.exists() else 0
         process = subprocess.Popen(command(cities[0], killed, "--resume"), stderr=subprocess.PIPE)

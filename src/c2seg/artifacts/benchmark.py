@@ -10,7 +10,7 @@ from c2seg.artifacts.upgrade import upgraded_result
 from c2seg.artifacts.validation import ValidationRecord
 from c2seg.metrics import Comparison
 from c2seg.recipes import Recipe
-from c2seg.records import Artifact, Json, Record
+from c2seg.records import Artifact, CheckedArtifact, Json, Record
 
 __all__ = [
     "BenchmarkCosts",
@@ -42,7 +42,7 @@ class PooledScores(ScoreValues):
     classes: tuple[ClassName, ...]
 
 
-class BenchmarkResult(Artifact):
+class BenchmarkResult(CheckedArtifact):
     """One run of a benchmark: what it cost and how good its map is."""
 
     artifact: Literal["benchmark_result"] = "benchmark_result"
@@ -72,7 +72,7 @@ class BenchmarkResult(Artifact):
         return upgraded_result(content)
 
 
-class BenchmarkCosts(Artifact):
+class BenchmarkCosts(CheckedArtifact):
     """What a recipe costs on a machine: processor seconds on a CPU, else seconds; and the seconds that pass."""
 
     artifact: Literal["benchmark_costs"] = "benchmark_costs"

@@ -201,3 +201,5 @@ class StripNote(Record):
 
     counts: tuple[int, ...]
     expected: tuple[float, ...] | None = None
+    checksums: dict[str, int] = Field(default_factory=dict)
+    """Of its rows on disk, by layer."""

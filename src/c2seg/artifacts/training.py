@@ -1,8 +1,10 @@
-"""What must be equal for a training to resume from its state."""
+"""The state of a training, and what must be equal for a training to resume from it."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import Field
 
 from c2seg.artifacts.upgrade import upgraded_state
 from c2seg.recipes import Recipe
@@ -10,7 +12,7 @@ from c2seg.recipes.models import Model
 from c2seg.recipes.training import Training
 from c2seg.records import Artifact, Json, Record
 
-__all__ = ["TrainedSettings", "TrainingIdentity"]
+__all__ = ["StateHeader", "TrainedSettings", "TrainingIdentity"]
 
 
 class TrainedSettings(Record):
@@ -49,3 +51,15 @@ class TrainingIdentity(Artifact):
     def upgraded(cls, content: Json) -> Json:
         """Return the identity in a state of 0.1.0 in the present layout."""
         return upgraded_state(content)
+
+
+class StateHeader(Artifact):
+    """The JSON in a training's state, beside its tensors: completed steps, identity, and all that the next step depends on.
+
+    ``content`` is as ``train.plain`` writes it.
+    """
+
+    artifact: Literal["training_state"] = "training_state"
+    step: int = Field(ge=0)
+    identity: TrainingIdentity
+    content: Any

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from c2seg.benchmark.plan import Benchmark, Pair, Run
 from c2seg.benchmark.runner import Runner
 from c2seg.benchmark.tasks import fit_task
 from c2seg.data import open_city
-from c2seg.errors import C2SegError
+from c2seg.errors import C2SegError, DataError
 from c2seg.progress import Progress, no_progress
 from c2seg.recipes import Recipe
 from c2seg.recipes.models import ForestModel
@@ -78,12 +79,14 @@ def _steps_within(seconds: float, costs: BenchmarkCosts) -> int:
 def measure_costs(benchmark: Benchmark, run: Run, runner: Runner) -> BenchmarkCosts:
     """Measure what a recipe costs, once for the bands of a city; the file is in the benchmark's folder."""
     path = _calibration(benchmark, run)
-    if not path.exists():
-        folder = path.with_suffix("")
-        shutil.rmtree(folder, ignore_errors=True)
-        _measure(benchmark, run, runner, folder).write(path)
-        shutil.rmtree(folder, ignore_errors=True)
-    return BenchmarkCosts.read(path)
+    with suppress(DataError):  # not there, or damaged
+        return BenchmarkCosts.read(path)
+    folder = path.with_suffix("")
+    shutil.rmtree(folder, ignore_errors=True)
+    costs = _measure(benchmark, run, runner, folder)
+    costs.write(path)
+    shutil.rmtree(folder, ignore_errors=True)
+    return costs
 
 
 def _calibration(benchmark: Benchmark, run: Run) -> Path:

@@ -3,6 +3,10 @@
 The copy contains every raster on its native grid with its raw data type. All bands of a pixel are contiguous, so each row of
 a patch is one read. The folder is named after the city's fingerprint. The copy is built strip by strip and resumes after an
 interruption. Processes that need the same copy wait for each other.
+
+Each strip has a checksum. All strips are checked whenever a copy is opened, in threads: that reads the copy once, as training
+does many times, and several times faster than the files themselves are decoded. So a damaged strip can be copied again at
+once. Checks at the first read of a strip would find damage in the middle of a training, where the files are closed.
 """
 
 from __future__ import annotations
@@ -10,12 +14,16 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
+from c2seg.checksums import checksum
 from c2seg.data.city import City, LabeledCity, blocks
 from c2seg.data.memory import (
     CachedRaster,
@@ -107,28 +115,30 @@ class _Build:
             )
 
     def layer(self, scene: int, name: str, source: RasterSource) -> CachedRaster:
-        """Return the memory-mapped copy of a source. A missing or partial copy is completed first."""
+        """Return the memory-mapped copy of a source. What is missing or damaged is copied first."""
         file = self.folder / f"{scene}-{_plain(name)}.bin"
-        state = file.with_suffix(".json")
         shape = (source.count, source.height, source.width)
-        rows = _rows_done(state, file, source_bytes(source))
-        self.done += rows * source_bytes(source) // source.height
-        if rows < source.height:
+        strips = [(row, min(row + _STRIP_PX, source.height)) for row in range(0, source.height, _STRIP_PX)]
+        sums = _stored_sums(file, source_bytes(source))
+        whole = _whole_strips(file, source, strips, sums)
+        self.done += (
+            sum((strips[index][1] - strips[index][0]) for index in whole) * source_bytes(source) // source.height
+        )
+        if missing := [index for index in range(len(strips)) if index not in whole]:
             try:
-                self._fill(file, state, source, rows)
+                self._fill(file, source, [strips[index] for index in missing], {index: sums[index] for index in whole})
             except OSError as error:
                 if error.filename is None and error.errno is None:
                     raise
                 raise OutputError(f"cannot write the cache {file}: {error.strerror}") from error
         return memory_mapped(file, shape, source.dtype, source.nodata, source.fingerprint())
 
-    def _fill(self, file: Path, state: Path, source: RasterSource, rows: int) -> None:
+    def _fill(self, file: Path, source: RasterSource, missing: Sequence[tuple[int, int]], sums: dict[int, int]) -> None:
+        """Copy strips; ``sums`` are the checksums of the others."""
         size = f"{self.total / 2**30:.2f} GiB"
-        with file.open("r+b" if rows else "w+b") as stream:
-            os.posix_fallocate(stream.fileno(), 0, source_bytes(source))  # a full disk fails here, not as SIGBUS later
+        _make_room(file, source_bytes(source))
         array = np.memmap(file, source.dtype, "r+", shape=(source.height, source.width, source.count))
-        for first in range(rows, source.height, _STRIP_PX):
-            last = min(first + _STRIP_PX, source.height)
+        for first, last in missing:
             for window in blocks(Window(first, 0, last - first, source.width), _STRIP_PX):
                 values = source.read(window)
                 row, col = window.slices
@@ -137,23 +147,48 @@ class _Build:
                 self.progress(self.done, self.total, size)
             array.flush()
             fsync_path(file)
-            CacheProgress(rows=last, bytes=source_bytes(source)).write(state)
+            sums[first // _STRIP_PX] = checksum(array[first:last])
+            CacheProgress(checksums=sums, bytes=source_bytes(source)).write(file.with_suffix(".json"))
 
 
 class CacheProgress(Artifact):
-    """Number of rows of a cached raster on disk, and its total size in bytes."""
+    """The checksums of a cached raster's finished strips, by their number from the top, and its total size in bytes."""
 
     artifact: Literal["cache"] = "cache"
-    rows: int
+    checksums: dict[int, int] = Field(default_factory=dict)
     bytes: int
 
 
-def _rows_done(state: Path, file: Path, size: int) -> int:
+def _stored_sums(file: Path, size: int) -> dict[int, int]:
+    """Return the noted checksums of the strips of a raster of so many bytes; none if its note is damaged."""
     try:
-        progress = CacheProgress.read(state)
-        return progress.rows if file.stat().st_size == size == progress.bytes else 0
+        note = CacheProgress.read(file.with_suffix(".json"))
+        return note.checksums if file.stat().st_size == size == note.bytes else {}
     except (OSError, DataError):
-        return 0
+        return {}
+
+
+def _whole_strips(
+    file: Path, source: RasterSource, strips: Sequence[tuple[int, int]], sums: Mapping[int, int]
+) -> set[int]:
+    """Return the strips whose pixels are those that were written."""
+    present = [index for index in range(len(strips)) if index in sums]
+    if not present:
+        return set()
+    array = np.memmap(file, source.dtype, "r", shape=(source.height, source.width, source.count))
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(lambda index: checksum(array[slice(*strips[index])]) == sums[index], present)
+        return {index for index, whole in zip(present, found, strict=True) if whole}
+
+
+def _make_room(file: Path, size: int) -> None:
+    """Give a file its size; a full disk fails here, not as SIGBUS later. What another process has mapped stays in place."""
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        os.ftruncate(descriptor, size)
+        os.posix_fallocate(descriptor, 0, size)
+    finally:
+        os.close(descriptor)
 
 
 def _plain(name: str) -> str:

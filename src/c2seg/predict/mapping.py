@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,11 @@ import numpy as np
 from c2seg.artifacts import MapKey, MapNotes, MapRecord, StripNote, StripsKey
 from c2seg.artifacts.maps import CleanupRecord
 from c2seg.data import SceneReader
+from c2seg.errors import OutputError
 from c2seg.legend import Legend
 from c2seg.outputs import check_output
 from c2seg.predict.cache import block_cache
-from c2seg.predict.cleanup import clean_rows, requested_cleanup
+from c2seg.predict.cleanup import CleanedMap, Cleanup, clean_rows, requested_cleanup
 from c2seg.predict.decision import Decision
 from c2seg.predict.engine import Predictor, Reader
 from c2seg.predict.layers import layer_shapes
@@ -28,8 +28,11 @@ from c2seg.predict.timings import Timings
 from c2seg.predict.workers import Build, Work, chunks, peak_memory_mib, run_strips, run_workers
 from c2seg.progress import Progress, no_progress
 from c2seg.raster import write_qml
+from c2seg.types import Grid
 
 __all__ = ["MapOptions", "predict_scene"]
+
+_TRIES = 3  # to write rows that are on disk as they were written
 
 
 @dataclass(frozen=True)
@@ -101,22 +104,29 @@ def predict_scene(
     stages = Timings()
     shapes = layer_shapes(tuple(options.layers), grid.width, legend.num_classes)
     strips_key = StripsKey(**dict(key), layers=tuple(sorted(shapes)))
-    with Scratch(options.out, strips_key, grid.height, shapes) as scratch:
+    with Scratch(options.out, strips_key, grid.height, shapes, plan.strips) as scratch:
         layers = tuple(shapes)
         work = Work(plan, legend, layers, options.batch_size, scratch.folder, options.decision, options.temperature)
-        resumed = len(scratch.finished)
+        resumed = set(scratch.finished)
+        memory = 0.0
         with block_cache(reader, plan):
-            memory = _compute(work, scratch, (reader, predictor), build, options.workers, stages, progress)
-            return_freed_memory()  # making the files needs blocks of other sizes than the windows freed
-            counts = np.sum([note.counts for note in scratch.finished.values()], axis=0)
-            cleaned, ids = None, None
-            if cleanup:  # always from the rows as they were computed, so that a resumed run does not clean twice
-                with stages.time("clean"):
-                    cleaned_map = clean_rows(partial(scratch.rows.read, "ids"), (grid.height, grid.width), cleanup)
-                ids, counts = cleaned_map.ids, np.array(cleaned_map.counts)
-                cleaned = CleanupRecord(**dict(cleanup.record()), changed_pixels=cleaned_map.changed_pixels)
-            with stages.time("publish"):
-                files = make_files(scratch.rows, grid, legend, options.places, options.palette, key.model, ids)
+            for _ in range(_TRIES):
+                used = _compute(work, scratch, (reader, predictor), build, options.workers, stages, progress)
+                memory = max(memory, used)
+                return_freed_memory()  # making the files needs blocks of other sizes than the windows freed
+                cleaned = _cleaned(scratch, grid, cleanup, stages)
+                ids = cleaned.ids if cleaned else None
+                with stages.time("publish"):
+                    files = make_files(scratch, grid, legend, options.places, options.palette, key.model, ids)
+                if not (damaged := scratch.drop_damaged()):
+                    break
+                resumed -= damaged
+            else:
+                raise OutputError(f"rows in {scratch.folder} are not read as they were written; use another disk")
+        notes_of_strips = [scratch.finished[strip] for strip in sorted(scratch.finished)]
+        counts = (
+            np.sum([note.counts for note in notes_of_strips], axis=0) if cleaned is None else np.array(cleaned.counts)
+        )
         area = grid.pixel_area_m2() / 1e6
         result = MapRecord(
             **dict(notes),
@@ -126,17 +136,31 @@ def predict_scene(
             area_km2={item.name: round(float(counts[item.id]) * area, 6) for item in legend.classes},
             seconds=round(time.perf_counter() - started, 3),
             stages=stages.as_dict(),
-            resumed_strips=resumed,
+            resumed_strips=len(resumed),
             peak_memory_mib=round(memory + peak_memory_mib(), 1),
-            expected_area_km2=_expected_area(scratch.finished.values(), legend, area),
+            expected_area_km2=_expected_area(notes_of_strips, legend, area),
             key=key,
-            cleanup=cleaned,
+            cleanup=_cleanup_record(cleanup, cleaned),
         )
         write_qml(options.out.with_suffix(".qml"), legend, options.palette)
         result.write(options.out.with_suffix(".json"))
         move_files(files)
         scratch.remove()
     return result
+
+
+def _cleaned(scratch: Scratch, grid: Grid, cleanup: Cleanup | None, stages: Timings) -> CleanedMap | None:
+    """Return the cleaned map, always of the rows as they were computed, so that a resumed run does not clean twice."""
+    if cleanup is None:
+        return None
+    with stages.time("clean"):
+        return clean_rows(scratch.reader("ids"), (grid.height, grid.width), cleanup)
+
+
+def _cleanup_record(cleanup: Cleanup | None, cleaned: CleanedMap | None) -> CleanupRecord | None:
+    if cleanup is None or cleaned is None:
+        return None
+    return CleanupRecord(**dict(cleanup.record()), changed_pixels=cleaned.changed_pixels)
 
 
 def _expected_area(notes: Iterable[StripNote], legend: Legend, area: float) -> dict[str, float] | None:

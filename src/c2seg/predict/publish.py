@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from c2seg.errors import C2SegError, OutputError
 from c2seg.legend import Legend
 from c2seg.outputs import fsync_path
 from c2seg.predict.layers import LAYER_NODATA
-from c2seg.predict.scratch import RowFiles
+from c2seg.predict.scratch import RowReader, Scratch
 from c2seg.raster import RasterTags, write_cog, write_map
 from c2seg.types import Grid
 
@@ -21,11 +21,9 @@ __all__ = ["make_files", "move_files"]
 _ROWS = 512
 _PREVIEW_PX = 1024
 
-RowReader = Callable[[int, int], np.ndarray]
-
 
 def make_files(
-    rows: RowFiles,
+    scratch: Scratch,
     grid: Grid,
     legend: Legend,
     places: Mapping[str, Path],
@@ -36,16 +34,17 @@ def make_files(
     """Make the files of ``places`` (by layer, ``ids`` is the map) in the scratch folder; return where each belongs.
 
     ``ids`` uint8 [H, W] is the map where it is not that of the rows. Each raster is read back and compared with its rows: not
-    every write error of GDAL is reported. Raises OutputError.
+    every write error of GDAL is reported. Whether the rows are those that were written, ``scratch`` knows afterwards. Raises
+    OutputError.
     """
     tags = {"MODEL": model, "SOFTWARE": "c2seg"}
     made = []
     for layer, place in places.items():
-        path = rows.folder / f"{layer}{'.png' if layer == 'preview' else '.tif'}"
+        path = scratch.folder / f"{layer}{'.png' if layer == 'preview' else '.tif'}"
         made.append((path, place))
         if layer == "preview":
             continue
-        read = _reader(rows, layer) if layer != "ids" or ids is None else _array_reader(ids)
+        read = _with_bands(scratch.reader(layer)) if layer != "ids" or ids is None else _array_reader(ids)
         if layer == "ids":
             write_map(path, read, grid, legend, overwrite=True, tags=tags, palette=palette)
         else:
@@ -57,7 +56,7 @@ def make_files(
             )  # fmt: skip
         _verify(path, read, grid)
     if "preview" in places:
-        _write_preview(rows.folder / "preview.png", rows.folder / "ids.tif", legend, palette)
+        _write_preview(scratch.folder / "preview.png", scratch.folder / "ids.tif", legend, palette)
     return made
 
 
@@ -70,9 +69,11 @@ def move_files(files: list[tuple[Path, Path]]) -> None:
             raise C2SegError(f"cannot write {place}: {error.strerror}; the finished file is kept in {path}") from error
 
 
-def _reader(rows: RowFiles, layer: str) -> RowReader:
+def _with_bands(rows: RowReader) -> RowReader:
+    """Return a reader [C, rows, W] of rows [rows, W] or [rows, C, W]."""
+
     def read(first: int, last: int) -> np.ndarray:
-        values = rows.read(layer, first, last)
+        values = rows(first, last)
         return values.transpose(1, 0, 2) if values.ndim == 3 else values[None]
 
     return read

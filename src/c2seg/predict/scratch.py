@@ -1,15 +1,16 @@
 """Finished rows on disk until the map is complete: flat files and a ledger, from which a killed run resumes.
 
-Rows are written and synced before their line enters the ledger; a line that was cut off by a crash does not count. The
-first line holds the key of the run: another model, city or option starts anew.
+Rows are written and synced before their line enters the ledger. The first line holds the key of the run: another model,
+city or option starts anew. Every other line holds a checksum of itself and those of its strip's rows. A line that is
+damaged or cut off does not count; rows are checked when the map's files are made of them, and computed again if need be.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,10 +18,17 @@ from typing import Any
 import numpy as np
 
 from c2seg.artifacts import StripNote, StripsKey
+from c2seg.checksums import checksum, json_checksum
+from c2seg.documents import parse_json
 from c2seg.errors import OutputError
 from c2seg.outputs import remove_folder
 
-__all__ = ["RowFiles", "Scratch", "pending_key", "scratch_folder"]
+__all__ = ["RowFiles", "RowReader", "Scratch", "pending_key", "scratch_folder"]
+
+_log = logging.getLogger(__name__)
+
+RowReader = Callable[[int, int], np.ndarray]
+"""Returns rows ``first .. last-1`` of a layer, [rows, ...]."""
 
 RowShapes = Mapping[str, tuple[tuple[int, ...], Any]]
 
@@ -44,8 +52,8 @@ def pending_key(output: Path) -> StripsKey | None:
 def _key(line: str) -> StripsKey | None:
     """Return what a ledger's first line says; None for one that this version does not understand."""
     try:
-        return StripsKey.parse(json.loads(line), "ledger")
-    except (ValueError, AttributeError):
+        return StripsKey.parse(parse_json(line, "ledger"), "ledger")
+    except (ValueError, AttributeError, TypeError, RecursionError):
         return None
 
 
@@ -67,22 +75,28 @@ class RowFiles:
             self._files[name] = os.open(self.folder / f"{name}.bin", os.O_RDWR | os.O_CREAT, 0o644)
             os.ftruncate(self._files[name], self._height * self._row_bytes(name))
 
-    def write(self, first: int, layers: Mapping[str, np.ndarray]) -> None:
-        """Store rows from ``first`` on, [rows, ...] by layer, and sync them."""
+    def write(self, first: int, layers: Mapping[str, np.ndarray]) -> dict[str, int]:
+        """Store rows from ``first`` on, [rows, ...] by layer, and sync them; return the checksum of each layer."""
+        sums = {}
         try:
             for name, values in layers.items():
-                data = np.ascontiguousarray(values, self._shapes[name][1]).reshape(-1).view(np.uint8).data
-                _write_all(self._files[name], data, first * self._row_bytes(name))
+                data = np.ascontiguousarray(values, self._shapes[name][1]).reshape(-1).view(np.uint8)
+                sums[name] = checksum(data)
+                _write_all(self._files[name], data.data, first * self._row_bytes(name))
                 os.fdatasync(self._files[name])
         except OSError as error:
             raise _cannot_write(self.folder, error) from error
+        return sums
 
     def read(self, name: str, first: int, last: int) -> np.ndarray:
-        """Return rows ``first .. last-1`` of a layer, [rows, ...]."""
+        """Return rows ``first .. last-1`` of a layer, [rows, ...]; zeros where they cannot be read."""
         shape, dtype = self._shapes[name]
         size = (last - first) * self._row_bytes(name)
-        data = os.pread(self._files[name], size, first * self._row_bytes(name))
-        return np.frombuffer(data, dtype).reshape(last - first, *shape)
+        try:
+            data = os.pread(self._files[name], size, first * self._row_bytes(name))
+        except OSError:  # a damaged block; the checksum tells
+            data = b""
+        return np.frombuffer(data.ljust(size, b"\0"), dtype).reshape(last - first, *shape)
 
     def close(self) -> None:
         """Close the files; they stay on disk."""
@@ -95,21 +109,61 @@ class RowFiles:
         return int(np.prod(shape)) * dtype.itemsize
 
 
+class _CheckedRows:
+    """Reads a layer, and names strips whose rows are not those that were written, once it was read from top to bottom."""
+
+    def __init__(self, read: RowReader, strips: Sequence[tuple[int, int]], sums: Sequence[int]) -> None:
+        self._read = read
+        self._strips = strips
+        self._sums = sums
+        self._strip = 0
+        self._sum = 0
+        self.damaged: set[int] = set()
+
+    def __call__(self, first: int, last: int) -> np.ndarray:
+        values = self._read(first, last)
+        if first == 0 and self._strip < len(self._strips):
+            self._strip = self._sum = 0
+        while self._strip < len(self._strips) and self._strips[self._strip][0] < last:
+            top, bottom = self._strips[self._strip]
+            self._sum = checksum(values[max(top, first) - first : bottom - first], self._sum)
+            if bottom > last:
+                break
+            if self._sum != self._sums[self._strip]:
+                self.damaged.add(self._strip)
+            self._strip, self._sum = self._strip + 1, 0
+        return values
+
+
 class _LedgerEntry(StripNote):
-    """A line of the ledger after the first."""
+    """A line of the ledger after the first. Its checksum covers the key of the run, too."""
 
     strip: int
+    checksum: int = 0
+
+    def checksum_in(self, ledger: int) -> int:
+        """Return the checksum of this line in the ledger whose first line has the checksum ``ledger``."""
+        return json_checksum(self.model_copy(update={"checksum": 0}).as_json(), ledger)
 
 
 class Scratch:
-    """The row files of an output in a hidden folder beside it, with the ledger of finished strips. One process owns it."""
+    """The row files of an output in a hidden folder beside it, with the ledger of finished strips. One process owns it.
 
-    def __init__(self, output: Path, key: StripsKey, height: int, shapes: RowShapes) -> None:
+    ``strips`` are their first and last-plus-one rows, from top to bottom.
+    """
+
+    def __init__(
+        self, output: Path, key: StripsKey, height: int, shapes: RowShapes, strips: Sequence[tuple[int, int]]
+    ) -> None:
         self.folder = scratch_folder(output)
         self.rows = RowFiles(self.folder, height, shapes)
+        self._layers = set(shapes)
+        self._strips = strips
         self._key = key
+        self._key_sum = json_checksum(key.as_json())
         self._ledger = -1
         self._end = 0
+        self._readers: list[_CheckedRows] = []
         self.finished: dict[int, StripNote] = {}
 
     def __enter__(self) -> Scratch:
@@ -136,12 +190,33 @@ class Scratch:
 
     def enter(self, strip: int, note: StripNote) -> None:
         """Enter a strip whose rows are on disk, with its note."""
-        entry = _LedgerEntry(strip=strip, counts=note.counts, expected=note.expected)
+        entry = _LedgerEntry(strip=strip, **dict(note))
+        entry = entry.model_copy(update={"checksum": entry.checksum_in(self._key_sum)})
         try:
-            self._append(entry.model_dump_json(exclude_none=True))
+            self._append([entry.model_dump_json(exclude_none=True)])
         except OSError as error:
             raise _cannot_write(self.folder, error) from error
         self.finished[strip] = note
+
+    def reader(self, layer: str) -> RowReader:
+        """Return a reader of a layer's rows from top to bottom, when all strips are finished; ``drop_damaged`` needs it."""
+        sums = [self.finished[strip].checksums[layer] for strip in range(len(self._strips))]
+
+        def read(first: int, last: int) -> np.ndarray:
+            return self.rows.read(layer, first, last)
+
+        self._readers.append(_CheckedRows(read, self._strips, sums))
+        return self._readers[-1]
+
+    def drop_damaged(self) -> set[int]:
+        """Return the strips that the readers found damaged: they are no longer finished."""
+        damaged = set[int]().union(*(reader.damaged for reader in self._readers))
+        self._readers = []
+        for strip in damaged:
+            del self.finished[strip]
+        if damaged:
+            _log.warning("%d strips in %s were damaged on disk and are computed again", len(damaged), self.folder)
+        return damaged
 
     def close(self) -> None:
         """Close the files; they stay on disk."""
@@ -155,30 +230,36 @@ class Scratch:
         self.close()
         remove_folder(self.folder)
 
-    def _append(self, line: str) -> None:
+    def _append(self, lines: Iterable[str]) -> None:
         # At a known offset: what a full disk cut off is written over, not continued.
-        data = memoryview(f"{line}\n".encode())
+        data = memoryview("".join(f"{line}\n" for line in lines).encode())
         _write_all(self._ledger, data, self._end)
         os.fsync(self._ledger)
         self._end += len(data)
 
     def _read_ledger(self) -> None:
+        """Take over the strips of a stopped run, and write the ledger without what does not count."""
         size = os.fstat(self._ledger).st_size
-        lines = os.pread(self._ledger, size, 0).decode(errors="replace").split("\n")
+        first, *rest = os.pread(self._ledger, size, 0).decode(errors="replace").split("\n")
+        entries = {line: entry for line in rest if (entry := self._entry(line))} if _key(first) == self._key else {}
+        self.finished = {
+            entry.strip: StripNote(**{name: getattr(entry, name) for name in StripNote.model_fields})
+            for entry in entries.values()
+        }
         self._end = 0
-        if len(lines) < 2 or _key(lines[0]) != self._key:
-            os.ftruncate(self._ledger, 0)
-            self._append(self._key.as_line())
-            return
-        self._end = len(f"{lines[0]}\n".encode())
-        for line in lines[1:-1]:  # what follows the last newline was cut off
-            try:
-                entry = _LedgerEntry.model_validate_json(line)
-            except ValueError:
-                break
-            self.finished[entry.strip] = StripNote(counts=entry.counts, expected=entry.expected)
-            self._end += len(f"{line}\n".encode())
+        # Over what is there, so that a full disk is no obstacle; lines of another key do not count, whenever this is stopped.
+        self._append([self._key.as_line(), *entries])
         os.ftruncate(self._ledger, self._end)
+
+    def _entry(self, line: str) -> _LedgerEntry | None:
+        """Return what a line says; None if it is damaged, or of a release without checksums."""
+        try:
+            entry = _LedgerEntry.model_validate_json(line)
+            whole = entry.checksum == entry.checksum_in(self._key_sum)
+        except ValueError:
+            return None
+        whole = whole and set(entry.checksums) == self._layers and entry.strip in range(len(self._strips))
+        return entry if whole else None
 
 
 def _cannot_write(folder: Path, error: OSError) -> OutputError:

@@ -66,18 +66,17 @@ def run_strips(
 
     Rows are written while the next strip is computed; an error or a stop does not lose a strip that was finished before.
     """
-    pending: tuple[Future[None], int, StripNote] | None = None
+    pending: tuple[Future[dict[str, int]], int, StripNote] | None = None
 
-    def write(first: int, layers: dict[str, np.ndarray]) -> None:
+    def write(first: int, layers: dict[str, np.ndarray]) -> dict[str, int]:
         with stages.time("write"):
-            rows.write(first, layers)
+            return rows.write(first, layers)
 
     def settle() -> None:
         nonlocal pending
         if pending is not None:
             (written, index, note), pending = pending, None
-            written.result()
-            finished(index, note)
+            finished(index, note.model_copy(update={"checksums": written.result()}))
 
     parts = predict_parts(reader, predictor, work.plan, batch_size=work.batch_size, strips=strips, stages=stages)
     strip: _Strip | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -59,10 +60,21 @@ class Curves:
 def _rows_up_to(path: Path, step: int) -> list[list[str]]:
     if not step or not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
-    earlier = [row for row in rows if len(row) == len(header) and int(row[0]) <= step]
-    return [header, *earlier] if header else []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *rows = list(csv.reader(file)) or [[]]
+    except (ValueError, csv.Error):  # no text
+        return []
+    earlier = [row for row in rows if len(row) == len(header) and _is_whole(row) and int(row[0]) <= step]
+    return [header, *earlier] if header[:2] == ["step", "seconds"] else []
+
+
+def _is_whole(row: Sequence[str]) -> bool:
+    """Return whether a row has a step and numbers; no weight depends on one that was damaged."""
+    try:
+        return int(row[0]) >= 0 and all(isfinite(float(value)) for value in row[1:2])
+    except ValueError:
+        return False
 
 
 def join_curves(parts: Sequence[Path], path: Path) -> None:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from c2seg.data import Band
-from c2seg.errors import InputError, TrainingError
+from c2seg.errors import DataError, InputError, TrainingError
 from c2seg.losses import class_weights
 from c2seg.methods import MethodContext, TrainingMethod, build_method
 from c2seg.models import (
@@ -42,7 +42,15 @@ from c2seg.train.curves import Curves
 from c2seg.train.loader import batches, to_batch
 from c2seg.train.randomness import RANDOM, randomness_unchanged
 from c2seg.train.signals import StopSignal
-from c2seg.train.state import State, check_same_run, identity, load_state, save_state
+from c2seg.train.state import (
+    State,
+    check_same_run,
+    identity,
+    load_state,
+    remove_states,
+    save_state,
+    state_file,
+)
 from c2seg.train.statistics import check_batch_norm, renew_statistics, target_patches
 from c2seg.train.world import World, join_world
 
@@ -107,22 +115,19 @@ def train(
         built = _build(job, world, samplers[0])
     method, averaged = built.method, built.averaged
     now = identity(job.recipe, job.seed, job.data, _digest(job.initial_weights), world.device, precision, world.size)
-    path = job.folder / "state.pt"
     start = 0
     if not resume and world.is_first:
-        path.unlink(missing_ok=True)
-    if resume and path.exists():
+        remove_states(job.folder)
+    if resume and (path := state_file(job.folder)):
         state = load_state(path)
         check_same_run(state.identity, now, path)
+        _restore(state, method, averaged, path)
         start = state.step
-        method.load_state_dict(state.content["method"])
-        if averaged is not None:
-            averaged.load_state_dict(state.content["averaged"])
 
     def save(step: int) -> None:
         if world.is_first:
             content = {"method": method.state_dict(), "averaged": averaged.state_dict() if averaged else None}
-            save_state(path, State(step, now, content))
+            save_state(job.folder, State(step, now, content))
 
     clock, spent, counted = time.perf_counter(), time.process_time(), 0
     curves = Curves(job.folder / "curves.csv", start, enabled=world.is_first)
@@ -149,6 +154,20 @@ def train(
         renew_statistics(model, patches, world.autocast)
     weights = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
     return TrainingResult(weights, precision, built.parameters, round(built.gflops_128, 4), *costs, built.pretrained)
+
+
+def _restore(state: State, method: TrainingMethod, averaged: AveragedModel | None, path: Path) -> None:
+    """Restore a state of the same identity; DataError if it is not one of this method and network after all."""
+    try:
+        method.load_state_dict(state.content["method"])
+        if averaged is not None:
+            averaged.load_state_dict(state.content["averaged"])
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"the state {path} does not fit the network or its method ({type(error).__name__}: {reason}); remove it to train "
+            "this network anew"
+        ) from error
 
 
 def _samplers(job: TrainingJob) -> tuple[PatchSampler, PatchSampler | None]:

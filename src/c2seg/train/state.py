@@ -1,21 +1,36 @@
-"""The saved state of a training, and what must be equal to resume from it. Reading never unpickles."""
+"""The saved state of a training, and what must be equal to resume from it.
+
+A state is a ``.safetensors`` file: tensors, and all else as JSON, with a checksum over both. Those of earlier releases are read
+by ``torch.load`` with ``weights_only``, which builds tensors and plain values and calls nothing else.
+"""
 
 from __future__ import annotations
 
-import pickle
+import json
+import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import BaseModel
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
 
 from c2seg.artifacts import TrainedSettings, TrainingIdentity
+from c2seg.artifacts.training import StateHeader
+from c2seg.checksums import checksum, json_checksum
 from c2seg.errors import DataError, InputError
 from c2seg.outputs import atomic_file
 from c2seg.recipes import Recipe, plugins_of
+from c2seg.train.plain import from_plain, to_plain
 
-__all__ = ["State", "check_same_run", "identity", "load_state", "save_state"]
+__all__ = ["State", "check_same_run", "identity", "load_state", "remove_states", "save_state", "state_file"]
+
+_FILE = "state.safetensors"
+_RELEASED = "state.pt"  # up to 0.1.0
 
 
 # Keys of a state of 0.1.0 -> present keys, at any depth.
@@ -52,23 +67,72 @@ class State:
     content: dict[str, Any]
 
 
-def save_state(path: Path, state: State) -> None:
-    """Write a state atomically."""
-    values = {"step": state.step, "identity": state.identity.as_json(), "content": state.content}
-    with atomic_file(path, overwrite=True) as temporary:
-        torch.save(values, temporary)
+def state_file(folder: Path) -> Path | None:
+    """Return the state in the folder of a training; None if there is none."""
+    return next((folder / name for name in (_FILE, _RELEASED) if (folder / name).exists()), None)
+
+
+def remove_states(folder: Path) -> None:
+    """Remove the state in the folder of a training."""
+    for name in (_FILE, _RELEASED):
+        (folder / name).unlink(missing_ok=True)
+
+
+def save_state(folder: Path, state: State) -> None:
+    """Write a state atomically, in the place of an older one. Raises TrainingError if it holds more than plain values."""
+    tensors: dict[str, Tensor] = {}
+    text = StateHeader(step=state.step, identity=state.identity, content=to_plain(state.content, tensors)).as_line()
+    with atomic_file(folder / _FILE, overwrite=True) as temporary:
+        save_file(tensors, temporary, {"c2seg": text, "checksum": str(_checksum(text, tensors))})
+    (folder / _RELEASED).unlink(missing_ok=True)
 
 
 def load_state(path: Path) -> State:
-    """Read a state with ``weights_only``. Raises DataError if it is damaged or of a newer version."""
+    """Read a state of this or an earlier release. Raises DataError if it is damaged or of a newer version."""
     try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
-        content = values["content"] if "artifact" in values["identity"] else _renamed(values["content"])
-        return State(values["step"], TrainingIdentity.parse(values["identity"], str(path)), content)
+        return _released_state(path) if path.name == _RELEASED else _state(path)
     except DataError:
         raise
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, TypeError, KeyError) as error:
-        raise DataError(f"the state {path} cannot be read ({error}); start over with `overwrite=True`") from error
+    except Exception as error:  # what a damaged file makes others raise has no end
+        reason = " ".join(str(error).split())[:200]
+        raise _damaged(path, f"{type(error).__name__}: {reason}") from error
+
+
+def _damaged(path: Path, reason: str) -> DataError:
+    return DataError(
+        f"the state {path} is damaged ({reason}); remove it to train this network anew and resume the others, or start "
+        "over with `overwrite=True`"
+    )
+
+
+def _state(path: Path) -> State:
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    text = metadata["c2seg"]
+    if int(metadata["checksum"]) != _checksum(text, tensors):
+        raise _damaged(path, "its content is not what was saved")
+    header = StateHeader.parse(json.loads(text), str(path))
+    return State(header.step, header.identity, from_plain(header.content, tensors))
+
+
+def _checksum(text: str, tensors: Mapping[str, Tensor]) -> int:
+    """Return the checksum of a header, and of names, types, shapes and values of tensors."""
+    total = checksum(text.encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        total = json_checksum([name, str(value.dtype), list(value.shape)], total)
+        total = checksum(value.reshape(-1).view(torch.uint8).numpy(), total)
+    return total
+
+
+def _released_state(path: Path) -> State:
+    with zipfile.ZipFile(path) as archive:  # torch writes checksums and does not read them
+        if damaged := archive.testzip():
+            raise _damaged(path, f"its part {damaged} is not what was saved")
+    values = torch.load(path, map_location="cpu", weights_only=True)
+    content = values["content"] if "artifact" in values["identity"] else _renamed(values["content"])
+    return State(values["step"], TrainingIdentity.parse(values["identity"], str(path)), content)
 
 
 def check_same_run(saved: TrainingIdentity, now: TrainingIdentity, path: Path) -> None:
