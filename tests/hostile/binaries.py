@@ -218,7 +218,8 @@ def spoil_mat(rng: Random, place: Path) -> None:
 
 
 _OTHER_ARRAYS: tuple[Any, ...] = (
-    "text", np.array(["a", "b"], object), {"a": 1}, 1.0, np.zeros((0, 3)), np.zeros((3, 0, 2), np.uint8), np.ones((2, 2), complex),
+    "text", np.array(["a", "b"], object), {"a": 1}, 1.0,
+    np.zeros((0, 3)), np.zeros((3, 0, 2), np.uint8), np.ones((2, 2), complex),
     np.zeros((1, 1, 1, 1)), np.zeros((24, 18, 3), bool), np.full((24, 18, 4), np.inf), np.zeros((24, 18, 4), np.int64),
     scipy.io.matlab.MatlabObject(np.zeros((1, 1), [("a", "O")])), scipy.sparse.csc_array(np.eye(24)),
 )  # fmt: skip

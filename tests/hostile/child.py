@@ -1,4 +1,4 @@
-"""The process in which hostile inputs are tried: reads ``[kind, seed, number]`` a line, writes ``[outcome, details]`` a line."""
+"""The process in which hostile inputs are tried: a line ``[kind, seed, number]`` in, a line ``[outcome, details]`` out."""
 
 from __future__ import annotations
 

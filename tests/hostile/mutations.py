@@ -1,4 +1,4 @@
-"""Ways to spoil a file: its bytes, its text, the plain values in it, or the file itself. Each is drawn by a random generator."""
+"""Ways to spoil a file: its bytes, its text, the plain values in it, or the file itself, drawn at random."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ VALUES: tuple[Any, ...] = (
     {"": 1}, {"name": None}, {"stages": {"a": {}}}, 3.7, "all", "forest", "unet", "auto", "label.tif", "city.yaml", ".", "..",
 )  # fmt: skip
 TEXTS = (
-    "&a ", "*a", "!!binary aGk=", "!!set {a, b}", "!!python/name:os.system", "!!float x", "<<: *a\n", "? ", "- ", "\t", "'", '"',
-    "2020-01-01", "2020-01-01T00:00:00Z", "%TAG ! tag:x,2000:\n", "---\n", "...\n", "\x00", "\ufeff", "{", "}", "[", "]", ": ", "#",
-    "|", ">", "=", "~", ".nan", ".inf", "-.inf", "1_000", "0x1f", "1:30:00", "9" * 400, "null", "yes", "\n", ",", "\u2028", "\\",
-    "e9", "-", "NaN", "Infinity", "\\ud800", "&#x0;", "<!DOCTYPE a [<!ENTITY b 'c'>]>", "&b;", "/>", "<", "1e999",
+    "&a ", "*a", "!!binary aGk=", "!!set {a, b}", "!!python/name:os.system", "!!float x", "<<: *a\n", "? ", "- ", "\t", "'",
+    '"', "2020-01-01", "2020-01-01T00:00:00Z", "%TAG ! tag:x,2000:\n", "---\n", "...\n", "\x00", "\ufeff", "{", "}", "[", "]",
+    ": ", "#", "|", ">", "=", "~", ".nan", ".inf", "-.inf", "1_000", "0x1f", "1:30:00", "9" * 400, "null", "yes", "\n", ",",
+    "\u2028", "\\", "e9", "-", "NaN", "Infinity", "\\ud800", "&#x0;", "<!DOCTYPE a [<!ENTITY b 'c'>]>", "&b;", "/>", "<", "1e999",
 )  # fmt: skip
 
 
