@@ -324,7 +324,12 @@ def _predict(path: Path, predictor: _Bands) -> None:
     plain = Normalizer({"msi": np.zeros(3, np.float32)}, {"msi": np.ones(3, np.float32)})
     reader = SceneReader(Scene("s", Grid(40, 24, Affine.scale(10, -10)), {"msi": modality}), ("msi",), plain)
     predict_scene(
-        reader, predictor, PLAN, LEGEND, MapOptions(path, probabilities=path.with_name("p.tif")), MapKey(model="a")
+        reader,
+        predictor,
+        PLAN,
+        LEGEND,
+        MapOptions(path, probabilities=path.with_name(f"{path.stem}-p.tif")),
+        MapKey(model="a"),
     )
 
 

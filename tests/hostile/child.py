@@ -22,7 +22,11 @@ def main() -> None:
 
     for line in sys.stdin:
         kind, seed, number = json.loads(line)
-        answers.write(json.dumps(attempt(kind, seed, number, folder, seconds=seconds, prepared=limit_memory)) + "\n")
+        try:
+            answer = attempt(kind, seed, number, folder, seconds=seconds, prepared=limit_memory)
+        except Exception as error:  # of the campaign itself
+            answer = "crashes", f"the input could not be made: {error!r}"
+        answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
 

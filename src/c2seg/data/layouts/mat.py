@@ -285,7 +285,7 @@ def _classic_extents(path: Path) -> list[tuple[int, int]]:
 
     Raises EOFError if the last one is truncated.
     """
-    extents = []
+    extents: list[tuple[int, int]] = []
     end = path.stat().st_size
     with path.open("rb") as stream:
         head = stream.read(128)
