@@ -21,7 +21,7 @@ __all__ = ["Child", "Tally", "campaign"]
 TESTS = Path(__file__).parents[1]
 PROCESSOR_S = 10
 """Of one input; an alarm ends it."""
-WALL_S = 120
+WALL_S = 60
 """Of one input that is deaf to the alarm, or waits: the child is killed."""
 OUTCOMES = ("refused", "accepted", "tracebacks", "hangs", "blow_ups", "crashes", "outside")
 

@@ -24,7 +24,7 @@ def stored_tensors(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     try:
         with safe_open(path, framework="numpy") as file:
             return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except (SafetensorError, OSError, TypeError, AttributeError, ValueError, KeyError) as error:
+    except (SafetensorError, OSError, MemoryError, TypeError, AttributeError, ValueError, KeyError) as error:
         raise ModelFileError(f"{path} is damaged or no model file: {str(error)[:300]}") from error
 
 
