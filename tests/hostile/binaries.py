@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import onnx
 import osmium
+import rasterio.shutil
 import scipy.io
 from affine import Affine
 from safetensors.numpy import load, save
@@ -380,8 +381,8 @@ def rasters(place: Path) -> None:
     write_raster(place / "truth.tif", np.maximum(ids, 1))
     write_raster(place / "odd.tif", rng.random((3, 7, 9)).astype("f4"), nodata=float("inf"), compress="deflate", tiled=True,
                  blockxsize=16, blockysize=16)  # fmt: skip
-    write_raster(place / "map.png", ids, driver="PNG", crs=None)
-    write_raster(place / "map.img", ids, driver="ENVI")
+    for name, driver in (("map.png", "PNG"), ("map.img", "ENVI")):
+        rasterio.shutil.copy(place / "map.tif", place / name, driver=driver)
     (place / "map.vrt").write_text(
         '<VRTDataset rasterXSize="18" rasterYSize="24"><SRS>EPSG:32632</SRS>'
         "<GeoTransform>500000,10,0,5000000,0,-10</GeoTransform>"
