@@ -40,14 +40,14 @@ def read_bytes(
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            found = os.fstat(descriptor)
-            content = _content(descriptor, limit) if stat.S_ISREG(found.st_mode) else b""
+            status = os.fstat(descriptor)
+            content = _content(descriptor, limit) if stat.S_ISREG(status.st_mode) else b""
         finally:
             os.close(descriptor)
     except (OSError, ValueError) as fault:  # ValueError: a name with a null byte
         raise error(f"cannot read {what}{path}: {getattr(fault, 'strerror', None) or fault}") from fault
-    if not stat.S_ISREG(found.st_mode):
-        raise error(f"cannot read {what}{path}: it is a {_kind(found.st_mode)}; give a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise error(f"cannot read {what}{path}: it is a {_kind(status.st_mode)}; give a file")
     if len(content) > limit:
         raise error(f"{path} has more than {limit >> 10} KiB, which are read at most; it is not the file that is meant")
     return content

@@ -12,8 +12,10 @@ import pytest
 
 from c2seg.artifacts import read_model_file
 from c2seg.data import open_city, write_mat
+from c2seg.data.layouts.mat import MatArray
 from c2seg.errors import DataError, ModelFileError
 from c2seg.forest import Forest
+from c2seg.types import Window
 from helpers.toy_cities import make_city
 from hostile.campaign import Child, campaign
 from hostile.kinds import KINDS, attempt
@@ -99,8 +101,13 @@ def test_a_mat_file_that_points_outside_is_refused(tmp_path, how):
             file.create_virtual_dataset("MSI", layout)
         else:
             file.create_dataset("MSI", (4, 10**6, 10**6), dtype, chunks=(1, 512, 512))
-    with pytest.raises(DataError, match="claims" if how == "claims" else "MSI .*which is not read"):
-        open_city(tmp_path / "city.mat")
+    if how == "claims":
+        array = MatArray(tmp_path / "city.mat", "MSI", (10**6, 10**6, 4), dtype, hdf5=True)
+        with pytest.raises(DataError, match="claims 8,000,000,000,000 bytes"):
+            array.read(Window(0, 0, 8, 8))
+    else:
+        with pytest.raises(DataError, match=r"MSI .*which is not read"):
+            open_city(tmp_path / "city.mat")
 
 
 def test_external_data_of_onnx_is_refused(tmp_path):

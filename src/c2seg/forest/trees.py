@@ -130,14 +130,14 @@ def _sizes_fit(tensors: Mapping[str, np.ndarray], num_classes: int) -> bool:
 
 def _nodes_fit(tensors: Mapping[str, np.ndarray], num_features: int) -> bool:
     """Children follow their parent (scikit-learn grows depth first), so every path ends; leaves have -1 on both sides."""
-    counts, left, right, feature = (tensors[name] for name in ("node_count", "left", "right", "feature"))
+    counts, left_child, right_child, feature = (tensors[name] for name in ("node_count", "left", "right", "feature"))
     local = np.concatenate([np.arange(n) for n in counts.tolist()])
     size = np.repeat(counts, counts)
-    leaf = left == -1
+    leaf = left_child == -1
     inner = ~leaf
     return bool(
-        (right[leaf] == -1).all()
-        and ((left > local) & (left < size) & (right > local) & (right < size))[inner].all()
+        (right_child[leaf] == -1).all()
+        and ((left_child > local) & (left_child < size) & (right_child > local) & (right_child < size))[inner].all()
         and ((feature >= 0) & (feature < num_features))[inner].all()
         and np.isfinite(tensors["threshold"]).all()
     )

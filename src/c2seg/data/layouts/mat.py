@@ -137,6 +137,7 @@ class MatArray:
                 # A chunk cache of 32 MB: neighboring windows share chunks.
                 state["file"] = h5py.File(self.path, "r", rdcc_nbytes=32 << 20)
                 state["process"] = os.getpid()
+                _check_claim(self.path, self.key, state["file"][self.key])
             return state["file"][self.key]
         with self._lock:
             if self.key not in self._loaded:
@@ -247,11 +248,15 @@ def _list_hdf5(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
 
 
 def _check_stored(path: Path, key: str, item: Any) -> None:
-    """Raise DataError for an array whose values do not lie in the file itself: outside of it, or nowhere."""
+    """Raise DataError for an array whose values lie outside the file."""
     if item.is_virtual:
         raise _outside(path, key, "is a virtual dataset, made of other files")
     if item.external:
         raise _outside(path, key, "lies in other files (external storage)")
+
+
+def _check_claim(path: Path, key: str, item: Any) -> None:
+    """Raise DataError for an array of which next to nothing is stored: reading it would take for ever."""
     stored = item.id.get_storage_size()
     if item.nbytes > _MOST_COMPRESSED * stored:
         raise DataError(
