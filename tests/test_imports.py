@@ -12,7 +12,19 @@ import c2seg
 ROOT = Path(c2seg.__file__).parent
 # Top to bottom, as in CONTRIBUTING.md: a part may import from its own row and from rows above.
 ROWS = [
-    ["_version", "checksums", "errors", "types", "legend", "outputs", "plugins", "process", "progress", "records"],
+    [
+        "_version",
+        "checksums",
+        "documents",
+        "errors",
+        "types",
+        "legend",
+        "outputs",
+        "plugins",
+        "process",
+        "progress",
+        "records",
+    ],
     ["raster"],
     ["data"],
     ["labels", "simulate"],

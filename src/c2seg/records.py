@@ -6,7 +6,6 @@ code that writes them (``labels``, ``simulate``, ``data``).
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from c2seg._version import __version__
 from c2seg.checksums import json_checksum
+from c2seg.documents import json_text, read_json, spelled
 from c2seg.errors import DataError
 from c2seg.outputs import write_text
 
-__all__ = ["Artifact", "CheckedArtifact", "Json", "Record", "read_json"]
+__all__ = ["Artifact", "CheckedArtifact", "Json", "Record"]
 
 Json = dict[str, Any]
 """A parsed JSON object before validation, or one for printing."""
@@ -28,7 +28,8 @@ Json = dict[str, Any]
 class Record(BaseModel):
     """A part of an artifact. It is frozen and accepts declared fields only."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    # What JSON has no number for is a text, in files as in what is printed (``documents.json_text``).
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")
 
     def as_json(self) -> Json:
         """Return plain values (dicts, lists, strings, numbers, None) under their on-disk names."""
@@ -79,6 +80,9 @@ class Artifact(Record):
             return cls.model_validate(dict(content) if number == current else cls.upgraded(dict(content)))
         except ValidationError as error:
             raise DataError(f"{where}: {_reason(error, cls.artifact_name())}") from error
+        except _WRONG_CONTENT as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise DataError(f"{where} does not fit {cls.artifact_name()!r} of c2seg {__version__}: {reason}") from error
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:
@@ -89,8 +93,8 @@ class Artifact(Record):
         return cls.parse(content, str(path))
 
     def as_text(self) -> str:
-        """Return the content of the file: sorted keys, no NaN."""
-        return json.dumps(self._content(), indent=2, sort_keys=True, allow_nan=False) + "\n"
+        """Return the content of the file: sorted keys."""
+        return json_text(self._content(), sort_keys=True) + "\n"
 
     def write(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
         """Write the file atomically. Raises OutputError if it is not writable."""
@@ -116,17 +120,12 @@ class CheckedArtifact(Artifact):
         return artifact
 
     def _content(self) -> Json:
-        return self.as_json() | {"checksum": json_checksum(self.as_json())}
+        content: Json = spelled(self.as_json())
+        return content | {"checksum": json_checksum(content)}
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read any JSON file. Raises DataError if it is missing or damaged."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} is damaged: {error}; remove it or create it again") from error
-
-
+# What reading an older layout, or a value of a class of ours, meets in content that does not fit.
+_WRONG_CONTENT = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _UNKNOWN_FIELD = {"extra_forbidden", "unexpected_keyword_argument"}  # pydantic's words for models and for dataclasses
 
 

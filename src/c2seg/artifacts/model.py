@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,16 +17,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, PlainSerializer, PlainValidator, TypeAdapter
-from safetensors import SafetensorError, safe_open
+from pydantic import Field, PlainSerializer, PlainValidator, TypeAdapter, model_validator
+from safetensors import SafetensorError
 from safetensors.numpy import load, save, save_file
 
 from c2seg._version import __version__
 from c2seg.artifacts.provenance import base_names
 from c2seg.artifacts.runs import RunProvenance
+from c2seg.artifacts.tensors import checked_tensors, read_graph, stored_tensors
 from c2seg.artifacts.upgrade import upgraded_header, upgraded_tensors
 from c2seg.data import Band, BandStatistics, City, FullStatistics, Normalizer
-from c2seg.errors import InputError, ModelFileError, needs_extra
+from c2seg.documents import parse_json
+from c2seg.errors import InputError, ModelFileError
 from c2seg.legend import Legend
 from c2seg.outputs import atomic_file
 from c2seg.plugins import Plugin, require
@@ -89,6 +91,29 @@ class Header(Artifact):
     """Plug-ins that the model was made with, with their versions."""
     target_statistics: dict[str, FullStatistics] | None = None
     """Band statistics of the target by modality, where the normalization follows the city; None: no target, or not recorded."""
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Header:
+        """Refuse parts that do not fit each other: predicting would stop in the middle, or be wrong."""
+        if not self.inputs or not all(self.inputs.values()):
+            raise ValueError("inputs must name a modality with bands")
+        bands = {name: len(listed) for name, listed in self.inputs.items()}
+        required = () if self.recipe.follows_city else tuple(bands)
+        if missing := [name for name in required if name not in self.statistics]:
+            raise ValueError(f"statistics of {missing[0]} are missing")
+        for name, part in (*self.statistics.items(), *(self.target_statistics or {}).items()):
+            if len(part.mean) != bands.get(name, len(part.mean)):
+                raise ValueError(f"statistics of {name} are of {len(part.mean)} bands, not of {bands[name]}")
+        for name, rows in self.projection.items():
+            if name not in bands or not rows or any(len(row) != bands[name] for row in rows):
+                raise ValueError(f"the projection of {name} does not fit its bands")
+            if not all(math.isfinite(value) for row in rows for value in row):
+                raise ValueError(f"the projection of {name} must be finite")
+        if not set(self.trained_classes or ()) <= set(self.legend.ids):
+            raise ValueError("trained_classes must be ids of the legend")
+        if self.confidence_temperature is not None and not 0 < self.confidence_temperature < math.inf:
+            raise ValueError("confidence_temperature must be positive")
+        return self
 
     @property
     def channels(self) -> dict[str, int]:
@@ -163,15 +188,11 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
         raise ModelFileError(f"{path} does not exist; give the model.safetensors of a run")
     if path.suffix == ".onnx":
         return _load_onnx(path)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError) as error:
-        raise ModelFileError(f"{path} is damaged or no model file: {error}") from error
+    metadata, tensors = stored_tensors(path)
     if "c2seg" not in metadata:
         raise ModelFileError(f"{path} is a safetensors file but not one that c2seg wrote")
     header, present = _header(path, metadata["c2seg"])
+    checked_tensors(tensors, str(path))
     return ModelFile(
         header, tensors if present else upgraded_tensors(tensors, header.recipe), _digest(metadata["c2seg"], tensors)
     )
@@ -180,7 +201,7 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
 def _header(path: Path, text: str) -> tuple[Header, bool]:
     """Return the header, and whether the file is of the present layout."""
     try:
-        content = json.loads(text)
+        content = parse_json(text, f"{path}: its header", ModelFileError)
         if not isinstance(content, dict):
             raise ModelFileError(f"{path}: its header is no JSON object")
         if "schema" not in content and content.get("format") != 1:
@@ -203,23 +224,34 @@ def check_plugins(plugins: object, path: Path) -> None:
 
 
 def _load_onnx(path: Path) -> ModelFile:
-    with needs_extra("a model in an ONNX file", "onnx"):
-        import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
-    try:
-        content = path.read_bytes()
-        metadata = {entry.key: entry.value for entry in onnx.load_from_string(content).metadata_props}
-    except (DecodeError, OSError) as error:
-        raise ModelFileError(f"{path} is damaged or no ONNX file: {error}") from error
+    stored = read_graph(path)
+    content, metadata = stored.content, stored.metadata
     if "c2seg" not in metadata:
         raise ModelFileError(f"{path} is an ONNX file but not one that `c2seg export` wrote")
     header, present = _header(path, metadata["c2seg"])
-    graph = Graph(content, int(metadata.get("c2seg_stride_px", 1)))
-    tensors = load(base64.b64decode(metadata["c2seg_forest"])) if "c2seg_forest" in metadata else {}
+    stored.check(header.channels, path)
+    graph = Graph(content, _stride(metadata.get("c2seg_stride_px", "1"), path))
+    tensors = _forest_tensors(metadata.get("c2seg_forest", ""), path)
     if not present:
         tensors = upgraded_tensors(tensors, header.recipe)
     return ModelFile(header, tensors, hashlib.sha256(content).hexdigest()[:16], graph)
+
+
+def _stride(text: str, path: Path) -> int:
+    if not (text.isdecimal() and len(text) < 5 and 1 <= int(text) <= 1024):
+        raise ModelFileError(f"{path}: its c2seg_stride_px is {text[:40]!r}, no number from 1 to 1024")
+    return int(text)
+
+
+def _forest_tensors(text: str, path: Path) -> dict[str, np.ndarray]:
+    """Return the tensors that ``forest_text`` wrote."""
+    if not text:
+        return {}
+    try:
+        tensors = load(base64.b64decode(text, validate=True))
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise ModelFileError(f"{path}: its forest is damaged: {str(error)[:200]}") from error
+    return checked_tensors(tensors, str(path))
 
 
 def forest_text(tensors: Mapping[str, np.ndarray]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 import typer
 
 from c2seg.cli.options import with_options
+from c2seg.documents import json_text
 from c2seg.progress import Bars, Progress, silent_bars
 
 __all__ = [
@@ -60,8 +60,8 @@ class _Notes(logging.Handler):
 
 
 def print_json(content: Any) -> None:
-    """Print one JSON object on stdout; NaN is refused; undefined values must be None."""
-    typer.echo(json.dumps(content, indent=2, allow_nan=False))
+    """Print one JSON object on stdout. Undefined values are None; infinite ones and NaN are texts."""
+    typer.echo(json_text(content))
 
 
 @contextmanager

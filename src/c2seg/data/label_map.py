@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from c2seg.data.city import City, Label, LabeledCity
+from c2seg.documents import read_yaml
 from c2seg.errors import DataError, InputError
 from c2seg.legend import BACKGROUND, IGNORE, Legend
 from c2seg.types import Window
@@ -32,11 +32,11 @@ def load_label_map(path: Path, legend: Legend) -> Mapping[int, int]:
     Raises InputError if it is unreadable, not one to one, or contains ids that are not in the legend.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path, what="the label mapping ")
         codes = {int(value): int(id_) for value, id_ in content.items()}
-    except OSError as error:
-        raise InputError(f"cannot read the label mapping {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError, ValueError) as error:
+    except InputError:
+        raise
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
         raise InputError(
             f"{path} is not a label mapping (lines `value: id`): {' '.join(str(error).split())}"
         ) from error

@@ -68,13 +68,26 @@ class BandStatistics:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, object]) -> BandStatistics:
-        """Read what ``as_dict`` wrote."""
-        mean, std, minimum, maximum = (
-            np.asarray(content[k], np.float64) for k in ("mean", "std", "minimum", "maximum")
-        )
-        levels = content.get("quantiles")
-        quantiles = None if levels is None else np.asarray(levels, np.float64)
-        return cls(int(str(content["count"])), mean, std, minimum, maximum, quantiles)
+        """Read what ``as_dict`` wrote. Raises ValueError if it does not describe bands."""
+        try:
+            count, levels = int(str(content["count"])), content.get("quantiles")
+            bands = [np.asarray(content[name], np.float64) for name in ("mean", "std", "minimum", "maximum")]
+            quantiles = None if levels is None else np.asarray(levels, np.float64)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"they are no band statistics: {error!r}") from error
+        if bands[0].ndim != 1 or any(values.shape != bands[0].shape for values in bands):
+            raise ValueError("band statistics must be lists of numbers, one number a band")
+        if quantiles is not None and (quantiles.ndim != 2 or len(quantiles) != len(bands[0]) or quantiles.shape[1] < 2):
+            raise ValueError("quantiles must be a list of at least two numbers for every band")
+        numbers = bands if count else bands[:2]  # without pixels the extremes are infinite
+        if count < 0 or not all(
+            np.isfinite(values).all() for values in (*numbers, *([] if quantiles is None else [quantiles]))
+        ):
+            raise ValueError("band statistics must be finite")
+        if (bands[1] < 0).any():
+            raise ValueError("standard deviations must not be negative")
+        mean, std, minimum, maximum = bands
+        return cls(count, mean, std, minimum, maximum, quantiles)
 
     @classmethod
     def of(cls, values: np.ndarray, weights: np.ndarray) -> BandStatistics:

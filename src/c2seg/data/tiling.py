@@ -18,6 +18,7 @@ from c2seg.types import Window
 __all__ = ["Order", "TileGrid"]
 
 Order = Literal["columns", "rows"]
+_MOST_TILES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,10 @@ class TileGrid:
             raise DataError(f"tiles of {self.tile_px} px need a step of 1 to {self.tile_px} px, found {self.step_px}")
         if min(self.height, self.width) < self.tile_px:
             raise DataError(f"a scene of {self.height} x {self.width} px is smaller than a tile of {self.tile_px} px")
+        if (self.height // self.step_px + 1) * (self.width // self.step_px + 1) > _MOST_TILES:
+            raise DataError(
+                f"a scene of {self.height} x {self.width} px has more than {_MOST_TILES:,} tiles every {self.step_px} px"
+            )
 
     @property
     def row_offsets(self) -> tuple[int, ...]:

@@ -89,35 +89,61 @@ def _node_dtype() -> np.dtype[Any]:
 
 
 def _check(tensors: Mapping[str, np.ndarray], num_features: int, num_classes: int) -> None:
-    """Raise ModelFileError for arrays that would make the compiled prediction read outside its memory."""
+    """Raise ModelFileError for arrays that would make the compiled prediction spin, or read outside its memory."""
     needed = [*_FIELDS, "value", "node_count", "depth", "classes"]
     missing: Sequence[str] = [name for name in needed if name not in tensors]
     if missing:
         raise ModelFileError(f"the model file's forest lacks {', '.join(missing)}")
-    counts, left_child, right_child, feature = (tensors[k] for k in ("node_count", "left", "right", "feature"))
-    classes, value = tensors["classes"], tensors["value"]
-    total = int(counts.sum()) if counts.size else 0
-    ok = (
-        counts.size > 0
-        and int(counts.min()) > 0
-        and counts.shape == tensors["depth"].shape
-        and all(tensors[name].shape == (total,) for name in _FIELDS)
-        and value.shape == (total, classes.size)
-        and classes.size > 0
-        and int(classes.min()) >= 0
-        and int(classes.max()) < num_classes
-        and bool(np.isfinite(value).all())
-    )
-    if ok:
-        # Children follow their parent (scikit-learn grows depth first), so every path ends; leaves have -1 on both sides.
-        local = np.concatenate([np.arange(n) for n in counts])
-        size = np.repeat(counts, counts)
-        leaf = left_child == -1
-        inner = ~leaf
-        ok = bool(
-            (right_child[leaf] == -1).all()
-            and ((left_child > local) & (left_child < size) & (right_child > local) & (right_child < size))[inner].all()
-            and ((feature >= 0) & (feature < num_features))[inner].all()
+    if wrong := _wrong_kinds(tensors):
+        raise ModelFileError(
+            f"the model file's forest is damaged: {wrong[0]} has another type or number of axes than trees"
         )
-    if not ok:
+    if not (_sizes_fit(tensors, num_classes) and _nodes_fit(tensors, num_features) and _leaves_fit(tensors)):
         raise ModelFileError("the model file's forest is damaged: its arrays do not describe trees")
+
+
+def _wrong_kinds(tensors: Mapping[str, np.ndarray]) -> list[str]:
+    """Return the arrays that are no lists of whole numbers, or of fractions, where trees have them."""
+    fractions = {"threshold", "value"}
+    whole = {*_FIELDS, "node_count", "depth", "classes"} - fractions
+    wrong = [name for name in sorted(whole) if tensors[name].dtype.kind not in "iu" or tensors[name].ndim != 1]
+    return wrong + [
+        n for n in sorted(fractions) if tensors[n].dtype.kind != "f" or tensors[n].ndim != 1 + (n == "value")
+    ]
+
+
+def _sizes_fit(tensors: Mapping[str, np.ndarray], num_classes: int) -> bool:
+    counts, classes, total = tensors["node_count"], tensors["classes"], len(tensors["left"])
+    return (
+        counts.size > 0
+        and 0 < int(counts.min()) <= int(counts.max()) <= total
+        and sum(counts.tolist()) == total
+        and counts.shape == tensors["depth"].shape
+        and 0 <= int(tensors["depth"].min()) <= int(tensors["depth"].max()) <= total
+        and all(tensors[name].shape == (total,) for name in _FIELDS)
+        and tensors["value"].shape == (total, classes.size)
+        and classes.size > 0
+        and 0 <= int(classes.min()) <= int(classes.max()) < num_classes
+        and len(np.unique(classes)) == classes.size
+    )
+
+
+def _nodes_fit(tensors: Mapping[str, np.ndarray], num_features: int) -> bool:
+    """Children follow their parent (scikit-learn grows depth first), so every path ends; leaves have -1 on both sides."""
+    counts, left_child, right_child, feature = (tensors[name] for name in ("node_count", "left", "right", "feature"))
+    local = np.concatenate([np.arange(n) for n in counts.tolist()])
+    size = np.repeat(counts, counts)
+    leaf = left_child == -1
+    inner = ~leaf
+    return bool(
+        (right_child[leaf] == -1).all()
+        and ((left_child > local) & (left_child < size) & (right_child > local) & (right_child < size))[inner].all()
+        and ((feature >= 0) & (feature < num_features))[inner].all()
+        and np.isfinite(tensors["threshold"]).all()
+    )
+
+
+def _leaves_fit(tensors: Mapping[str, np.ndarray]) -> bool:
+    """Leaves hold fractions of classes, and no leaf is empty: predicting divides by their sum."""
+    value = tensors["value"]
+    return bool(np.isfinite(value).all() and (value >= 0).all() and (value.sum(axis=1) > 0).all())

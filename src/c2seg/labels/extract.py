@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import shapely
 
-from c2seg.errors import DataError
+from c2seg.errors import C2SegError, DataError
 from c2seg.labels.rules import RuleTable
 from c2seg.progress import Progress, no_progress
 
@@ -24,6 +24,8 @@ __all__ = ["METERS_PER_DEGREE", "Box", "Coverage", "Extract", "Skipped", "degree
 Box = tuple[float, float, float, float]  # west, south, east, north in degrees
 
 _CHUNK = 20_000
+# What osmium and shapely raise over damaged content: also for numbers beyond a type, texts that are not UTF-8, no memory.
+_DAMAGED = (RuntimeError, ArithmeticError, LookupError, MemoryError, TypeError, ValueError, shapely.errors.ShapelyError)
 METERS_PER_DEGREE = 111_195.0  # on a sphere of 6371 km
 
 
@@ -120,7 +122,11 @@ class _Reading:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, RuntimeError):
+        if isinstance(error, C2SegError):
+            return
+        import osmium
+
+        if isinstance(error, (*_DAMAGED, osmium.InvalidLocationError)):
             reason = " ".join(str(error).split())
             raise DataError(
                 f"cannot read {self.path} as OpenStreetMap data: {reason}; it is truncated, damaged or of another "

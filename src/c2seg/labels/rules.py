@@ -13,9 +13,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from c2seg.documents import parse_yaml, read_text
 from c2seg.errors import InputError, unknown_name
 from c2seg.legend import Legend, c2seg13
 
@@ -173,15 +173,7 @@ def load_rules(
     """
     legend = legend or c2seg13()
     where = str(path or DEFAULT_RULES)
-    if path is None:
-        text = default_rules_text()
-    else:
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(
-                f"cannot read the rule table {where}: {getattr(error, 'strerror', None) or error}"
-            ) from error
+    text = default_rules_text() if path is None else read_text(path, error=InputError, what="the rule table ")
     table = _parse(text, where)
     selected = _select_options(table, choices or {}, where)
     class_ids = tuple(_class_of(rule, table, selected, legend, where) for rule in table.rules)
@@ -197,9 +189,7 @@ def load_rules(
 
 def _parse(text: str, where: str) -> _Table:
     try:
-        table = _Table.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise InputError(f"the rule table {where} is not valid YAML: {' '.join(str(error).split())}") from error
+        table = _Table.model_validate(parse_yaml(text, f"the rule table {where}"))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from c2seg.documents import parse_yaml, read_yaml
 from c2seg.errors import DataError, InputError, unknown_name
 
 __all__ = ["BACKGROUND", "IGNORE", "LandClass", "Legend", "c2seg13", "load_legend"]
@@ -157,7 +157,7 @@ class Legend:
             )
         except InputError as error:
             raise InputError(f"{where}: {error}") from error
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise InputError(
                 f"{where} is not a legend (keys name, classes: [{{id, name, color}}]): {error!r}"
             ) from error
@@ -165,12 +165,7 @@ class Legend:
 
 def load_legend(path: Path) -> Legend:
     """Read a legend from a YAML file. Keys of version 0.1.0 are read with a warning."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read the legend {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"the legend {path} is not valid YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path, what="the legend ")
     if _present_keys(content) != content:
         _log.warning(
             "%s: the keys `numberings:` and `colour:` are now `label_maps:` and `color:`; the next release reads only these",
@@ -183,7 +178,7 @@ def load_legend(path: Path) -> Legend:
 def c2seg13() -> Legend:
     """Return the legend of the C2Seg challenge (13 classes), which is the default."""
     text = resources.files("c2seg.legend").joinpath("c2seg13.yaml").read_text(encoding="utf-8")
-    return Legend.from_dict(yaml.safe_load(text), "c2seg13.yaml")
+    return Legend.from_dict(parse_yaml(text, "c2seg13.yaml"), "c2seg13.yaml")
 
 
 def _present_keys(content: Any) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-import yaml
+from c2seg.documents import parse_yaml
 
 __all__ = [
     "OfflineScore",
@@ -62,7 +62,7 @@ class OfflineScore:
 @cache
 def published_sources() -> dict[str, PublishedSource]:
     """Return the sources by name, in display order."""
-    content = yaml.safe_load(_text("sources.yaml"))
+    content = parse_yaml(_text("sources.yaml"), "sources.yaml")
     return {name: PublishedSource(name, **fields) for name, fields in content.items()}
 
 

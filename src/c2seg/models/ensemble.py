@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import lcm
 
 import torch
@@ -37,19 +37,45 @@ class EnsembleModel(nn.Module):
         )
         self.stride_px = lcm(*(int(getattr(network, "stride_px", 1)) for network in self.networks))
 
+    @classmethod
+    def loaded(
+        cls, recipe: Recipe, bands: Mapping[str, int], num_classes: int, tensors: Mapping[str, Tensor]
+    ) -> EnsembleModel:
+        """Return the networks with the tensors of a model file.
+
+        Raises ModelFileError if they do not fit. That is found before memory is taken: networks are first made of shapes alone.
+        """
+        try:
+            with torch.device("meta"):
+                shapes = cls(recipe, bands, num_classes)
+        except (NotImplementedError, RuntimeError):  # of a plug-in, perhaps, which computes while it is built
+            shapes = None
+        except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as error:
+            raise ModelFileError(f"the model's recipe makes no network: {str(error)[:200]}") from error
+        if shapes is not None:
+            shapes._check(tensors)
+        model = cls(recipe, bands, num_classes)
+        model.load(tensors)
+        return model
+
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Load the tensors of a model file; ModelFileError if they do not fit."""
+        self._check(tensors)
+        for _, network, state in self._states(tensors):
+            network.load_state_dict(state)
+
+    def _states(self, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, nn.Module, dict[str, Tensor]]]:
+        """Yield every network with its name and its tensors."""
         weights = {key: value for key, value in tensors.items() if not key.startswith(FOREST)}
         for name, network in zip(self.inputs, self.networks, strict=True):
             prefix = tensor_prefix(name)
-            state = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-            try:
-                network.load_state_dict(state)
-            except RuntimeError as error:  # its message lists every tensor
-                part, wrong = f" of {name}" if len(self.inputs) > 1 else "", _misfits(state, network.state_dict())
-                raise ModelFileError(
-                    f"the weights{part} do not fit the model {type(network).__name__}: {wrong}"
-                ) from error
+            yield name, network, {key.removeprefix(prefix): v for key, v in weights.items() if key.startswith(prefix)}
+
+    def _check(self, tensors: Mapping[str, Tensor]) -> None:
+        for name, network, state in self._states(tensors):
+            if wrong := _misfits(state, network.state_dict()):
+                part = f" of {name}" if len(self.inputs) > 1 else ""
+                raise ModelFileError(f"the weights{part} do not fit the model {type(network).__name__}: {wrong}")
 
     def forward(self, patch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return ``logits`` [B, K, H, W] of the K classes."""
@@ -84,8 +110,13 @@ def _misfits(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> s
     kinds = {
         "missing tensors": [key for key in expected if key not in weights],
         "unexpected tensors": [key for key in weights if key not in expected],
-        "tensors of another shape": [
-            key for key in both if weights[key].shape != expected[key].shape and expected[key].ndim
+        "tensors of another shape": [key for key in both if not _same_shape(weights[key], expected[key])],
+        "tensors of another type": [
+            key for key in both if expected[key].is_floating_point() and not weights[key].is_floating_point()
         ],
     }
     return ", ".join(f"{kind}: {len(keys)} (such as {keys[0]})" for kind, keys in kinds.items() if keys)
+
+
+def _same_shape(given: Tensor, expected: Tensor) -> bool:
+    return given.shape == expected.shape or (expected.ndim == 0 and given.numel() == 1)

@@ -7,7 +7,6 @@ damaged or cut off does not count; rows are checked when the map's files are mad
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,6 +19,7 @@ import numpy as np
 
 from c2seg.artifacts import StripNote, StripsKey
 from c2seg.checksums import checksum, json_checksum
+from c2seg.documents import parse_json
 from c2seg.errors import OutputError
 from c2seg.outputs import working_in
 
@@ -56,7 +56,7 @@ def pending_key(output: Path) -> StripsKey | None:
 def _key(line: str) -> StripsKey | None:
     """Return what a ledger's first line says; None for one that this version does not understand."""
     try:
-        return StripsKey.parse(json.loads(line), "ledger")
+        return StripsKey.parse(parse_json(line, "ledger"), "ledger")
     except (ValueError, AttributeError, TypeError, RecursionError):
         return None
 

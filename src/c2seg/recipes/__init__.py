@@ -8,12 +8,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
+from c2seg.documents import parse_yaml, read_text
 from c2seg.errors import RecipeError, unknown_name
 from c2seg.plugins import Plugin, find, guarded, installed, load
 from c2seg.recipes.plugged import LossSettings, MethodSettings, ModelSettings, Strict, plugins_of
@@ -37,6 +36,7 @@ __all__ = [
 
 
 _log = logging.getLogger(__name__)
+_BASES = 8
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -53,10 +53,7 @@ def plugin_recipes() -> dict[str, Plugin]:
 def recipe_text(name: str) -> str:
     """Return the YAML of a recipe, ours or a plug-in's, or of a file if ``name`` ends in .yaml or .yml."""
     if name.endswith((".yaml", ".yml")):
-        try:
-            return Path(name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError(f"cannot read the recipe {name}: {error}") from error
+        return read_text(name, error=RecipeError, what="the recipe ")
     if name in recipe_names():
         return resources.files("c2seg.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     if plugin := find("recipes", name):
@@ -105,19 +102,31 @@ def recipe_from_dict(content: Mapping[str, Any], where: str) -> Recipe:
     return _validate(where, stored_recipe(content))
 
 
-def _parse(name: str) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(recipe_text(name))
-    except yaml.YAMLError as error:
-        raise RecipeError(f"recipe {name} is not valid YAML: {error}") from error
+def _parse(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return a recipe's content over that of its base; ``above`` are the recipes that name it as theirs."""
+    content = parse_yaml(recipe_text(name), f"recipe {name}", RecipeError)
     if not isinstance(content, dict):
         raise RecipeError(f"recipe {name} must be a mapping of keys to values")
     content = _renamed(f"recipe {name}", content)
+    for group in ("presets", "variants"):
+        _check_overlays(f"recipe {name}", group, content.get(group))
     if base := content.pop("base", None):
-        if base == name:
-            raise RecipeError(f"recipe {name} names itself as its base")
-        return overlay(_parse(str(base)), content)
+        if base in (*above, name):
+            raise RecipeError(f"recipe {name} names itself as its base, or its base does")
+        if not isinstance(base, str) or len(above) == _BASES:
+            raise RecipeError(f"recipe {name}: base must be the name of a recipe, of at most {_BASES} above each other")
+        return overlay(_parse(base, (*above, name)), content)
     return content
+
+
+def _check_overlays(where: str, group: str, overlays: object) -> None:
+    """Raise RecipeError if presets or variants are no mappings by name."""
+    if overlays is None:
+        return
+    if not isinstance(overlays, dict) or any(not isinstance(name, str) for name in overlays):
+        raise RecipeError(f"{where}: {group} must be a mapping of names to settings")
+    if wrong := [name for name, content in overlays.items() if not isinstance(content, dict | None)]:
+        raise RecipeError(f"{where}: {group}.{wrong[0]} must be a mapping of keys to values")
 
 
 def _override(text: str) -> dict[str, Any]:
@@ -125,10 +134,7 @@ def _override(text: str) -> dict[str, Any]:
     keys = path.strip().split(".")
     if not separator or not all(keys):
         raise RecipeError(f"`overrides`: {text!r} is not of the form key.path=value, such as model.trees=100")
-    try:
-        content: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"`overrides`: {text!r}: the value is not valid YAML: {error}") from error
+    content = parse_yaml(value, f"`overrides`: {text!r}: the value", RecipeError)
     for key in reversed(keys):
         content = {key: content}
     return _renamed(f"override {text!r}", content)

@@ -28,17 +28,24 @@ __all__ = [
 ]
 
 
+MOST_CHANNELS = 16_384
+"""Of one layer, and the largest count in the settings of a network. Wider ones are mistakes, or made to exhaust the memory."""
+Width = Annotated[int, Field(ge=1, le=MOST_CHANNELS)]
+Count = Annotated[int, Field(ge=1, le=100)]
+"""Of layers, blocks or heads."""
+
+
 class ForestModel(ModelSettings):
     """A random forest on per-pixel features: bands, local means and local standard deviations."""
 
     name: Literal["forest"] = "forest"
-    trees: int = Field(default=200, ge=1)
+    trees: int = Field(default=200, ge=1, le=100_000)
     max_depth: int | None = Field(default=None, ge=1)
     min_leaf_px: int = Field(default=5, ge=1)
     """Least training pixels in a leaf."""
-    mean_px: tuple[int, ...] = (3, 9, 21)
+    mean_px: tuple[int, ...] = Field(default=(3, 9, 21), max_length=32)
     """Sides of the square windows of the local means; odd."""
-    std_px: tuple[int, ...] = (7,)
+    std_px: tuple[int, ...] = Field(default=(7,), max_length=32)
     """Sides of the square windows of the local standard deviations; odd."""
     max_bands: int = Field(default=16, ge=1)
     """A modality with more bands is projected on this many principal components of the source."""
@@ -53,9 +60,9 @@ class ForestModel(ModelSettings):
 
     @model_validator(mode="after")
     def _odd(self) -> ForestModel:
-        even = [size for size in (*self.mean_px, *self.std_px) if size < 3 or size % 2 == 0]
-        if even:
-            raise ValueError(f"window sides must be odd and at least 3, found {even}")
+        wrong = [size for size in (*self.mean_px, *self.std_px) if not 3 <= size <= 513 or size % 2 == 0]
+        if wrong:
+            raise ValueError(f"window sides must be odd and 3 to 513, found {wrong}")
         return self
 
 
@@ -63,7 +70,7 @@ class UNetModel(ModelSettings):
     """U-Net (Ronneberger et al. 2015) with batch normalization; all modalities are stacked at the input."""
 
     name: Literal["unet"] = "unet"
-    widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
+    widths: tuple[Width, ...] = Field(default=(64, 128, 256, 512, 1024), max_length=10)
     """Channels by level, finest first; each level halves the resolution."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     norm: Literal["batch", "group"] = "batch"
@@ -81,8 +88,8 @@ class UNetModel(ModelSettings):
 
     @model_validator(mode="after")
     def _levels(self) -> UNetModel:
-        if len(self.widths) < 2 or min(self.widths) < 1:
-            raise ValueError(f"widths needs at least two levels of at least one channel, found {self.widths}")
+        if len(self.widths) < 2:
+            raise ValueError(f"widths needs at least two levels, found {self.widths}")
         if self.encoder is None and (self.pretrained is not None or self.scale != 1):
             raise ValueError("pretrained and scale belong to an encoder of timm: name one, or leave them out")
         return self
@@ -92,7 +99,7 @@ class SegNetModel(ModelSettings):
     """SegNet (Badrinarayanan et al. 2017): VGG16 with batch normalization, mirrored with max-unpooling."""
 
     name: Literal["segnet"] = "segnet"
-    width: float = Field(default=1.0, gt=0)
+    width: float = Field(default=1.0, gt=0, le=16)
     """Factor on the channels of all layers (at least 8 each); 1 is the published network."""
     pretrained: str | None = None
     """First weights of the encoder (width 1 only): null, imagenet (fetched), or a .safetensors or .pth file."""
@@ -106,9 +113,9 @@ class DeepLabV3PlusModel(ModelSettings):
     """An encoder of segmentation-models-pytorch (resnet18, resnet50, resnet101, ...) or a model of timm."""
     output_stride: Literal[8, 16] = 16
     """Pixels of the input per pixel of the encoder's last map."""
-    rates: tuple[int, int, int] = (6, 12, 18)
+    rates: tuple[Width, Width, Width] = (6, 12, 18)
     """Dilations of the pyramid."""
-    channels: int = Field(default=256, ge=1)
+    channels: Width = 256
     """Channels of pyramid and decoder."""
     dropout: float = Field(default=0.5, ge=0, lt=1)
     pretrained: str | None = None
@@ -120,7 +127,7 @@ class SegFormerModel(ModelSettings):
 
     name: Literal["segformer"] = "segformer"
     encoder: Literal["mit_b0", "mit_b1", "mit_b2", "mit_b3", "mit_b4", "mit_b5"] = "mit_b2"
-    channels: int = Field(default=256, ge=1)
+    channels: Width = 256
     """Channels of the decoder."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     pretrained: str | None = None
@@ -139,7 +146,7 @@ class MRSNModel(ModelSettings):
     """A ConvNeXt of timm; its first three stages are used."""
     stem_upsample: bool = True
     """Double the maps behind the stem, so that the finest ones are at half the resolution instead of a quarter."""
-    channels: int = Field(default=128, ge=1)
+    channels: Width = 128
     """Channels of the heads."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     colors: dict[Literal["blue", "green", "red", "nir"], Annotated[int, Field(ge=0)]] | None = None
@@ -154,35 +161,35 @@ class MMGLOTSModel(ModelSettings):
     and a decoder of window and global attention."""
 
     name: Literal["mmglots"] = "mmglots"
-    scale: float = Field(default=5.0, ge=0.25)
+    scale: float = Field(default=5.0, ge=0.25, le=16)
     """Factor by which inputs are enlarged inside the network (5 for AB tiles, 2.5 for BW); a multiple of 0.25."""
-    input_px: int = Field(default=640, ge=32, multiple_of=16)
+    input_px: int = Field(default=640, ge=32, le=4096, multiple_of=16)
     """Side of the enlarged patch for which BEiT has its tables of relative positions; other sizes work too."""
-    width: int = Field(default=768, ge=8)
+    width: int = Field(default=768, ge=8, le=MOST_CHANNELS)
     """Channels of BEiT, of the fused maps and of the decoder."""
-    heads: int = Field(default=12, ge=1)
+    heads: Width = 12
     """Attention heads of BEiT."""
-    taps: tuple[int, int, int, int] = (4, 6, 8, 12)
+    taps: tuple[Count, Count, Count, Count] = (4, 6, 8, 12)
     """Blocks of BEiT, counted from 1, that feed the levels, finest first; it has no blocks after the last."""
-    cnn_blocks: tuple[int, int, int, int] = (3, 4, 6, 3)
+    cnn_blocks: tuple[Count, Count, Count, Count] = (3, 4, 6, 3)
     """Residual blocks by stage of the other modalities' encoders."""
-    cnn_widths: tuple[int, int, int, int] = (64, 128, 256, 512)
+    cnn_widths: tuple[Width, Width, Width, Width] = (64, 128, 256, 512)
     """Their channels by stage."""
     share_stages: bool = False
     """The paper's reading: the other modalities share their encoder except the stem; else each has an encoder of its own,
     as released."""
     fusion: Literal["softmax", "sum"] = "softmax"
     """Weights of the modalities by level: softmax of trained numbers (as released), or 1 for MSI and trained ones (paper)."""
-    decoder_blocks: tuple[int, int, int, int] = (1, 1, 3, 1)
+    decoder_blocks: tuple[Count, Count, Count, Count] = (1, 1, 3, 1)
     """Window blocks by stage, coarsest first; every second one of a stage is shifted. As released; [2, 2, 2, 2] alternates
     in every stage (paper)."""
-    decoder_heads: tuple[int, int, int, int] = (3, 6, 12, 24)
+    decoder_heads: tuple[Count, Count, Count, Count] = (3, 6, 12, 24)
     """Attention heads by stage; the global block takes the last."""
-    window: int = Field(default=7, ge=2)
+    window: int = Field(default=7, ge=2, le=64)
     """Side of the attention windows of the decoder."""
     upsampling: Literal["transposed", "bilinear"] = "transposed"
     """Between stages: transposed convolution (as released) or bilinear (paper)."""
-    aux_channels: int = Field(default=256, ge=1)
+    aux_channels: Width = 256
     """Channels of the auxiliary head."""
     aux_sees_decoder: bool = False
     """The auxiliary head reads its level after the coarser stage was added (as released by accident)."""
@@ -197,10 +204,10 @@ class MMGLOTSModel(ModelSettings):
     def _sizes(self) -> MMGLOTSModel:
         if self.scale % 0.25:
             raise ValueError(f"scale must be a multiple of 0.25, found {self.scale}")
-        if min(self.taps) < 1 or list(self.taps) != sorted(set(self.taps)):
-            raise ValueError(f"taps must rise from at least 1, found {self.taps}")
-        if min(*self.cnn_blocks, *self.decoder_blocks, *self.decoder_heads) < 1 or min(self.cnn_widths) < 2:
-            raise ValueError("blocks and heads must be at least 1, cnn_widths at least 2")
+        if list(self.taps) != sorted(set(self.taps)):
+            raise ValueError(f"taps must rise, found {self.taps}")
+        if min(self.cnn_widths) < 2:
+            raise ValueError("cnn_widths must be at least 2")
         uneven = [heads for heads in (self.heads, *self.decoder_heads) if self.width % heads]
         if uneven or self.cnn_widths[0] % 2:
             raise ValueError(
@@ -214,20 +221,14 @@ class HRNetTrunk(ModelSettings):
     before and twice as wide, which are fused again and again."""
 
     name: str = "hrnet"
-    width: int = Field(default=48, ge=1)
+    width: Width = 48
     """Channels of the finest branch: 48, 32 and 18 are the published W48, W32 and W18."""
-    blocks: tuple[int, int, int, int] = (4, 4, 4, 4)
+    blocks: tuple[Count, Count, Count, Count] = (4, 4, 4, 4)
     """Bottlenecks of the first stage, then residual blocks of every branch in each module of stages 2, 3 and 4."""
-    modules: tuple[int, int, int] = (1, 4, 3)
+    modules: tuple[Count, Count, Count] = (1, 4, 3)
     """Modules of stages 2, 3 and 4."""
-    bottleneck: int = Field(default=64, ge=1)
+    bottleneck: Width = 64
     """Inner channels of the first stage's bottlenecks; four times as many come out."""
-
-    @model_validator(mode="after")
-    def _counts(self) -> HRNetTrunk:
-        if min(*self.blocks, *self.modules) < 1:
-            raise ValueError(f"blocks and modules must be at least 1, found {self.blocks} and {self.modules}")
-        return self
 
 
 class HRNetModel(HRNetTrunk):
@@ -249,7 +250,7 @@ class MMUDAModel(HRNetTrunk):
     decoder: Literal["fpn", "concat"] = "fpn"
     """``fpn``: top-down sums and four dilated convolutions; ``concat``: scales concatenated and one convolution, as in
     the paper."""
-    channels: int = Field(default=64, ge=1)
+    channels: Width = 64
     """Channels of the feature pyramid."""
 
 
@@ -257,14 +258,14 @@ class HighDANModel(HRNetTrunk):
     """HighDAN (Hong et al. 2023): a stem for each modality, one high-resolution trunk for all, attention by a discriminator."""
 
     name: Literal["highdan"] = "highdan"
-    blocks: tuple[int, int, int, int] = (4, 4, 3, 1)
+    blocks: tuple[Count, Count, Count, Count] = (4, 4, 3, 1)
     """The first is the number of bottlenecks of each modality's own stage; (4, 4, 4, 4) is the paper's text."""
-    modules: tuple[int, int, int] = (1, 1, 1)
+    modules: tuple[Count, Count, Count] = (1, 1, 1)
     bottlenecks: bool = True
     """Bottlenecks between stem and trunk; ``false`` leaves them out (an ablation of the paper)."""
     max_bands: int = Field(default=10, ge=1)
     """A modality with more bands is projected on this many principal components of the source."""
-    head: tuple[int, int, int] = (256, 128, 64)
+    head: tuple[Width, Width, Width] = (256, 128, 64)
     """Channels of the head's convolutions."""
     attention: bool = True
     """Weigh the target's features by the output of the discriminator on features; part of feature-level adaptation."""

@@ -30,7 +30,7 @@ __all__ = [
 class Strict(BaseModel):
     """A frozen model that refuses unknown keys and says which exist."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

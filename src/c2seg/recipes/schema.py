@@ -67,10 +67,10 @@ class Validation(Strict):
 class Prediction(Strict):
     """How a city is predicted."""
 
-    window_px: int = Field(default=256, ge=8)
+    window_px: int = Field(default=256, ge=8, le=16_384)
     overlap_px: int | None = Field(default=None, ge=0)
     """Overlap of neighboring windows; null: a quarter of the window (0 for models that need none)."""
-    batch_size: int = Field(default=4, ge=1)
+    batch_size: int = Field(default=4, ge=1, le=4096)
     tta: bool = False
     """Average over flips and rotations."""
     tta_transforms: Literal[6, 8] = 8
@@ -117,7 +117,7 @@ class Stage(Variation):
     ``null`` in its place leaves a stage out, as in a recipe whose variant brings it in.
     """
 
-    networks: Annotated[int, Field(ge=1)] | dict[str, Variation] = 1
+    networks: Annotated[int, Field(ge=1, le=100)] | dict[str, Variation] = 1
     """How many networks are trained, each with a seed of its own; or, by name, what each of them changes in the stage. The
     networks of a stage label or predict the target together."""
     fraction: float | None = Field(default=None, gt=0)

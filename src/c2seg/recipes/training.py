@@ -108,7 +108,7 @@ class Schedule(Strict):
 class Sampling(Strict):
     """Which patches a step sees."""
 
-    patch_px: int = Field(default=128, ge=8)
+    patch_px: int = Field(default=128, ge=8, le=16_384)
     batch_size: int = Field(default=8, ge=1)
     class_balanced_fraction: float = Field(default=0.5, ge=0, le=1)
     """Fraction of patches centered near a pixel of a class drawn evenly; the rest are drawn evenly over the city."""
@@ -168,7 +168,7 @@ class DiscriminatorSettings(Strict):
     """Which of the model's outputs: ``coarse`` are the logits before they are resampled to the input's grid, ``aux`` those of
     an auxiliary head, for models that have them. Not used on features."""
     weight: float = Field(default=0.001, gt=0)
-    widths: tuple[int, ...] = (64, 128, 256, 512)
+    widths: tuple[Annotated[int, Field(ge=1, le=16_384)], ...] = Field(default=(64, 128, 256, 512), max_length=10)
     """Channels of its stride-2 convolutions; on features, three 3 x 3 convolutions halve the channels instead."""
 
 

@@ -17,13 +17,16 @@ import numpy as np
 from c2seg.artifacts import MapRecord, RunProvenance, RunRecord, ScoreRecord, ValidationRecord
 from c2seg.artifacts.upgrade import artifact_of
 from c2seg.data.city import blocks
+from c2seg.documents import read_json, read_text
 from c2seg.errors import DataError, InputError
 from c2seg.raster import RasterFile
-from c2seg.records import Json, read_json
+from c2seg.records import Json
 
 __all__ = ["Curves", "MapFile", "Run", "distinct_names", "open_runs"]
 
 _MODEL_PARTS = ("record.json", "validation.json", "curves.csv", "recipe.yaml")
+_TEXT_BYTES = 64 << 20
+"""Of curves and recipes."""
 
 
 @dataclass(frozen=True)
@@ -204,10 +207,7 @@ def _json(path: Path) -> Json:
 
 
 def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+    return read_text(path, _TEXT_BYTES) if path.is_file() else ""
 
 
 def _distinct(runs: Sequence[Run]) -> list[Run]:

@@ -9,9 +9,9 @@ from math import cos, radians
 from typing import Any
 
 import numpy as np
-import yaml
 from affine import Affine
 
+from c2seg.documents import parse_yaml
 from c2seg.errors import InputError, unknown_name
 from c2seg.simulate.parameters import Parameters, family_of
 from c2seg.types import Grid
@@ -72,7 +72,7 @@ class CitySpec:
 @cache
 def package_data(name: str) -> Any:
     """Read one of the package's YAML files."""
-    return yaml.safe_load(resources.files("c2seg.simulate").joinpath(name).read_text(encoding="utf-8"))
+    return parse_yaml(resources.files("c2seg.simulate").joinpath(name).read_text(encoding="utf-8"), name)
 
 
 def pair_names() -> tuple[str, ...]:

@@ -92,6 +92,8 @@ def save_state(folder: Path, state: State) -> None:
 
 def load_state(path: Path) -> State:
     """Read a state of this or an earlier release. Raises DataError if it is damaged or of a newer version."""
+    if not path.is_file():  # a pipe would be waited for
+        raise _damaged(path, "it is no file")
     try:
         return _released_state(path) if path.name == _RELEASED else _state(path)
     except DataError:

@@ -7,11 +7,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from c2seg.data.city import ROLES, Band
 from c2seg.data.layouts.old_keys import with_present_keys
+from c2seg.documents import read_yaml
 from c2seg.errors import DataError, unknown_name
 
 __all__ = ["CityFile", "LabelEntry", "ModalityEntry", "read_city_file"]
@@ -78,10 +78,8 @@ def read_city_file(path: Path) -> CityFile:
     if not file.is_file():
         return CityFile()
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        return CityFile.model_validate(content)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} is not valid YAML: {error}") from error
+        content = read_yaml(file, DataError)
+        return CityFile.model_validate({} if content is None else content)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"

@@ -9,6 +9,7 @@ bands are nodata. The files have no georeference: the grid is 10 m without CRS.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import struct
@@ -37,7 +38,12 @@ MODALITIES = ("msi", "sar", "hsi")
 GRID_M = 10.0
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_DAMAGED = (OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, zlib.error, struct.error)
+_DAMAGED = (
+    OSError, ValueError, TypeError, LookupError, EOFError, RuntimeError, MemoryError, OverflowError, zlib.error, struct.error
+)  # fmt: skip
+_MOST_COMPRESSED = 2048
+"""Bytes of an array per byte of the file, at most; deflate reaches 1032."""
+_MOST_ELEMENTS = 1000
 _OVERHANG = 2  # coarse pixels
 _TYPES = {"single": "float32", "double": "float64", "logical": "uint8"}
 
@@ -131,12 +137,16 @@ class MatArray:
                 # A chunk cache of 32 MB: neighboring windows share chunks.
                 state["file"] = h5py.File(self.path, "r", rdcc_nbytes=32 << 20)
                 state["process"] = os.getpid()
+                _check_claim(self.path, self.key, state["file"][self.key])
             return state["file"][self.key]
         with self._lock:
             if self.key not in self._loaded:
                 from scipy.io import loadmat
 
-                self._loaded[self.key] = loadmat(self.path, variable_names=[self.key])[self.key]
+                values = loadmat(self.path, variable_names=[self.key])[self.key]
+                if getattr(values, "dtype", np.dtype(object)).kind not in "iufb":
+                    raise TypeError("it holds complex numbers, or none")
+                self._loaded[self.key] = values
             return self._loaded[self.key]
 
 
@@ -196,6 +206,8 @@ def _variables(path: Path) -> dict[str, MatArray]:
         raise _damaged(path, "its contents", error) from error
     except NotImplementedError as error:  # scipy raises it for a v7.3 header that h5py does not recognize
         raise _damaged(path, "its contents", error) from error
+    if empty := [key for key, (shape, _) in listed.items() if len(shape) in (2, 3) and 0 in shape]:
+        raise DataError(f"{path}: {empty[0]} is empty; write the file again")
     return {
         key.lower(): MatArray(path, key, (shape[0], shape[1], shape[2] if len(shape) == 3 else 1), dtype, hdf5)
         for key, (shape, dtype) in listed.items()
@@ -224,11 +236,36 @@ def _is_hdf5(path: Path) -> bool:
 def _list_hdf5(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     h5py = _h5py()
     with h5py.File(path, "r") as file:
-        return {
-            key: (tuple(reversed(item.shape)), item.dtype)
-            for key, item in file.items()
-            if isinstance(item, h5py.Dataset) and item.dtype.kind in "iuf"
+        for key in file:
+            if isinstance(file.get(key, getlink=True), h5py.ExternalLink):
+                raise _outside(path, key, "is a link to another file")
+        arrays = {
+            key: item for key, item in file.items() if isinstance(item, h5py.Dataset) and item.dtype.kind in "iuf"
         }
+        for key, item in arrays.items():
+            _check_stored(path, key, item)
+        return {key: (tuple(reversed(item.shape)), item.dtype) for key, item in arrays.items() if item.shape}
+
+
+def _check_stored(path: Path, key: str, item: Any) -> None:
+    """Raise DataError for an array whose values lie outside the file."""
+    if item.is_virtual:
+        raise _outside(path, key, "is a virtual dataset, made of other files")
+    if item.external:
+        raise _outside(path, key, "lies in other files (external storage)")
+
+
+def _check_claim(path: Path, key: str, item: Any) -> None:
+    """Raise DataError for an array of which next to nothing is stored: reading it would take for ever."""
+    stored = item.id.get_storage_size()
+    if item.nbytes > _MOST_COMPRESSED * stored:
+        raise DataError(
+            f"{path}: {key} claims {item.nbytes:,} bytes, but only {stored:,} are stored; write the file again"
+        )
+
+
+def _outside(path: Path, key: str, what: str) -> DataError:
+    return DataError(f"{path}: {key} {what}, which is not read; write a file that holds the values themselves")
 
 
 def _list_classic(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
@@ -237,11 +274,14 @@ def _list_classic(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]
 
     _classic_extents(path)
     listed = {}
+    most = _MOST_COMPRESSED * path.stat().st_size
     for key, shape, kind in whosmat(path):
         try:
             listed[key] = (shape, np.dtype(_TYPES.get(kind, kind)))
         except TypeError:  # cell, struct, char
             listed[key] = (shape, np.dtype(object))
+        if any(side < 0 for side in shape) or math.prod(shape) > most:
+            raise DataError(f"{path}: {key} claims {' x '.join(map(str, shape))} values, more than the file can hold")
     return listed
 
 
@@ -250,13 +290,15 @@ def _classic_extents(path: Path) -> list[tuple[int, int]]:
 
     Raises EOFError if the last one is truncated.
     """
-    extents = []
+    extents: list[tuple[int, int]] = []
     end = path.stat().st_size
     with path.open("rb") as stream:
         head = stream.read(128)
         order = "<" if head[126:128] == b"IM" else ">"
         position = 128
         while position < end:
+            if len(extents) == _MOST_ELEMENTS:
+                raise ValueError(f"it has more than {_MOST_ELEMENTS} variables")
             stream.seek(position)
             _, size = struct.unpack(f"{order}II", stream.read(8))
             extents.append((position + 8, size))

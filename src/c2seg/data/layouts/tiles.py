@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from affine import Affine
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -27,6 +26,7 @@ from c2seg.data.layouts.old_keys import with_present_keys
 from c2seg.data.mosaic import TileMosaic, find_order, tile_problem
 from c2seg.data.published import ARCHIVES, CITIES, DATASETS, PublishedCity, band_roles, city_of_tiles
 from c2seg.data.tiling import Order, TileGrid
+from c2seg.documents import read_yaml
 from c2seg.errors import C2SegError, DataError, number_ranges
 from c2seg.legend import c2seg13
 from c2seg.progress import Progress, no_progress
@@ -157,10 +157,8 @@ def _stated(path: Path) -> TilesFile | None:
     if not file.is_file():
         return None
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = read_yaml(file, DataError)
         return TilesFile.model_validate(with_present_keys(content, {"numbering": "label_map"}, str(file)))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the file"

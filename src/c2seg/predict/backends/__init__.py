@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 
+import numpy as np
+
 from c2seg.artifacts import Graph, ModelFile
-from c2seg.errors import InputError, needs_extra, unknown_name
+from c2seg.errors import InputError, ModelFileError, needs_extra, unknown_name
 from c2seg.predict import Predictor
 
 __all__ = [
     "BACKENDS",
     "BackendOptions",
     "candidates",
+    "checked_scores",
     "default_backend",
     "graph_of",
     "load_predictor",
@@ -103,6 +106,15 @@ def graph_of(model: ModelFile) -> Graph:
     with needs_extra("making ONNX of a model.safetensors (c2seg export does it once, elsewhere)", "train"):
         from c2seg.predict.backends.export import to_graph
     return to_graph(model)
+
+
+def checked_scores(scores: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return what a graph of a model file computed. Raises ModelFileError if it is no float32 array of this shape."""
+    if scores.shape != shape or scores.dtype != np.float32:
+        raise ModelFileError(
+            f"the graph of the model file gives {scores.dtype} {list(scores.shape)}, not probabilities {list(shape)}"
+        )
+    return scores
 
 
 def _installed(package: str) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from c2seg.artifacts import ModelFile
 from c2seg.data import Patch
-from c2seg.errors import InputError
+from c2seg.errors import InputError, ModelFileError
 from c2seg.forest import FeatureSpec, Forest, features, halo_px
 from c2seg.predict.backends import BackendOptions, processors
 from c2seg.recipes.models import ForestModel
@@ -75,6 +75,9 @@ def forest_predictor(
     """Return the predictor of a forest with these tensors, named as in a forest's model file."""
     prefix = "projection."
     projections = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    for name, rows in projections.items():
+        if rows.ndim != 2 or not len(rows) or rows.dtype.kind != "f" or rows.shape[1] != bands.get(name):
+            raise ModelFileError(f"the projection of {name[:80]} in the model file does not fit its bands")
     spec = FeatureSpec(settings.mean_px, settings.std_px, projections)
     values = sum(len(projections[name]) if name in projections else count for name, count in bands.items())
     forest = Forest.from_tensors(tensors, values * (1 + len(settings.mean_px) + len(settings.std_px)), num_classes)

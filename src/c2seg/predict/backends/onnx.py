@@ -12,7 +12,7 @@ from c2seg.artifacts import ModelFile
 from c2seg.data import Patch
 from c2seg.errors import InputError, ModelFileError
 from c2seg.predict import Predictor
-from c2seg.predict.backends import BackendOptions, graph_of, processors
+from c2seg.predict.backends import BackendOptions, checked_scores, graph_of, processors
 from c2seg.predict.backends.tta import AveragedTransforms
 
 __all__ = ["OnnxPredictor", "load"]
@@ -29,7 +29,11 @@ class OnnxPredictor:
 
     def predict(self, patch: Patch, valid: np.ndarray) -> np.ndarray:
         """Return probabilities float32 [B, K, H, W]."""
-        return np.asarray(self.session.run(["probabilities"], dict(patch))[0])
+        try:
+            scores = np.asarray(self.session.run(["probabilities"], dict(patch))[0])
+        except Exception as error:  # the runtime's classes are private
+            raise ModelFileError(f"ONNX Runtime cannot run the model: {' '.join(str(error).split())[:200]}") from error
+        return checked_scores(scores, (len(valid), self.num_classes, *valid.shape[1:]))
 
 
 def load(model: ModelFile, options: BackendOptions) -> Predictor:

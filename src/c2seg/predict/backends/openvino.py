@@ -51,6 +51,8 @@ class OpenVinoPredictor:
                 # Into memory of its own, without a copy: a request's own tensor is written again by the next call.
                 request.set_output_tensor(0, openvino.Tensor(scores, shared_memory=True))
                 request.infer(window, share_inputs=True)
+            except RuntimeError as error:
+                raise _refused("run", error) from error
             finally:
                 idle.put(request)
 
@@ -66,9 +68,12 @@ class OpenVinoPredictor:
         with self._lock:
             if key not in self._compiled:
                 model = self.model.clone()
-                model.reshape(shapes)
                 config = self.config | {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": self.threads.count}
-                compiled = self.core.compile_model(model, "CPU", config)
+                try:
+                    model.reshape(shapes)
+                    compiled = self.core.compile_model(model, "CPU", config)
+                except RuntimeError as error:
+                    raise _refused("run", error) from error
                 self._compiled[key] = SimpleQueue()
                 for _ in range(streams):
                     self._compiled[key].put(compiled.create_infer_request())
@@ -88,8 +93,12 @@ def load(model: ModelFile, options: BackendOptions) -> Predictor:
     try:
         network = core.read_model(graph.onnx)
     except RuntimeError as error:
-        raise ModelFileError(f"OpenVINO cannot load the model: {' '.join(str(error).split())[:200]}") from error
+        raise _refused("load", error) from error
     config = {"INFERENCE_PRECISION_HINT": _HINTS[options.precision]}
     classes, threads = model.header.legend.num_classes, WindowThreads(options.threads or processors())
     predictor = OpenVinoPredictor(core, network, config, classes, graph.stride_px, threads)
     return AveragedTransforms(predictor, options.tta_transforms) if options.tta else predictor
+
+
+def _refused(verb: str, error: RuntimeError) -> ModelFileError:
+    return ModelFileError(f"OpenVINO cannot {verb} the model: {' '.join(str(error).split())[:200]}")

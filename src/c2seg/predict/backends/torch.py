@@ -115,8 +115,8 @@ def network_predictor(
     if options.precision not in {"32", "bf16"}:
         raise InputError(unknown_name("precision", options.precision, ["32", "bf16"]))
     with torch.random.fork_rng(devices=[]):  # the random initial weights are replaced
-        network = EnsembleModel(recipe, bands, num_classes)
-    network.load({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+        tensors = {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
+        network = EnsembleModel.loaded(recipe, bands, num_classes, tensors)
     device = choose_device(options.device)
     network = place(network.eval(), device)
     if options.compile:
