@@ -21,10 +21,12 @@ def set_up() -> None:
     """Set environment variables of this process before torch and GDAL are loaded. Existing values are not changed.
 
     Waiting threads do not spin (``OMP_WAIT_POLICY``): with few cores they would slow down other processes. GDAL caches 64 MiB
-    of decoded blocks instead of 5 % of the machine's memory (``GDAL_CACHEMAX``).
+    of decoded blocks instead of 5 % of the machine's memory (``GDAL_CACHEMAX``), and prints no warnings (``CPL_LOG``): what
+    matters of them is an error of c2seg.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GDAL_CACHEMAX", "64")
+    os.environ.setdefault("CPL_LOG", os.devnull)
 
 
 def keep_freed_memory() -> None:

@@ -85,7 +85,7 @@ def make_map(
     predicted = process(command=f"c2seg predict model.safetensors {city}", seed=7)
     MapRecord(
         path=path.name,
-        area_km2={c.name: float((ids == c.id).sum()) * place.pixel_area_m2() / 1e6 for c in legend.classes},
+        area_km2=MapRecord.areas({c.name: int((ids == c.id).sum()) for c in legend.classes}, place.pixel_area_m2()),
         pixels=int((ids > 0).sum()),
         nodata_pixels=int((ids == 0).sum()),
         seconds=1.5,

@@ -226,7 +226,7 @@ class Scene:
         if name not in self.modalities:
             raise DataError(
                 f"scene {self.name!r}: {unknown_name('modality', name, self.modalities)} Add {name}.tif, or name its "
-                f"file in city.yaml, or leave it out (`inputs` of the recipe)."
+                f"file in city.yaml, or leave it out (key inputs of the recipe)."
             )
         return self.modalities[name]
 

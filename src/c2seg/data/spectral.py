@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -68,18 +69,18 @@ class ProjectedBands(Derived):
 def band_weights(bands: Sequence[Band], available: Sequence[Band]) -> tuple[np.ndarray, str] | None:
     """Return weights float32 [bands, available] that compute bands from the available ones, and the kind of match.
 
-    Bands are matched by name if all names are available, else by role if all have a role that is available. Otherwise they
-    are interpolated linearly between the nearest wavelengths. Up to 30 nm beyond the sensor's range, the outermost band is
+    Bands are matched by role if all have a role that is available, else by name if all names are. Otherwise they are
+    interpolated linearly between the nearest wavelengths. Up to 30 nm beyond the sensor's range, the outermost band is
     used. None if no match is possible.
     """
-    if (named := _by_name(bands, available)) is not None:
-        return named, "by name"
     roles = [band.role for band in available]
     if all(band.role is not None and band.role in roles for band in bands):
         weights = np.zeros((len(bands), len(available)), np.float32)
         for row, band in zip(weights, bands, strict=True):
             row[roles.index(band.role)] = 1
         return weights, "by role"
+    if (named := _by_name(bands, available)) is not None:
+        return named, "by name"
     if any(band.wavelength_nm is None for band in (*bands, *available)):
         return None
     known = np.array([band.wavelength_nm for band in available], np.float64)
@@ -124,14 +125,15 @@ def match_bands(city: City, inputs: Mapping[str, Sequence[Band]]) -> tuple[City,
 def differing_bands(bands: Sequence[Band], available: Sequence[Band]) -> bool:
     """Return whether names, roles or wavelengths say that bands of the same number are not the same in the same order.
 
-    Names count if each band has its own and some are common to both sides; wavelengths if they differ by more than 10 nm.
+    Roles count if all bands have one, else names if each band has its own and some are common to both sides, else wavelengths
+    if they differ by more than 10 nm.
     """
-    here, there = _names(bands), _names(available)
-    if here and there and set(here) & set(there):
-        return here != there
     roles = [[band.role for band in side] for side in (bands, available)]
     if None not in roles[0] and None not in roles[1]:
         return roles[0] != roles[1]
+    here, there = _names(bands), _names(available)
+    if here and there and set(here) & set(there):
+        return here != there
     pairs = [(a.wavelength_nm, b.wavelength_nm) for a, b in zip(bands, available, strict=True)]
     return all(a and b for a, b in pairs) and any(abs((a or 0) - (b or 0)) > _SAME_NM for a, b in pairs)
 
@@ -142,9 +144,18 @@ def _names(bands: Sequence[Band]) -> list[str]:
     return names if all(names) and len(set(names)) == len(names) else []
 
 
+def _is_counted(names: Sequence[str]) -> bool:
+    """Return whether names are one text with the numbers from 0 or 1 on."""
+    numbers = [re.search(r"\d+$", name) for name in names]
+    return [int(match[0]) for match in numbers if match] in (
+        list(range(len(names))), list(range(1, len(names) + 1))
+    )  # fmt: skip
+
+
 def _by_name(bands: Sequence[Band], available: Sequence[Band]) -> np.ndarray | None:
     here, there = _names(bands), _names(available)
-    if not here or not set(here) <= set(there):
+    counted = _is_counted(here) and _is_counted(there)  # b1, b2, ... of any sensor
+    if not here or not set(here) <= set(there) or (counted and len(here) != len(there)):
         return None
     weights = np.zeros((len(bands), len(available)), np.float32)
     for row, name in zip(weights, here, strict=True):

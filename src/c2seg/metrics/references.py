@@ -201,7 +201,7 @@ def _code(legend: Legend, label_map: str) -> ReferenceCode:
         codes = load_label_map(file, legend)
         return ReferenceCode(replace(legend, label_maps={**legend.label_maps, file.stem: codes}), file.stem)
     if label_map == "auto":
-        raise InputError("the label mapping `auto` needs a city with images; name the label mapping of a label raster")
+        raise InputError("the label mapping auto needs a city with images; name that of a label raster")
     if label_map not in (valid := ["challenge", *legend.label_maps]):
         raise InputError(unknown_name("label mapping", label_map, valid))
     return ReferenceCode(legend, label_map)

@@ -20,9 +20,9 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
-from c2seg.errors import DataError, one_line
+from c2seg.errors import C2SegError, DataError, one_line
 
-__all__ = ["GDAL_ERRORS", "data_files", "open_raster", "vrt_sources", "without_georeference"]
+__all__ = ["GDAL_ERRORS", "data_files", "open_raster", "read_faults", "vrt_sources", "without_georeference"]
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, ValueError)
 """What rasterio raises; some of GDAL's errors pass it unchanged."""
@@ -207,6 +207,17 @@ def _check_opened(dataset: Any, path: Path, *, chosen: bool) -> None:
         raise DataError(
             f"{path} leads to another file, {strangers[0]}, which is not followed; copy the data into one file"
         )
+
+
+@contextmanager
+def read_faults(what: str, advice: str = "") -> Iterator[None]:
+    """Raise errors of GDAL inside the block as DataError: ``what``, GDAL's reason, ``advice``."""
+    try:
+        yield
+    except C2SegError:
+        raise
+    except GDAL_ERRORS as error:
+        raise DataError(f"{what} ({one_line(error.__cause__ or error)}){advice}") from error
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,13 @@ def placed_grid(dataset: Any, path: Path) -> tuple[Grid, tuple[bool, bool]]:
     """Return the grid of an open rasterio dataset, and whether its rows and its columns are stored in reverse.
 
     Only georeferenced files are turned north up. Raises DataError if the file is placed by ground control points or by
-    rational polynomials (RPC) alone.
+    rational polynomials (RPC) alone, or if its pixels have no size.
     """
     transform, crs = dataset.transform, dataset.crs
+    if not all(math.isfinite(value) for value in transform) or transform.determinant == 0:
+        raise DataError(
+            f"{path}: its transform is not finite, or its pixels have no size; assign one (gdal_translate -a_ullr)"
+        )
     if crs is None and transform.is_identity:
         _check_unplaced(dataset, path)
     wkt = horizontal_wkt(crs.to_wkt()) if crs else None

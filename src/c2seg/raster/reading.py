@@ -17,10 +17,10 @@ import numpy as np
 from rasterio.enums import Resampling
 from rasterio.windows import Window as RasterioWindow
 
-from c2seg.errors import DataError, number_ranges, one_line
+from c2seg.errors import DataError, number_ranges
 from c2seg.raster.bands import FileBand, bands_of
 from c2seg.raster.digests import files_digest, short
-from c2seg.raster.opening import GDAL_ERRORS, data_files, open_raster
+from c2seg.raster.opening import data_files, open_raster, read_faults
 from c2seg.raster.placement import placed_grid
 from c2seg.raster.validity import RasterMask, mask_kind
 from c2seg.types import Grid, Window
@@ -121,7 +121,7 @@ class RasterFile:
     _facts: _Facts = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        with open_raster(self.path, self.subdataset) as dataset:
+        with open_raster(self.path, self.subdataset) as dataset, read_faults(f"cannot read the header of {self.path}"):
             facts = _read_facts(dataset, self.path, self.bands, self.declared_nodata)
         object.__setattr__(self, "_facts", facts)
 
@@ -237,7 +237,7 @@ class RasterFile:
         (row, col, height, width), (south_up, mirrored) = area, self._facts.flips
         row = self.height - row - height if south_up else row
         col = self.width - col - width if mirrored else col
-        try:
+        with read_faults(f"cannot read {self.path}: the file is truncated or damaged", "; copy it again"):
             means: np.ma.MaskedArray[Any, Any] = self._dataset().read(
                 [self.numbers[band] + 1 for band in bands],
                 window=RasterioWindow(col, row, width, height),
@@ -246,8 +246,6 @@ class RasterFile:
                 masked=True,
                 out_dtype="float32",
             )
-        except GDAL_ERRORS as error:
-            raise DataError(f"cannot read {self.path}: {one_line(error.__cause__ or error)}") from error
         return means[:, :: -1 if south_up else 1, :: -1 if mirrored else 1]
 
     def close(self) -> None:
@@ -269,13 +267,9 @@ class RasterFile:
         south_up, mirrored = self._facts.flips
         row = self.height - window.row_end if south_up else window.row
         col = self.width - window.col_end if mirrored else window.col
-        try:
+        place = f"rows {window.row}..{window.row_end - 1}, columns {window.col}..{window.col_end - 1}"
+        with read_faults(f"cannot read {self.path} at {place}: the file is truncated or damaged", "; copy it again"):
             values = stored(self._dataset(), RasterioWindow(col, row, window.width, window.height))
-        except GDAL_ERRORS as error:
-            raise DataError(
-                f"cannot read {self.path} at rows {window.row}..{window.row_end - 1}, columns {window.col}.."
-                f"{window.col_end - 1}: the file is truncated or damaged ({one_line(error.__cause__ or error)}); copy it again"
-            ) from error
         if south_up or mirrored:
             values = np.ascontiguousarray(values[..., :: -1 if south_up else 1, :: -1 if mirrored else 1])
         return values
