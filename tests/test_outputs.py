@@ -92,7 +92,7 @@ def atomic_name(folder):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("x" * 300 + ".tif", "File name too long"), ("map.png", "must end in .tif or .tiff"), ("folder", "is a folder")],
+    [("x" * 300 + ".tif", "File name too long"), ("map.png", "must end in .tif, .tiff"), ("folder", "is a folder")],
 )
 def test_names_that_do_not_fit(tmp_path, name, words):
     (tmp_path / "folder").mkdir()

@@ -35,10 +35,6 @@ def check(counts):
     assert all(rows["killed"]["tried"] for rows in counts.values())
 
 
-def test_kills_of_a_command_with_two_files():
-    check(tried("3", "challenge rank"))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(killing.COMMANDS))
 def test_kills_at_every_call(name):

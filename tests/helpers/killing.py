@@ -169,8 +169,9 @@ def _after_kill(base: Path, work: Path, command: Command, before: dict[str, str]
 
 
 def _after_full(work: Path, command: Command, status: int, text: str, limit: int) -> str | None:
-    lines = [line for line in text.strip().splitlines() if not line.startswith("_tiff")]  # libtiff's own, past GDAL
-    if status != 2 or len(lines) != 1 or "cannot write" not in text:
+    # libtiff and joblib write lines of their own, past GDAL and past us
+    lines = [line for line in text.splitlines() if line.startswith("c2seg: ")]
+    if status != 2 or len(lines) != 1 or "cannot write" not in lines[0] or "Traceback" in text:
         return f"{limit} bytes: exit {status}: {text[-300:]}"
     if not command.again and (work / command.main).exists():
         return f"{limit} bytes: {command.main} stands"

@@ -104,7 +104,7 @@ def _check_name(output: Output) -> None:
     if "\0" in str(path):
         raise InputError(f"`{output.parameter}`: {str(path)!r} is no file name")
     if output.suffixes and path.suffix.lower() not in output.suffixes:
-        endings = " or ".join(suffix for suffix in output.suffixes if suffix)
+        endings = ", ".join(suffix for suffix in output.suffixes if suffix)
         raise InputError(f"`{output.parameter}`: {path} does not fit what is written; the name must end in {endings}")
     try:
         os.lstat(path)

@@ -16,7 +16,7 @@ from pathlib import Path
 from c2seg.errors import OutputError
 from c2seg.outputs.checks import Output
 from c2seg.outputs.faults import write_faults
-from c2seg.outputs.temporary import TemporaryFolder
+from c2seg.outputs.temporary import TemporaryFolder, is_temporary
 
 __all__ = ["Commit", "commit"]
 
@@ -73,7 +73,8 @@ class Commit:
             else:
                 self._rename(items, stale)
             for folder in self._folders:
-                _sync(folder)
+                if not is_temporary(folder):
+                    _sync(folder)
 
     def clear(self) -> None:
         """Remove all temporaries."""
@@ -91,7 +92,8 @@ class Commit:
         for path in _tree(item.temporary):
             if path.is_file():
                 path.chmod(mode)  # some writers create files that only the owner can read
-            _sync(path)
+            if not is_temporary(item.output.path):  # what is on its way is synced when it arrives
+                _sync(path)
 
     def _rename(self, items: Sequence[_Item], stale: Sequence[Path]) -> None:
         mains = [item.output.path for item in items if item.main] or [items[-1].output.path]

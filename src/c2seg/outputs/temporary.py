@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["TemporaryFolder", "clear_leftovers", "identity"]
+__all__ = ["TemporaryFolder", "clear_leftovers", "identity", "is_temporary"]
 
 _PREFIX = ".c2seg-tmp"
 _OWNER, _JOURNAL = "owner", "journal.json"
@@ -74,6 +74,11 @@ class TemporaryFolder:
         shutil.rmtree(self.path, ignore_errors=True)
         _OWN.discard(self.path)
         os.close(self._owner)
+
+
+def is_temporary(path: Path) -> bool:
+    """Return True for a path in such a folder."""
+    return any(part.startswith(_PREFIX) for part in path.parts)
 
 
 def identity(path: Path) -> Identity | None:

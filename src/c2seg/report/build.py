@@ -11,7 +11,7 @@ from c2seg.errors import InputError, needs_extra
 from c2seg.outputs import Output, check_outputs, commit
 from c2seg.progress import Progress, silent_bars
 from c2seg.report.assess import ScoredMap, ScorePanel, assess_view
-from c2seg.report.figure import FIGURE_FORMATS, check_figure, figure_uri, write_figure
+from c2seg.report.figure import FIGURE_FORMATS, figure_uri, write_figure
 from c2seg.report.layers import MAX_VIEWS, draw_views
 from c2seg.report.page import PageContent, render_page
 from c2seg.report.runs import Run, open_runs
@@ -81,8 +81,6 @@ def make_report(
     check_outputs(list(options.outputs.values()), _inputs(runs, options), overwrite=options.overwrite)
     if options.out is None and options.figure is None:
         raise InputError("nothing to write: give `out=page.html` or `figure=figure.pdf`")
-    if options.figure is not None:
-        check_figure(options.figure)
     opened = open_runs(runs)
     views = make_views(opened, options.cities, options.references, options.label_map, options.reference_cities)
     for view in views:
