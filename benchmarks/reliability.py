@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -70,8 +69,8 @@ def hostile(kind: str, count: int) -> dict[str, Any]:
 
     tally = campaign(kind, count)
     numbers = {name: value for name, value in vars(tally).items() if isinstance(value, int)}
-    return {"tried": tally.inputs, "held": tally.inputs - tally.faults, "unit": "files", **numbers, "faults": tally.examples[:5],
-            "how": f"python -m hostile.campaign {kind!r} {count}"}  # fmt: skip
+    result = {"tried": tally.inputs, "held": tally.inputs - tally.faults, "unit": "files", **numbers}
+    return {**result, "faults": tally.examples[:5], "how": f"python -m hostile.campaign {kind!r} {count}"}
 
 
 def kills(command: str) -> dict[str, Any]:
@@ -142,9 +141,8 @@ def main() -> None:
             print(f"  {fault}", flush=True)
         results = {part: results[part] for part in wanted if part in results}
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-        text = PAGE.read_text()
-        pattern = re.escape(MARKS[0]) + r".*" + re.escape(MARKS[1])
-        PAGE.write_text(re.sub(pattern, lambda _: f"{MARKS[0]}\n{table(results)}\n{MARKS[1]}", text, flags=re.DOTALL))
+        head, rest = PAGE.read_text().split(MARKS[0])
+        PAGE.write_text(f"{head}{MARKS[0]}\n{table(results)}\n{MARKS[1]}{rest.split(MARKS[1])[1]}")
 
 
 if __name__ == "__main__":

@@ -128,7 +128,9 @@ def test_the_report_opens_the_runs(released, capsys):
 
 def test_a_leaderboard_opens(released):
     assert run(["challenge", "rank", "challenge/board.sqlite", "--csv", "new.csv"]) == 0
-    new, old = (list(csv.reader((released / name).read_text().splitlines())) for name in ("new.csv", "challenge/rank.csv"))
+    new, old = (
+        list(csv.reader((released / name).read_text().splitlines())) for name in ("new.csv", "challenge/rank.csv")
+    )
     assert new == [[_rounded(cell) for cell in row] for row in old]
 
 

@@ -25,8 +25,9 @@ from c2seg.data.published import DATASETS, city_of_tiles
 from c2seg.data.tiling import Order
 from c2seg.errors import DataError, InputError, OutputError, unknown_name
 from c2seg.legend import BACKGROUND, IGNORE, Legend
-from c2seg.metrics import Confusion, ReferenceCode, Scores, confusion_counts, scores
+from c2seg.metrics import Confusion, ReferenceCode, Scores, confusion_counts, open_references, scores
 from c2seg.metrics.maps import reference_ids
+from c2seg.metrics.pairs import is_city
 from c2seg.outputs import Output, check_outputs, commit, is_write_fault
 from c2seg.raster import RasterFile
 from c2seg.types import Window
@@ -67,7 +68,8 @@ class ReferenceSource:
     path: Path
     tile_px: int = 128
     order: Order = "columns"
-    label_map: str = "challenge"
+    label_map: str | None = None
+    """None: what a city states, else class ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def create_board(
         raise InputError(f"`max_entries` must be at least 1, found {max_entries}")
     for name in references:
         _check_label("data set", name)
-    read = [*inputs, *(file for source in references.values() for file in (source.path, Path(source.label_map)))]
+    read = [*inputs, *(file for source in references.values() for file in (source.path, Path(source.label_map or "")))]
     check_outputs([Output(path, "board", _SUFFIXES)], read, overwrite=overwrite)
     with commit(overwrite=overwrite) as files:
         temporary = files.add(path, private=True)
@@ -312,8 +314,9 @@ def _spelled(team: str) -> str:
 
 def _store_reference(database: sqlite3.Connection, name: str, source: ReferenceSource, legend: Legend) -> None:
     labeled = 0
-    for number, raster, window in _reference_tiles(source):
-        labels = reference_ids(raster, window, ReferenceCode(legend, source.label_map))
+    path, code = _opened(source, legend)
+    for number, raster, window in _reference_tiles(source, path):
+        labels = reference_ids(raster, window, code)
         known = np.isin(labels, [BACKGROUND, IGNORE, *legend.ids])
         if not known.all():
             raise DataError(f"{raster.path} holds the value {labels[~known][0]}, which is no id of the legend")
@@ -326,8 +329,18 @@ def _store_reference(database: sqlite3.Connection, name: str, source: ReferenceS
         raise DataError(f"the ground truth {source.path} of data set {name} has no labeled pixel")
 
 
-def _reference_tiles(source: ReferenceSource) -> Iterator[tuple[int, RasterFile, Window]]:
-    path = source.path / "label.tif" if (source.path / "label.tif").is_file() else source.path
+def _opened(source: ReferenceSource, legend: Legend) -> tuple[Path, ReferenceCode]:
+    """Return the raster or the folder of tiles of a ground truth, and how its values are read."""
+    if source.path.is_dir() and not is_city(source.path):
+        first = next(iter(numbered_tiles(source.path).values()))
+        return source.path, open_references(first, legend, source.label_map)[0].code
+    references = open_references(source.path, legend, source.label_map)
+    if len(references) > 1:
+        raise InputError(f"{source.path} has several scenes; give the label of one, or a data set for each")
+    return references[0].path, references[0].code
+
+
+def _reference_tiles(source: ReferenceSource, path: Path) -> Iterator[tuple[int, RasterFile, Window]]:
     tile_set = TileSet.from_path(path, (1,), source.tile_px, source.order)  # checks number and sizes of the tiles
     if path.is_dir():
         files = numbered_tiles(path)

@@ -35,7 +35,7 @@ def init(
     reference: list[str] = typer.Option(..., "--reference", metavar="NAME=PATH", help="Data set and its withheld reference."),
     tile_px: list[str] = typer.Option(["128"], "--tile-px", metavar="[NAME=]N", help="Tile side of reference rasters."),
     order: Literal["columns", "rows"] = typer.Option("columns", "--tile-order", help="How tiles of a raster are numbered."),
-    label_map: str = typer.Option("challenge", "--label-map", metavar="NAME", help="Label mapping of the reference's values."),
+    label_map: str | None = typer.Option(None, "--label-map", metavar="NAME", help="Label mapping of the reference's values."),
     legend: Path | None = typer.Option(None, "--legend", metavar="FILE", help="Legend (YAML); default C2Seg-13."),
     opening: bool = typer.Option(True, "--opening/--empty", help="Begin with the challenge paper's Table I, or empty."),
     max_entries: int = typer.Option(MAX_ENTRIES, "--max-entries", min=1, help="Entries that a team may add."),

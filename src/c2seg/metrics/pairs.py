@@ -26,7 +26,17 @@ from c2seg.metrics.references import (
 from c2seg.raster import GridRelation, RasterFile, relate_grids
 from c2seg.types import Grid, Window
 
-__all__ = ["ClassRaster", "GridOf", "MapPair", "OnGrid", "check_reference", "find_tiles", "pair_maps", "pair_of"]
+__all__ = [
+    "ClassRaster",
+    "GridOf",
+    "MapPair",
+    "OnGrid",
+    "check_reference",
+    "find_tiles",
+    "is_city",
+    "pair_maps",
+    "pair_of",
+]
 
 _TILE_SUFFIXES = (".tif", ".tiff", ".png")
 _TILE_STEM = re.compile(r"(?P<key>.+?)(_prediction)?")
