@@ -112,7 +112,7 @@ def test_an_expert_decides_where_its_class_is_its_first(tmp_path):
     assert ids[0].tolist() == [STREET, URBAN, STREET, STREET]
     assert probabilities[:3, 0, 0].tolist() == [0, 80, 60]  # the expert's, where it decided
     (rule,) = result.fusion.rules
-    assert rule == FusedRule(class_id=2, name=LEGEND.names[1], expert=str(expert), held=3, changed=3)
+    assert rule == FusedRule(class_id=2, name=LEGEND.names[1], expert=expert.name, held=3, changed=3)
     ids, _, result = fused(tmp_path, [base], [(STREET, expert)], threshold=0.5)
     assert ids[0].tolist() == [URBAN, URBAN, STREET, STREET]
     assert (result.fusion.rules[0].held, result.fusion.rules[0].changed) == (2, 2)
