@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -255,7 +256,7 @@ def test_the_rule_of_the_second_place_on_predicted_maps(make_city, tmp_path, cap
     assert run([*command, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert [(rule["class_id"], rule["expert"]) for rule in result["fusion"]["rules"]] == [
-        (ARABLE, paths["hsi"].name), (WATER, paths["sar"].name), (STREET, paths["msi"].name),
+        (ARABLE, os.path.relpath(paths["hsi"], tmp_path)), (WATER, os.path.relpath(paths["sar"], tmp_path)), (STREET, os.path.relpath(paths["msi"], tmp_path)),
     ]  # fmt: skip
     first = read(paths["sar"]).argmax(0) == WATER - 1
     assert result["fusion"]["rules"][1]["held"] == first.sum() > 0
@@ -269,7 +270,10 @@ def test_the_rule_of_the_second_place_on_predicted_maps(make_city, tmp_path, cap
     assert "exists already" in capsys.readouterr().err
     named = [*command[:-6], "--rule", f"street={paths['msi']}", "--rule", f"7={paths['hsi']}", "--overwrite", "--soft"]
     assert run(named) == 0
-    assert f"{LEGEND.names[1]} from {paths['msi'].name}: held at {70 * 91} pixels" in capsys.readouterr().err
+    assert (
+        f"{LEGEND.names[1]} from {os.path.relpath(paths['msi'], tmp_path)}: held at {70 * 91} pixels"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
