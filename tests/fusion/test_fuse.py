@@ -256,7 +256,9 @@ def test_the_rule_of_the_second_place_on_predicted_maps(make_city, tmp_path, cap
     assert run([*command, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert [(rule["class_id"], rule["expert"]) for rule in result["fusion"]["rules"]] == [
-        (ARABLE, os.path.relpath(paths["hsi"], tmp_path)), (WATER, os.path.relpath(paths["sar"], tmp_path)), (STREET, os.path.relpath(paths["msi"], tmp_path)),
+        (ARABLE, os.path.relpath(paths["hsi"], tmp_path)),
+        (WATER, os.path.relpath(paths["sar"], tmp_path)),
+        (STREET, os.path.relpath(paths["msi"], tmp_path)),
     ]  # fmt: skip
     first = read(paths["sar"]).argmax(0) == WATER - 1
     assert result["fusion"]["rules"][1]["held"] == first.sum() > 0
