@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -112,7 +113,7 @@ def test_an_expert_decides_where_its_class_is_its_first(tmp_path):
     assert ids[0].tolist() == [STREET, URBAN, STREET, STREET]
     assert probabilities[:3, 0, 0].tolist() == [0, 80, 60]  # the expert's, where it decided
     (rule,) = result.fusion.rules
-    assert rule == FusedRule(class_id=2, name=LEGEND.names[1], expert=str(expert), held=3, changed=3)
+    assert rule == FusedRule(class_id=2, name=LEGEND.names[1], expert=expert.name, held=3, changed=3)
     ids, _, result = fused(tmp_path, [base], [(STREET, expert)], threshold=0.5)
     assert ids[0].tolist() == [URBAN, URBAN, STREET, STREET]
     assert (result.fusion.rules[0].held, result.fusion.rules[0].changed) == (2, 2)
@@ -255,7 +256,9 @@ def test_the_rule_of_the_second_place_on_predicted_maps(make_city, tmp_path, cap
     assert run([*command, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert [(rule["class_id"], rule["expert"]) for rule in result["fusion"]["rules"]] == [
-        (ARABLE, paths["hsi"].name), (WATER, paths["sar"].name), (STREET, paths["msi"].name),
+        (ARABLE, os.path.relpath(paths["hsi"], tmp_path)),
+        (WATER, os.path.relpath(paths["sar"], tmp_path)),
+        (STREET, os.path.relpath(paths["msi"], tmp_path)),
     ]  # fmt: skip
     first = read(paths["sar"]).argmax(0) == WATER - 1
     assert result["fusion"]["rules"][1]["held"] == first.sum() > 0
@@ -269,7 +272,10 @@ def test_the_rule_of_the_second_place_on_predicted_maps(make_city, tmp_path, cap
     assert "exists already" in capsys.readouterr().err
     named = [*command[:-6], "--rule", f"street={paths['msi']}", "--rule", f"7={paths['hsi']}", "--overwrite", "--soft"]
     assert run(named) == 0
-    assert f"{LEGEND.names[1]} from {paths['msi'].name}: held at {70 * 91} pixels" in capsys.readouterr().err
+    assert (
+        f"{LEGEND.names[1]} from {os.path.relpath(paths['msi'], tmp_path)}: held at {70 * 91} pixels"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
