@@ -10,6 +10,7 @@ import yaml
 from c2seg.data import City, open_city, open_labeled_city
 from c2seg.data.city import Band
 from c2seg.data.fill import FillSearch
+from c2seg.data.inputs import city_inputs
 from c2seg.data.inspection import inspect_city
 from c2seg.data.spectral import differing_bands, match_bands
 from c2seg.data.units import radar_unit, radar_unit_of, units_note
@@ -270,3 +271,4 @@ def test_a_vrt_is_a_modality(tmp_path):
     city = open_city(describe(tmp_path, modalities={"msi": {"file": "m.vrt"}}))
     assert city.scenes[0].grid.transform == NORTH_UP
     assert np.array_equal(read(city)[0], ramp())
+    assert tmp_path / "parts/a.tif" in {path.resolve() for path in city_inputs(tmp_path)}  # no output may replace it

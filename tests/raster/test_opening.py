@@ -133,3 +133,32 @@ def test_files_without_a_grid_are_refused_with_the_way_out(tmp_path):
         dataset.gcps = (points, rasterio.crs.CRS.from_epsg(4326))
     with pytest.raises(DataError, match="ground control points only; warp it"):
         RasterFile(path)
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".h5"])
+@pytest.mark.parametrize("how", ["external", "virtual", "link"])
+def test_hdf5_files_hold_their_values_themselves(tmp_path, suffix, how):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["secret"] = np.ones((4, 5), np.float32)
+    (tmp_path / "bytes").write_bytes(bytes(80))
+    with h5py.File(tmp_path / f"a{suffix}", "w") as file:
+        group = file.create_group("g")
+        if how == "external":
+            group.create_dataset("x", (4, 5), "f4", external=[(str(tmp_path / "bytes"), 0, 80)])
+        elif how == "link":
+            group["x"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/secret")
+        else:
+            layout = h5py.VirtualLayout((4, 5), "f4")
+            layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "secret", (4, 5))
+            group.create_virtual_dataset("x", layout)
+    with pytest.raises(DataError, match="which is not read; write a file that holds the values"):
+        open_raster(tmp_path / f"a{suffix}")
+
+
+def test_an_hdf5_file_of_its_own_values_is_read(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = np.arange(20, dtype=np.float32).reshape(4, 5)
+        file["again"] = h5py.SoftLink("/")
+    assert RasterFile(tmp_path / "a.h5").read(Window(0, 0, 4, 5)).sum() == 190

@@ -227,7 +227,7 @@ class Model:
             return self._target_statistics()
         if not isinstance(given, CityStatistics | OpenedCity):
             path = as_path(given)
-            given = CityStatistics.read(path) if path.suffix == ".json" else open_city(path)
+            given = CityStatistics.read(path) if path.suffix.lower() == ".json" else open_city(path)
         if isinstance(given, CityStatistics):
             return given.modalities
         return self._statistics_of(given.images)

@@ -154,11 +154,8 @@ def score(
         OutputError: ``out`` exists.
     """
     if out is not None:
-        maps = [
-            as_path(path)
-            for path in (prediction, against, valid, legend, label_map)
-            if isinstance(path, str | os.PathLike)
-        ]
+        named = (prediction, against, valid, legend, label_map)
+        maps = [file for path in named if isinstance(path, str | os.PathLike) for file in city_inputs(as_path(path))]
         check_outputs(
             [Output(as_path(out), suffixes=(".json",))], [*maps, *city_inputs(as_path(reference))], overwrite=overwrite
         )

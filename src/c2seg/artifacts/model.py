@@ -186,7 +186,7 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
     path = Path(path)
     if not path.is_file():
         raise ModelFileError(f"{path} does not exist; give the model.safetensors of a run")
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         return _load_onnx(path)
     metadata, tensors = stored_tensors(path)
     if "c2seg" not in metadata:

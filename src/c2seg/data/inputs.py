@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
 
 from c2seg.data.city import City, LabeledCity
+from c2seg.errors import DataError
+from c2seg.raster import data_files
 
 __all__ = ["city_inputs", "city_rasters", "files_named_in"]
 
@@ -23,7 +26,15 @@ def city_inputs(path: Path, city: City | LabeledCity | None = None) -> list[Path
     described = list(files_named_in(path / "city.yaml"))
     scenes = [place for place in described if place.is_dir() and place.resolve() != path.resolve()]
     deeper = [place for scene in scenes for place in files_named_in(scene / "city.yaml")]
-    return [path, beside, *described, *deeper, *(city_rasters(city) if city else ())]
+    named = [path, beside, *described, *deeper]
+    return [*named, *(file for place in named for file in vrt_files(place)), *(city_rasters(city) if city else ())]
+
+
+def vrt_files(path: Path) -> Iterator[Path]:
+    """Yield the files behind a ``.vrt``; none of another file, or of one that cannot be opened."""
+    if path.suffix.lower() == ".vrt" and path.is_file():
+        with suppress(DataError):
+            yield from data_files(path)
 
 
 def files_named_in(file: Path) -> Iterator[Path]:

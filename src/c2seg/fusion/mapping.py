@@ -63,7 +63,7 @@ def fuse(
     legend.colors(options.palette)
     check_outputs(
         list(_outputs(options).values()),
-        [*(source.file.path for source in sources), *inputs],
+        [*(file for source in sources for file in source.file.files), *inputs],
         overwrite=options.overwrite,
     )
     work = _Work(maps, parts, rules, legend, progress, passes=1 if options.probabilities is None else 2)

@@ -219,7 +219,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ModelFileError(f"model.pretrained={path}: no such file (nor is it one of: null, imagenet)")
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix.lower() == ".safetensors":
             return dict(load_file(path))
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what a damaged file makes torch raise has no end

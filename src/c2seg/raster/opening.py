@@ -21,6 +21,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from c2seg.errors import C2SegError, DataError, one_line
+from c2seg.raster.hdf5 import check_all_stored
 
 __all__ = ["GDAL_ERRORS", "data_files", "open_raster", "read_faults", "vrt_sources", "without_georeference"]
 
@@ -40,6 +41,7 @@ _OTHERS = ("ENVI", "EHdr", "HFA", "GTiff")
 """Drivers of files with other suffixes (``.dat``, ``.img``, ``.bsq``, none): raw data with a header of the same name."""
 
 _VECTORS = {".geojson", ".json", ".gpkg", ".shp", ".kml", ".gml", ".fgb", ".osm", ".pbf"}
+_HDF5 = {".nc", ".nc4", ".h5", ".hdf5", ".he5"}
 _MOST_VRT_BYTES = 64 * 2**20
 _MOST_NESTED = 8
 _SOURCE_TAGS = {"SourceFilename", "SourceDataset", "SourceFile"}
@@ -137,6 +139,8 @@ def _check_content(path: Path) -> None:
         )
     if suffix == ".vrt":
         _check_vrt(path, 0)
+    if suffix in _HDF5:
+        check_all_stored(path)
 
 
 def _check_vrt(path: Path, depth: int) -> None:

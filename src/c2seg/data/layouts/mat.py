@@ -28,6 +28,7 @@ from c2seg.data.published import CITIES, DATASETS, PublishedCity, band_roles
 from c2seg.errors import C2SegError, DataError, needs_extra
 from c2seg.legend import c2seg13
 from c2seg.raster import GridRelation
+from c2seg.raster.hdf5 import check_link, check_stored, is_hdf5
 from c2seg.types import Grid, Window
 
 __all__ = ["LOOKS_FOR", "NAME", "MatArray", "images", "labels", "recognize"]
@@ -37,7 +38,6 @@ LOOKS_FOR = "a .mat file of the full-scene release"
 MODALITIES = ("msi", "sar", "hsi")
 GRID_M = 10.0
 
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 _DAMAGED = (
     OSError, ValueError, TypeError, LookupError, EOFError, RuntimeError, MemoryError, OverflowError, zlib.error, struct.error
 )  # fmt: skip
@@ -200,7 +200,7 @@ def labels(path: Path, city: City, label_map: str | None) -> tuple[Label, ...] |
 def _variables(path: Path) -> dict[str, MatArray]:
     """Return the numeric arrays of two or three axes by lower-case name."""
     try:
-        hdf5 = _is_hdf5(path)
+        hdf5 = is_hdf5(path)
         listed = _list_hdf5(path) if hdf5 else _list_classic(path)
     except _DAMAGED as error:
         raise _damaged(path, "its contents", error) from error
@@ -221,38 +221,17 @@ def _h5py() -> Any:
     return h5py
 
 
-def _is_hdf5(path: Path) -> bool:
-    """Return True if a file has HDF5's signature at its start or after 512, 1024, 2048, ... bytes."""
-    size, place = path.stat().st_size, 0
-    with path.open("rb") as stream:
-        while place + len(_HDF5) <= size:
-            stream.seek(place)
-            if stream.read(len(_HDF5)) == _HDF5:
-                return True
-            place = 2 * place or 512
-    return False
-
-
 def _list_hdf5(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     h5py = _h5py()
     with h5py.File(path, "r") as file:
         for key in file:
-            if isinstance(file.get(key, getlink=True), h5py.ExternalLink):
-                raise _outside(path, key, "is a link to another file")
+            check_link(path, key, file.get(key, getlink=True))
         arrays = {
             key: item for key, item in file.items() if isinstance(item, h5py.Dataset) and item.dtype.kind in "iuf"
         }
         for key, item in arrays.items():
-            _check_stored(path, key, item)
+            check_stored(path, key, item)
         return {key: (tuple(reversed(item.shape)), item.dtype) for key, item in arrays.items() if item.shape}
-
-
-def _check_stored(path: Path, key: str, item: Any) -> None:
-    """Raise DataError for an array whose values lie outside the file."""
-    if item.is_virtual:
-        raise _outside(path, key, "is a virtual dataset, made of other files")
-    if item.external:
-        raise _outside(path, key, "lies in other files (external storage)")
 
 
 def _check_claim(path: Path, key: str, item: Any) -> None:
@@ -262,10 +241,6 @@ def _check_claim(path: Path, key: str, item: Any) -> None:
         raise DataError(
             f"{path}: {key} claims {item.nbytes:,} bytes, but only {stored:,} are stored; write the file again"
         )
-
-
-def _outside(path: Path, key: str, what: str) -> DataError:
-    return DataError(f"{path}: {key} {what}, which is not read; write a file that holds the values themselves")
 
 
 def _list_classic(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
