@@ -95,5 +95,5 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 
 def test_sizes_are_checked():
-    with pytest.raises(RecipeError, match="at least 1"):
+    with pytest.raises(RecipeError, match="greater than or equal to 1"):
         load_recipe("hrnet", "tiny", ["model.blocks=[4, 0, 1, 1]"])

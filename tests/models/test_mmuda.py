@@ -157,6 +157,7 @@ def test_phases_start_every_trunk_from_its_own_network():
     assert [network.training.iterations for network in networks] == [2800] * 4 + [2100, 4500]
 
 
+@pytest.mark.slow
 def test_all_phases_run_and_their_trunks_arrive(make_city, tmp_path):
     source, target = make_city("source", seed=1), make_city("target", seed=2, label=False)
     small = {"width": 4, "blocks": [1, 1, 1, 1], "modules": [1, 1, 1], "bottleneck": 4}

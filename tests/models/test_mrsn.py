@@ -281,6 +281,7 @@ def test_weights_of_another_network_are_an_error(tmp_path):
 # Whole runs
 
 
+@pytest.mark.slow
 def test_a_model_file_maps_with_the_bands_it_was_learnt_on(make_city, tmp_path, capsys):
     """Roles in another order than the published one: the network is built again from the file with the same bands."""
     city = make_city("odd")

@@ -103,6 +103,7 @@ def test_a_city_of_several_scenes_gives_a_folder_of_maps(make_city, tmp_path):
     assert (read(tmp_path / "maps/north.tif") == read(city / "north/label.tif")).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_sigkill_in_predict_leaves_no_map_and_the_next_run_gives_the_same_bytes(make_city, tmp_path):
     source = make_city("source", seed=1)
     target = make_city("target", seed=2, height=400, width=120)

@@ -119,6 +119,7 @@ def test_sigkill_and_resume_give_the_same_bits(cities, tmp_path):
     assert_same(whole, killed)
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_without_batch_norm(cities, tmp_path):
     sets = ("model.norm=group", "model.dropout=0", "training.iterations=12", "training.precision=32")
     options = [part for text in sets for part in ("--set", text)]

@@ -27,9 +27,10 @@ def working_in(folder: Path) -> Iterator[None]:
     with write_faults(folder, folder):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = _locked(path, folder)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"pid {os.getpid()} on host {socket.gethostname()}".encode(), 0)
     try:
+        with write_faults(folder, folder):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"pid {os.getpid()} on host {socket.gethostname()}".encode(), 0)
         yield
     finally:
         path.unlink(missing_ok=True)

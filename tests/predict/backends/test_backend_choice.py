@@ -63,9 +63,9 @@ def test_auto_records_its_choice_and_a_resumed_map_keeps_it(model, make_city, tm
     assert choice.name == min(choice.seconds, key=choice.seconds.get)
     assert json.loads((tmp_path / "map.json").read_text())["key"]["backend"] == choice.name
 
-    real = predicting.predict_scene
+    real = predicting.make_scene
 
-    def stopped(reader, predictor, *args, **kwargs):
+    def stopped(files, reader, predictor, *args, **kwargs):
         plain, calls = predictor.predict, []
 
         class Dies:
@@ -77,11 +77,11 @@ def test_auto_records_its_choice_and_a_resumed_map_keeps_it(model, make_city, tm
                     raise KeyboardInterrupt
                 return plain(*a)
 
-        return real(reader, Dies(), *args, **kwargs)
+        return real(files, reader, Dies(), *args, **kwargs)
 
     out = tmp_path / "two.tif"
     with monkeypatch.context() as patched:
-        patched.setattr(predicting, "predict_scene", stopped)
+        patched.setattr(predicting, "make_scene", stopped)
         with pytest.raises(KeyboardInterrupt):
             predict(model, city, MapOptions(out), backend="openvino")
     monkeypatch.setattr(choose, "fastest", lambda *_: pytest.fail("measured though a stopped run decides"))
@@ -135,6 +135,7 @@ def test_a_precision_that_changes_classes_is_refused(model, make_city, tmp_path,
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_compile_is_for_torch_and_says_when_it_cannot(model, make_city, tmp_path, monkeypatch, capsys):
     city = make_city("target", seed=2)
     arguments = ["predict", str(model), str(city), "--out", str(tmp_path / "map.tif"), "--compile"]
