@@ -21,13 +21,17 @@ from c2seg.data.quantiles import normal_knots, to_normal
 from c2seg.data.statistics import BandStatistics
 from c2seg.types import Window
 
-__all__ = ["NORMALIZATIONS", "Normalization", "Normalizer", "Patch", "SceneReader"]
+__all__ = ["NORMALIZATIONS", "OF_EACH_CITY", "Normalization", "Normalizer", "Patch", "SceneReader"]
 
 Patch = dict[str, np.ndarray]
 """Arrays [..., C, H, W] by modality."""
 
 Normalization = Literal["source", "per_city", "quantile", "minmax", "none"]
 NORMALIZATIONS: tuple[Normalization, ...] = ("source", "per_city", "quantile", "minmax", "none")
+
+
+OF_EACH_CITY: frozenset[str] = frozenset({"per_city", "quantile", "minmax"})
+"""Kinds that follow the statistics of the city itself."""
 
 
 @dataclass(frozen=True)

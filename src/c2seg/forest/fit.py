@@ -13,16 +13,33 @@ from c2seg.errors import TrainingError
 from c2seg.forest.features import FeatureSpec, augment_radiometry, features, fit_projections, halo_px
 from c2seg.forest.trees import Forest
 from c2seg.metrics import Confusion, confusion_counts
-from c2seg.progress import Progress, no_progress
+from c2seg.progress import Bars, Progress, no_progress
 from c2seg.recipes.models import ForestModel
 from c2seg.types import Window
 
-__all__ = ["feature_spec", "fit_forest", "validate_forest"]
+__all__ = ["feature_spec", "fit_forest", "train_forest", "validate_forest"]
 
 _BLOCK = 256
 
 
 Sources = Sequence[PreparedCity[LabeledCity]]
+
+
+def train_forest(
+    sources: Sources, folded: Sources, names: Sequence[str], model: ForestModel, seed: int, bars: Bars
+) -> tuple[dict[str, np.ndarray], Confusion | None]:
+    """Return the tensors of a forest trained on ``sources``, and the pooled confusion over the folds of ``folded``.
+
+    Either may be empty: then there are no tensors, or no confusion.
+    """
+    pooled, tensors = None, {}
+    if folded:
+        pooled = validate_forest(folded, names, model, feature_spec(folded, names, model), seed, bars("validation"))
+    if sources:
+        spec = feature_spec(sources, names, model)
+        forest = fit_forest(sources, names, model, spec, seed, progress=bars("forest"))
+        tensors = forest.tensors() | {f"projection.{name}": value for name, value in spec.projections.items()}
+    return tensors, pooled
 
 
 def feature_spec(sources: Sources, names: Sequence[str], model: ForestModel) -> FeatureSpec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,10 @@ import numpy as np
 from c2seg.artifacts import TrainingFacts
 from c2seg.metrics import Confusion, confusion_counts
 from c2seg.pipeline.costs import summed
+from c2seg.pipeline.fitted import Fitted
 from c2seg.pipeline.held_out import held_out_pixels
 from c2seg.pipeline.prepare import FitJob, Prepared
-from c2seg.pipeline.source_check import CheckedRecipe, run_source_check
+from c2seg.pipeline.source_check import run_source_check
 from c2seg.pipeline.stages import TrainedStages, train_stages
 from c2seg.predict import Predictor
 from c2seg.predict.backends import BackendOptions
@@ -22,25 +23,10 @@ from c2seg.predict.backends.torch import network_predictor
 from c2seg.predict.decision import expected_iou, subsampled
 from c2seg.recipes.schema import Validation
 
-__all__ = ["FittedNetworks", "fit_networks"]
+__all__ = ["fit_networks"]
 
 
-@dataclass(frozen=True)
-class FittedNetworks:
-    """What a fit of networks gives."""
-
-    tensors: dict[str, np.ndarray]
-    """Of the model file; empty without a final training."""
-    facts: TrainingFacts
-    validation: Confusion | None = None
-    """Pooled over the folds; None without validation."""
-    checked: CheckedRecipe | None = None
-    """The recipe after the source check; None without one."""
-    curves: str = ""
-    """Of the last trainings, as CSV."""
-
-
-def fit_networks(job: FitJob) -> FittedNetworks:
+def fit_networks(job: FitJob) -> Fitted:
     """Train the networks of a recipe on the job's cities."""
     data = job.prepared.close_at_hand(job.storage, job.bars, with_target=job.recipe.uses_target)
     checked = None
@@ -57,9 +43,7 @@ def fit_networks(job: FitJob) -> FittedNetworks:
     if job.recipe.validation.final:
         trained = train_stages(job, data, job.out)
     facts = summed(trained.facts, checked.facts if checked else None)
-    return FittedNetworks(
-        trained.tensors if job.recipe.validation.final else {}, facts, validation, checked, trained.curves
-    )
+    return Fitted(trained.tensors if job.recipe.validation.final else {}, facts, validation, checked, trained.curves)
 
 
 def train_without_fold(

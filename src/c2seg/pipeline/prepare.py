@@ -8,27 +8,24 @@ from pathlib import Path
 
 import numpy as np
 
-from c2seg.artifacts import input_bands
+from c2seg.artifacts import SourceCity, TargetCity, input_bands
 from c2seg.data import (
     Band,
     BandStatistics,
     City,
     Folds,
     LabeledCity,
-    Normalizer,
     PreparedCity,
-    city_statistics,
     open_city,
 )
 from c2seg.data.folds import BlockFolds
 from c2seg.data.layouts import open_labeled_city
-from c2seg.data.pca import principal_components
-from c2seg.data.spectral import match_bands
+from c2seg.data.preparation import prepare_cities
 from c2seg.data.tile_folds import TileFolds
 from c2seg.data.tiling import TileGrid
-from c2seg.data.units import radar_unit_of, units_note
 from c2seg.errors import DataError, InputError
 from c2seg.legend import Legend
+from c2seg.pipeline.colors import with_colors
 from c2seg.progress import Bars, Progress
 from c2seg.recipes import Recipe
 from c2seg.recipes.schema import Validation
@@ -49,7 +46,7 @@ class Prepared:
     trained_classes: tuple[int, ...]
     """Ids of the classes that have a labeled pixel in a source."""
     notes: tuple[str, ...] = ()
-    """What was done to the cities' bands so that they match."""
+    """What was recognized and done to the cities, and classes that no source has."""
 
     @property
     def legend(self) -> Legend:
@@ -80,6 +77,22 @@ class Prepared:
     def held_out(self) -> int | None:
         """The fold that the sources hold out."""
         return self.sources[0].city.held_out
+
+    @property
+    def target_statistics(self) -> dict[str, BandStatistics] | None:
+        """What normalizes images of the target that come without their city."""
+        return dict(self.target.statistics) if self.target else None
+
+    def origins(self) -> tuple[tuple[SourceCity, ...], TargetCity | None]:
+        """Return what the sources and the target are, for the record of the run."""
+        sources = tuple(
+            SourceCity(
+                name=source.images.name, images=source.images.fingerprint(), labels=source.city.label_fingerprint()
+            )
+            for source in self.sources
+        )
+        target = self.target.city if self.target else None
+        return sources, TargetCity(name=target.name, images=target.fingerprint()) if target else None
 
     def with_folds(self, settings: Validation) -> Prepared:
         """Return the data with the sources' scenes divided for validation."""
@@ -134,35 +147,31 @@ class FitJob:
 
 def prepare(
     recipe: Recipe, sources: Sequence[Path], target: Path | None, label_map: str | None, progress: Progress
-) -> Prepared:
-    """Open the cities, check that they agree, and fit the normalization."""
+) -> tuple[Recipe, Prepared]:
+    """Open the cities, check that they agree, and fit the normalization.
+
+    The recipe that is returned also says where the colors are, for models that ask for them.
+    """
     cities = _open_sources(sources, label_map)
     if recipe.needs_target and target is None:
         raise InputError(f"recipe {recipe.name} trains on the target's images too: give `target`")
     target_city = open_city(target) if target is not None else None
     inputs = _shared_inputs(recipe, [city.images for city in cities] + ([target_city] if target_city else []))
-    cities, target_city, notes = _match_bands(cities, target_city, inputs)
-    names = tuple(inputs)
-    ranked = recipe.normalization == "quantile"
-    source_statistics = [city_statistics(city.images, names, progress, quantiles=ranked) for city in cities]
-    pooled = _pooled(source_statistics)
-    fitted = _normalizers(recipe, cities, source_statistics, pooled, progress)
-    prepared_target = None
-    if target_city:
-        statistics = city_statistics(target_city, names, progress, quantiles=ranked)
-        normalizer = Normalizer.fit(recipe.normalization, statistics if recipe.follows_city else pooled)
-        prepared_target = PreparedCity(target_city, statistics, replace(normalizer, projection=fitted[0].projection))
+    recipe, remarks = with_colors(recipe, inputs)
     counts = np.sum([city.class_counts() for city in cities], axis=0)
-    opened = [*(city.images for city in cities), *([target_city] if target_city else [])]
-    notes = (*_reading_notes(opened), *notes, *_unit_notes(opened, names), *_same_city(cities, target_city))
-    return Prepared(
-        tuple(PreparedCity(*parts) for parts in zip(cities, source_statistics, fitted, strict=True)),
-        prepared_target,
-        inputs,
-        pooled,
-        tuple(number for number in cities[0].images.legend.ids if counts[number]),
-        notes,
-    )
+    legend = cities[0].images.legend
+    trained = tuple(number for number in legend.ids if counts[number])
+    notes = (*_unknown_classes(legend, trained), *remarks)
+    made = prepare_cities(cities, target_city, inputs, recipe.normalization, recipe.max_bands, progress)
+    return recipe, Prepared(made.sources, made.target, inputs, made.statistics, trained, (*made.notes, *notes))
+
+
+def _unknown_classes(legend: Legend, trained: Sequence[int]) -> tuple[str, ...]:
+    """Return a note on classes without a labeled pixel in the sources."""
+    unknown = [f"{item.id} {item.name}" for item in legend.classes if item.id not in trained]
+    if not unknown:
+        return ()
+    return (f"no labeled pixel of {'; '.join(unknown)} in the sources: the model will never predict them",)
 
 
 def _open_sources(sources: Sequence[Path], label_map: str | None) -> tuple[LabeledCity, ...]:
@@ -184,80 +193,6 @@ def _shared_inputs(recipe: Recipe, cities: Sequence[City]) -> dict[str, tuple[Ba
         if not inputs:
             raise DataError("the cities have no modality in common; see c2seg inspect")
     return inputs
-
-
-def _match_bands(
-    cities: Sequence[LabeledCity], target: City | None, inputs: Mapping[str, tuple[Band, ...]]
-) -> tuple[tuple[LabeledCity, ...], City | None, tuple[str, ...]]:
-    """Return the cities with the bands of the first one, in its order, and notes on how they were matched."""
-    notes: list[str] = []
-    matched = [cities[0]]
-    for city in cities[1:]:
-        images, texts = match_bands(city.images, inputs)
-        matched.append(replace(city, images=images))
-        notes += texts
-    if target:
-        target, texts = match_bands(target, inputs)
-        notes += texts
-    for other in [city.images for city in matched] + ([target] if target else []):
-        counts = other.band_counts(tuple(inputs))
-        for name, bands in inputs.items():
-            if counts[name] != len(bands):
-                raise DataError(
-                    f"city {other.name!r} has {counts[name]} {name} bands, {cities[0].images.name!r} has {len(bands)}; "
-                    "name roles or wavelengths in city.yaml, or keep the same bands with `keep:`"
-                )
-    return tuple(matched), target, tuple(notes)
-
-
-def _reading_notes(cities: Sequence[City]) -> list[str]:
-    """Return what was recognized in the cities' files that changes their values or bands."""
-    return [note for city in cities for note in city.notes if city.scenes[0].tiles is None]
-
-
-def _same_city(cities: Sequence[LabeledCity], target: City | None) -> list[str]:
-    """Return a note if the target is a source."""
-    if target is None or target.fingerprint() not in {city.images.fingerprint() for city in cities}:
-        return []
-    return [
-        f"the target {target.name} is a source too: nothing is adapted to another city, and its labels are trained on"
-    ]
-
-
-def _unit_notes(cities: Sequence[City], names: Sequence[str]) -> list[str]:
-    note = units_note({city.name: radar_unit_of(city) for city in cities}) if "sar" in names else None
-    return [note] if note else []
-
-
-def _pooled(source_statistics: Sequence[dict[str, BandStatistics]]) -> dict[str, BandStatistics]:
-    pooled = dict(source_statistics[0])
-    for statistics in source_statistics[1:]:
-        pooled = {name: pooled[name].merge(statistics[name]) for name in pooled}
-    return pooled
-
-
-def _normalizers(
-    recipe: Recipe,
-    cities: Sequence[LabeledCity],
-    source_statistics: Sequence[Mapping[str, BandStatistics]],
-    pooled: Mapping[str, BandStatistics],
-    progress: Progress,
-) -> list[Normalizer]:
-    """Return one normalizer per source, all with the same projection of modalities with more than ``max_bands`` bands."""
-    kind = recipe.normalization
-    plain = [Normalizer.fit(kind, statistics if recipe.follows_city else pooled) for statistics in source_statistics]
-    wide = [
-        name
-        for name, modality in cities[0].images.scenes[0].modalities.items()
-        if recipe.max_bands is not None and name in plain[0].shift and modality.count > recipe.max_bands
-    ]
-    scenes = [(scene, norm) for city, norm in zip(cities, plain, strict=True) for scene in city.images.scenes]
-    components = {name: principal_components(scenes, name, recipe.max_bands or 1, progress) for name in wide}
-    projection = {
-        name: (parts.axes / np.maximum(parts.std, 1e-3 * parts.std.max())[:, None]).astype(np.float32)
-        for name, parts in components.items()
-    }
-    return [replace(normalizer, projection=projection) for normalizer in plain]
 
 
 def _folds(settings: Validation, city: City) -> Iterator[Folds]:

@@ -67,7 +67,7 @@ def train_stages(job: FitJob, data: Prepared, folder: Path) -> TrainedStages:
     """
     watch = Stopwatch()
     recipe = job.recipe
-    forest = forest_tensors(job, job.prepared, recipe.forest.model) if recipe.forest else {}
+    forest = forest_tensors(job, recipe.forest.model) if recipe.forest else {}
     forest_costs = watch.spent() if recipe.forest else None
     stages = _Stages(job, data, folder, forest)
     for name in recipe.stages:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from c2seg.data.normalize import Normalization
+from c2seg.data.normalize import OF_EACH_CITY, Normalization
 from c2seg.errors import unknown_name
 from c2seg.recipes.models import ForestModel, HighDANModel, Model, Strict
 from c2seg.recipes.training import AdversarialMethod, MaskedMethod, PseudoLabelMethod, Training
@@ -278,7 +278,7 @@ class Recipe(Strict):
     @property
     def follows_city(self) -> bool:
         """True if bands are normalized by the statistics of the city at hand, not by the sources'."""
-        return self.normalization in {"per_city", "quantile", "minmax"}
+        return self.normalization in OF_EACH_CITY
 
     @property
     def uses_target(self) -> bool:

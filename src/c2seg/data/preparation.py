@@ -1,0 +1,135 @@
+"""Cities brought to the same bands, with the statistics and the normalization of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from c2seg.data.city import Band, City, LabeledCity
+from c2seg.data.normalize import OF_EACH_CITY, Normalization, Normalizer
+from c2seg.data.pca import principal_components
+from c2seg.data.prepared import PreparedCity
+from c2seg.data.spectral import match_bands
+from c2seg.data.statistics import BandStatistics, city_statistics
+from c2seg.data.units import radar_unit_of, units_note
+from c2seg.errors import DataError
+from c2seg.progress import Progress
+
+__all__ = ["PreparedCities", "prepare_cities"]
+
+Bands = Mapping[str, Sequence[Band]]
+"""By modality."""
+
+
+@dataclass(frozen=True)
+class PreparedCities:
+    """Labeled cities and, where there is one, a city without labels, all with the bands of the first.
+
+    ``statistics`` are pooled over the labeled cities; ``notes`` tell what was recognized and changed.
+    """
+
+    sources: tuple[PreparedCity[LabeledCity], ...]
+    target: PreparedCity[City] | None
+    statistics: dict[str, BandStatistics]
+    notes: tuple[str, ...]
+
+
+def prepare_cities(
+    sources: Sequence[LabeledCity],
+    target: City | None,
+    inputs: Bands,
+    normalization: Normalization,
+    max_bands: int | None,
+    progress: Progress,
+) -> PreparedCities:
+    """Match the cities' bands with ``inputs``, compute statistics, and fit the normalization.
+
+    A modality of more than ``max_bands`` bands is projected on components of the labeled cities. Raises DataError if bands
+    cannot be matched, or if a city has no valid pixel.
+    """
+    sources, target, notes = _matched(sources, target, inputs)
+    names, ranked = tuple(inputs), normalization == "quantile"
+    statistics = [city_statistics(city.images, names, progress, quantiles=ranked) for city in sources]
+    pooled = _pooled(statistics)
+    of_each_city = normalization in OF_EACH_CITY
+    plain = [Normalizer.fit(normalization, own if of_each_city else pooled) for own in statistics]
+    fitted = _projected(plain, sources, max_bands, progress)
+    prepared_target = None
+    if target:
+        own = city_statistics(target, names, progress, quantiles=ranked)
+        normalizer = Normalizer.fit(normalization, own if of_each_city else pooled)
+        prepared_target = PreparedCity(target, own, replace(normalizer, projection=fitted[0].projection))
+    opened = [*(city.images for city in sources), *([target] if target else [])]
+    notes = (*_reading_notes(opened), *notes, *_unit_notes(opened, names), *_same_city(sources, target))
+    prepared = tuple(PreparedCity(*parts) for parts in zip(sources, statistics, fitted, strict=True))
+    return PreparedCities(prepared, prepared_target, pooled, notes)
+
+
+def _matched(
+    cities: Sequence[LabeledCity], target: City | None, inputs: Bands
+) -> tuple[tuple[LabeledCity, ...], City | None, tuple[str, ...]]:
+    """Return the cities with the bands of the first one, in its order, and notes on how they were matched."""
+    notes: list[str] = []
+    matched = [cities[0]]
+    for city in cities[1:]:
+        images, texts = match_bands(city.images, inputs)
+        matched.append(replace(city, images=images))
+        notes += texts
+    if target:
+        target, texts = match_bands(target, inputs)
+        notes += texts
+    for other in [city.images for city in matched] + ([target] if target else []):
+        counts = other.band_counts(tuple(inputs))
+        for name, bands in inputs.items():
+            if counts[name] != len(bands):
+                raise DataError(
+                    f"city {other.name!r} has {counts[name]} {name} bands, {cities[0].images.name!r} has {len(bands)}; "
+                    "name roles or wavelengths in city.yaml, or keep the same bands with `keep:`"
+                )
+    return tuple(matched), target, tuple(notes)
+
+
+def _reading_notes(cities: Sequence[City]) -> list[str]:
+    """Return what was recognized in the cities' files that changes their values or bands."""
+    return [note for city in cities for note in city.notes if city.scenes[0].tiles is None]
+
+
+def _same_city(cities: Sequence[LabeledCity], target: City | None) -> list[str]:
+    """Return a note if the target is a source."""
+    if target is None or target.fingerprint() not in {city.images.fingerprint() for city in cities}:
+        return []
+    return [
+        f"the target {target.name} is a source too: nothing is adapted to another city, and its labels are trained on"
+    ]
+
+
+def _unit_notes(cities: Sequence[City], names: Sequence[str]) -> list[str]:
+    note = units_note({city.name: radar_unit_of(city) for city in cities}) if "sar" in names else None
+    return [note] if note else []
+
+
+def _pooled(statistics: Sequence[dict[str, BandStatistics]]) -> dict[str, BandStatistics]:
+    pooled = dict(statistics[0])
+    for other in statistics[1:]:
+        pooled = {name: pooled[name].merge(other[name]) for name in pooled}
+    return pooled
+
+
+def _projected(
+    normalizers: Sequence[Normalizer], cities: Sequence[LabeledCity], max_bands: int | None, progress: Progress
+) -> list[Normalizer]:
+    """Return the normalizers with the same projection of modalities with more than ``max_bands`` bands."""
+    wide = [
+        name
+        for name, modality in cities[0].images.scenes[0].modalities.items()
+        if max_bands is not None and name in normalizers[0].shift and modality.count > max_bands
+    ]
+    scenes = [(scene, norm) for city, norm in zip(cities, normalizers, strict=True) for scene in city.images.scenes]
+    components = {name: principal_components(scenes, name, max_bands or 1, progress) for name in wide}
+    projection = {
+        name: (parts.axes / np.maximum(parts.std, 1e-3 * parts.std.max())[:, None]).astype(np.float32)
+        for name, parts in components.items()
+    }
+    return [replace(normalizer, projection=projection) for normalizer in normalizers]

@@ -1,0 +1,31 @@
+"""What a fit gives, of a forest and of networks alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from c2seg.artifacts import TrainingFacts
+from c2seg.metrics import Confusion
+
+if TYPE_CHECKING:
+    from c2seg.pipeline.source_check import CheckedRecipe
+
+__all__ = ["Fitted"]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Tensors, facts and scores of a training."""
+
+    tensors: dict[str, np.ndarray]
+    """Of the model file; empty without a final training."""
+    facts: TrainingFacts
+    validation: Confusion | None = None
+    """Pooled over the folds; None without validation."""
+    checked: CheckedRecipe | None = None
+    """The recipe after the source check; None without one."""
+    curves: str = ""
+    """Of the last trainings, as CSV."""
