@@ -54,13 +54,13 @@ def prepare_cities(
     statistics = [city_statistics(city.images, names, progress, quantiles=ranked) for city in sources]
     pooled = _pooled(statistics)
     of_each_city = normalization in OF_EACH_CITY
-    plain = [Normalizer.fit(normalization, own if of_each_city else pooled) for own in statistics]
+    plain = [Normalizer.fit(normalization, band if of_each_city else pooled) for band in statistics]
     fitted = _projected(plain, sources, max_bands, progress)
     prepared_target = None
     if target:
-        own = city_statistics(target, names, progress, quantiles=ranked)
-        normalizer = Normalizer.fit(normalization, own if of_each_city else pooled)
-        prepared_target = PreparedCity(target, own, replace(normalizer, projection=fitted[0].projection))
+        of_target = city_statistics(target, names, progress, quantiles=ranked)
+        normalizer = Normalizer.fit(normalization, of_target if of_each_city else pooled)
+        prepared_target = PreparedCity(target, of_target, replace(normalizer, projection=fitted[0].projection))
     opened = [*(city.images for city in sources), *([target] if target else [])]
     notes = (*_reading_notes(opened), *notes, *_unit_notes(opened, names), *_same_city(sources, target))
     prepared = tuple(PreparedCity(*parts) for parts in zip(sources, statistics, fitted, strict=True))
