@@ -102,7 +102,7 @@ class MapRun(Record):
     absent: tuple[str, ...] = ()
     """Modalities that the city lacks and the model was trained to do without."""
     bands: tuple[str, ...] = ()
-    """What was done to the city's bands so that they match the model's, as texts."""
+    """What was recognized in the city's files, and done to its bands so that they match the model's, as texts."""
     confidence_temperature: float | None = None
 
 

@@ -18,7 +18,7 @@ from c2seg.data.inspected import (
     InspectedTiles,
 )
 from c2seg.data.label_map import detect_label_map, resolve_label_maps
-from c2seg.data.layouts import Layout, layout_of
+from c2seg.data.layouts import Layout, layout_of, open_city
 from c2seg.data.published import CITIES, PublishedCity, published_means
 from c2seg.data.spectra import compare_landmarks, find_landmarks, wavelength_notes
 from c2seg.data.splits import leak_report, published_split
@@ -47,12 +47,13 @@ def inspect_city(
 ) -> InspectedCity:
     """Return a report on a city: layout, grids, modalities, pixel counts, statistics, class histogram, notes, problems.
 
-    ``label_map``: of the label (see ``open_labeled_city``). ``against``: another city, to compare HSI bands with.
+    ``label_map``: of the label (see ``open_labeled_city``). ``against``: another city, to compare bands and units with.
     ``headers_only``: read only the pixels that opening needs. Problems are collected by file. Raises DataError only if no
     layout recognizes ``path``. All values are JSON types.
     """
     layout = layout_of(path)
     city = layout.images(path)
+    other = open_city(against) if against is not None else None  # a wrong path shows before the work
     report = _Report(list(city.notes), list(city.problems))
     labels = _open_labels(layout, path, city, label_map, report)
     check = getattr(layout, "check", None)
@@ -73,7 +74,7 @@ def inspect_city(
     if known and not headers_only:
         _compare_published(city, known, scenes[0], report, _part(progress, 0.7, 1.0))
     if not headers_only:
-        _compare_bands(city, known, against, scenes, report)
+        _compare_bands(city, known, other, scenes, report)
     progress(1.0, 1.0)
     return {
         "path": str(path),
@@ -349,7 +350,7 @@ def _compare_published(
 
 
 def _compare_bands(
-    city: City, known: PublishedCity | None, against: Path | None, scenes: list[InspectedScene], report: _Report
+    city: City, known: PublishedCity | None, other: City | None, scenes: list[InspectedScene], report: _Report
 ) -> None:
     """Report wavelengths that are not ascending, and bands whose wavelengths differ from those of another city.
 
@@ -358,8 +359,7 @@ def _compare_bands(
     others: dict[str, np.ndarray] = {}
     if known is not None:
         others[f"the source city of {known.dataset} (published mean)"] = published_means(known.dataset)["hsi"][0]
-    if against is not None:
-        other = layout_of(against).images(against)
+    if other is not None:
         report.notes += _unit_notes(city, other)
         gap = _wavelength_gap(city, other)
         if gap is None and "hsi" in other.modality_names:

@@ -27,9 +27,9 @@ def radar_unit(mean: np.ndarray, minimum: np.ndarray) -> str | None:
 
 def radar_unit_of(city: City) -> str | None:
     """Return the unit of a city's modality ``sar`` from up to 16 windows of its first scene; None if it has none."""
-    scene = city.scenes[0]
-    if "sar" not in scene.modalities:
+    if not city.scenes or "sar" not in city.scenes[0].modalities:
         return None
+    scene = city.scenes[0]
     samples = []
     windows = list(blocks(scene.grid.window, _SIDE_PX))
     for index in np.unique(np.linspace(0, len(windows) - 1, _WINDOWS).astype(int)):

@@ -92,7 +92,8 @@ def predict(
     header = loaded.header
     images, fitted = match_bands(_opened(city, header), header.inputs)
     absent = check_city(header, images)
-    fitted = (*images.notes, *fitted, *_unit_notes(header, images))
+    read = () if images.scenes[0].tiles else images.notes  # the order of published tiles changes no value
+    fitted = (*read, *fitted, *_unit_notes(header, images))
     loaded = without_forest(loaded) if absent else loaded
     header = loaded.header
     if options.workers < 1:
