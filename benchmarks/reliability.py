@@ -1,6 +1,6 @@
 """What was tried to make c2seg fail, and what held: hostile files, kills, full disks, damage on disk, files as delivered.
 
-    python benchmarks/reliability.py [--count 600] [--again PART ...] [--only PART ...]
+    python benchmarks/reliability.py [--count 600] [--jobs N] [--again PART ...] [--only PART ...]
 
 Runs what `tests/` has for it, and writes the table into docs/reliability.md. Each finished part is kept in
 benchmarks/reliability.json with the version that was tried, so that a stopped run goes on; ``--again`` tries a part anew. Parts
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -98,6 +99,12 @@ def parts(count: int) -> dict[str, Callable[[], dict[str, Any]]]:
     return found | {name: lambda paths=paths: tests(paths) for name, paths in PYTEST.items()}
 
 
+def timed(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return the result of a part with its seconds and the version that was tried."""
+    start = time.monotonic()
+    return {**work(), "version": version(), "seconds": round(time.monotonic() - start)}
+
+
 def version() -> str:
     done = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -122,27 +129,35 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=600, help="hostile inputs of each kind")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="parts at a time")
     parser.add_argument("--again", nargs="*", default=[], help="parts to try anew")
     parser.add_argument("--only", nargs="*", default=None, help="parts to try, by the beginning of their names")
     options = parser.parse_args()
     results: dict[str, dict[str, Any]] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     wanted = parts(options.count)
-    for name, work in wanted.items():
-        chosen = options.only is None or name.startswith(tuple(options.only))
-        if not chosen or (name in results and name not in options.again):
-            continue
-        start = time.monotonic()
-        results[name] = {**work(), "version": version(), "seconds": round(time.monotonic() - start)}
-        print(
-            f"{name}: {results[name]['held']} of {results[name]['tried']} held, {results[name]['seconds']} s",
-            flush=True,
-        )
-        for fault in results[name].get("faults", []):
-            print(f"  {fault}", flush=True)
-        results = {part: results[part] for part in wanted if part in results}
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-        head, rest = PAGE.read_text().split(MARKS[0])
-        PAGE.write_text(f"{head}{MARKS[0]}\n{table(results)}\n{MARKS[1]}{rest.split(MARKS[1])[1]}")
+    missing = [
+        name
+        for name in wanted
+        if (options.only is None or name.startswith(tuple(options.only)))
+        and (name not in results or name in options.again)
+    ]
+    with ThreadPoolExecutor(options.jobs) as pool:  # each part works in processes of its own
+        running = {pool.submit(timed, wanted[name]): name for name in missing}
+        for future in as_completed(running):
+            name, row = running[future], future.result()
+            print(f"{name}: {row['held']} of {row['tried']} held, {row['seconds']} s", flush=True)
+            for fault in row.get("faults", []):
+                print(f"  {fault}", flush=True)
+            results[name] = row
+            results = {part: results[part] for part in wanted if part in results}
+            keep(results)
+
+
+def keep(results: dict[str, dict[str, Any]]) -> None:
+    """Write the results, and the table into the page."""
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    head, rest = PAGE.read_text().split(MARKS[0])
+    PAGE.write_text(f"{head}{MARKS[0]}\n{table(results)}\n{MARKS[1]}{rest.split(MARKS[1])[1]}")
 
 
 if __name__ == "__main__":
