@@ -98,3 +98,11 @@ def test_no_absolute_path_is_passed_on(inside, monkeypatch):
     assert json.loads((out / "map.json").read_text())["city"]["path"] == "../../town"
     assert str(inside / "town") in json.loads((out / "record.json").read_text())["command"]
     assert b"No images" not in (out / "page.html").read_bytes()
+
+
+def test_a_run_folder_may_have_the_name_of_its_recipe(make_city, tmp_path, monkeypatch):
+    city = make_city("source", modalities=("msi",))
+    monkeypatch.chdir(tmp_path)
+    words = ["fit", "forest", "--source", str(city), "--out", "forest", "--quiet", "--set", "model.trees=2"]
+    for more in ([], ["--resume"], ["--overwrite"]):
+        assert run([*words, "--set", "validation.folds=0", *more]) == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from c2seg.legend import Legend, c2seg13, load_legend
 
-__all__ = ["FilePath", "FilePaths", "as_legend", "as_path", "as_paths", "optional_path"]
+__all__ = ["FilePath", "FilePaths", "as_legend", "as_path", "as_paths", "named_files", "optional_path"]
 
 FilePath = str | os.PathLike[str]
 
@@ -24,6 +24,11 @@ def as_path(path: FilePath) -> Path:
 def optional_path(path: FilePath | None) -> Path | None:
     """Return a path as a Path; None stays None."""
     return None if path is None else Path(path)
+
+
+def named_files(*values: object) -> list[Path]:
+    """Return the files among values that are names or files, such as recipes. A folder may have a recipe's name."""
+    return [Path(value) for value in values if isinstance(value, str | os.PathLike) and Path(value).is_file()]
 
 
 def as_paths(paths: FilePaths) -> tuple[Path, ...]:

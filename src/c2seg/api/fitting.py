@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from c2seg import pipeline
-from c2seg.api.arguments import FilePath, FilePaths, as_path, as_paths, optional_path
+from c2seg.api.arguments import FilePath, FilePaths, as_path, as_paths, named_files, optional_path
 from c2seg.api.recipes import as_recipe
 from c2seg.api.tables import html_table, score_line
 from c2seg.artifacts.scores import ScoreValues
@@ -138,7 +137,7 @@ def fit(
             resume=resume,
             label_map=label_map,
             storage=Storage(optional_path(cache), int(memory_gib * 2**30)),
-            inputs=[as_path(p) for p in (recipe, label_map) if isinstance(p, str | os.PathLike)],
+            inputs=named_files(recipe, label_map),
             bars=bars,
             command=command,
         )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from c2seg.api.arguments import FilePath, as_path
+from c2seg.api.arguments import FilePath, as_path, named_files
 from c2seg.api.tables import html_table, number, score_line
 from c2seg.artifacts.scores import ScoreRecord
 from c2seg.data.inputs import city_inputs
@@ -154,8 +153,10 @@ def score(
         OutputError: ``out`` exists.
     """
     if out is not None:
-        named = (prediction, against, valid, legend, label_map)
-        maps = [file for path in named if isinstance(path, str | os.PathLike) for file in city_inputs(as_path(path))]
+        maps = [
+            file for path in (prediction, against, valid) if path is not None for file in city_inputs(as_path(path))
+        ]
+        maps += named_files(legend, label_map)
         check_outputs(
             [Output(as_path(out), suffixes=(".json",))], [*maps, *city_inputs(as_path(reference))], overwrite=overwrite
         )
