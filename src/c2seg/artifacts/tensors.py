@@ -71,6 +71,8 @@ def read_graph(path: Path) -> StoredGraph:
         content = path.read_bytes()
         model = onnx.load_from_string(content)
         metadata = {entry.key: entry.value for entry in model.metadata_props}
+    except MemoryError as error:
+        raise ModelFileError(f"{path} is too large for the memory of this machine") from error
     except (DecodeError, OSError, UnicodeDecodeError) as error:
         raise ModelFileError(f"{path} is damaged or no ONNX file: {error}") from error
     for part in _parts(model):

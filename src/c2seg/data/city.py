@@ -125,7 +125,10 @@ class Modality(Layer):
         """
         valid = self.unmasked(cells)
         if raw.dtype.kind == "f":
-            valid &= np.isfinite(raw).all(axis=0)
+            with np.errstate(
+                over="ignore", invalid="ignore"
+            ):  # what is too large for float32 is infinite in all that follows
+                valid &= np.isfinite(raw.astype(np.float32, copy=False)).all(axis=0)
         if masked:
             return valid
         nodata = self.source.nodata
@@ -140,11 +143,12 @@ class Modality(Layer):
 
     def scaled(self, raw: np.ndarray) -> np.ndarray:
         """Return raw values times ``scale`` plus ``offset``, as a float32 copy."""
-        values = raw.astype(np.float32)
-        for amount, apply in ((self.scale, np.multiply), (self.offset, np.add)):
-            if amount != (1.0 if apply is np.multiply else 0.0):
-                by_band = np.asarray(amount, np.float32).reshape(-1, *[1] * (raw.ndim - 1))
-                apply(values, by_band, out=values)
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = raw.astype(np.float32)
+            for amount, apply in ((self.scale, np.multiply), (self.offset, np.add)):
+                if amount != (1.0 if apply is np.multiply else 0.0):
+                    by_band = np.asarray(amount, np.float32).reshape(-1, *[1] * (raw.ndim - 1))
+                    apply(values, by_band, out=values)
         return values
 
     @property

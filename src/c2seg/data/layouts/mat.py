@@ -44,6 +44,7 @@ _DAMAGED = (
 _MOST_COMPRESSED = 2048
 """Bytes of an array per byte of the file, at most; deflate reaches 1032."""
 _MOST_ELEMENTS = 1000
+_MOST_BANDS = 65_535  # as in a GeoTIFF
 _OVERHANG = 2  # coarse pixels
 _TYPES = {"single": "float32", "double": "float64", "logical": "uint8"}
 
@@ -208,6 +209,8 @@ def _variables(path: Path) -> dict[str, MatArray]:
         raise _damaged(path, "its contents", error) from error
     if empty := [key for key, (shape, _) in listed.items() if len(shape) in (2, 3) and 0 in shape]:
         raise DataError(f"{path}: {empty[0]} is empty; write the file again")
+    if many := [key for key, (shape, _) in listed.items() if len(shape) == 3 and shape[2] > _MOST_BANDS]:
+        raise DataError(f"{path}: {many[0]} claims more than {_MOST_BANDS:,} bands; write the file again")
     return {
         key.lower(): MatArray(path, key, (shape[0], shape[1], shape[2] if len(shape) == 3 else 1), dtype, hdf5)
         for key, (shape, dtype) in listed.items()
