@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 
 import numpy as np
@@ -162,3 +163,13 @@ def test_an_hdf5_file_of_its_own_values_is_read(tmp_path):
         file["x"] = np.arange(20, dtype=np.float32).reshape(4, 5)
         file["again"] = h5py.SoftLink("/")
     assert RasterFile(tmp_path / "a.h5").read(Window(0, 0, 4, 5)).sum() == 190
+
+
+@pytest.mark.parametrize("name", ["a.tif.aux.xml", "a.tif.msk", "a.hdr", "A.TIF.AUX.XML"])
+def test_a_pipe_beside_a_raster_is_refused(tmp_path, name):
+    path = write_odd(tmp_path / "a.tif", ramp())
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError, match="is no regular file; remove it"):
+        open_raster(path)
+    with pytest.raises(DataError, match="is no regular file"):
+        open_raster(write_vrt(tmp_path / "m.vrt", "a.tif", (3, 20, 30)))

@@ -42,6 +42,8 @@ _OTHERS = ("ENVI", "EHdr", "HFA", "GTiff")
 
 _VECTORS = {".geojson", ".json", ".gpkg", ".shp", ".kml", ".gml", ".fgb", ".osm", ".pbf"}
 _HDF5 = {".nc", ".nc4", ".h5", ".hdf5", ".he5"}
+_OF_NAME = (".aux.xml", ".msk", ".ovr", ".hdr", ".aux")
+_OF_STEM = (".hdr", ".tfw", ".tifw", ".wld", ".jgw", ".pgw", ".prj", ".rpb", ".ige", ".igw", ".aux.xml", ".aux")
 _MOST_VRT_BYTES = 64 * 2**20
 _MOST_NESTED = 8
 _SOURCE_TAGS = {"SourceFilename", "SourceDataset", "SourceFile"}
@@ -110,7 +112,6 @@ def _files(path: Path, depth: int) -> Iterator[Path]:
 def _sidecars(path: Path) -> list[Path]:
     """Return the other files of a raster that GDAL pairs by name, sorted: masks, metadata, headers, world files."""
     stem = path.stem.lower()
-    paired = {f".{end}" for end in ("hdr", "tfw", "tifw", "wld", "jgw", "pgw", "prj", "rpb", "ige", "igw", "aux.xml")}
     names = []
     try:
         entries = os.listdir(path.parent or ".")
@@ -121,7 +122,7 @@ def _sidecars(path: Path) -> list[Path]:
         is_sidecar = lower.startswith(f"{path.name.lower()}.") and lower.endswith(
             (".msk", ".aux.xml", ".hdr", ".ovr", ".aux")
         )
-        if is_sidecar or (lower.startswith(f"{stem}.") and lower[len(stem) :] in paired and entry != path.name):
+        if is_sidecar or (lower.startswith(f"{stem}.") and lower[len(stem) :] in _OF_STEM and entry != path.name):
             names.append(entry)
     return [path.parent / name for name in sorted(names)]
 
@@ -133,6 +134,7 @@ def _drivers(path: Path) -> tuple[str, ...]:
 def _check_content(path: Path) -> None:
     """Refuse what a file names, before GDAL opens it."""
     suffix = path.suffix.lower()
+    _check_sidecars(path)
     if suffix in _VECTORS:
         raise DataError(
             f"{path} is a vector file, not a raster; burn its polygons into a raster first (gdal_rasterize)"
@@ -143,10 +145,25 @@ def _check_content(path: Path) -> None:
         check_all_stored(path)
 
 
+def _check_sidecars(path: Path) -> None:
+    """Raise DataError for a sidecar that is no regular file: GDAL would wait at a pipe for ever.
+
+    Names are tried one by one, since listing a folder of thousands of tiles for each of them takes long.
+    """
+    names = [f"{path.name}{end}" for end in _OF_NAME] + [f"{path.stem}{end}" for end in _OF_STEM]
+    for name in (*names, *(name.upper() for name in names)):
+        sidecar = path.parent / name
+        if sidecar != path and sidecar.exists() and not sidecar.is_file():
+            raise DataError(f"{sidecar} beside {path.name} is no regular file; remove it")
+
+
 def _check_vrt(path: Path, depth: int) -> None:
     if depth >= _MOST_NESTED:
         raise DataError(f"{path}: VRTs are nested more than {_MOST_NESTED} deep")
     for source in vrt_sources(path):
+        if source.exists() and not source.is_file():
+            raise DataError(f"{path} reads {source}, which is no regular file")
+        _check_sidecars(source)
         if source.suffix.lower() == ".vrt":
             _check_vrt(source, depth + 1)
 
