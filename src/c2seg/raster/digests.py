@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterable
@@ -50,11 +51,13 @@ def short(digest: hashlib._Hash) -> str:
 
 
 def stat_key(path: Path) -> StatKey:
-    """Return device, inode, size, and times of modification and change (ns) of a file. Raises DataError if it is missing."""
+    """Return device, inode, size, and times of modification and change (ns) of a file. Raises DataError if it is no file."""
     try:
         status = path.stat()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"cannot read {path}: it is no regular file")
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
