@@ -93,7 +93,7 @@ class Noise:
         return sample | {"msi": sample["msi"] + torch.randn(())}
 
 
-@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.parametrize("start", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_any_number_of_workers_gives_the_same_samples(city, start, tmp_path):
     data = patches(city, transforms=Noise(), cache=tmp_path / "cache" if start == "spawn" else None)
     wanted = []

@@ -22,7 +22,7 @@ from hostile.kinds import KINDS, attempt
 from hostile.mutations import spoil_bytes, spoil_text, spoil_value
 from hostile.texts import RELEASED
 
-SAMPLE = {kind: 20 if kind in ("recipe", "legend", "label mapping", "rule table") else 4 for kind in KINDS}
+SAMPLE = {kind: 12 if kind in ("recipe", "legend", "label mapping", "rule table") else 2 for kind in KINDS}
 """By default; texts are quick."""
 WHOLE = 600
 """Of each kind, in the slow test: 10,200 together."""

@@ -241,6 +241,7 @@ def test_without_the_option_nothing_changes(tmp_path):
     assert set(result.stages) == {"read", "predict", "blend", "write", "publish"}
 
 
+@pytest.mark.slow
 def test_the_command(make_city, tmp_path, capsys):
     recipe = ["model.trees=10", "validation.folds=0", "prediction.window_px=24"]
     fit(load_recipe("forest", "tiny", recipe), [make_city("source", seed=1)], tmp_path / "run")
