@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from c2seg.errors import C2SegError, DataError, InputError
+from c2seg.errors import C2SegError, DataError, InputError, one_line
 
 __all__ = ["json_text", "parse_json", "parse_yaml", "read_bytes", "read_json", "read_text", "read_yaml", "spelled"]
 
@@ -134,7 +134,7 @@ def _kind(mode: int) -> str:
 
 
 def _line(fault: object) -> str:
-    return " ".join(str(fault).split())[:200]
+    return one_line(fault)[:200]
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

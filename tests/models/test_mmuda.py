@@ -168,8 +168,8 @@ def test_all_phases_run_and_their_trunks_arrive(make_city, tmp_path):
     fit(load_recipe("mmuda", "tiny", sizes), [source], tmp_path / "run", target=target)
     final = read_model_file(tmp_path / "run/model.safetensors").tensors
     for name in ("shared", "msi", "sar", "hsi"):
-        learnt = saved_weights(tmp_path / f"run/stages/{name}/0")
-        weights = learnt["trunk.stage4.0.branches.3.0.conv1.weight"]
+        trained = saved_weights(tmp_path / f"run/stages/{name}/0")
+        weights = trained["trunk.stage4.0.branches.3.0.conv1.weight"]
         np.testing.assert_allclose(
             final[f"networks.adaptation.0.trunks.{name}.stage4.0.branches.3.0.conv1.weight"], weights, atol=1e-6
         )

@@ -51,7 +51,7 @@ def stopped(cities, tmp_path):
 
 
 def same(a, b):
-    """Return whether two values are of the same types and equal to the bit."""
+    """Return whether two values are of the same types and equal in every bit."""
     if isinstance(a, torch.Tensor | np.ndarray):
         return type(a) is type(b) and a.dtype == b.dtype and a.shape == b.shape and np.array_equal(bits(a), bits(b))
     if isinstance(a, dict):

@@ -14,7 +14,7 @@ import numpy as np
 
 from c2seg.data.city import City, Label, LabeledCity
 from c2seg.documents import read_yaml
-from c2seg.errors import DataError, InputError
+from c2seg.errors import DataError, InputError, one_line
 from c2seg.legend import BACKGROUND, IGNORE, Legend
 from c2seg.types import Window
 
@@ -37,9 +37,7 @@ def load_label_map(path: Path, legend: Legend) -> Mapping[int, int]:
     except InputError:
         raise
     except (AttributeError, OverflowError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path} is not a label mapping (lines `value: id`): {' '.join(str(error).split())}"
-        ) from error
+        raise InputError(f"{path} is not a label mapping (lines `value: id`): {one_line(error)}") from error
     replace(legend, label_maps={path.stem: codes})  # validates it
     return codes
 

@@ -19,7 +19,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from c2seg.data.tiling import TileGrid
-from c2seg.errors import DataError
+from c2seg.errors import DataError, one_line
 from c2seg.raster import data_files, files_digest, open_raster
 from c2seg.types import Window
 
@@ -70,7 +70,7 @@ class TileMosaic:
         try:
             values: np.ndarray = self._dataset(index).read(window=area)
         except RasterioError as error:
-            cause = " ".join(str(error.__cause__ or error).split())
+            cause = one_line(error.__cause__ or error)
             raise DataError(
                 f"cannot read {self.files[index]}: truncated or damaged ({cause}); copy it again"
             ) from error

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import shapely
 
-from c2seg.errors import C2SegError, DataError
+from c2seg.errors import C2SegError, DataError, one_line
 from c2seg.labels.rules import RuleTable
 from c2seg.progress import Progress, no_progress
 
@@ -127,7 +127,7 @@ class _Reading:
         import osmium
 
         if isinstance(error, (*_DAMAGED, osmium.InvalidLocationError)):
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise DataError(
                 f"cannot read {self.path} as OpenStreetMap data: {reason}; it is truncated, damaged or of another "
                 "format (.osm.pbf, .osm, .osm.gz and .osm.bz2 are read)"

@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from affine import Affine
 
-from c2seg.errors import GridError, InputError
+from c2seg.errors import GridError, InputError, one_line
 from c2seg.labels.extract import Box, degrees_of
 from c2seg.raster import RasterFile
 from c2seg.types import Grid
@@ -138,7 +138,7 @@ def _transform_bounds(bounds: Box, source: str, target: Any) -> Box:
     try:
         west, south, east, north = transform_bounds(source, target, *bounds, densify_pts=21)
     except (CRSError, RasterioError) as error:
-        raise GridError(f"bounds {bounds} cannot be transformed: {' '.join(str(error).split())}") from error
+        raise GridError(f"bounds {bounds} cannot be transformed: {one_line(error)}") from error
     if not all(map(isfinite, (west, south, east, north))):
         raise GridError(f"bounds {bounds} are outside the area of their CRS")
     return west, south, east, north

@@ -18,7 +18,7 @@ from c2seg.outputs.checks import Output
 from c2seg.outputs.faults import write_faults
 from c2seg.outputs.temporary import TemporaryFolder, is_temporary
 
-__all__ = ["Commit", "commit"]
+__all__ = ["Commit", "commit", "fsync_path"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Commit:
                 self._rename(items, stale)
             for folder in self._folders:
                 if not is_temporary(folder):
-                    _sync(folder)
+                    fsync_path(folder)
 
     def clear(self) -> None:
         """Remove all temporaries."""
@@ -93,7 +93,7 @@ class Commit:
             if path.is_file():
                 path.chmod(mode)  # some writers create files that only the owner can read
             if not is_temporary(item.output.path):  # what is on its way is synced when it arrives
-                _sync(path)
+                fsync_path(path)
 
     def _rename(self, items: Sequence[_Item], stale: Sequence[Path]) -> None:
         mains = [item.output.path for item in items if item.main] or [items[-1].output.path]
@@ -156,7 +156,8 @@ def _tree(path: Path) -> Iterator[Path]:
         yield path
 
 
-def _sync(path: Path) -> None:
+def fsync_path(path: Path) -> None:
+    """Flush a file or a folder to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from c2seg.errors import C2SegError, OutputError
+from c2seg.errors import C2SegError, OutputError, one_line
 
 __all__ = ["fault_of_files", "is_write_fault", "write_faults"]
 
@@ -30,7 +30,7 @@ def is_write_fault(error: BaseException) -> bool:
 def fault_of_files(error: BaseException) -> str | None:
     """Return in words what is wrong with files or disks; None for an error of another kind. A last net for commands."""
     where = getattr(error, "filename", None)
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+    reason = getattr(error, "strerror", None) or one_line(error)[:200]
     if is_write_fault(error):
         return f"cannot write{f' {where}' if where else ''}: {reason}"
     if isinstance(error, OSError) and error.errno in _OF_A_PLACE and where:
@@ -51,7 +51,7 @@ def write_faults(path: Path, folder: Path | None = None) -> Iterator[None]:
     except Exception as error:
         if not (is_write_fault(error) or _is_in(error, folder)):
             raise
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        reason = getattr(error, "strerror", None) or one_line(error)[:200]
         raise OutputError(f"cannot write {path}: {reason}") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from c2seg.errors import OutputError
 from c2seg.outputs.checks import Output, check_outputs
-from c2seg.outputs.commit import commit
+from c2seg.outputs.commit import commit, fsync_path
 from c2seg.outputs.temporary import TemporaryFolder
 
 __all__ = ["atomic_file", "fsync_path", "make_folder", "remove_folder", "write_text"]
@@ -26,15 +25,6 @@ def atomic_file(path: Path, *, overwrite: bool, private: bool = False) -> Iterat
     check_outputs([Output(path)], overwrite=overwrite)
     with commit(overwrite=overwrite) as files:
         yield files.add(path, private=private)
-
-
-def fsync_path(path: Path) -> None:
-    """Flush a file to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_text(path: Path, text: str, *, overwrite: bool = True) -> None:

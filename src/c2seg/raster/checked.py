@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,8 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
-from c2seg.errors import OutputError
+from c2seg.checksums import checksum
+from c2seg.errors import OutputError, one_line
 from c2seg.raster.opening import without_georeference
 from c2seg.types import Window
 
@@ -30,7 +30,7 @@ class CheckedRaster:
 
     def write(self, dataset: Any, values: np.ndarray, window: Window) -> None:
         """Write [C, H, W] to a window of an open dataset."""
-        self._checksums[window] = _checksum(values.astype(dataset.dtypes[0], copy=False))
+        self._checksums[window] = checksum(values.astype(dataset.dtypes[0], copy=False))
         dataset.write(values, window=_rasterio_window(window))
 
     def verify(self, path: Path) -> None:
@@ -38,8 +38,8 @@ class CheckedRaster:
         try:
             with without_georeference(), rasterio.open(path) as dataset:
                 whole = all(
-                    _checksum(dataset.read(window=_rasterio_window(window))) == checksum
-                    for window, checksum in self._checksums.items()
+                    checksum(dataset.read(window=_rasterio_window(window))) == written
+                    for window, written in self._checksums.items()
                 )
         except (RasterioError, CPLE_BaseError):
             whole = False
@@ -57,11 +57,7 @@ def raster_faults(place: Path) -> Iterator[None]:
         with without_georeference():
             yield
     except (RasterioError, CPLE_BaseError) as error:
-        raise OutputError(f"cannot write {place}: {' '.join(str(error.__cause__ or error).split())}") from error
-
-
-def _checksum(values: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(values).view(np.uint8).data)
+        raise OutputError(f"cannot write {place}: {one_line(error.__cause__ or error)}") from error
 
 
 def _rasterio_window(window: Window) -> RasterioWindow:

@@ -76,7 +76,7 @@ def open_raster(path: Path, subdataset: str | None = None) -> Any:
 def data_files(path: Path) -> tuple[Path, ...]:
     """Return every file that reading the raster ``path`` reads: itself, its sidecars, and a VRT's sources with theirs.
 
-    Sidecars are the files of its folder that start with its stem and a dot. A missing source is listed, too.
+    Sidecars are what GDAL pairs with a raster by name. A missing source is listed, too.
     """
     return tuple(dict.fromkeys(_files(path, 0)))
 
@@ -119,9 +119,7 @@ def _sidecars(path: Path) -> list[Path]:
         return []
     for entry in entries:
         lower = entry.lower()
-        is_sidecar = lower.startswith(f"{path.name.lower()}.") and lower.endswith(
-            (".msk", ".aux.xml", ".hdr", ".ovr", ".aux")
-        )
+        is_sidecar = lower.startswith(f"{path.name.lower()}.") and lower.endswith(_OF_NAME)
         if is_sidecar or (lower.startswith(f"{stem}.") and lower[len(stem) :] in _OF_STEM and entry != path.name):
             names.append(entry)
     return [path.parent / name for name in sorted(names)]

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from c2seg.data import Band
-from c2seg.errors import DataError, InputError, TrainingError
+from c2seg.errors import DataError, InputError, TrainingError, one_line
 from c2seg.losses import class_weights
 from c2seg.methods import MethodContext, TrainingMethod, build_method
 from c2seg.models import (
@@ -163,7 +163,7 @@ def _restore(state: State, method: TrainingMethod, averaged: AveragedModel | Non
         if averaged is not None:
             averaged.load_state_dict(state.content["averaged"])
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise DataError(
             f"the state {path} does not fit the network or its method ({type(error).__name__}: {reason}); remove it to train "
             "this network anew"

@@ -23,7 +23,7 @@ from torch import Tensor
 from c2seg.artifacts import TrainedSettings, TrainingIdentity
 from c2seg.artifacts.training import StateHeader
 from c2seg.checksums import checksum, json_checksum
-from c2seg.errors import DataError, InputError
+from c2seg.errors import DataError, InputError, one_line
 from c2seg.outputs import atomic_file
 from c2seg.recipes import Recipe, plugins_of
 from c2seg.train.plain import from_plain, to_plain
@@ -99,7 +99,7 @@ def load_state(path: Path) -> State:
     except DataError:
         raise
     except Exception as error:  # what a damaged file makes others raise has no end
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise _damaged(path, f"{type(error).__name__}: {reason}") from error
 
 

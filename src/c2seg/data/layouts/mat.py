@@ -25,7 +25,7 @@ from affine import Affine
 
 from c2seg.data.city import Band, City, Label, Modality, Scene
 from c2seg.data.published import CITIES, DATASETS, PublishedCity, band_roles
-from c2seg.errors import C2SegError, DataError, needs_extra
+from c2seg.errors import C2SegError, DataError, needs_extra, one_line
 from c2seg.legend import c2seg13
 from c2seg.raster import GridRelation
 from c2seg.raster.hdf5 import check_link, check_stored, is_hdf5
@@ -324,4 +324,4 @@ def _scene(
 
 
 def _damaged(path: Path, what: str, error: BaseException) -> DataError:
-    return DataError(f"cannot read {what} of {path}: truncated or damaged ({' '.join(str(error).split())})")
+    return DataError(f"cannot read {what} of {path}: truncated or damaged ({one_line(error)})")

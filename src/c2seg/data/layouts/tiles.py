@@ -27,7 +27,7 @@ from c2seg.data.mosaic import TileMosaic, find_order, tile_problem
 from c2seg.data.published import ARCHIVES, CITIES, DATASETS, PublishedCity, band_roles, city_of_tiles
 from c2seg.data.tiling import Order, TileGrid
 from c2seg.documents import read_yaml
-from c2seg.errors import C2SegError, DataError, number_ranges
+from c2seg.errors import C2SegError, DataError, number_ranges, one_line
 from c2seg.legend import c2seg13
 from c2seg.progress import Progress, no_progress
 from c2seg.raster import GridRelation, open_raster
@@ -131,7 +131,7 @@ def check(path: Path, city: City, codes: Collection[int] | None, progress: Progr
             except C2SegError as error:
                 problems.append(str(error))
             except OSError as error:
-                problems.append(f"cannot read {file}: truncated or damaged ({' '.join(str(error).split())})")
+                problems.append(f"cannot read {file}: truncated or damaged ({one_line(error)})")
             done += 1
             if index % 64 == 0 or done == total:
                 progress(done, total, file.parent.name)

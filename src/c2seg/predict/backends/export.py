@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from c2seg.artifacts import Graph, ModelFile, forest_text
-from c2seg.errors import InputError, ModelFileError, needs_extra
+from c2seg.errors import InputError, ModelFileError, needs_extra, one_line
 from c2seg.outputs import atomic_file, check_output
 from c2seg.predict.backends import BackendOptions
 from c2seg.predict.backends.torch import load
@@ -108,7 +108,7 @@ def network_graph(
             )  # fmt: skip
             content = onnx.load(written)
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError) as error:
-        text = " ".join(str(error).split())[:200]
+        text = one_line(error)[:200]
         raise InputError(f"the network {type(network).__name__} cannot be written as ONNX: {text}") from error
     onnx.helper.set_model_props(content, dict(metadata))
     return Graph(content.SerializeToString(deterministic=True), stride_px)

@@ -10,7 +10,7 @@ import onnxruntime
 
 from c2seg.artifacts import ModelFile
 from c2seg.data import Patch
-from c2seg.errors import InputError, ModelFileError
+from c2seg.errors import InputError, ModelFileError, one_line
 from c2seg.predict import Predictor
 from c2seg.predict.backends import BackendOptions, checked_scores, graph_of, processors
 from c2seg.predict.backends.tta import AveragedTransforms
@@ -32,7 +32,7 @@ class OnnxPredictor:
         try:
             scores = np.asarray(self.session.run(["probabilities"], dict(patch))[0])
         except Exception as error:  # the runtime's classes are private
-            raise ModelFileError(f"ONNX Runtime cannot run the model: {' '.join(str(error).split())[:200]}") from error
+            raise ModelFileError(f"ONNX Runtime cannot run the model: {one_line(error)[:200]}") from error
         return checked_scores(scores, (len(valid), self.num_classes, *valid.shape[1:]))
 
 
@@ -51,6 +51,6 @@ def load(model: ModelFile, options: BackendOptions) -> Predictor:
     try:
         session = onnxruntime.InferenceSession(graph.onnx, settings, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's classes are private; whatever it says is about the file
-        raise ModelFileError(f"ONNX Runtime cannot load the model: {' '.join(str(error).split())[:200]}") from error
+        raise ModelFileError(f"ONNX Runtime cannot load the model: {one_line(error)[:200]}") from error
     predictor = OnnxPredictor(session, model.header.legend.num_classes, graph.stride_px)
     return AveragedTransforms(predictor, options.tta_transforms) if options.tta else predictor

@@ -12,7 +12,7 @@ import openvino
 
 from c2seg.artifacts import ModelFile
 from c2seg.data import Patch
-from c2seg.errors import InputError, ModelFileError, unknown_name
+from c2seg.errors import InputError, ModelFileError, one_line, unknown_name
 from c2seg.predict import Predictor
 from c2seg.predict.backends import BackendOptions, graph_of, processors
 from c2seg.predict.backends.threads import WindowThreads
@@ -101,4 +101,4 @@ def load(model: ModelFile, options: BackendOptions) -> Predictor:
 
 
 def _refused(verb: str, error: RuntimeError) -> ModelFileError:
-    return ModelFileError(f"OpenVINO cannot {verb} the model: {' '.join(str(error).split())[:200]}")
+    return ModelFileError(f"OpenVINO cannot {verb} the model: {one_line(error)[:200]}")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from c2seg.artifacts import ModelFile
 from c2seg.data import Patch
-from c2seg.errors import InputError, unknown_name
+from c2seg.errors import InputError, one_line, unknown_name
 from c2seg.models import choose_device, limit_threads, place, threads_unchanged
 from c2seg.models.ensemble import EnsembleModel
 from c2seg.predict.backends import BackendOptions
@@ -61,7 +61,7 @@ class TorchPredictor:
         except RuntimeError as error:
             if not self.compiled or "_dynamo" not in type(error).__module__:
                 raise
-            reason = " ".join(str(getattr(error, "inner_exception", error)).split())[:200]
+            reason = one_line(getattr(error, "inner_exception", error))[:200]
             raise InputError(f"`compile`: the network cannot be compiled here ({reason}); leave it out") from error
 
     def release(self, scores: np.ndarray) -> None:
