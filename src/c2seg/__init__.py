@@ -13,6 +13,7 @@ from c2seg._version import __version__
 
 if TYPE_CHECKING:
     from c2seg.api.cities import inspect_city, open_city
+    from c2seg.api.converting import convert_city
     from c2seg.api.dataset import CityDataset
     from c2seg.api.fitting import fit
     from c2seg.api.fusing import fuse_maps
@@ -49,6 +50,7 @@ __all__ = [
     "RecipeError",
     "TrainingError",
     "__version__",
+    "convert_city",
     "export_model",
     "fit",
     "fuse_maps",
@@ -67,6 +69,7 @@ __all__ = [
 _MODULES = {
     "CityDataset": "c2seg.api.dataset",
     "Legend": "c2seg.legend",
+    "convert_city": "c2seg.api.converting",
     "export_model": "c2seg.api.models",
     "fit": "c2seg.api.fitting",
     "fuse_maps": "c2seg.api.fusing",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import yaml
+from affine import Affine
 
 import c2seg
+from c2seg.data import write_folder
 from c2seg.errors import C2SegError, DataError, InputError
 from c2seg.legend import LandClass, Legend, c2seg13
 from c2seg.metrics.pairs import pair_maps
@@ -14,6 +18,7 @@ from c2seg.metrics.references import open_references
 from c2seg.raster import write_map
 from c2seg.types import Grid
 from helpers.odd_rasters import NORTH_UP, write_odd
+from helpers.toy_cities import make_city
 
 IDS = np.kron(np.random.default_rng(0).choice([1, 4, 8], (10, 15)), np.ones((2, 2))).astype(np.uint8)[None]
 ROOFS = Legend("roofs", tuple(LandClass(i, name, "#112233") for i, name in ((1, "Roof"), (4, "Tree"), (8, "Soil"))))
@@ -146,3 +151,32 @@ def test_a_map_of_the_city_that_its_model_was_trained_on_says_so(make_city, tmp_
     c2seg.load_model(tmp_path / "run").predict(source, tmp_path / "map.tif")
     notes = c2seg.score(tmp_path / "map.tif", source).record.notes
     assert any("was trained on the labels of this city (source)" in note for note in notes)
+
+
+@pytest.mark.parametrize("layout", ["tiles", "mat"])
+def test_cities_in_other_layouts_hold_their_own_ground_truth(tmp_path, layout):
+    toy = make_city()
+    labels = toy.read_label(0, toy.images.scenes[0].grid.window)[None]
+    grid = toy.images.scenes[0].grid
+    write_folder(toy, tmp_path / "toy")
+    city = c2seg.convert_city(
+        tmp_path / "toy", tmp_path / "toy.mat" if layout == "mat" else tmp_path / "t", layout=layout
+    )
+    placed, plain = tmp_path / "placed.tif", tmp_path / "plain.tif"
+    wrong = np.where(labels == 7, 8, labels).astype(np.uint8)
+    for path, place in ((placed, grid), (plain, replace(grid, crs=None, transform=Affine.identity()))):
+        write_map(path, lambda first, last: wrong[:, first:last], place, c2seg13(), overwrite=True)
+    results = [c2seg.score(path, truth) for path in (placed, plain) for truth in (tmp_path / "toy", city)]
+    assert len({result.miou for result in results}) == 1
+    assert results[0].miou < 1
+    by_rows = [result.record.matched_by == "rows and columns" for result in results]
+    assert by_rows == [False, layout == "mat", True, True]
+    noted = [any("no georeference" in note for note in result.record.notes) for result in results]
+    assert noted == by_rows
+
+
+def test_grids_of_other_sizes_need_a_crs_on_both_sides(tmp_path):
+    plain = write_odd(tmp_path / "map.tif", IDS, crs=None)
+    truth = write_odd(tmp_path / "truth.tif", IDS[:, 1:])
+    with pytest.raises(c2seg.GridError, match="sizes must be equal"):
+        c2seg.score(plain, truth)

@@ -63,7 +63,10 @@ def test_without_crs_grids_must_be_equal() -> None:
     plain = Grid(90, 120, Affine(10, 0, 0, 0, -10, 0))
     assert relate_grids(plain, plain, "a", "b") == GridRelation()
     with pytest.raises(GridError, match="without CRS must match exactly"):
-        relate_grids(plain, Grid(45, 60, Affine(20, 0, 0, 0, -20, 0)), "a", "b")
+        relate_grids(plain, Grid(44, 60, Affine(20, 0, 0, 0, -20, 0)), "a", "b")
+    with pytest.raises(GridError, match="without CRS must match exactly"):
+        relate_grids(plain, Grid(45, 60, Affine(20, 0, 10, 0, -20, 0)), "a", "b")
+    assert relate_grids(plain, Grid(23, 30, Affine(40, 0, 0, 0, -40, 0)), "a", "b") == GridRelation(4)
 
 
 def test_pixel_areas() -> None:

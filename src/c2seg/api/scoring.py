@@ -114,7 +114,6 @@ def score(
     block_px: int = 100,
     replicates: int = 1000,
     boundary_px: int | None = None,
-    by_index: bool = False,
     workers: int = 2,
     seed: int = 0,
     out: FilePath | None = None,
@@ -140,7 +139,6 @@ def score(
         block_px: Side of the bootstrap's blocks in pixels of the ground truth.
         replicates: How often blocks are drawn.
         boundary_px: Add boundary F1 within so many pixels.
-        by_index: Compare rows and columns directly where files have no georeference.
         workers: Threads that read and count.
         seed: Of the bootstrap.
         out: Also write the scores to this JSON file.
@@ -175,7 +173,6 @@ def score(
             block_px=block_px,
             replicates=replicates,
             boundary_px=boundary_px,
-            by_index=by_index,
             workers=workers,
             seed=seed,
             bars=bars,

@@ -40,7 +40,7 @@ def compare_recipes(
 def _count(run: Run, block_px: int) -> list[Confusion]:
     """Count a run's map by blocks."""
     assert run.pair.reference is not None
-    maps = pair_maps(run.map, run.pair.reference, by_index=True)
+    maps = pair_maps(run.map, run.pair.reference)
     return count_maps(maps, block_px=block_px)
 
 

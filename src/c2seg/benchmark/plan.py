@@ -6,13 +6,14 @@ its scores), ``benchmark.json``, ``benchmark.csv`` and ``benchmark.html``.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from c2seg.data import City, open_city
-from c2seg.data.layouts import has_labels
+from c2seg.data.layouts import has_labels, is_city
 from c2seg.errors import InputError
 from c2seg.metrics import check_reference, open_references
 from c2seg.recipes import Recipe, load_recipe
@@ -20,6 +21,8 @@ from c2seg.recipes import Recipe, load_recipe
 __all__ = ["Benchmark", "Pair", "PairLike", "Run", "parse_pairs", "plan"]
 
 FOLDS = 4
+
+_LOG = logging.getLogger(__name__)
 
 StrPath = str | os.PathLike[str]
 
@@ -136,9 +139,9 @@ def _pair(given: PairLike) -> Pair:
 def _labels_of(target: Path) -> Path | None:
     """Return the target's label, as a file if nothing else is needed to read it; None if it has none."""
     beside = target / "label.tif"
-    if not (target / "city.yaml").is_file():
-        return beside if beside.is_file() else None
-    if not has_labels(target):
+    if beside.is_file() and not (target / "city.yaml").is_file():
+        return beside
+    if not is_city(target) or not has_labels(target):
         return None
     (first, *others) = open_references(target)
     plain = first.path == beside and not first.states_legend and first.code.label_map == "challenge"
@@ -150,8 +153,14 @@ def plan(benchmark: Benchmark) -> list[Run]:
     runs: list[Run] = []
     for pair in benchmark.pairs:
         cities = open_city(pair.source), open_city(pair.target)
+        if pair.reference is None and not pair.inside:
+            _LOG.warning(
+                "%s: %s has no ground truth, so its maps get no scores; give one as a third path",
+                pair.name,
+                pair.target,
+            )
         if pair.reference is not None and len(cities[1].scenes) == 1:
-            check_reference(cities[1].scenes[0].grid, f"the map of {pair.target}", pair.reference, by_index=True)
+            check_reference(cities[1].scenes[0].grid, f"the map of {pair.target}", pair.reference)
         for recipe in benchmark.recipes:
             for inputs in _inputs(benchmark, *cities):
                 runs += _seeds(benchmark, pair, recipe, inputs)

@@ -122,9 +122,9 @@ def predict_city(task: PredictTask) -> float:
 
 
 def score_city(task: ScoreTask) -> ScoreRecord:
-    """Score as ``c2seg score --by-index --overwrite`` does."""
+    """Score as ``c2seg score --overwrite`` does."""
     from c2seg.pipeline.scoring import score_maps
 
-    record = score_maps(task.prediction, task.reference, by_index=True)
+    record = score_maps(task.prediction, task.reference)
     record.write(task.out)
     return record

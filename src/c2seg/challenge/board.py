@@ -18,19 +18,22 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
+from affine import Affine
 
 from c2seg.challenge.rules import SubmissionError, TileSet, numbered_tiles, tile_windows
 from c2seg.challenge.submission import Decoder, file_sha256
+from c2seg.data import open_city
 from c2seg.data.published import DATASETS, city_of_tiles
 from c2seg.data.tiling import Order
+from c2seg.data.vectors import is_vector
 from c2seg.errors import DataError, InputError, OutputError, unknown_name
 from c2seg.legend import BACKGROUND, IGNORE, Legend
-from c2seg.metrics import Confusion, ReferenceCode, Scores, confusion_counts, open_references, scores
+from c2seg.metrics import Confusion, Reference, ReferenceCode, Scores, confusion_counts, open_references, scores
 from c2seg.metrics.maps import reference_ids
-from c2seg.metrics.pairs import is_city
+from c2seg.metrics.pairs import ClassRaster, is_city
 from c2seg.outputs import Output, check_outputs, commit, is_write_fault
 from c2seg.raster import RasterFile
-from c2seg.types import Window
+from c2seg.types import Grid, Window
 
 __all__ = ["MAX_ENTRIES", "METRICS", "Board", "ReferenceSource", "Row", "create_board"]
 
@@ -314,8 +317,7 @@ def _spelled(team: str) -> str:
 
 def _store_reference(database: sqlite3.Connection, name: str, source: ReferenceSource, legend: Legend) -> None:
     labeled = 0
-    path, code = _opened(source, legend)
-    for number, raster, window in _reference_tiles(source, path):
+    for number, raster, window, code in _reference_tiles(source, legend):
         labels = reference_ids(raster, window, code)
         known = np.isin(labels, [BACKGROUND, IGNORE, *legend.ids])
         if not known.all():
@@ -329,29 +331,36 @@ def _store_reference(database: sqlite3.Connection, name: str, source: ReferenceS
         raise DataError(f"the ground truth {source.path} of data set {name} has no labeled pixel")
 
 
-def _opened(source: ReferenceSource, legend: Legend) -> tuple[Path, ReferenceCode]:
-    """Return the raster or the folder of tiles of a ground truth, and how its values are read."""
+def _reference_tiles(
+    source: ReferenceSource, legend: Legend
+) -> Iterator[tuple[int, ClassRaster, Window, ReferenceCode]]:
+    """Yield number, raster, window and meaning of the ground truth of every tile: of a folder of tiles, or cut from a city."""
     if source.path.is_dir() and not is_city(source.path):
-        first = next(iter(numbered_tiles(source.path).values()))
-        return source.path, open_references(first, legend, source.label_map)[0].code
+        sizes = TileSet.from_path(source.path, (1,), source.tile_px, source.order).sizes  # checks numbers and sizes
+        files = numbered_tiles(source.path)
+        code = open_references(next(iter(files.values())), legend, source.label_map)[0].code
+        for number in sizes:
+            tile = RasterFile(files[number], (0,))
+            yield number, tile, tile.grid.window, code
+            tile.close()
+        return
     references = open_references(source.path, legend, source.label_map)
     if len(references) > 1:
         raise InputError(f"{source.path} has several scenes; give the label of one, or a data set for each")
-    return references[0].path, references[0].code
+    whole = _whole(references[0])
+    windows = tile_windows(whole.height, whole.width, source.tile_px, source.order)
+    TileSet({n: (w.height, w.width) for n, w in enumerate(windows)}, (1,))  # checks number and sizes
+    for number, window in enumerate(windows):
+        yield number, whole, window, references[0].code
 
 
-def _reference_tiles(source: ReferenceSource, path: Path) -> Iterator[tuple[int, RasterFile, Window]]:
-    tile_set = TileSet.from_path(path, (1,), source.tile_px, source.order)  # checks number and sizes of the tiles
-    if path.is_dir():
-        files = numbered_tiles(path)
-        for number in tile_set.sizes:
-            raster = RasterFile(files[number], (0,))
-            yield number, raster, raster.grid.window
-            raster.close()
-        return
-    raster = RasterFile(path, (0,))
-    for number, window in enumerate(tile_windows(raster.height, raster.width, source.tile_px, source.order)):
-        yield number, raster, window
+def _whole(reference: Reference) -> ClassRaster:
+    """Open the label of a scene; polygons are burned into the grid of their city."""
+    if not is_vector(reference.path):
+        return reference.open(Grid(1, 1, Affine.identity()))
+    if reference.city is None:
+        raise InputError(f"{reference.path} holds polygons, which have no pixels; give a label raster, or a city")
+    return reference.open(open_city(reference.city).scenes[0].grid)
 
 
 def _store_opening(database: sqlite3.Connection) -> None:

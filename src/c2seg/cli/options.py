@@ -9,7 +9,6 @@ __all__ = ["OPTIONS", "with_options"]
 # Parameter, as messages name it between backquotes, -> option of the commands that can meet the message.
 OPTIONS = {
     "backend": "--backend",
-    "by_index": "--by-index",
     "cache": "--cache",
     "city": "--city",
     "compile": "--compile",

@@ -31,7 +31,7 @@ def command(
     block_px: int = typer.Option(100, "--block-px", min=1, help="Side of the bootstrap's blocks, pixels of the ground truth."),
     replicates: int = typer.Option(1000, "--replicates", min=20, help="Replicates of the bootstrap."),
     boundary_px: int | None = typer.Option(None, "--boundary-px", min=0, max=64, help="Also boundary F1 within N pixels."),
-    by_index: bool = typer.Option(False, "--by-index", help="Match rows and columns without georeference."),
+    _by_index: bool = typer.Option(False, "--by-index", hidden=True),  # of 0.1.0; rows are matched where nothing else can be
     workers: int = typer.Option(2, "--workers", min=1, help="Threads that read and count."),
     out: Path | None = typer.Option(None, "--out", metavar="F.json", help="Write the scores as JSON, too."),
     seed: int = SEED,
@@ -59,7 +59,6 @@ def command(
             block_px=block_px,
             replicates=replicates,
             boundary_px=boundary_px,
-            by_index=by_index,
             workers=workers,
             seed=seed,
             out=out,

@@ -30,6 +30,7 @@ def command(
         None, "--source-layout", metavar="TIF", help="Class raster (as of c2seg label) in place of an invented source."
     ),
     target_layout: Path = typer.Option(None, "--target-layout", metavar="TIF", help="The same for the target."),
+    layout: str = typer.Option("folder", "--layout", help="folder, or as the releases: tiles, mat."),
     overwrite: bool = OVERWRITE,
     json: bool = JSON,
     quiet: bool = QUIET,
@@ -37,7 +38,8 @@ def command(
     """Make two cities with a known ground truth and a known difference, from measured spectra.
 
     Each city is a folder with msi.tif, hsi.tif, sar.tif, label.tif, valid.tif, reference.tif and city.yaml. The thousands
-    of the seed choose one of four families of layouts and shifts.
+    of the seed choose one of four families of layouts and shifts. With --layout tiles or mat they are arranged as the
+    releases of C2Seg: C2Seg_AB/train and C2Seg_AB/test (without labels), or NAME_multimodal.mat with labels.
     """
     from c2seg.api.simulating import simulate_pair
 
@@ -51,6 +53,7 @@ def command(
             parameters=_parameters(parameter),
             source_layout=source_layout,
             target_layout=target_layout,
+            layout=layout,  # type: ignore[arg-type]  # checked there
             overwrite=overwrite,
             progress=bars,
         )

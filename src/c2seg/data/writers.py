@@ -1,11 +1,13 @@
 """Write a city in each layout that ``open_city`` reads: a folder of rasters, challenge tiles, a .mat file.
 
 All writers stream except that of classic .mat files, whose format does not allow it. Tiles and .mat files cannot record
-validity: pixels with 0 in all bands are nodata. A city with valid pixels of this kind is rejected.
+validity: pixels with 0 in all bands are nodata. A city with valid pixels of this kind is rejected. They have no place for a
+legend either: labels of other classes than C2Seg's are rejected.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -19,8 +21,10 @@ from rasterio.crs import CRS
 
 from c2seg.data.city import City, LabeledCity, Modality, Scene, blocks
 from c2seg.data.inputs import city_rasters
+from c2seg.data.layouts.mat import LABEL_MAP
 from c2seg.data.tiling import TileGrid
 from c2seg.errors import DataError, InputError, needs_extra
+from c2seg.legend import c2seg13
 from c2seg.outputs import Output, check_outputs, commit
 from c2seg.progress import Progress, no_progress
 from c2seg.raster import CheckedRaster, raster_faults
@@ -30,6 +34,7 @@ __all__ = ["write_folder", "write_mat", "write_tiles"]
 
 _KEYS = {"hsi": "HSI", "msi": "MSI", "sar": "SAR"}
 _STRIP_BYTES = 64 << 20
+_LARGEST_CLASSIC = 1 << 30
 
 
 def write_folder(
@@ -54,8 +59,13 @@ def write_folder(
         for done, (name, count, read, grid, dtype, nodata) in enumerate(jobs):
             _write_tiff(temporary / f"{name}.tif", count, read, grid, dtype, nodata)
             progress(done + 1, len(jobs), name)
-        text = yaml.safe_dump({"name": images.name, "modalities": entries}, sort_keys=False)
-        (temporary / "city.yaml").write_text(text, encoding="utf-8")
+        stated: dict[str, Any] = {"name": images.name, "modalities": entries}
+        if images.legend != c2seg13():
+            stated["legend"] = "legend.yaml"
+            (temporary / "legend.yaml").write_text(
+                yaml.safe_dump(images.legend.as_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8"
+            )
+        (temporary / "city.yaml").write_text(yaml.safe_dump(stated, sort_keys=False), encoding="utf-8")
 
 
 def write_tiles(
@@ -72,6 +82,7 @@ def write_tiles(
     ``nested``: modalities with tiles one folder deeper (``hsi/hsi``). Raises DataError if a valid pixel is 0 in all bands.
     """
     images, scene = _single(city)
+    _check_legend(city, "tiles")
     if (tiles.height, tiles.width) != (scene.grid.height, scene.grid.width):
         raise InputError(
             f"the tiling covers {tiles.height} x {tiles.width} px, the scene has {scene.grid.height} x {scene.grid.width}"
@@ -98,16 +109,21 @@ def write_tiles(
 
 
 def write_mat(
-    city: City | LabeledCity, file: Path, *, hdf5: bool = False, overwrite: bool = False,
-    progress: Progress = no_progress,
+    city: City | LabeledCity, file: Path, *, hdf5: bool | None = False, states_ids: bool = True,
+    overwrite: bool = False, progress: Progress = no_progress,
 ) -> None:  # fmt: skip
     """Write a .mat file with HSI, MSI, SAR (row x column x band, on the native grids) and the label.
 
-    The label of a classic file is in the same file. With ``hdf5`` (v7.3, reversed axes) it is in ``NAME_label.mat``.
+    The label of a classic file is in the same file. With ``hdf5`` (v7.3, reversed axes; None: if the arrays have more than
+    1 GiB) it is in ``NAME_label.mat``. With ``states_ids`` the file says that its labels are class ids. The published ones do
+    not, and their label mapping has to be detected.
     """
     _, scene = _single(city)
+    _check_legend(city, "a .mat file")
     label_file = file.with_name(f"{file.stem}_label.mat")
     arrays = {_KEYS.get(name, name): _mat_reader(scene, name) for name in scene.modalities}
+    if hdf5 is None:
+        hdf5 = sum(math.prod(shape) * dtype.itemsize for shape, dtype, _ in arrays.values()) > _LARGEST_CLASSIC
     label: _Reader | None = None
     if isinstance(city, LabeledCity):
         size = (scene.grid.height, scene.grid.width, 1)
@@ -119,18 +135,27 @@ def write_mat(
         if not hdf5:
             from scipy.io import savemat
 
-            whole = {key: _whole(reader) for key, reader in arrays.items()}
+            whole: dict[str, Any] = {key: _whole(reader) for key, reader in arrays.items()}
             if label is not None:
-                whole["label"] = _whole(label)[:, :, 0]
+                whole |= {"label": _whole(label)[:, :, 0]} | ({LABEL_MAP: "challenge"} if states_ids else {})
             savemat(place, whole, do_compression=True)
         else:
-            _write_hdf5(place, arrays, progress)
+            _write_hdf5(place, arrays, progress, states_ids=states_ids)
             if label is not None:
-                _write_hdf5(files.add(label_file), {"label": label}, progress)
+                _write_hdf5(files.add(label_file), {"label": label}, progress, states_ids=states_ids)
 
 
 _Reader = tuple[tuple[int, int, int], np.dtype[Any], Callable[[Window], np.ndarray]]
 """Rows, columns, bands; data type; function that returns [C, H, W] of a window."""
+
+
+def _check_legend(city: City | LabeledCity, layout: str) -> None:
+    """Raise InputError for labels of other classes than those that a layout means without saying so."""
+    if isinstance(city, LabeledCity) and city.images.legend.as_dict()["classes"] != c2seg13().as_dict()["classes"]:
+        raise InputError(
+            f"labels of {city.images.name!r} have the legend {city.images.legend.name!r}, for which {layout} has no place; "
+            "write a folder of rasters"
+        )
 
 
 def _single(city: City | LabeledCity) -> tuple[City, Scene]:
@@ -259,7 +284,7 @@ def _whole(reader: _Reader) -> np.ndarray:
     return out
 
 
-def _write_hdf5(path: Path, arrays: dict[str, _Reader], progress: Progress) -> None:
+def _write_hdf5(path: Path, arrays: dict[str, _Reader], progress: Progress, *, states_ids: bool) -> None:
     """Write arrays as MATLAB v7.3: HDF5 after a text header of 512 bytes, with reversed axes."""
     with needs_extra("a .mat file of version 7.3", "mat"):
         import h5py
@@ -279,6 +304,8 @@ def _write_hdf5(path: Path, arrays: dict[str, _Reader], progress: Progress) -> N
                     dataset[cols, rows] = values[0].T
                 else:
                     dataset[:, cols, rows] = values.transpose(0, 2, 1)
+            if key == "label" and states_ids:
+                dataset.attrs[LABEL_MAP] = "challenge"
             progress(done + 1, len(arrays), key)
     with path.open("r+b") as stream:
         header = b"MATLAB 7.3 MAT-file, written by c2seg".ljust(116) + bytes(8) + b"\x00\x02IM"

@@ -14,7 +14,7 @@ from c2seg.data.layouts.folder import recognize
 from c2seg.errors import DataError, GridError, InputError
 from c2seg.legend import Legend
 from c2seg.metrics.references import (
-    BurnedRaster,
+    LabelRaster,
     Reference,
     ReferenceCode,
     agreed_legend,
@@ -36,13 +36,14 @@ __all__ = [
     "is_city",
     "pair_maps",
     "pair_of",
+    "unplaced_side",
 ]
 
 _TILE_SUFFIXES = (".tif", ".tiff", ".png")
 _TILE_STEM = re.compile(r"(?P<key>.+?)(_prediction)?")
 _SAME = GridRelation()
 
-ClassRaster = RasterFile | BurnedRaster
+ClassRaster = RasterFile | LabelRaster
 GridOf = Literal["reference", "map"]
 """Whose pixels are scored: a finer raster is read on them by majority, a coarser one is repeated."""
 
@@ -82,8 +83,8 @@ class OnGrid:
 class MapPair:
     """A prediction and its ground truth on the grid of the scores, [``height``, ``width``] pixels.
 
-    ``by_index`` is True if one of them has no georeference and pixels are matched by row and column. Only pixels where
-    ``valid`` is non-zero are counted.
+    ``unplaced`` is the file without a georeference where pixels are matched by row and column. Only pixels where ``valid`` is
+    non-zero are counted.
     """
 
     prediction: OnGrid
@@ -91,8 +92,8 @@ class MapPair:
     code: ReferenceCode
     height: int
     width: int
-    by_index: bool = False
     valid: OnGrid | None = None
+    unplaced: Path | None = None
 
 
 def pair_maps(
@@ -103,7 +104,6 @@ def pair_maps(
     label_map: str | None = None,
     label_field: str | None = None,
     on: GridOf = "reference",
-    by_index: bool = False,
     valid: Path | None = None,
 ) -> tuple[MapPair, ...]:
     """Match predictions with their ground truth.
@@ -111,9 +111,9 @@ def pair_maps(
     Both are files or folders of tiles; the ground truth may also be a city, with a map for each of its scenes
     (``SCENE.tif``), or a vector file. Tiles are matched by number (``7.tif``, ``7.tiff``, ``7.png``, ``7_prediction.tif``),
     other names by their stem. Both folders must contain the same tiles. Georeferenced files are matched by their grids, which
-    must be aligned, at any integer ratio: ``on`` is whose grid is scored. If one of two numbered tiles has no georeference,
-    they are matched by row and column and must have equal size. Single files need ``by_index`` for this. ``legend``,
-    ``label_map``: as in ``open_references``; the legend of a map must agree with it. Raises DataError, GridError, InputError.
+    must be aligned, at any integer ratio: ``on`` is whose grid is scored. If one of the two has no CRS, or both none and one
+    no place, they are matched by row and column and must have equal size. ``legend``, ``label_map``: as in
+    ``open_references``; the legend of a map must agree with it. Raises DataError, GridError, InputError.
     """
     if not prediction.exists():
         raise DataError(f"{prediction} does not exist; give a map, or a folder of maps")
@@ -127,7 +127,7 @@ def pair_maps(
     if prediction.is_dir():
         return _scene_pairs(prediction, reference, references, legend, on)
     chosen = references[0] if len(references) == 1 else choose(references, prediction.stem, reference)
-    pair = _pair(prediction, chosen, legend, on, by_index=by_index, numbered=False)
+    pair = _pair(prediction, chosen, legend, on)
     if valid is None:
         return (pair,)
     mask = RasterFile(valid, (0,))
@@ -137,13 +137,13 @@ def pair_maps(
 
 def pair_of(prediction: Path, reference: Reference) -> MapPair:
     """Match a map with one opened reference by their grids, or by rows and columns if neither has a georeference."""
-    return _pair(prediction, reference, None, "reference", by_index=False, numbered=False)
+    return _pair(prediction, reference, None, "reference")
 
 
-def check_reference(grid: Grid, name: str, reference: Path, *, by_index: bool = False) -> None:
+def check_reference(grid: Grid, name: str, reference: Path) -> None:
     """Raise DataError or GridError if a map ``name`` on this grid cannot be scored with the ground truth."""
     raster = open_references(reference)[0].open(grid)
-    if not _placed(grid, name, raster, by_index=by_index, numbered=False):
+    if unplaced_side(grid, name, raster) is None:
         coarser = raster.grid.resolution_xy[0] >= grid.resolution_xy[0]
         fine, coarse = (grid, raster.grid) if coarser else (raster.grid, grid)
         relate_grids(fine, coarse, name if coarser else str(raster.path), str(raster.path) if coarser else name)
@@ -160,9 +160,7 @@ def _tile_pairs(
     predicted, true = find_tiles(prediction), find_tiles(reference)
     _same_tiles(predicted, prediction, true, reference)
     code = open_references(next(iter(true.values())), legend, label_map)[0].code
-    pairs = [
-        _pair(predicted[key], Reference(true[key], code), legend, on, by_index=False, numbered=True) for key in true
-    ]
+    pairs = [_pair(predicted[key], Reference(true[key], code), legend, on) for key in true]
     return _of_one_legend(pairs)
 
 
@@ -178,7 +176,7 @@ def _scene_pairs(
     missing = [str(item.scene) for item in references if str(item.scene) not in maps]
     if missing:
         raise DataError(f"{prediction} has no map of the scenes {', '.join(missing)} of {reference}")
-    pairs = [_pair(maps[str(item.scene)], item, legend, on, by_index=False, numbered=False) for item in references]
+    pairs = [_pair(maps[str(item.scene)], item, legend, on) for item in references]
     return _of_one_legend(pairs)
 
 
@@ -227,16 +225,15 @@ def _most_frequent(ids: np.ndarray, ratio: int) -> np.ndarray:
     return best
 
 
-def _pair(
-    prediction: Path, reference: Reference, legend: Legend | None, on: GridOf, *, by_index: bool, numbered: bool
-) -> MapPair:
+def _pair(prediction: Path, reference: Reference, legend: Legend | None, on: GridOf) -> MapPair:
     predicted = RasterFile(prediction)
     if predicted.count != 1:
         raise DataError(f"{prediction} has {predicted.count} bands; a map of classes has one")
     true = reference.open(predicted.grid)
     code = _common_code(predicted, reference, legend)
-    if _placed(predicted.grid, str(prediction), true, by_index=by_index, numbered=numbered):
-        return MapPair(OnGrid(predicted), OnGrid(true), code, true.height, true.width, by_index=True)
+    unplaced = unplaced_side(predicted.grid, str(prediction), true)
+    if unplaced is not None:
+        return MapPair(OnGrid(predicted), OnGrid(true), code, true.height, true.width, unplaced=unplaced)
     if on == "map":
         placed = _on_grid(predicted.grid, true, str(prediction), str(true.path))
         return MapPair(OnGrid(predicted), placed, code, predicted.height, predicted.width)
@@ -263,26 +260,27 @@ def _on_grid(grid: Grid, raster: ClassRaster, grid_name: str, name: str) -> OnGr
     return OnGrid(raster, relate_grids(grid, raster.grid, grid_name, name))
 
 
-def _placed(grid: Grid, name: str, true: ClassRaster, *, by_index: bool, numbered: bool) -> bool:
-    """Return whether the map ``name`` and the ground truth are matched by row and column. Raises GridError if neither fits."""
-    unplaced = _no_georeference(grid) or _no_georeference(true.grid)
-    if unplaced and (numbered or by_index or _no_georeference(grid) == _no_georeference(true.grid)):
-        if (grid.height, grid.width) != (true.height, true.width):
-            raise GridError(
-                f"{name} is {grid.height} x {grid.width} pixels, its ground truth {true.path} {true.height} x {true.width}; "
-                "without georeference on both sides the sizes must be equal"
-            )
-        return True
-    if unplaced:
+def unplaced_side(grid: Grid, name: str, true: ClassRaster) -> Path | None:
+    """Return which of the map ``name`` and its ground truth has no georeference, if they are matched by row and column.
+
+    They are where one has a CRS and the other none, and where none has one and one lies at the origin, as grids do that
+    nothing places. None: they are matched by their grids. Raises GridError if sizes differ where rows are matched.
+    """
+    no_place = [side.crs is None and _at_origin(side) for side in (grid, true.grid)]
+    if (grid.crs is None) == (true.grid.crs is None) and not any(no_place):
+        return None
+    if grid == true.grid and not grid.transform.is_identity:
+        return None
+    if (grid.height, grid.width) != (true.height, true.width):
         raise GridError(
-            f"{name} and {true.path}: only one has a georeference; add it to the other, or match rows "
-            "and columns with `by_index=True`"
+            f"{name} is {grid.height} x {grid.width} pixels, its ground truth {true.path} {true.height} x {true.width}; "
+            "where one has no CRS, rows and columns are matched and the sizes must be equal"
         )
-    return False
+    return Path(name) if grid.crs is None else true.path
 
 
-def _no_georeference(grid: Grid) -> bool:
-    return grid.crs is None and grid.transform.is_identity
+def _at_origin(grid: Grid) -> bool:
+    return bool(grid.transform.c == 0 and grid.transform.f == 0)
 
 
 def _same_tiles(predicted: dict[str, Path], prediction: Path, true: dict[str, Path], reference: Path) -> None:

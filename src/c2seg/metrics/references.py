@@ -6,20 +6,24 @@ What a city's city.yaml says of its label holds here as it does in training: the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from c2seg.data import Label, LabeledCity, add_labels, open_city
 from c2seg.data.label_map import load_label_map
 from c2seg.data.layouts import folder, layout_of
+from c2seg.data.tiling import TileGrid
 from c2seg.data.vectors import burn_labels, is_vector
 from c2seg.errors import DataError, GridError, InputError, unknown_name
 from c2seg.legend import LandClass, Legend, c2seg13
-from c2seg.raster import ArrayRaster, RasterFile, open_raster
-from c2seg.types import Grid
+from c2seg.raster import ArrayRaster, RasterFile, RasterSource, open_raster
+from c2seg.types import Grid, Window
 
 __all__ = [
-    "BurnedRaster",
+    "LabelRaster",
     "Reference",
     "ReferenceCode",
     "agreed_legend",
@@ -39,20 +43,57 @@ class ReferenceCode:
 
 
 @dataclass(frozen=True)
-class BurnedRaster(ArrayRaster):
-    """Polygons as a raster on the grid of a map."""
+class LabelRaster:
+    """A label that is no raster file of its own, with the interface of one: polygons, a variable of a .mat file, tiles."""
 
-    path: Path = field(kw_only=True)
-    grid: Grid = field(kw_only=True)
-    mask: None = None
+    source: RasterSource
+    path: Path
+    grid: Grid
+    mask: RasterSource | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of bands."""
+        return self.source.count
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return self.source.height
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return self.source.width
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of the values."""
+        return self.source.dtype
+
+    @property
+    def nodata(self) -> float | None:
+        """Value that marks missing data."""
+        return self.source.nodata
+
+    def read(self, window: Window) -> np.ndarray:
+        """Return raw values [1, H, W] of a window inside the raster."""
+        return self.source.read(window)
+
+    def fingerprint(self) -> str:
+        """Return a short digest of the values."""
+        return self.source.fingerprint()
 
     def close(self) -> None:
-        """Do nothing: the values are in memory."""
+        """Do nothing: a source is shared by all windows, and releases its files itself."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A label file and the meaning of its values. ``scene`` and ``city`` are those that it belongs to, where known."""
+    """A label and the meaning of its values. ``scene`` and ``city`` are those that it belongs to, where known.
+
+    ``path`` is the label's file, or the folder of its tiles. ``label`` and ``grid`` are given where it is no raster file.
+    """
 
     path: Path
     code: ReferenceCode
@@ -62,12 +103,18 @@ class Reference:
     """Of a vector file: the attribute with the label values."""
     states_legend: bool = False
     """Whether the city names its legend."""
+    label: Label | None = None
+    grid: Grid | None = None
+    tiles: TileGrid | None = None
+    """The tiles in which the city is distributed, if known."""
 
-    def open(self, grid: Grid) -> RasterFile | BurnedRaster:
+    def open(self, grid: Grid) -> RasterFile | LabelRaster:
         """Open the label; polygons are burned into ``grid``. Raises DataError if it has several bands."""
+        if self.label is not None:
+            return LabelRaster(self.label.source, self.path, self.grid or grid, self.label.mask)
         if is_vector(self.path):
             values = burn_labels(self.path, grid, self.code.legend, self.label_field)
-            return BurnedRaster(values, path=self.path, grid=grid)
+            return LabelRaster(ArrayRaster(values), self.path, grid)
         raster = RasterFile(self.path)
         if raster.count != 1:
             raise DataError(f"{self.path} has {raster.count} bands; a map of classes has one")
@@ -179,18 +226,28 @@ def _scenes(city: LabeledCity) -> list[tuple[str, str | None, Label]]:
 
 
 def _of_other_layout(path: Path, legend: Legend | None, label_map: str | None) -> tuple[Reference, ...]:
-    """Return the references of a layout that keeps its labels in raster files, such as a plug-in's."""
+    """Return the references of a city in another layout: tiles, a .mat file, a plug-in's."""
     images = open_city(path)
     agreed_legend([("the legend given", legend), (str(path), images.legend)])
     city = add_labels(path, images, label_map)
     if city is None:
         raise DataError(f"{path} has no labels; give the label file")
     references = []
-    for _, name, label in _scenes(city):
-        if not isinstance(label.source, RasterFile):
-            raise DataError(f"{path} holds its labels in no raster file; give the ground truth as a label raster")
+    for (_, name, label), scene in zip(_scenes(city), city.images.scenes, strict=True):
         code = ReferenceCode(city.images.legend, label.label_map)
-        references.append(Reference(label.source.path, code, name, path.resolve(), states_legend=True))
+        plain = isinstance(label.source, RasterFile)
+        references.append(
+            Reference(
+                label.source.path if isinstance(label.source, RasterFile) else Path(label.origin or path),
+                code,
+                name,
+                path.resolve(),
+                states_legend=True,
+                label=None if plain else label,
+                grid=None if plain else scene.grid,
+                tiles=scene.tiles,
+            )
+        )
     return tuple(references)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from c2seg.outputs.checks import Output, check_output, check_outputs, raster_output, record_output, style_output
 from c2seg.outputs.commit import Commit, commit
 from c2seg.outputs.faults import is_write_fault, write_faults
-from c2seg.outputs.files import atomic_file, fsync_path, make_folder, remove_folder, write_text
+from c2seg.outputs.files import atomic_file, fsync_path, make_folder, remove_folder, working_folder, write_text
 from c2seg.outputs.locks import working_in
 from c2seg.outputs.results import replaces_json
 
@@ -24,6 +24,7 @@ __all__ = [
     "remove_folder",
     "replaces_json",
     "style_output",
+    "working_folder",
     "working_in",
     "write_faults",
     "write_text",

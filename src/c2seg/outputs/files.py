@@ -10,9 +10,10 @@ from pathlib import Path
 from c2seg.errors import OutputError
 from c2seg.outputs.checks import Output, check_outputs
 from c2seg.outputs.commit import commit, fsync_path
+from c2seg.outputs.faults import write_faults
 from c2seg.outputs.temporary import TemporaryFolder
 
-__all__ = ["atomic_file", "fsync_path", "make_folder", "remove_folder", "write_text"]
+__all__ = ["atomic_file", "fsync_path", "make_folder", "remove_folder", "working_folder", "write_text"]
 
 
 @contextmanager
@@ -25,6 +26,17 @@ def atomic_file(path: Path, *, overwrite: bool, private: bool = False) -> Iterat
     check_outputs([Output(path)], overwrite=overwrite)
     with commit(overwrite=overwrite) as files:
         yield files.add(path, private=private)
+
+
+@contextmanager
+def working_folder(beside: Path) -> Iterator[Path]:
+    """Yield a new folder in the folder ``beside``, for work on the way; it is removed afterwards, also after a kill."""
+    with write_faults(beside, beside):
+        temporary = TemporaryFolder(beside)
+    try:
+        yield temporary.part()
+    finally:
+        temporary.remove()
 
 
 def write_text(path: Path, text: str, *, overwrite: bool = True) -> None:

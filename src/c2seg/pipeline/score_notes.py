@@ -24,8 +24,9 @@ def uncovered_share(counts: Confusion) -> float | None:
 def score_notes(pairs: Sequence[MapPair], counts: Confusion) -> tuple[str, ...]:
     """Return notes on scores of these maps."""
     notes = []
-    if any(pair.by_index for pair in pairs):
-        notes.append("no georeference: rows and columns are compared directly")
+    unplaced = [pair.unplaced for pair in pairs if pair.unplaced is not None]
+    if unplaced:
+        notes.append(f"{unplaced[0].name} has no georeference: rows and columns are compared directly")
     missing = uncovered_share(counts)
     if missing is not None and missing > _MANY:
         notes.append(f"the map has no class at {missing:.1%} of the labeled pixels; they count as errors")

@@ -58,7 +58,6 @@ def score_maps(
     block_px: int = 100,
     replicates: int = 1000,
     boundary_px: int | None = None,
-    by_index: bool = False,
     workers: int = 2,
     seed: int = 0,
     bars: Bars = silent_bars,
@@ -71,7 +70,7 @@ def score_maps(
     states), ``label_field`` the attribute of a vector file. ``on``: whose grid is scored where one is coarser. Pixels
     count only where the raster ``valid`` is non-zero. ``intervals`` adds 95 % intervals by block bootstrap (``replicates``
     draws of squares of ``block_px`` ground truth pixels, with ``seed``), ``against`` the paired difference to a second map,
-    ``boundary_px`` boundary F1 within that many pixels. ``by_index`` matches rows and columns of files without georeference.
+    ``boundary_px`` boundary F1 within that many pixels.
     ``workers`` threads read and count; memory does not depend on the size of the maps.
 
     Raises InputError for unknown names and invalid settings, DataError and GridError for files that do not fit.
@@ -80,7 +79,7 @@ def score_maps(
         legend = load_legend(Path(legend))
     match = partial(
         pair_maps, reference=Path(reference), legend=legend, label_map=label_map, label_field=label_field, on=on,
-        by_index=by_index, valid=None if valid is None else Path(valid),
+        valid=None if valid is None else Path(valid),
     )  # fmt: skip
     work = _Scoring(_protocol(protocol), workers, bars)
     pairs = match(Path(prediction))
@@ -106,7 +105,7 @@ def score_maps(
         maps=len(pairs),
         notes=notes,
         uncovered=uncovered_share(confusion),
-        matched_by="rows and columns" if any(pair.by_index for pair in pairs) else "georeference",
+        matched_by="rows and columns" if any(pair.unplaced for pair in pairs) else "georeference",
         intervals=work.intervals(blocks, settings) if intervals else None,
         comparison=comparison,
         boundary=work.boundary(pairs, boundary_px) if boundary_px is not None else None,

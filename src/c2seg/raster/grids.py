@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from affine import Affine
+
 from c2seg.errors import GridError
 from c2seg.types import Grid, Window
 
@@ -40,7 +42,8 @@ def relate_grids(fine: Grid, coarse: Grid, fine_name: str, coarse_name: str) -> 
     """Return the relation of ``coarse`` to ``fine``.
 
     Raises GridError if the CRS differ, only one grid has a CRS, the axes are not parallel, the resolution is not an integer
-    multiple, pixel edges do not coincide, or the rasters do not overlap. Grids without CRS must be equal.
+    multiple, pixel edges do not coincide, or the rasters do not overlap. Grids without CRS must be equal, or the coarse one
+    have whole pixels of the fine one, begin in the same corner, and just cover it.
     """
     names = f"{coarse_name} and {fine_name}"
     if (fine.crs is None) != (coarse.crs is None):
@@ -49,10 +52,13 @@ def relate_grids(fine: Grid, coarse: Grid, fine_name: str, coarse_name: str) -> 
     if fine.crs is None:
         if fine == coarse or _same_grid(fine, coarse):
             return GridRelation()
-        raise GridError(
-            f"{names} have no CRS and different grids ({coarse.height} x {coarse.width} and "
-            f"{fine.height} x {fine.width}); rasters without CRS must match exactly"
-        )
+        ratio = round(coarse.resolution_xy[0] / fine.resolution_xy[0])
+        if ratio < 2 or not _covers(coarse, fine, ratio):
+            raise GridError(
+                f"{names} have no CRS and different grids ({coarse.height} x {coarse.width} and "
+                f"{fine.height} x {fine.width}); rasters without CRS must match exactly"
+            )
+        return GridRelation(ratio)
     if fine.crs != coarse.crs and not _same_crs(fine.crs, coarse.crs or ""):
         raise GridError(f"{names} have different CRS; warp one to the other's (gdalwarp -t_srs)")
     # Coarse pixel coordinates in fine pixels: the scale and the shift must be integers.
@@ -81,6 +87,12 @@ def relate_grids(fine: Grid, coarse: Grid, fine_name: str, coarse_name: str) -> 
     if result.to_fine(coarse.window).intersect(fine.window).is_empty:
         raise GridError(f"{names} do not overlap: bounds {coarse.bounds_xy} and {fine.bounds_xy}")
     return result
+
+
+def _covers(coarse: Grid, fine: Grid, ratio: int) -> bool:
+    """Return whether a grid of ``ratio`` times coarser pixels begins where a fine one does, and just covers it."""
+    same_corner = (fine.transform @ Affine.scale(ratio)).almost_equals(coarse.transform)
+    return same_corner and (coarse.height, coarse.width) == (-(-fine.height // ratio), -(-fine.width // ratio))
 
 
 def _same_grid(a: Grid, b: Grid) -> bool:

@@ -15,8 +15,9 @@ from typing import NotRequired, TypedDict
 import numpy as np
 
 from c2seg.metrics import ReferenceCode
+from c2seg.metrics.pairs import unplaced_side
 from c2seg.progress import Progress, no_progress
-from c2seg.raster import RasterFile
+from c2seg.raster import RasterFile, RasterSource
 from c2seg.report.imagery import Sampling, composites, encode_picture, picture, sample, sample_ids
 from c2seg.report.runs import MapFile, Run
 from c2seg.report.views import View
@@ -145,14 +146,14 @@ def _differences(layers: Sequence[Layer]) -> list[Layer]:
 def reference_ids(view: View, sampling: Sampling) -> np.ndarray:
     """Return the ground truth of a view that has one, as shown: uint8 ids [h, w], 0 unknown, 255 ignore."""
     assert view.reference is not None
-    source = RasterFile(view.reference.path)
-    if source.grid.transform.is_identity or view.grid.transform.is_identity:
-        sampling = Sampling(source.grid, sampling.height, sampling.width)  # matched by rows and columns
+    source = view.reference.open(view.grid)
+    if unplaced_side(view.grid, view.name, source):
+        sampling = Sampling(source.grid, sampling.height, sampling.width)
     values, inside = sample(source, sampling.axes(source.grid), (0,))
     return _to_class_ids(np.where(inside, values[0], values.dtype.type(0)), source, view.code)
 
 
-def _to_class_ids(values: np.ndarray, source: RasterFile, code: ReferenceCode) -> np.ndarray:
+def _to_class_ids(values: np.ndarray, source: RasterSource, code: ReferenceCode) -> np.ndarray:
     nodata = source.nodata
     missing = np.zeros(values.shape, bool)
     if nodata is not None and nodata not in (code.legend.label_maps.get(code.label_map) or code.legend.ids):

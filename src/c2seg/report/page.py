@@ -268,10 +268,8 @@ def _map_areas(entry: MapFile, view: View, pixel_km2: float) -> list[float]:
 
 
 def _reference_pixel_km2(view: View) -> float:
-    from c2seg.raster import RasterFile
-
     assert view.reference is not None
-    return (RasterFile(view.reference.path).grid.pixel_area_m2() or 1e6) / 1e6
+    return (view.reference.open(view.grid).grid.pixel_area_m2() or 1e6) / 1e6
 
 
 def _amount(value: float, view: View) -> str:

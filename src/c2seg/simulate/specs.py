@@ -16,7 +16,7 @@ from c2seg.errors import InputError, unknown_name
 from c2seg.simulate.parameters import Parameters, family_of
 from c2seg.types import Grid
 
-__all__ = ["CitySpec", "city_spec", "package_data", "pair_names"]
+__all__ = ["CitySpec", "city_names", "city_spec", "package_data", "pair_names"]
 
 MODALITIES = ("msi", "hsi", "sar")
 _SMALLEST_PX = 32
@@ -73,6 +73,14 @@ class CitySpec:
 def package_data(name: str) -> Any:
     """Read one of the package's YAML files."""
     return parse_yaml(resources.files("c2seg.simulate").joinpath(name).read_text(encoding="utf-8"), name)
+
+
+def city_names(pair: str) -> tuple[str, str]:
+    """Names of source and target of a pair. Raises InputError for an unknown pair."""
+    if pair not in pair_names():
+        raise InputError(unknown_name("pair", pair, pair_names()))
+    cities = package_data("pairs.yaml")[pair]["cities"]
+    return cities["source"]["name"], cities["target"]["name"]
 
 
 def pair_names() -> tuple[str, ...]:

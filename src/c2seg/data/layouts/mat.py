@@ -31,12 +31,14 @@ from c2seg.raster import GridRelation
 from c2seg.raster.hdf5 import check_link, check_stored, is_hdf5
 from c2seg.types import Grid, Window
 
-__all__ = ["LOOKS_FOR", "NAME", "MatArray", "images", "labels", "recognize"]
+__all__ = ["LABEL_MAP", "LOOKS_FOR", "NAME", "MatArray", "images", "labels", "recognize"]
 
 NAME = "MATLAB file"
 LOOKS_FOR = "a .mat file of the full-scene release"
 MODALITIES = ("msi", "sar", "hsi")
 GRID_M = 10.0
+LABEL_MAP = "label_map"
+"""Name of the variable (classic files) or attribute of the label (v7.3) that names its label mapping."""
 
 _DAMAGED = (
     OSError, ValueError, TypeError, LookupError, EOFError, RuntimeError, MemoryError, OverflowError, zlib.error, struct.error
@@ -193,9 +195,26 @@ def labels(path: Path, city: City, label_map: str | None) -> tuple[Label, ...] |
             raise DataError(
                 f"{file}: label has {array.height} x {array.width} pixels, the images {grid.height} x {grid.width}"
             )
-        # Two label mappings with the same values exist for this release: detect which one it is.
-        return (Label(array, GridRelation(), str(file), label_map=label_map or "auto"),)
+        # Two label mappings with the same values exist for this release: detect which one it is, unless the file says so.
+        return (Label(array, GridRelation(), str(file), label_map=label_map or _stated_label_map(array) or "auto"),)
     return None
+
+
+def _stated_label_map(label: MatArray) -> str | None:
+    """Return the label mapping that a file of ours states; None for the files of the release."""
+    try:
+        if label.hdf5:
+            with _h5py().File(label.path, "r") as file:
+                stated = file[label.key].attrs.get(LABEL_MAP)
+        elif LABEL_MAP in _list_classic(label.path):
+            from scipy.io import loadmat
+
+            stated = loadmat(label.path, variable_names=[LABEL_MAP])[LABEL_MAP].item()
+        else:
+            return None
+    except _DAMAGED as error:
+        raise _damaged(label.path, LABEL_MAP, error) from error
+    return None if stated is None else str(stated)
 
 
 def _variables(path: Path) -> dict[str, MatArray]:
