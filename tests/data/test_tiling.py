@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c2seg.data.published import CITIES, city_of_tiles, published_means
-from c2seg.data.splits import leak_report, published_split, random_split
+from c2seg.data.splits import leak_report, published_split, random_split, third_place_split
 from c2seg.data.tiling import TileGrid
 from c2seg.errors import DataError, InputError
 from c2seg.types import Window
@@ -68,18 +68,32 @@ def test_published_statistics_have_the_bands_of_the_datasets() -> None:
     assert published_means("C2Seg-AB")["sar"][0][1] == pytest.approx(-9.10781506)
 
 
-def test_published_splits_have_the_published_sizes_and_leak_entirely() -> None:
-    for grid in CITIES["Augsburg"].tile_grids():
-        uda, mrsn = published_split("uda", 273), published_split("mrsn", 273)
-        assert (len(uda.train), len(uda.validation)) == (238, 35)
-        assert (len(mrsn.train), len(mrsn.validation)) == (245, 28)
-        for split in (uda, mrsn):
-            assert sorted([*split.train, *split.validation]) == list(range(273))
-            report = leak_report(split, grid)
-            assert report.leaking_tiles == report.validation_tiles == len(split.validation)
-            assert report.leaked_px > 0.9 * report.validation_px
-    bw = published_split("mrsn", 7140)
-    assert (len(bw.train), len(bw.validation)) == (6426, 714)
+# Team, city; tiles of training, of validation and left out; leaked pixels in percent.
+RELEASED = [
+    ("mrsn", "Augsburg", 245, 28, 0, 100.0),
+    ("mrsn", "Beijing", 6426, 714, 0, 99.9),
+    ("uda", "Augsburg", 238, 35, 0, 98.7),
+    ("uda", "Beijing", 6385, 754, 1, 100.0),
+]
+
+
+@pytest.mark.parametrize(("team", "city", "training", "validation", "left_out", "leaked"), RELEASED)
+def test_released_splits_leak(team, city, training, validation, left_out, leaked) -> None:
+    grid = CITIES[city].tile_grids()[0]
+    split = published_split(team, grid.count)
+    assert (len(split.train), len(split.validation)) == (training, validation)
+    assert len({*split.train, *split.validation}) == grid.count - left_out
+    report = leak_report(split, grid)
+    assert report.leaking_tiles == report.validation_tiles == validation
+    assert round(100 * report.leaked_px / report.validation_px, 1) == leaked
+
+
+def test_the_released_list_of_the_third_place_is_no_shuffle_of_ours() -> None:
+    for count, common in ((273, 5), (7140, 66)):
+        ours = random_split(count, count * 9 // 10, 0)
+        assert len({*ours.validation} & {*published_split("mrsn", count).validation}) == common
+    assert not third_place_split(100).is_released
+    assert len(third_place_split(100).validation) == 10
 
 
 def test_leaked_pixels_are_counted_once() -> None:
@@ -93,7 +107,7 @@ def test_leaked_pixels_are_counted_once() -> None:
 
 
 def test_unknown_splits_are_refused() -> None:
-    with pytest.raises(InputError, match="Valid: mrsn, uda"):
+    with pytest.raises(InputError, match="Valid: "):
         published_split("mmglots", 273)
-    with pytest.raises(InputError, match="not for 7140"):
-        published_split("uda", 7140)
+    with pytest.raises(InputError, match="not for 7141"):
+        published_split("uda", 7141)

@@ -7,33 +7,30 @@ only to reproduce published offline numbers. Use ``BlockFolds`` to select a mode
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 
 import numpy as np
 
 from c2seg.data.tiling import TileGrid
+from c2seg.documents import parse_yaml
 from c2seg.errors import InputError, unknown_name
 
-__all__ = ["LeakReport", "TileSplit", "leak_report", "published_split", "random_split"]
+__all__ = ["LeakReport", "TileSplit", "leak_report", "published_split", "random_split", "third_place_split"]
 
-# Validation tiles of Augsburg, as listed with the second place's entry to the challenge (238 / 35 of 273 tiles).
-_UDA_AUGSBURG = (
-    8, 9, 19, 20, 34, 38, 48, 74, 78, 84, 108, 109, 112, 114, 119, 122, 136, 147, 151, 159, 160, 163, 171, 191, 196, 206,
-    215, 226, 227, 244, 249, 264, 268, 269, 270,
-)  # fmt: skip
-
-SPLITS = {
-    "uda": "second place, Augsburg: 238 training and 35 validation tiles, as listed",
-    "mrsn": "third place: 90 % of the tiles, shuffled with numpy's seed 0 (assuming numeric listing order)",
-}
+TEAMS = {"uda": "second place", "mrsn": "third place"}
+_TILES = {273: "C2Seg-AB", 7140: "C2Seg-BW"}
+"""Dataset by number of training tiles."""
 
 
 @dataclass(frozen=True, slots=True)
 class TileSplit:
-    """Numbers of the training and the validation tiles."""
+    """Numbers of the training and the validation tiles. ``is_released``: a team's own list, rather than one like it."""
 
     name: str
     train: tuple[int, ...]
     validation: tuple[int, ...]
+    is_released: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +53,33 @@ class LeakReport:
 
 
 def published_split(name: str, count: int) -> TileSplit:
-    """Return a team's split of ``count`` tiles by name (``uda``, ``mrsn``).
+    """Return the split of ``count`` tiles that a team released: ``uda`` (second place), ``mrsn`` (third place).
 
-    The second place's list for Beijing is only partly published, and the first place's splits are not published. Raises
-    InputError for an unknown name or another number of tiles.
+    There is one for the 273 tiles of Augsburg and one for the 7140 of Beijing. The first place's splits are not published.
+    Raises InputError for an unknown name or another number of tiles.
     """
-    if name not in SPLITS:
-        raise InputError(unknown_name("split", name, SPLITS))
-    if name == "mrsn":
-        # count * 0.9 in integers: 245 of 273 and 6426 of 7140, as published
-        return random_split(count, count * 9 // 10, 0, name)
-    if count != 273:
-        raise InputError(f"split 'uda' is published for the 273 tiles of Augsburg, not for {count} tiles")
-    validation = set(_UDA_AUGSBURG)
-    return TileSplit(name, tuple(n for n in range(count) if n not in validation), _UDA_AUGSBURG)
+    if name not in TEAMS:
+        raise InputError(unknown_name("split", name, TEAMS))
+    if count not in _TILES:
+        numbers = " or ".join(str(number) for number in _TILES)
+        raise InputError(f"split {name!r} is published for {numbers} tiles, not for {count} tiles")
+    entry = _released()[name][_TILES[count]]
+    validation = entry["validation"]
+    excluded = {*validation, *entry["left_out"]}
+    training = tuple(number for number in range(count) if number not in excluded)
+    return TileSplit(name, training, tuple(validation), is_released=True)
+
+
+def third_place_split(count: int) -> TileSplit:
+    """Return the third place's released split; for another number of tiles a random one by its rule: 90 % for training."""
+    return published_split("mrsn", count) if count in _TILES else random_split(count, count * 9 // 10, 0, "mrsn")
+
+
+@cache
+def _released() -> dict[str, dict[str, dict[str, list[int]]]]:
+    text = resources.files("c2seg.data").joinpath("published_splits.yaml").read_text(encoding="utf-8")
+    content: dict[str, dict[str, dict[str, list[int]]]] = parse_yaml(text, "published_splits.yaml")
+    return content
 
 
 def random_split(count: int, train: int, seed: int, name: str = "random") -> TileSplit:

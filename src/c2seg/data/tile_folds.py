@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from c2seg.data.splits import LeakReport, leak_report, published_split
+from c2seg.data.splits import LeakReport, TileSplit, leak_report, third_place_split
 from c2seg.data.tiling import TileGrid
 from c2seg.types import Window
 
@@ -16,7 +16,9 @@ __all__ = ["TileFolds"]
 
 @dataclass(frozen=True)
 class TileFolds:
-    """One fold: the third place's split of one scene (90 % of the half-overlapping tiles), with the interface of Folds.
+    """One fold: the third place's split of one scene, with the interface of Folds.
+
+    It is the list that the team released for the tiles of Augsburg and Beijing, and a random one of as many tiles elsewhere.
 
     Training and tested pixels overlap. Use it only to reproduce published offline numbers, not to select models.
     """
@@ -27,7 +29,7 @@ class TileFolds:
     _tested: np.ndarray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        split = published_split("mrsn", self.tiles.count)
+        split = self.split
         windows = list(self.tiles.windows())
         for name, indexes in (("_trained", split.train), ("_tested", split.validation)):
             mask = np.zeros((self.tiles.height, self.tiles.width), bool)
@@ -38,7 +40,12 @@ class TileFolds:
     @property
     def leak(self) -> LeakReport:
         """The leak of the split."""
-        return leak_report(published_split("mrsn", self.tiles.count), self.tiles)
+        return leak_report(self.split, self.tiles)
+
+    @property
+    def split(self) -> TileSplit:
+        """The tiles of training and of validation."""
+        return third_place_split(self.tiles.count)
 
     def fold(self, window: Window) -> np.ndarray:
         """Return uint8 [H, W]: 0 where tested, 255 elsewhere; ``window`` lies inside the scene."""

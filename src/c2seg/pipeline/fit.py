@@ -129,6 +129,7 @@ def _kind_of_folds(recipe: Recipe, prepared: Prepared) -> str:
     """Return how the sources are divided for validation, as text."""
     if recipe.validation.count and recipe.validation.kind == "random_tiles":
         sources = prepared.with_folds(recipe.validation).sources
-        leaks = [f.leak.text for source in sources for f in source.city.folds if isinstance(f, TileFolds)]
-        return f"random split of half-overlapping tiles, which leaks: {'; '.join(leaks)}"
+        folds = [f for source in sources for f in source.city.folds if isinstance(f, TileFolds)]
+        whose = "released" if all(f.split.is_released for f in folds) else "random"
+        return f"{whose} split of half-overlapping tiles, which leaks: {'; '.join(f.leak.text for f in folds)}"
     return f"{recipe.validation.folds} interleaved guarded block folds over the sources, pooled"

@@ -16,6 +16,7 @@ from c2seg.data import (
     Folds,
     LabeledCity,
     PreparedCity,
+    Scene,
     open_city,
 )
 from c2seg.data.folds import BlockFolds
@@ -29,7 +30,6 @@ from c2seg.pipeline.colors import with_colors
 from c2seg.progress import Bars, Progress
 from c2seg.recipes import Recipe
 from c2seg.recipes.schema import Validation
-from c2seg.types import Grid
 
 __all__ = ["FitJob", "Prepared", "Storage", "prepare"]
 
@@ -199,11 +199,15 @@ def _folds(settings: Validation, city: City) -> Iterator[Folds]:
     """Yield the validation folds of each scene of a city."""
     for scene in city.scenes:
         if settings.kind == "random_tiles":
-            yield _random_tiles(settings, scene.grid)
+            yield TileFolds(_overlapping_tiles(settings, scene))
         elif settings.folds:
             side = settings.block_px or max(4 * settings.guard_px, min(scene.grid.height, scene.grid.width) // 6, 8)
             yield BlockFolds(settings.folds, side, settings.guard_px)
 
 
-def _random_tiles(settings: Validation, grid: Grid) -> TileFolds:
-    return TileFolds(TileGrid(grid.height, grid.width, settings.tile_px, settings.tile_px // 2))
+def _overlapping_tiles(settings: Validation, scene: Scene) -> TileGrid:
+    """Return the half-overlapping tiles of a scene: those of its release, else of the recipe's size."""
+    tiles = scene.tiles
+    if tiles is not None and tiles.step_px == tiles.tile_px // 2:
+        return tiles
+    return TileGrid(scene.grid.height, scene.grid.width, settings.tile_px, settings.tile_px // 2)

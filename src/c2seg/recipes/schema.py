@@ -42,7 +42,7 @@ class Validation(Strict):
     """``random_tiles``: one random split of half-overlapping tiles, which leaks; only to reproduce published offline
     numbers. It needs no ``folds``."""
     tile_px: int = Field(default=128, ge=8)
-    """Side of the tiles of ``random_tiles``."""
+    """Side of the tiles of ``random_tiles`` where the data are not released as half-overlapping tiles."""
     folds: int = Field(default=0, ge=0, le=16)
     block_px: int | None = Field(default=None, ge=4)
     """Side of a block; null: a sixth of the scene's shorter side, at least four times the guard."""
