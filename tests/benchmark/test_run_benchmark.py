@@ -9,15 +9,21 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from c2seg.artifacts.benchmark import BenchmarkTable
 from c2seg.benchmark import run_benchmark
 from c2seg.cli import run
-from c2seg.errors import C2SegError
-from c2seg.recipes import variants
+from c2seg.data import write_folder
+from c2seg.data.city import Band
+from c2seg.errors import C2SegError, InputError
+from c2seg.raster import ArrayRaster
+from c2seg.recipes import load_recipe, variants
 from helpers.benchmark_runs import FakeRunner
+from helpers.toy_cities import make_city as toy_city
 
 
 @pytest.fixture
@@ -86,6 +92,44 @@ def test_table_three_compares_mrsn_and_its_reductions(pair, tmp_path, fake, caps
     assert "unknown baseline 'mrsm'. Did you mean 'mrsn'?" in capsys.readouterr().err
     assert run([*arguments, "--table", "IV"]) == 2
     assert "unknown table 'IV'" in capsys.readouterr().err
+
+
+def test_table_three_trains_all_four_alike(pair, tmp_path, fake):
+    """Iterations, batch and patches are equal in every preset; the paper's are 2000 of 12."""
+    for preset, expected in (
+        ("paper", (2000, 12, 128)),
+        ("paper-ab", (2000, 12, 128)),
+        ("tiny", None),
+        ("small", None),
+    ):
+        fake.fitted.clear()
+        out = tmp_path / preset
+        arguments = ["--table", "III", "--preset", preset, "--seeds", "1", "--out", str(out)]
+        assert run(["benchmark", "--pair", ":".join(map(str, pair)), *arguments]) == 0
+        trainings = [task.recipe.training for task in fake.fitted if task.out.is_relative_to(out / "runs")]
+        assert len(trainings) == 8  # in the offline protocol, and across cities
+        sizes = {(t.iterations, t.sampling.batch_size, t.sampling.patch_px, str(t.schedule)) for t in trainings}
+        assert len({task.recipe.name for task in fake.fitted}) == 4
+        assert len(sizes) == 1
+        assert expected is None or sizes.pop()[:3] == expected
+
+
+@pytest.mark.parametrize(("bands", "preset"), [(242, "paper-ab"), (116, "paper-bw"), (6, None)])
+def test_the_preset_paper_is_that_of_the_dataset(tmp_path, fake, bands, preset):
+    places = [tmp_path / name for name in ("one", "two")]
+    for place in places:
+        city = toy_city(60, 48)
+        scene = city.images.scenes[0]
+        cube = np.ones((bands, 20, 16), np.uint16)
+        hsi = replace(scene.modalities["hsi"], source=ArrayRaster(cube), bands=(Band(),) * bands)
+        scene = replace(scene, modalities={**scene.modalities, "hsi": hsi})
+        write_folder(replace(city, images=replace(city.images, scenes=(scene,))), place)
+    if preset is None:
+        with pytest.raises(InputError, match="name paper-ab or paper-bw"):
+            run_benchmark([tuple(places)], "unet", preset="paper", out=tmp_path / "b", seeds=1, runner=fake)
+        return
+    run_benchmark([tuple(places)], "unet", preset="paper", out=tmp_path / "b", seeds=1, runner=fake)
+    assert fake.fitted[-1].recipe == load_recipe("unet", preset, ["validation.folds=0"])
 
 
 def test_variants_are_run_with_ablations(pair, tmp_path):

@@ -91,7 +91,7 @@ def run_benchmark(
             the ground truth.
         recipes: Names or files, also ``recipe@variant``; ``"all"`` for every shipped one.
         out: The benchmark's folder: runs, ``benchmark.json``, ``benchmark.csv``, ``benchmark.html``.
-        preset: Preset of every recipe.
+        preset: Preset of every recipe; ``paper`` is ``paper-ab`` or ``paper-bw``, by the pair.
         seeds: Number of seeds, 0, 1, ..., of every recipe.
         modalities: Also train each recipe on each modality alone.
         ablations: Also run every variant that the recipes' files describe.

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from c2seg.data import City, open_city
 from c2seg.data.layouts import has_labels, is_city
+from c2seg.data.published import DATASETS
 from c2seg.errors import InputError
 from c2seg.metrics import check_reference, open_references
 from c2seg.recipes import Recipe, load_recipe
@@ -66,6 +67,7 @@ class Benchmark:
     recipes: tuple[str, ...]
     out: Path
     preset: str = "tiny"
+    """``paper`` is ``paper-ab`` or ``paper-bw``, by the pair."""
     seeds: int = 3
     single_modalities: bool = False
     equal_seconds: float | None = None
@@ -162,9 +164,24 @@ def plan(benchmark: Benchmark) -> list[Run]:
         if pair.reference is not None and len(cities[1].scenes) == 1:
             check_reference(cities[1].scenes[0].grid, f"the map of {pair.target}", pair.reference)
         for recipe in benchmark.recipes:
+            preset = _preset(benchmark.preset, cities[0], pair)
             for inputs in _inputs(benchmark, *cities):
-                runs += _seeds(benchmark, pair, recipe, inputs)
+                runs += _seeds(replace(benchmark, preset=preset), pair, recipe, inputs)
     return runs
+
+
+def _preset(name: str, source: City, pair: Pair) -> str:
+    """Return the preset of a pair: ``paper`` is that of its dataset, which the bands of the source's HSI tell."""
+    if name != "paper":
+        return name
+    bands = source.scenes[0].modalities["hsi"].count if "hsi" in source.modality_names else 0
+    for dataset, facts in DATASETS.items():
+        if facts.hsi_bands == bands:
+            return f"paper-{dataset[-2:].lower()}"
+    known = " or ".join(f"{facts.hsi_bands} ({dataset})" for dataset, facts in DATASETS.items())
+    raise InputError(
+        f"preset paper: the HSI of {pair.source} has {bands} bands, not {known}; name paper-ab or paper-bw, or another preset"
+    )
 
 
 def _inputs(benchmark: Benchmark, source: City, target: City) -> list[str]:
