@@ -95,7 +95,8 @@ class BenchmarkRow(Record):
     label: str
     seeds: int
     uses_target: str
-    """``*``: trained on target images; ``+``: inputs are standardized by their statistics."""
+    """``*``: trained on target images; ``+``: inputs are standardized by their statistics; ``~``: starts at random, though it
+    is published with pretrained weights."""
     oa: MeanStd
     kappa: MeanStd
     mf1: MeanStd

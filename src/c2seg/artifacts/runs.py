@@ -107,6 +107,8 @@ class TrainingFacts(Record):
     gflops_128: float | None = None
     """Of the same, for a patch of 128 x 128 pixels."""
     pretrained: PretrainedFacts | None = None
+    random_start: str | None = None
+    """A note if the recipe is published with pretrained weights and starts at random here."""
     step_seconds: float | None = None
     """Of all trainings, by iteration of the recipe."""
     step_processor_seconds: float | None = None

@@ -15,7 +15,7 @@ from pathlib import Path
 from c2seg.data import City, open_city
 from c2seg.data.layouts import has_labels, is_city
 from c2seg.data.published import DATASETS
-from c2seg.errors import InputError
+from c2seg.errors import InputError, RecipeError
 from c2seg.metrics import check_reference, open_references
 from c2seg.recipes import Recipe, load_recipe
 
@@ -190,9 +190,23 @@ def _inputs(benchmark: Benchmark, source: City, target: City) -> list[str]:
     return ["default", *shared] if benchmark.single_modalities and len(shared) > 1 else ["default"]
 
 
+def _fitting(recipe: str, benchmark: Benchmark) -> tuple[str, ...]:
+    """Return the overrides of a recipe: pretrained weights are left out, with a note, where its network takes none."""
+    try:
+        load_recipe(recipe, benchmark.preset, benchmark.overrides)
+    except RecipeError:
+        rest = tuple(text for text in benchmark.overrides if not text.strip().startswith("model.pretrained="))
+        if rest == benchmark.overrides:
+            raise
+        load_recipe(recipe, benchmark.preset, rest)
+        _LOG.warning("%s takes no pretrained weights: model.pretrained is left out", recipe)
+        return rest
+    return benchmark.overrides
+
+
 def _seeds(benchmark: Benchmark, pair: Pair, recipe: str, inputs: str) -> Iterator[Run]:
     """Yield the runs that differ by their seeds only."""
-    overrides = (*benchmark.overrides, *(() if inputs == "default" else (f"inputs=[{inputs}]",)))
+    overrides = (*_fitting(recipe, benchmark), *(() if inputs == "default" else (f"inputs=[{inputs}]",)))
     if pair.inside:
         folds = load_recipe(recipe, benchmark.preset, overrides).validation.folds or FOLDS
         overrides += (f"validation.folds={folds}", "validation.final=false")

@@ -10,6 +10,7 @@ from statistics import mean, stdev
 
 from c2seg.artifacts.benchmark import BenchmarkResult, BenchmarkRow, MeanStd
 from c2seg.metrics.published import published_offline
+from c2seg.recipes import random_start
 
 __all__ = ["aligned", "as_csv", "as_html", "as_text", "modality_text", "offline_text", "rows"]
 
@@ -18,7 +19,10 @@ _SCORES = ("oa", "kappa", "mf1", "miou")
 _MOST_COLUMNS = 6
 _BEFORE = ("pair", "recipe", "target", "OA", "Kappa", "mF1", "mIoU", ">=1000px")
 _AFTER = ("fit s", "MiB", "Mpar", "GFLOP")
-LEGEND = "target: * trained on target images, + standardized by their statistics; spread: standard deviation over seeds"
+LEGEND = (
+    "target: * trained on target images, + standardized by their statistics; ~ starts at random, published with pretrained "
+    "weights; spread: standard deviation over seeds"
+)
 
 
 def rows(results: Sequence[BenchmarkResult], baseline: str = "forest") -> list[BenchmarkRow]:
@@ -139,7 +143,9 @@ def _row(
         pair=pair,
         label=label,
         seeds=len(seeds),
-        uses_target=("*" if uses.training else "") + ("+" if uses.normalization else ""),
+        uses_target=("*" if uses.training else "")
+        + ("+" if uses.normalization else "")
+        + ("~" if random_start(seeds[0].key.recipe) else ""),
         oa=_spread([_score(r, "oa") for r in seeds]),
         kappa=_spread([_score(r, "kappa") for r in seeds]),
         mf1=_spread([_score(r, "mf1") for r in seeds]),

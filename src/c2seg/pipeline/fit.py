@@ -26,7 +26,7 @@ from c2seg.pipeline.run_folder import RunFiles, check_run_folder, write_run
 from c2seg.predict.workers import peak_memory_mib
 from c2seg.process import is_first
 from c2seg.progress import Bars, silent_bars
-from c2seg.recipes import Recipe, plugins_of
+from c2seg.recipes import Recipe, plugins_of, random_start
 from c2seg.recipes.models import ForestModel
 
 __all__ = ["FitResult", "fit"]
@@ -75,7 +75,7 @@ def fit(
         folds = _kind_of_folds(recipe, prepared)
         job = FitJob(recipe, prepared, out, seed, device, resume, bars if is_first() else silent_bars, storage)
         trained = _train(job)
-        checked, facts = trained.checked, trained.facts
+        checked, facts = trained.checked, trained.facts.model_copy(update={"random_start": random_start(recipe)})
         origin = run_provenance(process, recipe, *prepared.origins())
         header = Header(
             recipe=checked.recipe if checked else recipe,
@@ -101,7 +101,7 @@ def fit(
         final = recipe.validation.final
         if is_first():
             write_run(out, RunFiles(recipe, header, trained.tensors, record, validation, trained.curves, final))
-        pretrained = (facts.pretrained.line,) if facts.pretrained else ()
+        pretrained = tuple(text for text in (facts.pretrained and facts.pretrained.line, facts.random_start) if text)
         notes = (*alone, *prepared.notes, *pretrained, *(checked.record.notes if checked else ()))
         return FitResult(out / "model.safetensors" if final else None, validation, seconds, notes)
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from c2seg.documents import parse_yaml, read_text
 from c2seg.errors import RecipeError, unknown_name
 from c2seg.plugins import Plugin, find, guarded, installed, load
+from c2seg.recipes import starts
 from c2seg.recipes.plugged import LossSettings, MethodSettings, ModelSettings, Strict, plugins_of
 from c2seg.recipes.schema import Recipe, overlay
 from c2seg.recipes.upgrade import stored_recipe, upgrade_recipe
@@ -29,6 +30,7 @@ __all__ = [
     "plugin_recipes",
     "plugins_of",
     "presets",
+    "random_start",
     "recipe_names",
     "recipe_text",
     "variants",
@@ -95,6 +97,15 @@ def load_recipe(name: str, preset: str | None = None, overrides: Sequence[str] =
     for text in overrides:
         content = overlay(content, _override(text))
     return _validate(name, content)
+
+
+def random_start(recipe: Recipe) -> str | None:
+    """Return a note if a recipe starts at random although it is published with pretrained weights; None otherwise."""
+    name = recipe.name.partition("@")[0]
+    if name not in (*recipe_names(), *plugin_recipes()):
+        return None
+    published = {key: value for key, value in _parse(name).items() if key not in ("presets", "variants")}
+    return starts.random_start(recipe, published)
 
 
 def recipe_from_dict(content: Mapping[str, Any], where: str) -> Recipe:
