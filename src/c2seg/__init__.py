@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from c2seg.api.models import export_model, load_model
     from c2seg.api.recipes import load_recipe
     from c2seg.api.reporting import make_report
+    from c2seg.api.sampling_maps import draw_sample
     from c2seg.api.scoring import score
     from c2seg.api.simulating import simulate_pair
     from c2seg.benchmark import run_benchmark
@@ -49,6 +50,7 @@ __all__ = [
     "RecipeError",
     "TrainingError",
     "__version__",
+    "draw_sample",
     "export_model",
     "fit",
     "fuse_maps",
@@ -67,6 +69,7 @@ __all__ = [
 _MODULES = {
     "CityDataset": "c2seg.api.dataset",
     "Legend": "c2seg.legend",
+    "draw_sample": "c2seg.api.sampling_maps",
     "export_model": "c2seg.api.models",
     "fit": "c2seg.api.fitting",
     "fuse_maps": "c2seg.api.fusing",

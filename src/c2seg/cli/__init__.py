@@ -36,6 +36,8 @@ COMMANDS = {
     "fuse": "Fuse maps of one city, also class by class.",
     "export": "Write a model as ONNX.",
     "score": "Score a map against the ground truth.",
+    "sample": "Draw points of a map to check it with.",
+    "suggest": "Pick points to label for training.",
     "report": "Make a self-contained HTML page of runs.",
     "benchmark": "Compare recipes on pairs of cities.",
     "submit": "Pack or check a challenge submission.",

@@ -24,7 +24,7 @@ from c2seg.progress import Progress, no_progress
 from c2seg.raster import RasterFile, short
 from c2seg.types import Grid, Window
 
-__all__ = ["ClassMap", "MapCounts", "open_map", "read_at", "row_windows"]
+__all__ = ["ClassMap", "MapCounts", "check_has_pixels", "open_map", "read_at", "row_windows", "windows_of"]
 
 _STRIP_PX = 2_000_000
 
@@ -76,16 +76,22 @@ class ClassMap:
             )
         return ids
 
+    def scan(self, progress: Progress = no_progress) -> Iterator[tuple[Window, np.ndarray]]:
+        """Yield the map's windows with their ids, uint8 [H, W]; after the last, ``count`` knows the result."""
+        pixels, digest = np.zeros(256, np.int64), hashlib.sha256(f"{self.grid.height} {self.grid.width}".encode())
+        for window in row_windows(self.grid):
+            ids = self.read_ids(window)
+            pixels += np.bincount(ids.ravel(), minlength=256)
+            digest.update(np.ascontiguousarray(ids).data)
+            yield window, ids
+            progress(window.row_end, self.grid.height)
+        self._counts[:] = [MapCounts(pixels, short(digest))]
+
     def count(self, progress: Progress = no_progress) -> MapCounts:
         """Return pixels by id and the digest, in one pass that is remembered."""
         if not self._counts:
-            pixels, digest = np.zeros(256, np.int64), hashlib.sha256(f"{self.grid.height} {self.grid.width}".encode())
-            for window in row_windows(self.grid):
-                ids = self.read_ids(window)
-                pixels += np.bincount(ids.ravel(), minlength=256)
-                digest.update(np.ascontiguousarray(ids).data)
-                progress(window.row_end, self.grid.height)
-            self._counts.append(MapCounts(pixels, short(digest)))
+            for _ in self.scan(progress):
+                pass
         return self._counts[0]
 
     def class_pixels(self) -> np.ndarray:
@@ -95,7 +101,7 @@ class ClassMap:
     def ids_at(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
         """Return the ids uint8 [n] at pixels inside the map; 0 is nodata."""
         ids = np.empty(len(rows), np.uint8)
-        for window, inside in _windows_of(rows, self.grid):
+        for window, inside in windows_of(rows, self.grid):
             part = self.read_ids(window)
             ids[inside] = part[rows[inside] - window.row, cols[inside]]
         return ids
@@ -126,12 +132,12 @@ def read_at(raster: RasterFile, rows: np.ndarray, cols: np.ndarray) -> np.ndarra
     """Return the values [C, n] of a raster at pixels inside it; only rows with points are read."""
     values = np.empty((raster.count, len(rows)), raster.dtype)
     pixels = max(raster.width, _STRIP_PX // raster.count)
-    for window, inside in _windows_of(rows, raster.grid, pixels):
+    for window, inside in windows_of(rows, raster.grid, pixels):
         values[:, inside] = raster.read(window)[:, rows[inside] - window.row, cols[inside]]
     return values
 
 
-def _windows_of(rows: np.ndarray, grid: Grid, pixels: int = _STRIP_PX) -> Iterator[tuple[Window, np.ndarray]]:
+def windows_of(rows: np.ndarray, grid: Grid, pixels: int = _STRIP_PX) -> Iterator[tuple[Window, np.ndarray]]:
     """Yield windows that hold points, trimmed to their rows, and the points' indices."""
     for window in row_windows(grid, pixels):
         inside = np.flatnonzero((rows >= window.row) & (rows < window.row_end))
