@@ -23,6 +23,15 @@ def command(
     seed: int = SEED,
     device: str = typer.Option("auto", "--device", help="auto, cpu or cuda."),
     label_map: str = typer.Option(None, "--label-map", help="Of the labels: a name, a mapping file, or auto."),
+    target_labels: Path = typer.Option(
+        None,
+        "--target-labels",
+        metavar="FILE",
+        help="A few labels of the target: points or polygons, or a table of the labeling page. Such runs are few-shot.",
+    ),
+    label_field: str = typer.Option(
+        None, "--label-field", help="Their field of classes (default: class or reference)."
+    ),
     cache: Path = typer.Option(None, "--cache", help="Folder for memory-mapped pixels of cities beyond --memory."),
     memory: float = typer.Option(4.0, "--memory", min=0, help="GiB of pixels to keep in memory."),
     resume: bool = typer.Option(False, "--resume", help="Resume a run that was stopped."),
@@ -44,6 +53,8 @@ def command(
             seed=seed,
             device=device,
             label_map=label_map,
+            target_labels=target_labels,
+            label_field=label_field,
             cache=cache,
             memory_gib=memory,
             resume=resume,

@@ -29,3 +29,5 @@ class Fitted:
     """The recipe after the source check; None without one."""
     curves: str = ""
     """Of the last trainings, as CSV."""
+    labeled: CheckedRecipe | None = None
+    """The recipe after held-out labels of the target decided on its networks; None: there were too few, or none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from c2seg.forest.few_labels import LabeledTarget
 from c2seg.forest.fit import train_forest
 from c2seg.metrics import Confusion
 from c2seg.pipeline.prepare import FitJob
@@ -23,9 +24,20 @@ def fit_forest_model(job: FitJob, model: ForestModel) -> tuple[dict[str, np.ndar
         model,
         job.seed,
         job.bars,
+        _labeled(job),
     )
 
 
 def forest_tensors(job: FitJob, model: ForestModel) -> dict[str, np.ndarray]:
-    """Return the tensors of a forest trained on the job's sources, without the labels that they hold out."""
-    return train_forest(job.prepared.sources, (), job.prepared.modalities, model, job.seed, job.bars)[0]
+    """Return the tensors of a forest trained on the job's sources, without the labels that they hold out, and on the target's
+    labels if there are any."""
+    prepared = job.prepared
+    return train_forest(prepared.sources, (), prepared.modalities, model, job.seed, job.bars, _labeled(job))[0]
+
+
+def _labeled(job: FitJob) -> LabeledTarget | None:
+    """Return the target with its labels; None where no label of it is trained on."""
+    prepared = job.prepared
+    if prepared.target is None or prepared.target_labels is None:
+        return None
+    return LabeledTarget(prepared.target, prepared.target_labels, prepared.legend, job.recipe.target_labels.weight)

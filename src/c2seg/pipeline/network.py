@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from c2seg.artifacts import TrainingFacts
+from c2seg.data.target_labels import TargetLabels
 from c2seg.metrics import Confusion, confusion_counts
 from c2seg.pipeline.costs import summed
 from c2seg.pipeline.fitted import Fitted
 from c2seg.pipeline.held_out import held_out_pixels
+from c2seg.pipeline.label_check import check_with_labels, predicting_tensors, split_labels
 from c2seg.pipeline.prepare import FitJob, Prepared
-from c2seg.pipeline.source_check import run_source_check
+from c2seg.pipeline.source_check import CheckedRecipe, run_source_check
 from c2seg.pipeline.stages import TrainedStages, train_stages
 from c2seg.predict import Predictor
 from c2seg.predict.backends import BackendOptions
@@ -28,7 +30,9 @@ __all__ = ["fit_networks"]
 
 def fit_networks(job: FitJob) -> Fitted:
     """Train the networks of a recipe on the job's cities."""
-    data = job.prepared.close_at_hand(job.storage, job.bars, with_target=job.recipe.uses_target)
+    job, held_labels = _without_held_labels(job)
+    with_target = job.recipe.uses_target or job.prepared.target_labels is not None
+    data = job.prepared.close_at_hand(job.storage, job.bars, with_target=with_target)
     checked = None
     if job.recipe.source_check:
         checked = run_source_check(job, data, train_without_fold)
@@ -40,10 +44,35 @@ def fit_networks(job: FitJob) -> Fitted:
         held, trained = train_without_fold(job, data, job.recipe.validation, folder, fold)
         assert validation is not None
         validation += _test(job, held, trained)
+    tensors, labeled = {}, None
     if job.recipe.validation.final:
-        trained = train_stages(job, data, job.out)
+        trained, labeled = _final(job, data, held_labels)
+        tensors = trained.tensors
     facts = summed(trained.facts, checked.facts if checked else None)
-    return Fitted(trained.tensors if job.recipe.validation.final else {}, facts, validation, checked, trained.curves)
+    return Fitted(tensors, facts, validation, checked, trained.curves, labeled)
+
+
+def _without_held_labels(job: FitJob) -> tuple[FitJob, TargetLabels | None]:
+    """Return the job without the labels of the target that decide on trained networks, and these; None: there are too few."""
+    labels, settings = job.prepared.target_labels, job.recipe.target_labels
+    if labels is None or not settings.weight or not (settings.choose or settings.calibrate):
+        return job, None
+    trained_on, held = split_labels(labels, job.seed)
+    return replace(job, prepared=replace(job.prepared, target_labels=trained_on)), held
+
+
+def _final(job: FitJob, data: Prepared, held: TargetLabels | None) -> tuple[TrainedStages, CheckedRecipe | None]:
+    """Train on everything; held-out labels of the target decide which of the networks predict."""
+    if held is None:
+        return train_stages(job, data, job.out), None
+    whole = (
+        replace(job, recipe=job.recipe.with_stages(keep_in_ensemble=True)) if job.recipe.target_labels.choose else job
+    )
+    trained = train_stages(whole, data, job.out)
+    labeled = check_with_labels(job, data, trained.tensors, held)
+    if not job.recipe.target_labels.choose:
+        labeled = replace(labeled, recipe=job.recipe)
+    return replace(trained, tensors=predicting_tensors(labeled.recipe, data, trained.tensors)), labeled
 
 
 def train_without_fold(

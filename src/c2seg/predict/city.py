@@ -138,6 +138,7 @@ def predict(
         city=PredictedCity(name=images.name, path=relative_path(city, scenes[0][1].out)),
         confidence=options.confidence.name if options.confidence else None,
         run=run,
+        target_labels=(trained.target_labels,) if trained and trained.target_labels else (),
     )
     results = []
     with commit(overwrite=options.overwrite) as files:

@@ -143,7 +143,7 @@ def _run_context(index: int, run: Run) -> RunContext:
     return {
         "index": index,
         "name": run.name,
-        "recipe_name": run.recipe_name,
+        "recipe_name": run.recipe_name + (", few-shot" if run.few_shot else ""),
         "trained_on": _trained_on(run),
         "predicted": ", ".join(dict.fromkeys(entry.city for entry in run.maps)),
         "seed": trained.seed if trained else None,
@@ -184,6 +184,12 @@ def _trained_rows(trained: RunProvenance) -> list[tuple[str, str]]:
         rows.append(("Normalization", "uses the unlabeled images of the predicted city"))
     if trained.uses_target_images.training:
         rows.append(("Training", "uses the unlabeled images of the target city"))
+    if trained.target_labels:
+        labels = trained.target_labels
+        by_class = ", ".join(f"{name} {count}" for name, count in labels.labels.items())
+        rows.append(
+            ("Few-shot", f"trained on labels of the target, {labels.file} ({by_class}), digest {labels.digest}")
+        )
     return rows
 
 
