@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from c2seg.api.sampling_maps import draw_sample
     from c2seg.api.scoring import score
     from c2seg.api.simulating import simulate_pair
+    from c2seg.api.suggesting import suggest_points
     from c2seg.benchmark import run_benchmark
     from c2seg.errors import (
         C2SegError,
@@ -63,6 +64,7 @@ __all__ = [
     "run_benchmark",
     "score",
     "simulate_pair",
+    "suggest_points",
 ]
 
 # Where each public name is; names that are not here are errors.
@@ -82,6 +84,7 @@ _MODULES = {
     "run_benchmark": "c2seg.benchmark",
     "score": "c2seg.api.scoring",
     "simulate_pair": "c2seg.api.simulating",
+    "suggest_points": "c2seg.api.suggesting",
 }
 
 

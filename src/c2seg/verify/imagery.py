@@ -106,6 +106,7 @@ def city_layers(scene: Scene) -> list[ChipLayer]:
     by_modality.sort(key=lambda item: (-_rank(item[1]), item[0].name != "msi"))
     first, *others = by_modality
     chosen = [(first[0], composite) for composite in first[1][:_MOST_PICTURES]]
+    chosen += [(stack, item) for stack, shown in others for item in shown if "false color" in item.title]
     chosen += [(stack, shown[0]) for stack, shown in others if stack.name == "sar"]
     chosen += [(stack, shown[0]) for stack, shown in others if stack.name != "sar"]
     return [_layer(scene, stack, composite) for stack, composite in chosen[:_MOST_PICTURES]]

@@ -16,7 +16,6 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-import numpy as np
 from affine import Affine
 
 from c2seg._version import __version__
@@ -34,7 +33,7 @@ from c2seg.verify.chips import (
     read_chip,
 )
 from c2seg.verify.samples import LegendRecord, SampleRecord
-from c2seg.verify.writing import located
+from c2seg.verify.writing import place_texts
 
 __all__ = ["PagePoints", "page_of_sample", "write_page"]
 
@@ -118,7 +117,7 @@ def _shell(
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     title = f"Label {shown.name}"
     lead = (
-        f"{len(shown.points)} points of the sample {shown.name}. For each, say what stands on the ground at the marked pixel, "
+        f"{len(shown.points)} points of {shown.name}.gpkg. For each, say what stands on the ground at the marked pixel, "
         "from the images alone."
     )
     mark = "\n<!-- chips -->\n"
@@ -149,20 +148,11 @@ def _data(
         "unit_px": shown.min_unit_px or 0,
         "tolerance_px": tolerance_px,
         "marks": _marks(shown),
-        "points": _points(shown),
+        "points": [
+            {"id" if key == "point_id" else key: value for key, value in place.items()}
+            for place in place_texts(shown.grid, shown.points)
+        ],
     }
-
-
-def _points(shown: PagePoints) -> list[dict[str, object]]:
-    numbers, rows, cols = (np.array(column, np.int64) for column in zip(*shown.points, strict=True))
-    place = located(shown.grid, rows, cols)
-    degrees = [("", "")] * len(numbers)
-    if place.longitude is not None and place.latitude is not None:
-        degrees = [(f"{a:.8f}", f"{b:.8f}") for a, b in zip(place.longitude, place.latitude, strict=True)]
-    return [
-        {"id": int(number), "x": repr(float(x)), "y": repr(float(y)), "longitude": a, "latitude": b}
-        for number, x, y, (a, b) in zip(numbers, place.x, place.y, degrees, strict=True)
-    ]
 
 
 def _marks(shown: PagePoints) -> str:

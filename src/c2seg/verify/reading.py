@@ -17,7 +17,7 @@ from c2seg.verify.rows import PointRow, read_rows
 from c2seg.verify.samples import CANNOT_TELL, CONFIDENCES, UNLABELED, Interpretation, LabeledSample, SampleRecord
 from c2seg.verify.suggestions import refuse_suggestion
 
-__all__ = ["check_map", "read_record", "read_sample", "reference_values"]
+__all__ = ["check_map", "check_same_crs", "read_record", "read_sample", "reference_values"]
 
 _OFF_PX = 0.25  # coordinates in CSV files are rounded; a point further off was moved
 _RECORD_BYTES = 64 << 20
@@ -120,6 +120,7 @@ def _record_of(
         if len(numbers) > 1:
             raise DataError(f"{path} holds points of several samples; give a file of one")
         number = numbers.pop()
+        refuse_suggestion(path, "", number)
         if number not in records:
             folders = [*(file.parent for file in files), *([class_map.path.parent] if class_map else [])]
             records[number] = _lookup(path, number, folders)
@@ -167,7 +168,7 @@ def _check_points(record: SampleRecord, rows: Sequence[PointRow], path: Path) ->
     """Raise DataError for points that are not those of the record, twice there, outside or moved."""
     known = {point.id: point for point in record.points}
     grid = record.grid.grid()
-    _check_crs(record, rows, path)
+    check_same_crs(record.grid.crs, rows, path)
     seen: set[tuple[int, str]] = set()
     for row in rows:
         key = (row.point_id, row.interpreter)
@@ -190,14 +191,11 @@ def _check_points(record: SampleRecord, rows: Sequence[PointRow], path: Path) ->
             )
 
 
-def _check_crs(record: SampleRecord, rows: Sequence[PointRow], path: Path) -> None:
-    crs = rows[0].crs if rows else None
-    if crs is None:  # a CSV has the map's coordinates
-        return
-    if record.grid.crs is None or not _same_crs(crs, record.grid.crs):
-        raise DataError(
-            f"{path} is in another CRS than the map of the sample ({record.map.path}); save it in the map's"
-        )
+def check_same_crs(crs: str | None, rows: Sequence[PointRow], path: Path) -> None:
+    """Raise DataError for points whose file states another CRS than the map's; a CSV has the map's coordinates."""
+    stated = rows[0].crs if rows else None
+    if stated is not None and (crs is None or not _same_crs(stated, crs)):
+        raise DataError(f"{path} is in another CRS than the map; save its points in that of the map")
 
 
 def _same_crs(one: str, two: str) -> bool:

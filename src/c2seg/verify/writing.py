@@ -5,6 +5,7 @@ No file but the record tells the strata's meaning; the mapped class of a point s
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,17 @@ from c2seg.types import Grid
 from c2seg.verify.rows import csv_text, read_rows
 from c2seg.verify.samples import SampleRecord
 
-__all__ = ["Located", "check_unlabeled", "located", "sample_csv", "sample_outputs", "write_points"]
+__all__ = [
+    "Located",
+    "check_unlabeled",
+    "empty_texts",
+    "located",
+    "place_texts",
+    "points_csv",
+    "sample_csv",
+    "sample_outputs",
+    "write_points",
+]
 
 _DATE = "2000-01-01T00:00:00.000Z"  # of every GeoPackage, so that the same points are the same bytes
 
@@ -76,25 +87,26 @@ def check_unlabeled(outputs: Sequence[Output]) -> None:
 
 def sample_csv(record: SampleRecord) -> str:
     """Return the CSV of a sample, without labels."""
-    rows, cols, _ = record.columns()
-    place = located(record.grid.grid(), rows, cols)
-    numbers = [point.id for point in record.points]
+    points = [(point.id, point.row, point.col) for point in record.points]
+    return points_csv(record.sample_id, record.grid.grid(), points)
+
+
+def points_csv(sample_id: str, grid: Grid, points: Sequence[tuple[int, int, int]]) -> str:
+    """Return the CSV of points (id, row, column), without labels."""
+    return csv_text([{"sample_id": sample_id, **place} for place in place_texts(grid, points)])
+
+
+def place_texts(grid: Grid, points: Sequence[tuple[int, int, int]]) -> list[dict[str, object]]:
+    """Return id, coordinates, and degrees (empty without a CRS) of points (id, row, column), as files have them."""
+    numbers, rows, cols = (np.array(column, np.int64) for column in zip(*points, strict=True))
+    place = located(grid, rows, cols)
     degrees = [("", "")] * len(numbers)
     if place.longitude is not None and place.latitude is not None:
         degrees = [(f"{a:.8f}", f"{b:.8f}") for a, b in zip(place.longitude, place.latitude, strict=True)]
-    return csv_text(
-        [
-            {
-                "sample_id": record.sample_id,
-                "point_id": number,
-                "x": repr(float(x)),
-                "y": repr(float(y)),
-                "longitude": longitude,
-                "latitude": latitude,
-            }
-            for number, x, y, (longitude, latitude) in zip(numbers, place.x, place.y, degrees, strict=True)
-        ]
-    )
+    return [
+        {"point_id": int(number), "x": repr(float(x)), "y": repr(float(y)), "longitude": a, "latitude": b}
+        for number, x, y, (a, b) in zip(numbers, place.x, place.y, degrees, strict=True)
+    ]
 
 
 def write_points(path: Path, layer: str, grid: Grid, columns: dict[str, np.ndarray]) -> None:
@@ -108,7 +120,8 @@ def write_points(path: Path, layer: str, grid: Grid, columns: dict[str, np.ndarr
     place = located(grid, columns["row"], columns["col"])
     shapes = shapely.to_wkb(shapely.points(place.x, place.y))
     try:
-        with _fixed_date():
+        with _fixed_date(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "'crs' was not provided")  # maps without a CRS are known of
             write(
                 path, geometry=shapes, field_data=list(columns.values()), fields=list(columns), layer=layer, driver="GPKG",
                 geometry_type="Point", crs=grid.crs, dataset_metadata={}, SPATIAL_INDEX="NO",

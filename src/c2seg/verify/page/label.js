@@ -13,6 +13,8 @@
   let interpreter = "";
   let labels = new Map(); // point id -> {reference, confidence, comment}
   let place = 0;
+  let shown = -1; // the place that is on the screen
+  const narrow = window.matchMedia("(max-width: 860px)"); // there the pictures stand above the classes
   let undone = []; // what can be undone: {place, before: [[id, label or null], ...]}
 
   // What is entered stays in this browser, under the sample and the interpreter's name.
@@ -177,13 +179,14 @@
       data.scales.forEach((scale, s) => {
         const uri = uris[k * data.scales.length + s];
         const title = `${layer}, ${scale.text}`;
+        const short = `${layer.split(" (")[0]}, ${scale.text}`;
         const button = element("button", { type: "button", title: "Enlarge or make small" });
         if (uri) {
           const image = element("img", { src: uri, alt: `${title}, around point ${point.id}`, className: scale.smooth[k] ? "smooth" : "" });
           button.append(image);
         }
         button.append(marks(scale));
-        const figure = element("figure", { className: "chip" }, button, element("figcaption", { textContent: uri ? title : `${title}: no image here` }));
+        const figure = element("figure", { className: "chip" }, button, element("figcaption", { textContent: uri ? short : `${short}: no image here`, title }));
         button.addEventListener("click", () => figure.classList.toggle("large"));
         figures.push(figure);
       });
@@ -195,10 +198,15 @@
   function show() {
     const point = points[place];
     byId("point-title").textContent = `Point ${place + 1} of ${points.length}`;
-    byId("place").textContent = point.longitude ? `${point.latitude}° N, ${point.longitude}° E` : `x ${point.x}, y ${point.y}`;
+    const round = (text, digits) => Number(text).toFixed(digits);
+    byId("place").textContent = point.longitude
+      ? `${round(point.latitude, 6)}° N, ${round(point.longitude, 6)}° E`
+      : `x ${round(point.x, 1)}, y ${round(point.y, 1)}`;
     showChips(point);
     byId("comment").value = label().comment ?? "";
     showState();
+    if (shown !== place && narrow.matches) byId("point-title").scrollIntoView();
+    shown = place;
   }
 
   function showState() {
