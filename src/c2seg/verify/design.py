@@ -161,8 +161,8 @@ def _stratum(rule: StrataRule, counted: Counted, place: int, points: int) -> Str
 
 
 def _shuffled(rows: np.ndarray, cols: np.ndarray, strata: np.ndarray, seed: int) -> tuple[SampledPoint, ...]:
-    """Return points in random order, numbered from 1."""
-    order = _generator(seed, _ORDER).permutation(len(rows))
+    """Return points in random order, numbered from 1. The order in which they are given does not count."""
+    order = np.lexsort((cols, rows))[_generator(seed, _ORDER).permutation(len(rows))]
     columns = (rows[order].tolist(), cols[order].tolist(), strata[order].tolist())
     return tuple(
         SampledPoint(id=number, row=row, col=col, stratum=stratum + 1)
