@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 from c2seg._version import __version__
 
 if TYPE_CHECKING:
+    from c2seg.api.assessing import assess_map
+    from c2seg.api.certifying import certify_map
     from c2seg.api.cities import inspect_city, open_city
     from c2seg.api.dataset import CityDataset
+    from c2seg.api.estimating import estimate_accuracy
     from c2seg.api.fitting import fit
     from c2seg.api.fusing import fuse_maps
     from c2seg.api.labeling import make_labels
@@ -51,7 +54,10 @@ __all__ = [
     "RecipeError",
     "TrainingError",
     "__version__",
+    "assess_map",
+    "certify_map",
     "draw_sample",
+    "estimate_accuracy",
     "export_model",
     "fit",
     "fuse_maps",
@@ -71,7 +77,10 @@ __all__ = [
 _MODULES = {
     "CityDataset": "c2seg.api.dataset",
     "Legend": "c2seg.legend",
+    "assess_map": "c2seg.api.assessing",
+    "certify_map": "c2seg.api.certifying",
     "draw_sample": "c2seg.api.sampling_maps",
+    "estimate_accuracy": "c2seg.api.estimating",
     "export_model": "c2seg.api.models",
     "fit": "c2seg.api.fitting",
     "fuse_maps": "c2seg.api.fusing",

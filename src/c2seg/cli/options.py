@@ -9,6 +9,7 @@ __all__ = ["OPTIONS", "with_options"]
 # Parameter, as messages name it between backquotes, -> option of the commands that can meet the message.
 OPTIONS = {
     "accuracy": "--accuracy",
+    "alpha": "--alpha",
     "backdrop": "--backdrop",
     "backend": "--backend",
     "bands": "--bands",
@@ -19,6 +20,7 @@ OPTIONS = {
     "confidence": "--confidence",
     "crs": "--crs",
     "csv": "--csv",
+    "delta": "--delta",
     "device": "--device",
     "exclude": "--exclude",
     "figure": "--figure",
@@ -28,6 +30,7 @@ OPTIONS = {
     "label_field": "--label-field",
     "label_map": "--label-map",
     "legend": "--legend",
+    "level": "--level",
     "max_entries": "--max-entries",
     "min_area_keep": "--min-area-keep",
     "min_area_px": "--min-area-px",
@@ -43,6 +46,7 @@ OPTIONS = {
     "preview": "--preview",
     "probabilities": "--probabilities",
     "runner_up": "--runner-up",
+    "sets": "--sets",
     "source": "--source",
     "strata": "--strata",
     "switches": "--switch",

@@ -1,8 +1,8 @@
 """Accuracies and areas from a sample, with standard errors and intervals.
 
-Every quantity is a ratio of two stratified estimates (Stehman 2014, 10.1080/01431161.2014.930207, equations 2, 3, 27 and 28). Where
-strata are the mapped classes, these are the estimators of Olofsson et al. (2014, 10.1016/j.rse.2014.02.015, equations 1 to 11).
-With strata made after sampling they are those of Card (1982, Photogrammetric Engineering 48:431-439).
+Every quantity is a ratio of two stratified estimates (Stehman 2014, 10.1080/01431161.2014.930207, equations 2, 3, 27 and 28).
+Where strata are the mapped classes, these are the estimators of Olofsson et al. (2014, 10.1016/j.rse.2014.02.015, equations 1
+to 11). With strata made after sampling they are those of Card (1982, Photogrammetric Engineering 48:431-439).
 
 Axes: Q quantity, H stratum, K class; leading axes are those of several samples.
 """
@@ -127,9 +127,7 @@ def estimate(shares: Shares, sample: SampleCounts, level: float = 0.95) -> Estim
     else:
         worst_low, worst_high = low, high
     points = (shares.hits + shares.misses).sum(-1)
-    return Estimates(
-        value, se, low, high, np.minimum(low, worst_low), np.maximum(high, worst_high), points
-    )
+    return Estimates(value, se, low, high, np.minimum(low, worst_low), np.maximum(high, worst_high), points)
 
 
 def stack(parts: list[Shares]) -> Shares:

@@ -20,10 +20,10 @@ __all__ = ["SampleCounts", "count_points"]
 class SampleCounts:
     """Counts of labeled points, int64 [..., H, K, K] (mapped class, reference class), and what the strata are.
 
-    ``pixels`` float64 [H] is the size of each stratum, in pixels or any other unit of area. ``unknown`` int64 [..., H, K] counts
-    points that nobody could decide, by mapped class. ``possible`` bool [H, K] says which mapped classes a stratum can hold: one
-    if strata are made of the mapped class, all if nothing is known. With ``finite`` points are different pixels of finite strata,
-    and variances have the factor 1 - n/N.
+    ``pixels`` float64 [H] is the size of each stratum, in pixels or any other unit of area. ``unknown`` int64 [..., H, K]
+    counts points that nobody could decide, by mapped class. ``possible`` bool [H, K] says which mapped classes a stratum can
+    hold: one if strata are made of the mapped class, all if nothing is known. With ``finite`` points are different pixels of
+    finite strata, and variances have the factor 1 - n/N.
     """
 
     counts: np.ndarray
@@ -107,30 +107,43 @@ class SampleCounts:
         total: np.ndarray = self.counts.sum(-3)
         return total
 
-    def merged(self, least: int = 2) -> SampleCounts:
-        """Return counts in which strata of fewer than ``least`` points are one, joined by the smallest others if need be.
-
-        It is for strata that were made after sampling: a mean over several of them is that of a larger stratum, whose points were
-        drawn evenly, too. One sample only (no leading axes).
-        """
-        few = self.points < least
-        if not few.any() or self.points.sum() < least:
-            return self
+    def few(self, least: int = 2) -> np.ndarray:
+        """Return bool [H]: strata of fewer than ``least`` points, and the smallest others that these need to have as many."""
+        few: np.ndarray = self.points < least
         for index in np.argsort(self.pixels, kind="stable"):
-            if self.points[few].sum() >= least:
+            if not few.any() or self.points[few].sum() >= least:
                 break
             few[index] = True
+        return few
+
+    def merged(self, few: np.ndarray | None = None) -> SampleCounts:
+        """Return counts in which the strata ``few`` (bool [H]; None: those of ``few()``, of one sample) are one.
+
+        It is for strata that were made after sampling: several of them are one larger stratum whose points were drawn evenly,
+        too.
+        """
+        few = self.few() if few is None else few
+        if not few.any():
+            return self
         rest = ~few
+
+        def joined(values: np.ndarray, axis: int) -> np.ndarray:
+            return np.concatenate(
+                [np.compress(rest, values, axis), np.compress(few, values, axis).sum(axis, keepdims=True)], axis
+            )
+
         return SampleCounts(
-            np.concatenate([self.counts[rest], self.counts[few].sum(0, keepdims=True)]),
-            np.append(self.pixels[rest], self.pixels[few].sum()),
-            np.concatenate([self.unknown[rest], self.unknown[few].sum(0, keepdims=True)]),
-            np.concatenate([self.possible[rest], self.possible[few].any(0, keepdims=True)]),
+            joined(self.counts, -3),
+            joined(self.pixels, 0),
+            joined(self.unknown, -2),
+            joined(self.possible.astype(int), 0) > 0,
             self.finite,
         )
 
 
-def count_points(stratum: np.ndarray, mapped: np.ndarray, reference: np.ndarray, strata: int, classes: int) -> np.ndarray:
+def count_points(
+    stratum: np.ndarray, mapped: np.ndarray, reference: np.ndarray, strata: int, classes: int
+) -> np.ndarray:
     """Count points into int64 [H, K, K] (stratum, mapped class, reference class); all are indices from 0, [n]."""
     code = (stratum.astype(np.int64) * classes + mapped) * classes + reference
     counts: np.ndarray = np.bincount(code, minlength=strata * classes**2).reshape(strata, classes, classes)

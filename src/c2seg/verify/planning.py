@@ -43,9 +43,9 @@ def points_for_half_width(
 ) -> int:
     """Return how many points estimate overall accuracy to plus or minus ``half_width``.
 
-    ``population`` [H] are the sizes of the strata, ``accuracy`` [H] their anticipated accuracies. For ``neyman`` Olofsson et al.
-    (2014), equation 13 (Cochran 1977, equation 5.25); ``proportional`` and ``equal`` accordingly (Cochran, 5.19 with his 5.51).
-    Raises InputError for values out of range.
+    ``population`` [H] are the sizes of the strata, ``accuracy`` [H] their anticipated accuracies. For ``neyman`` Olofsson et
+    al. (2014), equation 13 (Cochran 1977, equation 5.25); ``proportional`` and ``equal`` accordingly (Cochran, 5.19 with his
+    5.51). Raises InputError for values out of range.
     """
     check_half_width(half_width)
     check_level(level)

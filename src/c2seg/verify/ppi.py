@@ -2,8 +2,8 @@
 
 The mean of the probabilities over the map is precise and biased; the sample estimates its bias (Angelopoulos et al. 2023,
 10.1126/science.adi6000; of maps: Lu, Bates and Wang 2024, arXiv:2407.13659). How much the probabilities count is tuned for the
-smallest variance (Angelopoulos, Duchi and Zrnic 2023, arXiv:2311.01453), by stratum as a whole. In survey statistics this is the difference
-estimator, and with tuning the regression estimator.
+smallest variance (Angelopoulos, Duchi and Zrnic 2023, arXiv:2311.01453). In survey statistics this is the difference estimator,
+and with tuning the regression estimator.
 
 Axes: n point, H stratum, Q quantity.
 """
@@ -38,16 +38,16 @@ def predicted_means(
     predictions: np.ndarray,
     stratum: np.ndarray,
     weights: np.ndarray,
-    means: np.ndarray,
+    mean: np.ndarray,
     *,
     level: float = 0.95,
     tuning: float | None = None,
 ) -> PredictedMeans:
     """Return prediction-powered means.
 
-    ``labels`` [n, Q] are 0 or 1, ``predictions`` [n, Q] their probabilities, ``stratum`` [n] an index. ``weights`` [H] are shares of
-    the area, ``means`` [H, Q] the means of the predictions over all pixels of the strata. Strata of one point have the variance
-    of all points. ``tuning`` fixes how much predictions count; None: by the smallest variance.
+    ``labels`` [n, Q] are 0 or 1, ``predictions`` [n, Q] their probabilities, ``stratum`` [n] an index. ``weights`` [H] are
+    shares of the area, ``mean`` [Q] the means of the predictions over all pixels of the map. Strata of one point have the
+    variance of all points. ``tuning`` fixes how much predictions count; None: by the smallest variance.
     """
     weights = weights / weights.sum()
     moments = [_moments(labels, predictions, stratum == h) for h in range(len(weights))]
@@ -59,9 +59,10 @@ def predicted_means(
     else:
         tuned = np.full(labels.shape[1], float(tuning))
     value, variance = np.zeros(labels.shape[1]), np.zeros(labels.shape[1])
-    for weight, mean, (label, predicted, own_variance, covariance, spread) in zip(weights, means, moments, strict=True):
-        value += weight * (label + tuned * (mean - predicted))
-        variance += weight**2 * (own_variance - 2 * tuned * covariance + tuned**2 * spread)
+    for weight, (label, predicted, of_labels, covariance, spread) in zip(weights, moments, strict=True):
+        value += weight * (label - tuned * predicted)
+        variance += weight**2 * (of_labels - 2 * tuned * covariance + tuned**2 * spread)
+    value += tuned * mean
     se = np.sqrt(np.maximum(variance, 0))
     few = np.minimum(labels.sum(0), (1 - labels).sum(0)) < _LEAST
     value, se = np.where(few, np.nan, value), np.where(few, np.nan, se)
