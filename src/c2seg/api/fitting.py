@@ -12,6 +12,7 @@ from c2seg import pipeline
 from c2seg.api.arguments import FilePath, FilePaths, as_path, as_paths, named_files, optional_path
 from c2seg.api.recipes import as_recipe
 from c2seg.api.tables import html_table, score_line
+from c2seg.artifacts.runs import RunSummary
 from c2seg.artifacts.scores import ScoreValues
 from c2seg.errors import InputError
 from c2seg.pipeline import FitResult, Storage
@@ -60,6 +61,11 @@ class TrainedRun:
     def folds(self) -> str:
         """How the held-out folds were made, in words; empty without validation."""
         return self.result.validation.kind if self.result.validation else ""
+
+    @property
+    def summary(self) -> RunSummary | None:
+        """The run at a glance: pixels, classes, bands, drift between the cities, what usually follows."""
+        return self.result.summary
 
     def load(self) -> Model:
         """Return the model. Raises InputError where there is none."""
@@ -142,6 +148,7 @@ def fit(
             overwrite=overwrite,
             resume=resume,
             label_map=label_map,
+            preset=None if isinstance(recipe, Recipe) else preset or "tiny",
             target_labels=None if target_labels is None else LabelFile(as_path(target_labels), label_field),
             storage=Storage(optional_path(cache), int(memory_gib * 2**30)),
             inputs=named_files(recipe, label_map),

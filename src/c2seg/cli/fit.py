@@ -41,6 +41,7 @@ def command(
 ) -> None:
     """Train on labeled cities, and adapt to an unlabeled one if the recipe says so; write a model file."""
     from c2seg.api.fitting import fit
+    from c2seg.pipeline.summary import summary_lines
 
     with progress_bars(quiet=quiet or json) as bars:
         run = fit(
@@ -69,6 +70,7 @@ def command(
                 "seconds": run.seconds,
                 "validation": run.result.validation.as_json() if run.result.validation else None,
                 "notes": list(run.notes),
+                "summary": run.summary.as_json() if run.summary else None,
             }
         )
         return
@@ -76,5 +78,7 @@ def command(
         note(text, quiet=quiet)
     if run.scores:
         note(f"{run.folds}: {score_line(run.scores)}", quiet=quiet)
+    for text in summary_lines(run.summary) if run.summary else []:
+        note(text, quiet=quiet)
     note(f"{run.seconds:.0f} s", quiet=quiet)
     typer.echo(run.model or out)

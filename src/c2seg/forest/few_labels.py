@@ -65,7 +65,7 @@ def balanced_weights(outputs: np.ndarray, few: TargetPixels, weight: float) -> t
     """Return the weights float64 of the sources' pixels with these outputs [N], and of the target's pixels [M].
 
     All classes have the same total. Within class k the target's labels have the share ``weight * m / (m + 5)``, m being its
-    points and polygons, which count alike; all of it where the sources have no pixel of the class.
+    points and polygons, weighted equally; all of it where the sources have no pixel of the class.
     """
     units, first, sizes = np.unique(few.units, return_index=True, return_counts=True)
     size = sizes[np.searchsorted(units, few.units)]

@@ -14,6 +14,7 @@ from c2seg.forest.features import FeatureSpec, augment_radiometry, features, fit
 from c2seg.forest.few_labels import LabeledTarget, TargetPixels, balanced_weights, target_pixels
 from c2seg.forest.trees import Forest
 from c2seg.metrics import Confusion, confusion_counts
+from c2seg.metrics.reliability import Reliability
 from c2seg.progress import Bars, Progress, no_progress
 from c2seg.recipes.models import ForestModel
 from c2seg.types import Window
@@ -42,15 +43,17 @@ def train_forest(
     seed: int,
     bars: Bars,
     target: LabeledTarget | None = None,
+    reliability: Reliability | None = None,
 ) -> tuple[dict[str, np.ndarray], Confusion | None]:
     """Return the tensors of a forest trained on ``sources``, and the pooled confusion over the folds of ``folded``.
 
     Either may be empty: then there are no tensors, or no confusion. The labels of ``target`` join the training of the
-    forest that is returned, never those of the folds.
+    forest that is returned, never those of the folds. ``reliability`` counts how often the folds' probabilities were right.
     """
     pooled, tensors = None, {}
     if folded:
-        pooled = validate_forest(folded, names, model, feature_spec(folded, names, model), seed, bars("validation"))
+        spec = feature_spec(folded, names, model)
+        pooled = validate_forest(folded, names, model, spec, seed, bars("validation"), reliability)
     if sources:
         spec = feature_spec(sources, names, model)
         forest = fit_forest(sources, names, model, spec, seed, progress=bars("forest"), target=target)
@@ -162,8 +165,9 @@ def validate_forest(
     spec: FeatureSpec,
     seed: int,
     progress: Progress = no_progress,
+    reliability: Reliability | None = None,
 ) -> Confusion:
-    """Return the pooled confusion over all folds.
+    """Return the pooled confusion over all folds; ``reliability`` counts probabilities.
 
     Each labeled, valid pixel is tested once, by a forest that was not trained on it or on pixels within the guard distance.
     """
@@ -182,7 +186,10 @@ def validate_forest(
             values, valid = _features(source, scene, window, names, spec)
             tested = valid & (reference != 0) & (reference != 255)
             scores = forest.predict(values[:, tested].T, legend.num_classes)
-            pooled += confusion_counts(reference[tested], to_id[scores.argmax(axis=1)], legend.ids)
+            decided = to_id[scores.argmax(axis=1)]
+            pooled += confusion_counts(reference[tested], decided, legend.ids)
+            if reliability is not None:
+                reliability.add(scores.max(axis=1), decided == reference[tested])
         progress(fold + 1, count, "folds")
     return pooled
 

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from c2seg.artifacts import Header, RunRecord, ValidationRecord, provenance, run_provenance
-from c2seg.artifacts.runs import TargetLabelChoices, TrainingFacts
+from c2seg.artifacts.runs import RunSummary, TargetLabelChoices, TrainingFacts
 from c2seg.data.inputs import city_inputs
 from c2seg.data.layouts import layout_plugins
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import needs_extra
+from c2seg.metrics.reliability import Reliability
 from c2seg.outputs import working_in
+from c2seg.pipeline.drift import sample_pixels
 from c2seg.pipeline.fitted import Fitted
 from c2seg.pipeline.forest import fit_forest_model
 from c2seg.pipeline.label_record import labels_record
@@ -26,6 +28,7 @@ from c2seg.pipeline.label_shares import class_factors
 from c2seg.pipeline.label_trials import LabelChoices, choose_by_labels
 from c2seg.pipeline.prepare import FitJob, LabelFile, Prepared, Storage, prepare
 from c2seg.pipeline.run_folder import RunFiles, check_run_folder, write_run
+from c2seg.pipeline.summary import SummaryFacts, seen_pixels, summarize
 from c2seg.predict.workers import peak_memory_mib
 from c2seg.process import is_first
 from c2seg.progress import Bars, silent_bars
@@ -44,6 +47,8 @@ class FitResult:
     validation: ValidationRecord | None
     seconds: float
     notes: tuple[str, ...] = ()
+    summary: RunSummary | None = None
+    """The run at a glance; None in processes that write nothing."""
 
 
 def fit(
@@ -58,6 +63,7 @@ def fit(
     resume: bool = False,
     label_map: str | None = None,
     target_labels: LabelFile | None = None,
+    preset: str | None = None,
     storage: Storage = Storage(),  # noqa: B008 (frozen)
     inputs: Sequence[Path] = (),
     bars: Bars = silent_bars,
@@ -67,8 +73,8 @@ def fit(
 
     ``label_map`` is the label mapping of the sources where the layout does not state it (a name, a file, ``auto``).
     Only images of ``target`` are opened. ``target_labels`` is a file of a few labels of it, the only ones that are read: the
-    run is then few-shot, and marked so. ``inputs`` are further files that nothing may replace. Raises C2SegError subclasses
-    for wrong input; nothing is left half written. All files appear together, the model last.
+    run is then few-shot, and marked so. ``preset`` is for the summary. ``inputs`` are further files that nothing may replace.
+    Raises C2SegError subclasses for wrong input; nothing is left half written. All files appear together, the model last.
     """
     read = [path for city in (*sources, *([target] if target else [])) for path in city_inputs(city)]
     read += [target_labels.path] if target_labels else []
@@ -104,6 +110,13 @@ def fit(
             confidence_temperature=temperature,
             class_factors=factors,
         )
+        validation = None
+        if trained.validation is not None:
+            validation = ValidationRecord.of(folds, trained.validation, trained.reliability)
+        sampled = sample_pixels(prepared.sources, prepared.modalities, seed)
+        summary = (
+            summarize(prepared, sampled, validation, SummaryFacts(out, target, preset, seed)) if is_first() else None
+        )
         seconds = time.perf_counter() - started
         record = RunRecord(
             **dict(origin),
@@ -111,19 +124,20 @@ def fit(
             source_check=checked.record if checked else None,
             label_choices=choices,
             label_check=trained.labeled.record if trained.labeled else None,
+            summary=summary,
             seconds=round(seconds, 3),
             peak_memory_mib=round(peak_memory_mib(), 1),
         )
-        validation = None if trained.validation is None else ValidationRecord.of(folds, trained.validation)
         final = recipe.validation.final
         if is_first():
-            write_run(out, RunFiles(recipe, header, trained.tensors, record, validation, trained.curves, final))
+            seen = seen_pixels(prepared, sampled, origin.run_id)
+            write_run(out, RunFiles(recipe, header, trained.tensors, record, validation, trained.curves, final, seen))
         pretrained = (facts.pretrained.line,) if facts.pretrained else ()
         checks = [one.record.notes for one in (checked, trained.labeled) if one]
         notes = (
             *alone, *prepared.notes, *pretrained, *(choices.notes if choices else ()), *(n for part in checks for n in part)
         )  # fmt: skip
-        return FitResult(out / "model.safetensors" if final else None, validation, seconds, notes)
+        return FitResult(out / "model.safetensors" if final else None, validation, seconds, notes, summary)
 
 
 def _choices(recipe: Recipe, prepared: Prepared, seed: int, bars: Bars) -> LabelChoices | None:
@@ -150,8 +164,9 @@ def _class_factors(
 def _train(job: FitJob) -> Fitted:
     """Train the forest or the networks of a recipe."""
     if isinstance(job.recipe.model, ForestModel):
-        tensors, pooled = fit_forest_model(job, job.recipe.model)
-        return Fitted(tensors, TrainingFacts(), pooled)
+        reliability = Reliability()
+        tensors, pooled = fit_forest_model(job, job.recipe.model, reliability)
+        return Fitted(tensors, TrainingFacts(), pooled, reliability=reliability)
     with needs_extra("training a network", "train"):
         from c2seg.pipeline.network import fit_networks
     return fit_networks(job)

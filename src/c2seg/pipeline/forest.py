@@ -7,15 +7,18 @@ import numpy as np
 from c2seg.forest.few_labels import LabeledTarget
 from c2seg.forest.fit import train_forest
 from c2seg.metrics import Confusion
+from c2seg.metrics.reliability import Reliability
 from c2seg.pipeline.prepare import FitJob
 from c2seg.recipes.models import ForestModel
 
 __all__ = ["fit_forest_model", "forest_tensors"]
 
 
-def fit_forest_model(job: FitJob, model: ForestModel) -> tuple[dict[str, np.ndarray], Confusion | None]:
+def fit_forest_model(
+    job: FitJob, model: ForestModel, reliability: Reliability
+) -> tuple[dict[str, np.ndarray], Confusion | None]:
     """Return the tensors of the model file (none without a final forest) and the pooled confusion over the folds (None
-    without validation)."""
+    without validation). ``reliability`` counts the folds' probabilities."""
     settings, prepared = job.recipe.validation, job.prepared
     return train_forest(
         prepared.sources if settings.final else (),
@@ -25,6 +28,7 @@ def fit_forest_model(job: FitJob, model: ForestModel) -> tuple[dict[str, np.ndar
         job.seed,
         job.bars,
         _labeled(job),
+        reliability,
     )
 
 

@@ -44,7 +44,7 @@ class LabelChoices:
 @dataclass(frozen=True)
 class HeldOutLabels:
     """Probabilities float32 [N, K] of labeled pixels by forests that were not trained on them, output indices uint8 [N], and
-    weights float64 [N] by which points and polygons count alike."""
+    weights float64 [N] by which points and polygons are weighted equally."""
 
     probability: np.ndarray
     outputs: np.ndarray
@@ -64,7 +64,7 @@ def choose_by_labels(recipe: Recipe, prepared: Prepared, seed: int, progress: Pr
     """Return what the labels of the target decide: the normalization, whether they are trained on, and a temperature.
 
     A choice changes where another is better by more than the margin, in mean IoU over held-out labels (points and polygons
-    count alike). Too few labels decide nothing.
+    are weighted equally). Too few labels decide nothing.
     """
     settings, labels = recipe.target_labels, prepared.target_labels
     assert labels is not None
@@ -126,7 +126,7 @@ def label_folds(labels: TargetLabels, few: TargetPixels, folds: int, seed: int) 
 def labeled_miou(probability: np.ndarray, outputs: np.ndarray, units: np.ndarray) -> float:
     """Return the mean IoU of the most probable class over labeled pixels, probabilities [N, K], to four digits.
 
-    Points and polygons count alike; classes without a label are not in the mean.
+    Points and polygons are weighted equally; classes without a label are not in the mean.
     """
     weight = unit_weights(units)
     predicted, classes = probability.argmax(axis=1), probability.shape[1]
@@ -137,7 +137,7 @@ def labeled_miou(probability: np.ndarray, outputs: np.ndarray, units: np.ndarray
 
 
 def unit_weights(units: np.ndarray) -> np.ndarray:
-    """Return float64 [N]: weights of pixels by which the points and polygons that they are of count alike."""
+    """Return float64 [N]: weights of pixels by which the points and polygons that they are of are weighted equally."""
     _, which, sizes = np.unique(units, return_inverse=True, return_counts=True)
     weights: np.ndarray = 1 / sizes[which]
     return weights
@@ -204,7 +204,7 @@ def _decided(
     )
     recipe = recipe.model_copy(update={"target_labels": settings.model_copy(update={"weight": weight})})
     temperature = None
-    if settings.calibrate and trained_on:
+    if settings.calibrate and trained_on and isinstance(recipe.model, ForestModel):  # networks: when they are trained
         temperature = fit_temperature(held_out[kind].probability.T, held_out[kind].outputs.astype(np.intp))
         notes.append(f"labels of the target: temperature of the confidence {temperature:g}")
     record = TargetLabelChoices(

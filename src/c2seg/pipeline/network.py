@@ -10,7 +10,9 @@ import numpy as np
 
 from c2seg.artifacts import TrainingFacts
 from c2seg.data.target_labels import TargetLabels
+from c2seg.legend import Legend
 from c2seg.metrics import Confusion, confusion_counts
+from c2seg.metrics.reliability import Reliability
 from c2seg.pipeline.costs import summed
 from c2seg.pipeline.fitted import Fitted
 from c2seg.pipeline.held_out import held_out_pixels
@@ -38,18 +40,19 @@ def fit_networks(job: FitJob) -> Fitted:
         checked = run_source_check(job, data, train_without_fold)
         job = replace(job, recipe=checked.recipe)
     validation = Confusion.empty(data.legend.ids) if job.recipe.validation.count else None
+    reliability = Reliability()
     trained = TrainedStages({}, TrainingFacts(iterations=job.recipe.training.iterations))
     for fold in range(job.recipe.validation.count):
         folder = job.out / "folds" / str(fold)
         held, trained = train_without_fold(job, data, job.recipe.validation, folder, fold)
         assert validation is not None
-        validation += _test(job, held, trained)
+        validation += _test(job, held, trained, reliability)
     tensors, labeled = {}, None
     if job.recipe.validation.final:
         trained, labeled = _final(job, data, held_labels)
         tensors = trained.tensors
     facts = summed(trained.facts, checked.facts if checked else None)
-    return Fitted(tensors, facts, validation, checked, trained.curves, labeled)
+    return Fitted(tensors, facts, validation, checked, reliability, trained.curves, labeled)
 
 
 def _without_held_labels(job: FitJob) -> tuple[FitJob, TargetLabels | None]:
@@ -84,21 +87,31 @@ def train_without_fold(
     return held, train_stages(replace(job, prepared=on_disk), held, folder)
 
 
-def _test(job: FitJob, held: Prepared, trained: TrainedStages) -> Confusion:
-    """Return the confusion over the pixels that the data hold out."""
+def _test(job: FitJob, held: Prepared, trained: TrainedStages, reliability: Reliability) -> Confusion:
+    """Return the confusion over the pixels that the data hold out; ``reliability`` counts their probabilities."""
     legend, settings = held.legend, job.recipe.prediction
     predictor = _predictor(job, held, trained)
     total = Confusion.empty(legend.ids)
     if settings.decision == "argmax":
         for ids, probabilities in _held_out(job, held, predictor):
-            total += confusion_counts(ids, legend.id_table()[probabilities.argmax(axis=0)], legend.ids)
+            total += _counted(ids, probabilities, probabilities.argmax(axis=0), legend, reliability)
         return total
     # Decided when all probabilities are known.
     strips = [(ids, probabilities.astype(np.float16)) for ids, probabilities in _held_out(job, held, predictor)]
     decision = expected_iou(subsampled([values for _, values in strips], legend.num_classes), held.present)
     for ids, probabilities in strips:
-        total += confusion_counts(ids, legend.id_table()[decision.classes(probabilities)], legend.ids)
+        total += _counted(ids, probabilities, decision.classes(probabilities), legend, reliability)
     return total
+
+
+def _counted(
+    ids: np.ndarray, probabilities: np.ndarray, index: np.ndarray, legend: Legend, reliability: Reliability
+) -> Confusion:
+    """Return the confusion of decided classes [N], and count how often their probabilities were right."""
+    labeled = legend.index_table()[ids] < legend.num_classes
+    chosen = np.take_along_axis(probabilities, index[None], axis=0)[0][labeled]
+    reliability.add(chosen.astype(np.float64), legend.id_table()[index][labeled] == ids[labeled])
+    return confusion_counts(ids, legend.id_table()[index], legend.ids)
 
 
 def _held_out(job: FitJob, held: Prepared, predictor: Predictor) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -52,6 +52,8 @@ class Prepared:
     """What was recognized and done to the cities, and classes that no source has."""
     target_labels: TargetLabels | None = None
     """A few labels of the target, from a file that the user names."""
+    labeled_pixels: int = 0
+    """Pixels of the sources with a class."""
 
     @property
     def legend(self) -> Legend:
@@ -185,12 +187,15 @@ def prepare(
     recipe, remarks = with_colors(recipe, inputs)
     counts = np.sum([city.class_counts() for city in cities], axis=0)
     legend = cities[0].images.legend
+    labeled_pixels = int(counts[list(legend.ids)].sum())
     few, few_notes = _few_labels(target_city, legend, tuple(inputs), target_labels)
     counts += 0 if few is None else np.bincount(few.ids, minlength=len(counts))
     trained = tuple(number for number in legend.ids if counts[number])
     notes = (*_unknown_classes(legend, trained), *remarks, *few_notes)
     made = prepare_cities(cities, target_city, inputs, recipe.normalization, recipe.max_bands, progress)
-    return recipe, Prepared(made.sources, made.target, inputs, made.statistics, trained, (*made.notes, *notes), few)
+    return recipe, Prepared(
+        made.sources, made.target, inputs, made.statistics, trained, (*made.notes, *notes), few, labeled_pixels
+    )
 
 
 def _few_labels(
