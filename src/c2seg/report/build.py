@@ -15,6 +15,7 @@ from c2seg.report.figure import FIGURE_FORMATS, figure_uri, write_figure
 from c2seg.report.layers import MAX_VIEWS, draw_views
 from c2seg.report.page import PageContent, render_page
 from c2seg.report.runs import Run, open_runs
+from c2seg.report.verification import estimate_path, verified_maps
 from c2seg.report.views import View, class_colors, make_views
 
 __all__ = ["ReportOptions", "ReportResult", "check_packages", "make_report"]
@@ -96,7 +97,7 @@ def make_report(
         text = render_page(
             PageContent(
                 opened, tuple(shown), tuple(drawn), panels, len(views) - len(shown), options.palette, options.title,
-                figures,
+                figures, verified_maps(opened),
             )
         )  # fmt: skip
         size = len(text.encode("utf-8"))
@@ -113,7 +114,7 @@ def _inputs(runs: Sequence[Path], options: ReportOptions) -> list[Path]:
     """Return what a report is read from; a run folder holds its own earlier pages and figures, too."""
     files = [file for run in runs if run.is_dir() for file in (*run.glob("*"), *run.glob("*/*")) if _is_read(file)]
     cities = [path for city in (*options.cities, *options.references) for path in city_inputs(city)]
-    maps = [path for run in runs if not run.is_dir() for path in (run, run.with_suffix(".json"))]
+    maps = [path for run in runs if not run.is_dir() for path in (run, run.with_suffix(".json"), estimate_path(run))]
     mapping = [Path(options.label_map)] if options.label_map else []
     return [*files, *cities, *maps, *mapping]
 
