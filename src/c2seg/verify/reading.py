@@ -43,7 +43,7 @@ def read_sample(
     if not files:
         raise InputError("no sample; give the GeoPackage or CSV file of `c2seg sample`")
     tables = [(path, read_rows(path)) for path in files if path.suffix.lower() != ".json"]
-    record = _record_of(files, tables, class_map)
+    record, record_path = _record_of(files, tables, class_map)
     if class_map is not None:
         check_map(record, class_map, files[0], other_map=other_map)
     sampled = record.legend.legend()
@@ -58,7 +58,7 @@ def read_sample(
                     f"{path} and {before.path} both hold labels of the interpreter {item.interpreter!r}; give one of them"
                 )
             interpretations[item.interpreter] = item
-    return LabeledSample.of(record, list(interpretations.values()), files)
+    return LabeledSample.of(record, list(interpretations.values()), files, record_path)
 
 
 def read_record(path: Path) -> SampleRecord:
@@ -107,12 +107,12 @@ def reference_values(rows: Sequence[PointRow], legend: Legend, path: Path) -> np
 
 def _record_of(
     files: Sequence[Path], tables: Sequence[tuple[Path, list[PointRow]]], class_map: ClassMap | None
-) -> SampleRecord:
-    """Return the one record that all files are of."""
+) -> tuple[SampleRecord, Path]:
+    """Return the one record that all files are of, and where it is."""
     named = [path for path in files if path.suffix.lower() == ".json"]
     for path in named:
         refuse_suggestion(path, _kind(path))
-    records = {record.sample_id: record for record in map(read_record, named)}
+    records = {(record := read_record(path)).sample_id: (record, path) for path in named}
     for path, rows in tables:
         if not rows:
             raise DataError(f"{path} holds no point")
@@ -129,8 +129,8 @@ def _record_of(
     return next(iter(records.values()))
 
 
-def _lookup(path: Path, number: str, folders: Iterable[Path]) -> SampleRecord:
-    """Return the record of a sample id: beside the points, else any record in the folders."""
+def _lookup(path: Path, number: str, folders: Iterable[Path]) -> tuple[SampleRecord, Path]:
+    """Return the record of a sample id and its file: beside the points, else any record in the folders."""
     beside = [path.with_suffix(".json")] if path.with_suffix(".json").is_file() else []
     others = [file for folder in dict.fromkeys(folders) for file in sorted(folder.glob("*.json"))]
     for file in dict.fromkeys([*beside, *others]):
@@ -138,7 +138,7 @@ def _lookup(path: Path, number: str, folders: Iterable[Path]) -> SampleRecord:
         if file in beside or sample_id == number:
             refuse_suggestion(path, kind)
         if kind == SampleRecord.artifact_name() and (sample_id == number or (file in beside and not number)):
-            return read_record(file)
+            return read_record(file), file
     if not number:
         raise DataError(
             f"{path} is no file of `c2seg sample`: it has no sample_id, and no record {path.stem}.json is beside it"

@@ -198,17 +198,24 @@ class LabeledSample:
     interpretations: tuple[Interpretation, ...] = ()
     files: tuple[Path, ...] = ()
     """The files that were read."""
+    record_path: Path | None = None
+    """Where the record was."""
 
     @classmethod
     def of(
-        cls, record: SampleRecord, interpretations: Sequence[Interpretation], files: Sequence[Path] = ()
+        cls,
+        record: SampleRecord,
+        interpretations: Sequence[Interpretation],
+        files: Sequence[Path] = (),
+        record_path: Path | None = None,
     ) -> LabeledSample:
         """Return the sample of a record with what interpreters said of it."""
         row, col, stratum = record.columns()
         chances = {item.number: item.inclusion for item in record.strata}
         inclusion = np.array([chances[number] for number in stratum.tolist()], np.float64)
         reference = agreed_reference([item.reference for item in interpretations], len(row))
-        return cls(record, row, col, stratum, inclusion, reference, tuple(interpretations), tuple(files))
+        labels = tuple(interpretations)
+        return cls(record, row, col, stratum, inclusion, reference, labels, tuple(files), record_path)
 
     @property
     def legend(self) -> Legend:
