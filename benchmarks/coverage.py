@@ -59,7 +59,7 @@ class KnownMap:
 
 
 def known_map(name: str, shares: tuple[float, ...], wrong: tuple[float, ...], seed: int) -> KnownMap:
-    """Make a map with these shares of reference classes, and shares of each that are mapped as another one, in small patches."""
+    """Make a map of these shares of reference classes, and of what is mapped as another one of each, in small patches."""
     rng = np.random.default_rng(seed)
     field = gaussian_filter(rng.normal(size=(SIDE, SIDE)), 12, mode="wrap")
     reference = np.digitize(field, np.quantile(field, np.cumsum(shares)[:-1])).astype(np.uint8)

@@ -42,8 +42,14 @@ class MapCertificate:
             (item.name, item.points, item.wrong, f"{100 * item.limit:.1f} %", "shown" if item.shown else "not shown")
             for item in record.results
         ]
-        caption = f"{record.map.path}: at most {100 * record.alpha:g} % wrong, mistaken with probability {record.delta:g} at most"
-        return html_table((record.results[-1].kind, "points", "wrong", "upper limit", f"at most {100 * record.alpha:g} %"), rows, caption)
+        caption = (
+            f"{record.map.path}: at most {100 * record.alpha:g} % wrong, mistaken with probability {record.delta:g}"
+        )
+        return html_table(
+            (record.results[-1].kind, "points", "wrong", "upper limit", f"at most {100 * record.alpha:g} %"),
+            rows,
+            caption,
+        )
 
 
 def certify_map(

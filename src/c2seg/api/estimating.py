@@ -132,9 +132,7 @@ def estimate_accuracy(
     ]
     if outputs:
         others = [optional_path(value) for value in (compare, zones, probabilities)]
-        check_outputs(
-            outputs, [*verify_inputs(path, samples), *others, *named_files(legend)], overwrite=overwrite
-        )
+        check_outputs(outputs, [*verify_inputs(path, samples), *others, *named_files(legend)], overwrite=overwrite)
     settings = EstimateSettings(
         level=level,
         resolution=disputes,

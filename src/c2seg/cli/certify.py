@@ -19,10 +19,10 @@ def command(
     alpha: float = typer.Option(0.1, "--alpha", metavar="A", help="The share wrong that is still right enough."),
     delta: float = typer.Option(0.05, "--delta", metavar="D", help="The probability of a mistake."),
     legend: Path | None = typer.Option(None, "--legend", metavar="FILE", help="Legend (YAML); default: the map's."),
-    zones: Path | None = typer.Option(None, "--zone", "--zones", metavar="FILE", help="Polygons: test zones instead of classes."),
+    zones: Path | None = typer.Option(None, "--zone", "--zones", metavar="FILE", help="Test zones instead of classes."),
     zone_field: str | None = typer.Option(None, "--zone-field", metavar="F", help="Attribute of the zones' names."),
     correction: str = typer.Option("holm", "--correction", metavar="HOW", help="For several tests: holm, bonferroni, none."),
-    disputes: str = typer.Option("majority", "--disputes", metavar="HOW", help="Where interpreters differ: majority or consensus."),
+    disputes: str = typer.Option("majority", "--disputes", metavar="HOW", help="Interpreters differ: majority, consensus."),
     probabilities: Path | None = typer.Option(None, "--probabilities", metavar="FILE", help="What predict wrote, for --sets."),
     sets: Path | None = typer.Option(None, "--sets", metavar="F.tif", help="Write prediction sets: a bit for each class."),
     out: Path | None = typer.Option(None, "--out", metavar="F.json", help="Write the certificate."),
@@ -65,10 +65,11 @@ def _print(record: CertificateRecord) -> None:
     for item in record.results:
         verdict = "shown" if item.shown else "not shown"
         typer.echo(
-            f"{item.name:<{width}} {item.points:>7} {item.wrong:>6} {100 * item.limit:>6.1f} %  {verdict} (p {item.adjusted:.3g})"
+            f"{item.name:<{width}} {item.points:>7} {item.wrong:>6} {100 * item.limit:>6.1f} %  "
+            f"{verdict} (p {item.adjusted:.3g})"
         )
     typer.echo(
-        f"probability of a mistake at most {record.delta:g} over all tests ({record.correction}); \"at most\" is the limit of "
+        f'probability of a mistake at most {record.delta:g} over all tests ({record.correction}); "at most" is the limit of '
         "each alone"
         if record.correction != "none"
         else f"probability of a mistake at most {record.delta:g} for each test alone"
@@ -76,4 +77,6 @@ def _print(record: CertificateRecord) -> None:
     if record.sets:
         sets = record.sets
         coverage = "-" if sets.coverage is None else f"{100 * sets.coverage:.1f} %"
-        typer.echo(f"{sets.path}: {sets.mean_size:.2f} classes a pixel; holds the right one at {coverage} of the points left out")
+        typer.echo(
+            f"{sets.path}: {sets.mean_size:.2f} classes a pixel; holds the right one at {coverage} of the points left out"
+        )

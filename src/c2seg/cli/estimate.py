@@ -18,13 +18,13 @@ def command(
     sample: list[Path] = typer.Argument(..., metavar="SAMPLE...", help="Labeled GeoPackage or CSV; one for each interpreter."),
     legend: Path | None = typer.Option(None, "--legend", metavar="FILE", help="Legend (YAML); default: the map's."),
     zones: Path | None = typer.Option(None, "--zone", "--zones", metavar="FILE", help="Polygons: estimates for each zone."),
-    zone_field: str | None = typer.Option(None, "--zone-field", metavar="F", help="Attribute of the zones' names (default name)."),
+    zone_field: str | None = typer.Option(None, "--zone-field", metavar="F", help="Attribute of the zones' names."),
     compare: Path | None = typer.Option(None, "--compare", metavar="MAP", help="Another map on the same points."),
-    probabilities: Path | None = typer.Option(None, "--probabilities", metavar="FILE", help="Also prediction-powered estimates."),
-    half_width: float | None = typer.Option(None, "--half-width", metavar="W", help="How many more points for plus or minus W."),
+    probabilities: Path | None = typer.Option(None, "--probabilities", metavar="FILE", help="Prediction-powered, too."),
+    half_width: float | None = typer.Option(None, "--half-width", metavar="W", help="How many more points reach this."),
     level: float = typer.Option(0.95, "--level", "--confidence", metavar="L", help="Level of the intervals."),
-    disputes: str = typer.Option("majority", "--disputes", metavar="HOW", help="Where interpreters differ: majority, consensus."),
-    out: Path | None = typer.Option(None, "--out", metavar="F.json", help="Write all of it; the report finds MAP.estimate.json."),
+    disputes: str = typer.Option("majority", "--disputes", metavar="HOW", help="Interpreters differ: majority, consensus."),
+    out: Path | None = typer.Option(None, "--out", metavar="F.json", help="Write all; the report finds MAP.estimate.json."),
     csv: Path | None = typer.Option(None, "--csv", metavar="F.csv", help="Write a table."),
     as_json: bool = JSON,
     overwrite: bool = OVERWRITE,
@@ -77,15 +77,26 @@ def _worst(value: Measured) -> list[str]:
 
 
 def _classes(record: EstimateRecord) -> list[str]:
-    width = max(len("class"), *(len(item.name) for item in record.classes))
-    titles = (f"{'class':<{width}}", *(f"{title:>22}" for title in ("user's", "producer's", "IoU", "area")), f"{'mapped':>8}")
+    there = [item for item in record.classes if item.mapped_share or item.area.value or item.users.points]
+    width = max(len("class"), *(len(item.name) for item in there))
+    titles = (
+        f"{'class':<{width}}",
+        *(f"{title:>22}" for title in ("user's", "producer's", "IoU", "area")),
+        f"{'mapped':>8}",
+    )
     rows = [" ".join(titles)]
-    for item in record.classes:
+    for item in there:
         cells = [f"{percent(part):>22}" for part in (item.users, item.producers, item.iou, item.area)]
         rows.append(f"{item.name:<{width}} {' '.join(cells)} {100 * item.mapped_share:>6.1f} %")
+    rest = [item for item in record.classes if item not in there]
+    if rest:
+        most = 100 * max(item.area.high for item in rest)
+        rows.append(
+            f"neither mapped nor seen, at most {most:.1f} % of the area each: {', '.join(item.name for item in rest)}"
+        )
     if record.pixel_km2 is not None:
         rows += ["", f"{'class':<{width}} {'area km2':>30} {'mapped km2':>11}"]
-        rows += [f"{item.name:<{width}} {_area(item.area_km2):>30} {item.mapped_km2 or 0:>11.2f}" for item in record.classes]
+        rows += [f"{item.name:<{width}} {_area(item.area_km2):>30} {item.mapped_km2 or 0:>11.2f}" for item in there]
     return rows
 
 
@@ -107,7 +118,8 @@ def _comparison(record: EstimateRecord) -> list[str]:
         return []
     return [
         "",
-        f"minus {result.against}: {100 * result.value:+.1f} points of percent [{100 * result.low:+.1f}, {100 * result.high:+.1f}]; "
+        f"overall accuracy minus that of {result.against}: {100 * result.value:+.1f} % "
+        f"[{100 * result.low:+.1f}, {100 * result.high:+.1f}]; "
         f"only this map is right at {result.only_this} points, only the other at {result.only_other} "
         f"(McNemar p {result.mcnemar_p:.3f})",
     ]
@@ -123,5 +135,7 @@ def _rest(record: EstimateRecord) -> list[str]:
             f"{', '.join(map(str, result.disputed)) or 'none'}"
         )
     if record.half_width is not None:
-        rows.append(f"{record.more_points} more points for plus or minus {100 * record.half_width:g} % of overall accuracy")
+        rows.append(
+            f"{record.more_points} more points for plus or minus {100 * record.half_width:g} % of overall accuracy"
+        )
     return ["", *rows] if rows else []

@@ -134,7 +134,7 @@ class _Tests:
 
     def domains(self, settings: CertifySettings, bars: Bars) -> Iterator[_Domain]:
         whole = np.ones(len(self.seen.row), bool)
-        total = int(round(self.seen.strata.pixels.sum()))
+        total = round(float(self.seen.strata.pixels.sum()))
         yield self._domain("map", "all", whole, total, None)
         if settings.zones is None:
             sizes = self._class_pixels()
@@ -209,5 +209,7 @@ class _Tests:
         if self.sample.record.design == "systematic":
             texts.append("points of a grid count as random ones; what is shown then holds only approximately")
         if (self.seen.mapped != self.seen.exact).any():
-            texts.append("points count by the minimum mapping unit and the tolerance of the sample, classes by their pixels")
+            texts.append(
+                "points count by the minimum mapping unit and the tolerance of the sample, classes by their pixels"
+            )
         return tuple(texts)

@@ -22,7 +22,7 @@ from c2seg.errors import InputError, unknown_name
 __all__ = ["Correction", "adjusted_p_values", "check_settings", "share_limit", "share_p_value"]
 
 Correction = Literal["holm", "bonferroni", "none"]
-_STEPS = 45
+_STEPS = 34
 _TINY = 1e-300
 
 

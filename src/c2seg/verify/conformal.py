@@ -47,10 +47,10 @@ def class_thresholds(
     thresholds = np.zeros(probabilities.shape[1])
     for k in range(len(thresholds)):
         chosen = reference == k
-        own_weights = weights[chosen]
-        if len(own_weights):
-            new = own_weights.max() if heaviest is None else heaviest
-            thresholds[k] = _quantile(probabilities[chosen, k], own_weights, new, alpha)
+        class_weights = weights[chosen]
+        if len(class_weights):
+            new = class_weights.max() if heaviest is None else heaviest
+            thresholds[k] = _quantile(probabilities[chosen, k], class_weights, new, alpha)
     return thresholds
 
 
@@ -72,9 +72,9 @@ def left_out_coverage(
     for index in range(len(reference)):
         rest = np.arange(len(reference)) != index
         chosen = rest & (reference == reference[index])
-        own = float(probabilities[index, reference[index]])
+        mine = float(probabilities[index, reference[index]])
         threshold = _quantile(probabilities[chosen, reference[index]], weights[chosen], weights[index], alpha)
-        held[index] = own >= threshold - _SLACK or probabilities[index].argmax() == reference[index]
+        held[index] = mine >= threshold - _SLACK or probabilities[index].argmax() == reference[index]
     return float((held * weights).sum() / weights.sum())
 
 
@@ -124,13 +124,13 @@ def write_sets(
     return SetTotals(sizes, np.dtype(dtype).itemsize * 8)
 
 
-def _quantile(own: np.ndarray, weights: np.ndarray, new: float, alpha: float) -> float:
+def _quantile(scores: np.ndarray, weights: np.ndarray, new: float, alpha: float) -> float:
     """Return the largest threshold below which lies at most a share ``alpha`` of the weights, with the new pixel's at 0.
 
-    ``own`` [n] are the probabilities of the points' own class. Equation 7 of Tibshirani et al. (2019), for scores 1 - p.
+    ``scores`` [n] are the probabilities of the points' own class. Equation 7 of Tibshirani et al. (2019), for scores 1 - p.
     """
-    order = np.argsort(own, kind="stable")
+    order = np.argsort(scores, kind="stable")
     before = np.concatenate([[0.0], np.cumsum(weights[order])[:-1]]) + new
     total = weights.sum() + new
     allowed = np.flatnonzero(before <= alpha * total * (1 + 1e-12))
-    return float(own[order[allowed[-1]]]) if allowed.size else 0.0
+    return float(scores[order[allowed[-1]]]) if allowed.size else 0.0

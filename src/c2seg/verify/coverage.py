@@ -30,24 +30,25 @@ def coverage_of(points: float, share: float) -> tuple[float, float]:
     return tuple(float(min(np.array(table[kind])[pair, place])) for kind in ("interval", "usual"))  # type: ignore[return-value]
 
 
-def coverage_warnings(names: Sequence[str], values: Estimates, level: float) -> tuple[str, ...]:
-    """Return warnings for shares with too few points: intervals, or standard errors, that hold less often than 90 of 100 times."""
-    wide, usual = [], []
-    for name, value, se, points in zip(names, values.value, values.se, values.points, strict=True):
-        if not np.isfinite(value):
-            continue
-        effective = value * (1 - value) / se**2 if se > 0 else points
-        ours, theirs = coverage_of(effective, value if se > 0 else 0.5 / max(points, 1))
-        wide += [name] if ours < _LOW else []
-        usual += [name] if theirs < _LOW else []
-    texts = []
-    if wide:
-        texts.append(f"few points: intervals of {', '.join(wide)} hold in fewer than 90 of 100 samples of this kind")
-    if usual:
-        texts.append(
-            f"few points: plus or minus {quantile(level):.2f} standard errors would hold in fewer than 90 of 100 samples of this kind "
-            f"for {', '.join(usual)}; use the intervals"
-        )
+def coverage_warnings(
+    names: Sequence[str], values: Estimates, level: float, chosen: np.ndarray | None = None
+) -> tuple[str, ...]:
+    """Return warnings for shares of which intervals, or standard errors, hold less often than 90 of 100 times.
+
+    ``chosen`` bool [Q] are those that matter (None: all).
+    """
+    narrow, usual = [], []
+    for index in range(len(names)) if chosen is None else np.flatnonzero(chosen).tolist():
+        value, se, points = (float(part[index]) for part in (values.value, values.se, values.points))
+        if np.isfinite(value):
+            effective = value * (1 - value) / se**2 if se > 0 else points
+            held, held_usual = coverage_of(effective, value if se > 0 else 0.5 / max(points, 1))
+            narrow += [names[index]] if held < _LOW else []
+            usual += [names[index]] if held_usual < _LOW else []
+    few = "few points: {} would hold in fewer than 90 of 100 samples of this kind for {}{}"
+    texts = [few.format("the intervals", ", ".join(narrow), "")] if narrow else []
+    reach = f"plus or minus {quantile(level):.2f} standard errors"
+    texts += [few.format(reach, ", ".join(usual), "; use the intervals")] if usual else []
     return tuple(texts)
 
 

@@ -20,6 +20,7 @@ from c2seg.verify.coverage import coverage_warnings
 from c2seg.verify.estimators import Estimates, areas, estimate, iou, overall, producers, stack, users
 from c2seg.verify.mapped import mapped_ids
 from c2seg.verify.matrix import SampleCounts
+from c2seg.verify.measures import area_km2, measured
 from c2seg.verify.observed import Observed, observe
 from c2seg.verify.planning import check_half_width, check_level, more_points
 from c2seg.verify.ppi import predicted_means
@@ -35,7 +36,6 @@ from c2seg.verify.records import (
     StratumFacts,
 )
 from c2seg.verify.samples import LabeledSample, SampledMap
-from c2seg.verify.measures import area_km2, measured
 from c2seg.verify.zone_estimates import zone_estimates
 
 __all__ = ["EstimateSettings", "estimate_map", "sample_facts", "sampled_map"]
@@ -276,15 +276,16 @@ class _Maker:
             )
         if self.counts.unsampled > 0:
             texts.append(
-                f"{100 * float(self.counts.unsampled):.2g} % of the area lies in strata without a label; intervals allow for anything "
-                "there"
+                f"{100 * float(self.counts.unsampled):.2g} % of the area lies in strata without a label; intervals allow for "
+                "anything there"
             )
         if self.sample.record.design == "systematic":
             texts.append(
                 "points of a grid count as random ones, which makes intervals a little wide where errors are clustered"
             )
         names = ["overall accuracy", *(f"area of {name}" for name in self.class_map.legend.names)]
-        return (*texts, *coverage_warnings(names, shares, self.settings.level))
+        there = np.append(True, (self.class_map.class_pixels() > 0) | (shares.value[1:] > 0))
+        return (*texts, *coverage_warnings(names, shares, self.settings.level, there))
 
 
 def _predicted(value: float, se: float, low: float, high: float, points: int) -> Measured | None:

@@ -16,7 +16,7 @@ Axes: H stratum; leading axes are those of several samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -24,8 +24,11 @@ import numpy as np
 __all__ = ["binomial_interval", "difference_interval", "share_accepted", "share_interval", "upper_limit"]
 
 _STEPS = 32
-"""Of bisection: limits are right to 1e-9."""
-_NEWTON = 6
+"""Of bisection: limits of means are right to 1e-9."""
+_RATIO_STEPS = 20
+"""Limits of ratios are right to 1e-5."""
+_MULTIPLIER_STEPS = 24
+_NEWTON = 5
 _TINY = 1e-300
 
 
@@ -64,7 +67,7 @@ def share_interval(
     """
     counts = np.broadcast_arrays(*(np.asarray(value, float) for value in (hits, misses, points, weights, finite)))
     tail = (1 - level) / 2
-    sample = _Sample(*counts[:4], factor=_variance_factor(counts[2], counts[3]) * counts[4])
+    sample = _sample(counts[:4], counts[4])
     return sample.lower(tail), 1 - sample.swapped().lower(tail)
 
 
@@ -81,7 +84,7 @@ def share_accepted(
     """Return bool [...]: whether the interval of ``share_interval`` holds a value. It is much faster than the interval."""
     counts = np.broadcast_arrays(*(np.asarray(part, float) for part in (hits, misses, points, weights, finite)))
     tail = (1 - level) / 2
-    sample = _Sample(*counts[:4], factor=_variance_factor(counts[2], counts[3]) * counts[4])
+    sample = _sample(counts[:4], counts[4])
     accepted = np.ones(counts[0].shape[:-1], bool)
     for side, at in ((sample, value), (sample.swapped(), 1 - value)):
         above = side.estimate > max(at, 0.0)
@@ -94,15 +97,14 @@ def share_accepted(
 def difference_interval(
     first: np.ndarray, second: np.ndarray, points: np.ndarray, weights: np.ndarray, *, level: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return low and high of ``sum W first / n - sum W second / n``, each [...], for counts [..., H] of disjoint kinds of
-    points.
+    """Return low and high of ``sum W first / n - sum W second / n``, each [...], for disjoint counts [..., H].
 
     The interval of the score test (Tango 1998, Statistics in Medicine 17:891-908), here over strata.
     """
     from scipy.special import ndtri
 
     counts = np.broadcast_arrays(*(np.asarray(value, float) for value in (first, second, points, weights)))
-    sample = _Sample(*counts, factor=_variance_factor(counts[2], counts[3]))
+    sample = _sample(counts, np.ones(()))
     z = float(ndtri((1 + level) / 2))
     return _lower_difference(sample, z), -_lower_difference(sample.swapped(), z)
 
@@ -118,9 +120,16 @@ def _lower_difference(sample: _Sample, z: float) -> np.ndarray:
 
     def refused(position: np.ndarray) -> np.ndarray:
         difference, variance = at(position)
-        return observed - difference > z * np.sqrt(variance)
+        past: np.ndarray = observed - difference > z * np.sqrt(variance)
+        return past
 
-    return at(_bisect(refused, observed.shape))[0]
+    limit: np.ndarray = at(_bisect(refused, observed.shape))[0]
+    return limit
+
+
+def _sample(counts: Sequence[np.ndarray], finite: np.ndarray) -> _Sample:
+    hits, misses, points, weights = counts
+    return _Sample(hits, misses, points, weights, _variance_factor(points, weights) * finite)
 
 
 def _variance_factor(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -157,7 +166,8 @@ class _Sample:
     def estimate(self) -> np.ndarray:
         """The ratio, [...]; 0 where it is undefined."""
         above, size = (self.weights / np.maximum(self.points, 1) * self.hits).sum(-1), self.domain
-        return np.divide(above, size, out=np.zeros_like(size), where=size > 0)
+        ratio: np.ndarray = np.divide(above, size, out=np.zeros_like(size), where=size > 0)
+        return ratio
 
     def lower(self, tail: float) -> np.ndarray:
         """Return the lower limits, [...]."""
@@ -182,14 +192,17 @@ def _search_mean(sample: _Sample, tail: float) -> np.ndarray:
         variance = (sample.weights**2 * share * (1 - share) * sample.factor).sum(-1)
         return (sample.weights * share).sum(-1) / size, variance / size**2
 
-    position = _bisect(lambda place: _tail(estimate, *at(place)) < tail, estimate.shape)
-    return at(position)[0]
+    limit: np.ndarray = at(_bisect(lambda place: _tail(estimate, *at(place)) < tail, estimate.shape))[0]
+    return limit
 
 
 def _search_ratio(sample: _Sample, tail: float) -> np.ndarray:
     """Return the lower limit of a ratio of two estimates: the smallest one that the test accepts."""
     estimate = sample.estimate
-    return estimate * _bisect(lambda part: _probability(sample, estimate * part) >= tail, estimate.shape)
+    limit: np.ndarray = estimate * _bisect(
+        lambda part: _probability(sample, estimate * part) >= tail, estimate.shape, _RATIO_STEPS
+    )
+    return limit
 
 
 def _probability(sample: _Sample, ratio: np.ndarray) -> np.ndarray:
@@ -204,7 +217,7 @@ def _probability(sample: _Sample, ratio: np.ndarray) -> np.ndarray:
         spread = up**2 * hit + down**2 * miss - (up * hit - down * miss) ** 2
         return gap, (sample.weights**2 * spread * sample.factor).sum(-1) / size**2
 
-    position = _bisect(lambda place: at(place)[0] < 0, ratio.shape)
+    position = _bisect(lambda place: at(place)[0] < 0, ratio.shape, _MULTIPLIER_STEPS)
     return _tail(sample.estimate, ratio, at(position)[1])
 
 
@@ -243,13 +256,13 @@ def _tail(estimate: np.ndarray, share: np.ndarray, variance: np.ndarray) -> np.n
     effective = share * (1 - share) / np.maximum(variance, _TINY)
     above, below = effective * estimate, np.maximum(effective * (1 - estimate), 0)
     probability = betainc(np.maximum(above, _TINY), below + 1, share)
-    return np.where(variance > 0, probability, share >= estimate)
+    return np.where(variance > 0, probability, share >= estimate - 1e-9)  # without variance: up to rounding
 
 
-def _bisect(reached: Callable[[np.ndarray], np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+def _bisect(reached: Callable[[np.ndarray], np.ndarray], shape: tuple[int, ...], steps: int = _STEPS) -> np.ndarray:
     """Return the position 0..1 from which on ``reached`` is true."""
     low, high = np.zeros(shape), np.ones(shape)
-    for _ in range(_STEPS):
+    for _ in range(steps):
         middle = (low + high) / 2
         past = reached(middle)
         low, high = np.where(past, low, middle), np.where(past, middle, high)

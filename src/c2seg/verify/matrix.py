@@ -78,7 +78,8 @@ class SampleCounts:
         """Shares of the area that strata with points stand for, float64 [..., H]; 0 where a stratum has none."""
         sizes = np.where(self.points > 0, self.pixels, 0.0)
         total = sizes.sum(-1, keepdims=True)
-        return np.divide(sizes, total, out=np.zeros_like(sizes), where=total > 0)
+        weights: np.ndarray = np.divide(sizes, total, out=np.zeros_like(sizes), where=total > 0)
+        return weights
 
     @property
     def unsampled(self) -> np.ndarray:

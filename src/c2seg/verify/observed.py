@@ -60,7 +60,7 @@ class Observed:
         return result
 
     def counts(self, inside: np.ndarray | None = None, strata: Strata | None = None) -> SampleCounts:
-        """Return the counts of points, all or those ``inside`` (bool [n]), in these strata or in ``strata`` of mapped classes."""
+        """Return the counts of points, all or those ``inside`` (bool [n]); ``strata`` of mapped classes replace the strata."""
         chosen = np.ones(len(self.row), bool) if inside is None else inside
         used = strata or self.strata
         stratum = self.exact if strata is not None else self.stratum

@@ -61,7 +61,7 @@ def points_for_half_width(
         "equal": len(sizes) * (weights**2 * variance).sum(),
     }[allocation]
     error = half_width / quantile(level)
-    points = spread / (error**2 + (weights * variance).sum() / sizes.sum())
+    points: float = float(spread) / (error**2 + (weights * variance).sum() / sizes.sum())
     return max(1, math.ceil(points - 1e-9))
 
 

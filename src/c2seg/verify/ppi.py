@@ -24,7 +24,7 @@ _LEAST = 10
 
 @dataclass(frozen=True)
 class PredictedMeans:
-    """Estimates, float64 [Q] each: NaN where hits or misses are too few. ``tuning`` 0: probabilities do not count, 1: in full."""
+    """Estimates, float64 [Q] each: NaN with few hits or misses. ``tuning`` 0: probabilities do not count, 1: in full."""
 
     value: np.ndarray
     se: np.ndarray

@@ -23,7 +23,7 @@ _STRIP_VALUES = 8_000_000
 
 @dataclass(frozen=True)
 class ProbabilityLayer:
-    """Class probabilities as ``predict`` writes them: a band for each class of the legend, uint8 0..200, 255 nodata; or floats."""
+    """Class probabilities as ``predict`` writes them: a band for each class, uint8 0..200, 255 nodata; or floats."""
 
     raster: RasterFile
     class_map: ClassMap
@@ -69,7 +69,7 @@ def open_probabilities(path: Path, class_map: ClassMap) -> ProbabilityLayer:
     named = [text for text in raster.descriptions if text]
     if raster.count != classes or (named and tuple(named) != class_map.legend.names):
         raise DataError(
-            f"{path} has {raster.count} bands that are not the {classes} classes of {class_map.path}; give what predict wrote with "
-            "`probabilities`"
+            f"{path} has {raster.count} bands that are not the {classes} classes of {class_map.path}; give what predict "
+            "wrote with `probabilities`"
         )
     return ProbabilityLayer(raster, class_map)
