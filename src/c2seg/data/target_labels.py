@@ -197,9 +197,12 @@ def _decided(values: np.ndarray) -> np.ndarray:
 
 def _class_ids(values: np.ndarray, legend: Legend, path: Path) -> np.ndarray:
     """Return ids uint8 [N] of class names or ids."""
-    if not len(values):
-        return np.zeros(0, np.uint8)
-    numbers = class_numbers(values, legend, path, "its classes")
+    texts = np.array([str(value).strip() for value in values], object)
+    plain = np.array([text.removesuffix(".0").isdigit() for text in texts], bool)
+    numbers = np.zeros(len(texts), np.int64)
+    numbers[plain] = [int(text.removesuffix(".0")) for text in texts[plain]]
+    if not plain.all():
+        numbers[~plain] = class_numbers(texts[~plain], legend, path, "its classes")
     unknown = sorted({*numbers.tolist()} - set(legend.ids))
     if unknown:
         raise DataError(f"{path}: {unknown[0]} is no class of legend {legend.name!r} ({', '.join(legend.names)})")

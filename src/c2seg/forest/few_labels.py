@@ -16,7 +16,7 @@ from c2seg.legend import Legend
 __all__ = ["LabeledTarget", "TargetPixels", "balanced_weights", "target_pixels"]
 
 _BLOCK = 256
-_HALF = 5  # labels of a class that have half of their weight: fewer say little of the class
+_HALF = 3  # labels of a class that have half of their weight: fewer say little of the class
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,17 @@ def target_pixels(target: LabeledTarget, names: Sequence[str], spec: FeatureSpec
 def balanced_weights(outputs: np.ndarray, few: TargetPixels, weight: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the weights float64 of the sources' pixels with these outputs [N], and of the target's pixels [M].
 
-    All classes have the same total. Within class k the target's labels have the share ``weight * m / (m + 5)``, m being its
-    points and polygons, weighted equally; all of it where the sources have no pixel of the class.
+    All classes have the same total. Within class k the target's labels have the share ``weight * m / (m + 3)``, m being its
+    points and polygons, weighted equally. They have all of it at a weight of 1, and where the sources have no
+    pixel of the class.
     """
-    units, first, sizes = np.unique(few.units, return_index=True, return_counts=True)
-    size = sizes[np.searchsorted(units, few.units)]
+    _, first, which, sizes = np.unique(few.units, return_index=True, return_inverse=True, return_counts=True)
+    size = np.asarray(sizes, np.float64)[which]
     count = np.bincount(few.outputs[first], minlength=256)
     there = np.bincount(outputs, minlength=256)
     share = np.where(there > 0, weight * count / (count + _HALF), 1.0)
+    if weight == 1:
+        share = np.where(count > 0, 1.0, share)
     total = (len(outputs) + len(few.outputs)) / max(1, np.count_nonzero(there + count))
     of_source = total * (1 - share) / np.maximum(there, 1)
     of_target = total * share / np.maximum(count, 1)

@@ -6,8 +6,9 @@ small ones on all bands; networks follow their choice of the normalization, whic
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -29,6 +30,7 @@ _TREES = 30
 _PIXELS = 1000  # of a class of the sources, in a trial
 _BLOCK_PX = 8  # labels within a block are held out together
 _KINDS: tuple[Normalization, ...] = ("per_city", "source")
+_ALONE = 1.0  # the labels without the sources, which they may contradict
 
 
 @dataclass(frozen=True)
@@ -69,28 +71,66 @@ def choose_by_labels(recipe: Recipe, prepared: Prepared, seed: int, progress: Pr
     settings, labels = recipe.target_labels, prepared.target_labels
     assert labels is not None
     undecided = TargetLabelChoices(normalization=recipe.normalization, weight=settings.weight)
-    if not settings.choose and not settings.calibrate:
+    if not settings.choose and not (settings.calibrate and isinstance(recipe.model, ForestModel)):
         return LabelChoices(recipe, prepared, undecided)
     if not enough(labels, settings.least):
         note = f"labels of the target: fewer than {settings.least} in all but one class: they are trained on and decide nothing"
         return LabelChoices(recipe, prepared, undecided.model_copy(update={"notes": (note,)}))
-    model = _trial_model(recipe)
+    trials = _Trials(recipe, prepared, _trial_model(recipe), seed)
     kinds = tuple(dict.fromkeys((recipe.normalization, *_KINDS))) if settings.choose else (recipe.normalization,)
-    trials: list[LabelTrial] = []
-    held_out: dict[str, np.ndarray] = {}
-    outputs = units = np.zeros(0, np.int64)
     for done, kind in enumerate(kinds):
-        data = _data(recipe, prepared, kind, model, seed)
-        folds = label_folds(labels, data.few, settings.folds, seed)
-        held_out[kind] = _held_out(data, folds, model, settings.weight, seed, prepared.legend.num_classes)
-        outputs, units = data.few.outputs, data.few.units
-        trials.append(LabelTrial(name=f"{kind}, with labels", miou=labeled_miou(held_out[kind], outputs, units)))
-        plain = grow(data.drawn, model, data.spec, seed, trees=_TREES)
-        alone = plain.predict(data.few.samples, prepared.legend.num_classes)
-        trials.append(LabelTrial(name=f"{kind}, without labels", miou=labeled_miou(alone, outputs, units)))
-        progress(done + 1, len(kinds), "labels of the target")
-    held = {kind: HeldOutLabels(values, outputs, unit_weights(units)) for kind, values in held_out.items()}
-    return _decided(recipe, prepared, trials, held)
+        trials.run(kind, settings.weight)
+        trials.run(kind, 0.0)
+        progress(done + 1, len(kinds) + 1, "labels of the target")
+    kind = trials.better(recipe.normalization, kinds, lambda name: (name, settings.weight))
+    weight = settings.weight
+    if settings.choose:
+        trials.run(kind, _ALONE)
+        weight = trials.better(weight, (weight, _ALONE, 0.0), lambda value: (kind, value))
+    progress(1, 1, "labels of the target")
+    return _decided(recipe, prepared, trials, kind, weight)
+
+
+Trial = tuple[Normalization, float]
+"""A normalization, and the weight of the labels; 0: they are not trained on."""
+Choice = TypeVar("Choice")
+
+
+@dataclass
+class _Trials:
+    """Forests tried on held-out labels: what they said of them, and its mean IoU, by trial."""
+
+    recipe: Recipe
+    prepared: Prepared
+    model: ForestModel
+    seed: int
+    held: dict[Trial, HeldOutLabels] = field(default_factory=dict)
+    miou: dict[Trial, float] = field(default_factory=dict)
+    _data: dict[Normalization, _Data] = field(default_factory=dict)
+
+    def run(self, kind: Normalization, weight: float) -> None:
+        """Try a normalization and a weight."""
+        data = self._data.setdefault(kind, _data(self.recipe, self.prepared, kind, self.model, self.seed))
+        labels, settings, classes = (
+            self.prepared.target_labels,
+            self.recipe.target_labels,
+            self.prepared.legend.num_classes,
+        )
+        assert labels is not None
+        folds = label_folds(labels, data.few, settings.folds, self.seed)
+        if weight:
+            probability = _held_out(data, folds, self.model, weight, self.seed, classes)
+        else:
+            plain = grow(data.drawn, self.model, data.spec, self.seed, trees=_TREES)
+            probability = plain.predict(data.few.samples, classes)
+        self.held[kind, weight] = HeldOutLabels(probability, data.few.outputs, unit_weights(data.few.units))
+        self.miou[kind, weight] = labeled_miou(probability, data.few.outputs, data.few.units)
+
+    def better(self, present: Choice, choices: Sequence[Choice], trial: Callable[[Choice], Trial]) -> Choice:
+        """Return the best of some choices; the present one unless another is better by more than the margin."""
+        best = max(choices, key=lambda choice: self.miou[trial(choice)])
+        gain = self.miou[trial(best)] - self.miou[trial(present)]
+        return best if gain > self.recipe.target_labels.margin else present
 
 
 def enough(labels: TargetLabels, least: int) -> bool:
@@ -175,39 +215,29 @@ def _held_out(data: _Data, folds: np.ndarray, model: ForestModel, weight: float,
     return probability
 
 
-def _decided(
-    recipe: Recipe,
-    prepared: Prepared,
-    trials: Sequence[LabelTrial],
-    held_out: dict[str, HeldOutLabels],
-) -> LabelChoices:
-    """Return the choices that follow from the trials."""
+def _decided(recipe: Recipe, prepared: Prepared, trials: _Trials, kind: Normalization, weight: float) -> LabelChoices:
+    """Return the recipe, the data and the record of what the trials decided."""
     settings = recipe.target_labels
-    score = {trial.name: trial.miou for trial in trials}
-    kind, notes = recipe.normalization, []
-    if settings.choose:
-        best = max(held_out, key=lambda name: score[f"{name}, with labels"])
-        gain = score[f"{best}, with labels"] - score[f"{kind}, with labels"]
-        changed = best if gain > settings.margin else kind
-        texts = ", ".join(f"{score[f'{name}, with labels']:.3f} {name}" for name in held_out)
-        notes.append(f"labels of the target: normalization {changed}: mIoU on held-out labels {texts}")
-        if changed != kind:
-            kind = next(name for name in _KINDS if name == changed)
-            recipe = recipe.model_copy(update={"normalization": kind})
-            prepared = prepared.normalized(kind, recipe.max_bands)
-    both = score[f"{kind}, with labels"], score[f"{kind}, without labels"]
-    trained_on = not settings.choose or both[1] - both[0] <= settings.margin
-    weight = settings.weight if trained_on else 0.0
-    notes.append(
-        f"labels of the target: {'trained on' if trained_on else 'not trained on'}: mIoU {both[0]:.3f} with, {both[1]:.3f} "
-        "without, on held-out labels"
-    )
+    texts = [f"{miou:.3f} {_trial_name(trial)}" for trial, miou in trials.miou.items()]
+    notes = [f"labels of the target: {_trial_name((kind, weight))} chosen; mIoU on held-out labels {', '.join(texts)}"]
+    if kind != recipe.normalization:
+        recipe = recipe.model_copy(update={"normalization": kind})
+        prepared = prepared.normalized(kind, recipe.max_bands)
     recipe = recipe.model_copy(update={"target_labels": settings.model_copy(update={"weight": weight})})
-    temperature = None
-    if settings.calibrate and trained_on and isinstance(recipe.model, ForestModel):  # networks: when they are trained
-        temperature = fit_temperature(held_out[kind].probability.T, held_out[kind].outputs.astype(np.intp))
+    held, temperature = trials.held[kind, weight] if weight else None, None
+    if settings.calibrate and held is not None and isinstance(recipe.model, ForestModel):  # networks: once trained
+        temperature = fit_temperature(held.probability.T, held.outputs.astype(np.intp))
         notes.append(f"labels of the target: temperature of the confidence {temperature:g}")
     record = TargetLabelChoices(
-        trials=tuple(trials), normalization=kind, weight=weight, temperature=temperature, notes=tuple(notes)
+        trials=tuple(LabelTrial(name=_trial_name(trial), miou=miou) for trial, miou in trials.miou.items()),
+        normalization=kind,
+        weight=weight,
+        temperature=temperature,
+        notes=tuple(notes),
     )
-    return LabelChoices(recipe, prepared, record, held_out[kind] if trained_on else None)
+    return LabelChoices(recipe, prepared, record, held)
+
+
+def _trial_name(trial: Trial) -> str:
+    kind, weight = trial
+    return f"{kind} with weight {weight:g}" if weight else f"{kind} without the labels"

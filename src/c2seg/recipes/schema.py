@@ -192,8 +192,9 @@ class SourceCheck(Strict):
 class FewLabels(Strict):
     """How a few labels of the target, where a run is given some, join the training. Without them it changes nothing."""
 
-    weight: float = Field(default=0.5, ge=0, lt=1)
-    """Share of the target's labels in the training of a class that has many; less where it has few (``docs/accuracy.md``)."""
+    weight: float = Field(default=0.5, ge=0, le=1)
+    """Share of the target's labels in the training of a class that has many; less where it has few (``docs/accuracy.md``).
+    1: classes that have labels are trained on these alone."""
     batch_fraction: float = Field(default=0.25, gt=0, lt=1)
     """Fraction of a network's batch that shows labeled pixels of the target."""
     choose: bool = True

@@ -57,6 +57,7 @@ from c2seg.train.world import World, join_world
 __all__ = ["TrainingJob", "TrainingResult", "train"]
 
 _LOG_EVERY = 10
+_LABELS_AT_MOST = 0.8  # of the loss: a network cannot be trained on a few pixels alone
 
 
 @dataclass(frozen=True)
@@ -269,7 +270,7 @@ def _build(job: TrainingJob, world: World, samplers: _Samplers) -> _Built:
         autocast=world.autocast,
         processes=world.size,
         background=job.recipe.background != "none",
-        labels_weight=job.recipe.target_labels.weight,
+        labels_weight=min(job.recipe.target_labels.weight, _LABELS_AT_MOST),
     )
     method = build_method(context)
     averaged = None

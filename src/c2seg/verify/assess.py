@@ -68,17 +68,17 @@ def assess(path: Path, options: AssessOptions, bars: Bars = silent_bars) -> Asse
     given = [path, confidence, options.model, options.zones, *options.others]
     cities = city_inputs(options.city or class_map.city_path or path)
     check_outputs(list(options.outputs.values()), [*given, *cities], overwrite=options.overwrite)
-    found = find_model(class_map, options.model, options.city, bars)
+    origin = find_model(class_map, options.model, options.city, bars)
     others = tuple(_other(other, class_map) for other in options.others)
-    parts = found.parts() if options.parts else {}
-    reliability, calibration = found.reliability()
-    seen = found.seen()
+    parts = origin.parts() if options.parts else {}
+    reliability, calibration = origin.reliability()
+    seen = origin.seen()
     sources = RiskSources(
         class_map,
         RasterFile(confidence),
         reliability,
         Novelty.of(seen) if seen else None,
-        found.reader,
+        origin.reader,
         others,
         tuple(parts.values()),
     )
@@ -96,7 +96,7 @@ def assess(path: Path, options: AssessOptions, bars: Bars = silent_bars) -> Asse
             layers=sources.layers,
             compared=compared,
             rows=table.rows(has_novelty="novelty" in sources.layers, compared=bool(compared)),
-            notes=(*found.notes, SHIFT_NOTE),
+            notes=(*origin.notes, SHIFT_NOTE),
         )
         if options.picture:
             write_picture(files.add(options.outputs["picture"]), place, result)
