@@ -37,6 +37,7 @@ ROWS = [
     ["train"],
     ["predict"],
     ["pipeline", "fusion"],
+    ["verify"],
     ["benchmark", "report", "challenge"],
     ["api"],
     ["testing"],

@@ -12,17 +12,22 @@ from typing import TYPE_CHECKING
 from c2seg._version import __version__
 
 if TYPE_CHECKING:
+    from c2seg.api.assessing import assess_map
+    from c2seg.api.certifying import certify_map
     from c2seg.api.cities import inspect_city, open_city
     from c2seg.api.converting import convert_city
     from c2seg.api.dataset import CityDataset
+    from c2seg.api.estimating import estimate_accuracy
     from c2seg.api.fitting import fit
     from c2seg.api.fusing import fuse_maps
     from c2seg.api.labeling import make_labels
     from c2seg.api.models import export_model, load_model
     from c2seg.api.recipes import load_recipe
     from c2seg.api.reporting import make_report
+    from c2seg.api.sampling_maps import draw_sample
     from c2seg.api.scoring import score
     from c2seg.api.simulating import simulate_pair
+    from c2seg.api.suggesting import suggest_points
     from c2seg.benchmark import run_benchmark
     from c2seg.errors import (
         C2SegError,
@@ -50,7 +55,11 @@ __all__ = [
     "RecipeError",
     "TrainingError",
     "__version__",
+    "assess_map",
+    "certify_map",
     "convert_city",
+    "draw_sample",
+    "estimate_accuracy",
     "export_model",
     "fit",
     "fuse_maps",
@@ -63,13 +72,18 @@ __all__ = [
     "run_benchmark",
     "score",
     "simulate_pair",
+    "suggest_points",
 ]
 
 # Where each public name is; names that are not here are errors.
 _MODULES = {
     "CityDataset": "c2seg.api.dataset",
     "Legend": "c2seg.legend",
+    "assess_map": "c2seg.api.assessing",
+    "certify_map": "c2seg.api.certifying",
     "convert_city": "c2seg.api.converting",
+    "draw_sample": "c2seg.api.sampling_maps",
+    "estimate_accuracy": "c2seg.api.estimating",
     "export_model": "c2seg.api.models",
     "fit": "c2seg.api.fitting",
     "fuse_maps": "c2seg.api.fusing",
@@ -82,6 +96,7 @@ _MODULES = {
     "run_benchmark": "c2seg.benchmark",
     "score": "c2seg.api.scoring",
     "simulate_pair": "c2seg.api.simulating",
+    "suggest_points": "c2seg.api.suggesting",
 }
 
 

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c2seg.data import Band, Modality, open_city
+from c2seg.data.composites import Composite, composites
 from c2seg.raster import ArrayRaster, RasterFile
-from c2seg.report.imagery import Composite, Sampling, composites, encode_picture, picture, sample, sample_ids
+from c2seg.report.imagery import Sampling, encode_picture, picture, sample, sample_ids
 from c2seg.types import Grid
 from helpers import report_make as make
 

@@ -12,9 +12,11 @@ from c2seg import pipeline
 from c2seg.api.arguments import FilePath, FilePaths, as_path, as_paths, named_files, optional_path
 from c2seg.api.recipes import as_recipe
 from c2seg.api.tables import html_table, score_line
+from c2seg.artifacts.runs import RunSummary
 from c2seg.artifacts.scores import ScoreValues
 from c2seg.errors import InputError
 from c2seg.pipeline import FitResult, Storage
+from c2seg.pipeline.prepare import LabelFile
 from c2seg.progress import ShowProgress, opened_bars
 from c2seg.recipes import Recipe
 
@@ -60,6 +62,11 @@ class TrainedRun:
         """How the held-out folds were made, in words; empty without validation."""
         return self.result.validation.kind if self.result.validation else ""
 
+    @property
+    def summary(self) -> RunSummary | None:
+        """The run at a glance: pixels, classes, bands, drift between the cities, what usually follows."""
+        return self.result.summary
+
     def load(self) -> Model:
         """Return the model. Raises InputError where there is none."""
         from c2seg.api.models import load_model
@@ -90,6 +97,8 @@ def fit(
     seed: int = 0,
     device: str = "auto",
     label_map: str | None = None,
+    target_labels: FilePath | None = None,
+    label_field: str | None = None,
     cache: FilePath | None = None,
     memory_gib: float = 4.0,
     resume: bool = False,
@@ -109,6 +118,9 @@ def fit(
         seed: Of everything random. Equal arguments give equal weights on one machine (CPU).
         device: ``auto``, ``cpu`` or ``cuda``.
         label_map: Label mapping of the sources' labels: a name, a mapping file, or ``auto``. None: what the layout says.
+        target_labels: A few labels of the target that you made: points or polygons in a vector file, or the table of the
+            labeling page. The run is then few-shot and marked so. None: no label of the target is read.
+        label_field: Field of their classes; None: ``class``, else ``reference``.
         cache: Folder for memory-mapped pixels of cities that do not fit in ``memory_gib``.
         memory_gib: GiB of pixels that are kept in memory.
         resume: Resume a run that was stopped; equal arguments are needed.
@@ -136,6 +148,8 @@ def fit(
             overwrite=overwrite,
             resume=resume,
             label_map=label_map,
+            preset=None if isinstance(recipe, Recipe) else preset or "tiny",
+            target_labels=None if target_labels is None else LabelFile(as_path(target_labels), label_field),
             storage=Storage(optional_path(cache), int(memory_gib * 2**30)),
             inputs=named_files(recipe, label_map),
             bars=bars,

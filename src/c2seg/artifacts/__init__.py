@@ -21,6 +21,7 @@ from c2seg.artifacts.model import (
 from c2seg.artifacts.provenance import Provenance, provenance
 from c2seg.artifacts.runs import RunProvenance, RunRecord, SourceCity, TargetCity, TrainingFacts, run_provenance
 from c2seg.artifacts.scores import ScoreRecord, ScoreValues
+from c2seg.artifacts.target_labels import TargetLabelsRecord
 from c2seg.artifacts.training import TrainedSettings, TrainingIdentity
 from c2seg.artifacts.validation import ValidationRecord
 
@@ -42,6 +43,7 @@ __all__ = [
     "StripNote",
     "StripsKey",
     "TargetCity",
+    "TargetLabelsRecord",
     "TrainedSettings",
     "TrainingFacts",
     "TrainingIdentity",

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from c2seg.artifacts.provenance import Provenance
 from c2seg.artifacts.runs import RunProvenance
+from c2seg.artifacts.target_labels import TargetLabelsRecord
 from c2seg.artifacts.upgrade import upgraded_map, upgraded_strips
 from c2seg.records import Artifact, Json, Record
 
@@ -150,6 +151,13 @@ class MapNotes(Record):
     confidence: str | None = None
     """File name of the confidence beside the map, if it was written."""
     run: MapRun | None = None
+    target_labels: tuple[TargetLabelsRecord, ...] = ()
+    """Labels of targets that the models behind the map were trained on: such a map is few-shot."""
+
+    @property
+    def few_shot(self) -> bool:
+        """True if a model behind the map was trained on labels of a target."""
+        return bool(self.target_labels)
 
 
 class MapRecord(MapNotes, Artifact):
@@ -181,6 +189,16 @@ class MapRecord(MapNotes, Artifact):
     cleanup: CleanupRecord | None = None
     fusion: FusionRecord | None = None
     """How it was fused from others; None: a map of a model."""
+
+    def labels_here(self) -> tuple[TargetLabelsRecord, ...]:
+        """Return the labels on pixels of this map that the models behind it were trained on; fused maps name no city."""
+        city = self.key.city if self.key else None
+        return tuple(labels for labels in self.target_labels if city is None or labels.city == city)
+
+    @property
+    def scene(self) -> str | None:
+        """Name of the predicted scene, if recorded."""
+        return self.key.scene if self.key else None
 
     @staticmethod
     def areas(pixels: Mapping[str, float] | None, pixel_m2: float | None) -> dict[str, float]:

@@ -89,6 +89,9 @@ class Header(Artifact):
     """Projection of a modality's normalized bands onto channels, where these are not the bands themselves."""
     plugins: tuple[Plugin, ...] = ()
     """Plug-ins that the model was made with, with their versions."""
+    class_factors: tuple[float, ...] | None = None
+    """Factors on the probabilities of the classes, in their order, for their shares in the target, as a few labels tell them;
+    None: none."""
     target_statistics: dict[str, FullStatistics] | None = None
     """Band statistics of the target by modality, where the normalization follows the city; None: no target, or not recorded."""
 
@@ -113,6 +116,11 @@ class Header(Artifact):
             raise ValueError("trained_classes must be ids of the legend")
         if self.confidence_temperature is not None and not 0 < self.confidence_temperature < math.inf:
             raise ValueError("confidence_temperature must be positive")
+        factors = self.class_factors
+        if factors is not None and (
+            len(factors) != self.legend.num_classes or not all(0 < f < math.inf for f in factors)
+        ):
+            raise ValueError("class_factors must be positive, one a class")
         return self
 
     @property

@@ -9,19 +9,25 @@ from typing import Literal
 from pydantic import Field
 
 from c2seg.artifacts.provenance import Provenance
+from c2seg.artifacts.target_labels import TargetLabelsRecord
 from c2seg.artifacts.upgrade import upgraded_run
 from c2seg.recipes import Recipe
 from c2seg.recipes.schema import SourceCheck
 from c2seg.records import Artifact, Json, Record
 
 __all__ = [
+    "BandDrift",
+    "DriftRecord",
+    "LabelTrial",
     "PretrainedFacts",
     "RunProvenance",
     "RunRecord",
+    "RunSummary",
     "SourceCheckRecord",
     "SourceCity",
     "TargetCity",
     "TargetImageUse",
+    "TargetLabelChoices",
     "TrainingFacts",
     "run_provenance",
 ]
@@ -63,10 +69,21 @@ class RunProvenance(Provenance):
     sources: tuple[SourceCity, ...]
     target: TargetCity | None
     uses_target_images: TargetImageUse
+    target_labels: TargetLabelsRecord | None = None
+    """The labels of the target that were trained on: the run is few-shot; None: none was."""
+
+    @property
+    def few_shot(self) -> bool:
+        """True if labels of the target were trained on: never compared with runs without any."""
+        return self.target_labels is not None
 
 
 def run_provenance(
-    process: Provenance, recipe: Recipe, sources: tuple[SourceCity, ...], target: TargetCity | None
+    process: Provenance,
+    recipe: Recipe,
+    sources: tuple[SourceCity, ...],
+    target: TargetCity | None,
+    target_labels: TargetLabelsRecord | None = None,
 ) -> RunProvenance:
     """Return the provenance of a run of ``recipe`` in this process, with its id."""
     use = TargetImageUse(normalization=recipe.follows_city, training=bool(recipe.uses_target and target is not None))
@@ -76,9 +93,17 @@ def run_provenance(
         "sources": [(city.images, city.labels) for city in sources],
         "target": target.images if target else None,
     }
+    if target_labels is not None:
+        determines["target_labels"] = target_labels.digest
     digest = hashlib.sha256(json.dumps(determines, sort_keys=True).encode()).hexdigest()[:16]
     return RunProvenance(
-        **dict(process), run_id=digest, recipe=recipe.name, sources=sources, target=target, uses_target_images=use
+        **dict(process),
+        run_id=digest,
+        recipe=recipe.name,
+        sources=sources,
+        target=target,
+        uses_target_images=use,
+        target_labels=target_labels,
     )
 
 
@@ -165,11 +190,81 @@ class SourceCheckRecord(Record):
     processor_seconds: float | None = None
 
 
+class BandDrift(Record):
+    """How far the values of a band differ between the sources and the target, as normalized for the model."""
+
+    modality: str
+    band: str
+    """Name, role or wavelength of the band, or its number."""
+    stability: float
+    """Population stability index over ten bins of equal frequency in the sources: 0 if the distributions are equal."""
+    outside: float
+    """Fraction of the target's pixels outside the range of 99 % of the sources' pixels."""
+
+
+class DriftRecord(Record):
+    """How well the target can be told from the sources by its images alone."""
+
+    bands: tuple[BandDrift, ...]
+    pixels: int
+    """Sampled of each side."""
+    separability: float | None
+    """Area under the ROC curve of a classifier that tells pixels of the two apart, on blocks it did not see: 0.5 if they are
+    alike, 1 if they share nothing; None: too few pixels."""
+    reading: tuple[str, ...]
+    """What it means, in sentences."""
+
+
+class RunSummary(Record):
+    """A run at a glance."""
+
+    source_pixels: int
+    """Labeled pixels of the sources."""
+    target_pixels: int | None
+    """Valid or not; None: no target."""
+    classes: tuple[str, ...]
+    """That have labels in the sources."""
+    bands: dict[str, int]
+    """Number by modality."""
+    preset: str | None = None
+    validation: str | None = None
+    """In-domain cross-validation on the sources in a line; None: there was none."""
+    drift: DriftRecord | None = None
+    next_command: str | None = None
+    """What usually follows."""
+
+
+class LabelTrial(Record):
+    """What was tried on the target's labels, and its mean IoU there, on labels that it was not trained on."""
+
+    name: str
+    miou: float
+
+
+class TargetLabelChoices(Record):
+    """What a few labels of the target decided, by trials on labels that were held out; ``notes`` say it in words."""
+
+    trials: tuple[LabelTrial, ...] = ()
+    normalization: str
+    weight: float
+    """Of the target's labels in the training; 0: they were not worth any."""
+    temperature: float | None = None
+    class_factors: dict[str, float] | None = None
+    """Factors on the probabilities of the classes, by name, for their shares in the target."""
+    notes: tuple[str, ...] = ()
+
+
 class RunRecord(RunProvenance, TrainingFacts, Artifact):
     """``record.json`` of a run folder: provenance of the run, facts and costs of its training."""
 
     artifact: Literal["run"] = "run"
     source_check: SourceCheckRecord | None = None
+    label_choices: TargetLabelChoices | None = None
+    """What the target's labels decided in a few-shot run."""
+    label_check: SourceCheckRecord | None = None
+    """What held-out labels of the target decided of trained networks."""
+    summary: RunSummary | None = None
+    """The run at a glance; None: not recorded."""
     seconds: float | None = None
     """Of the whole fit; None: not recorded."""
     peak_memory_mib: float | None = None

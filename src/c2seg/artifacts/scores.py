@@ -146,6 +146,10 @@ class ScoreRecord(ScoreValues, Artifact):
     """Share of the labeled pixels where the map has no class; they count as errors. None: not recorded."""
     notes: tuple[str, ...] = ()
     """What limits the meaning of the scores."""
+    few_shot: bool = False
+    """True if the map's model was trained on labels of the city that it shows: not compared with scores of others."""
+    left_out_pixels: int = 0
+    """Labeled pixels that were trained on, or are near such, and do not count."""
 
     @classmethod
     def upgraded(cls, content: Json) -> Json:

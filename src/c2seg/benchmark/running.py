@@ -13,7 +13,7 @@ from c2seg.benchmark.plan import Benchmark, Run
 from c2seg.benchmark.runner import Runner
 from c2seg.benchmark.tasks import Trained, fit_task, predict_task, score_task
 from c2seg.data import open_city
-from c2seg.errors import C2SegError
+from c2seg.errors import C2SegError, InputError
 from c2seg.progress import Progress, no_progress
 
 __all__ = ["finished", "run_all", "run_one"]
@@ -61,6 +61,10 @@ def run_one(benchmark: Benchmark, run: Run, runner: Runner) -> BenchmarkResult:
     overrides = equal_time(benchmark, run, runner)
     offline = _offline(benchmark, run, overrides, runner)
     trained = runner.fit(fit_task(run, benchmark.device, run.folder, overrides))
+    if trained.record.few_shot:
+        raise InputError(
+            f"{run.folder} is few-shot: it was trained on labels of the target; a benchmark compares runs without any"
+        )
     seconds, scored = (None, _inside(run, trained)) if run.pair.inside else _predict_and_score(benchmark, run, runner)
     result = BenchmarkResult(
         key=_key(benchmark, run),

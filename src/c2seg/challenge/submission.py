@@ -33,9 +33,10 @@ from c2seg.challenge.rules import (
     tile_windows,
 )
 from c2seg.data.tiling import Order
-from c2seg.errors import DataError, OutputError
+from c2seg.errors import DataError, InputError, OutputError
 from c2seg.legend import BACKGROUND, Legend
 from c2seg.outputs import Output, check_outputs, commit
+from c2seg.pipeline.few_shot import map_record
 from c2seg.progress import Progress, no_progress
 from c2seg.raster import RasterFile
 from c2seg.types import Window
@@ -227,6 +228,8 @@ def pack_submission(
     """
     output = Output(out, suffixes=(".zip",))
     check_outputs([output], [source], overwrite=overwrite)
+    for path in numbered_tiles(source).values() if source.is_dir() else (source,):
+        _refuse_few_shot(path)
     if source.is_dir():
         jobs = [(n, raster := RasterFile(path), raster.grid.window) for n, path in numbered_tiles(source).items()]
     else:
@@ -242,6 +245,15 @@ def pack_submission(
             if source.is_dir():
                 tile_source.close()
     return tile_set
+
+
+def _refuse_few_shot(path: Path) -> None:
+    """Raise InputError for a map whose record says that its model was trained on labels of a target."""
+    record = map_record(path)
+    if record is not None and record.few_shot:
+        raise InputError(
+            f"{path} is few-shot: its model was trained on labels of the target; the leaderboard ranks maps made without any"
+        )
 
 
 @contextlib.contextmanager

@@ -37,12 +37,17 @@ COMMANDS = {
     "fuse": "Fuse maps of one city, also class by class.",
     "export": "Write a model as ONNX.",
     "score": "Score a map against the ground truth.",
+    "assess": "Estimate where a map is likely wrong.",
+    "sample": "Draw points of a map to check it with.",
+    "estimate": "Estimate accuracy and area from a labeled sample.",
+    "certify": "Show where at most a share of a map is wrong.",
+    "suggest": "Pick points to label for training.",
     "report": "Make a self-contained HTML page of runs.",
     "benchmark": "Compare recipes on pairs of cities.",
     "submit": "Pack or check a challenge submission.",
     "challenge": "Run a leaderboard with withheld ground truth.",
 }
-_PREDICTING = {"demo", "fit", "predict"}  # they run a predictor over a city
+_PREDICTING = {"assess", "demo", "fit", "predict"}  # they run a predictor over a city
 
 
 # Options of 0.1.0 by command -> current names; the old names are removed in the next release.

@@ -23,6 +23,15 @@ def command(
     seed: int = SEED,
     device: str = typer.Option("auto", "--device", help="auto, cpu or cuda."),
     label_map: str = typer.Option(None, "--label-map", help="Of the labels: a name, a mapping file, or auto."),
+    target_labels: Path = typer.Option(
+        None,
+        "--target-labels",
+        metavar="FILE",
+        help="A few labels of the target: points or polygons, or a table of the labeling page. Such runs are few-shot.",
+    ),
+    label_field: str = typer.Option(
+        None, "--label-field", help="Their field of classes (default: class or reference)."
+    ),
     cache: Path = typer.Option(None, "--cache", help="Folder for memory-mapped pixels of cities beyond --memory."),
     memory: float = typer.Option(4.0, "--memory", min=0, help="GiB of pixels to keep in memory."),
     resume: bool = typer.Option(False, "--resume", help="Resume a run that was stopped."),
@@ -32,6 +41,7 @@ def command(
 ) -> None:
     """Train on labeled cities, and adapt to an unlabeled one if the recipe says so; write a model file."""
     from c2seg.api.fitting import fit
+    from c2seg.pipeline.summary import summary_lines
 
     with progress_bars(quiet=quiet or json) as bars:
         run = fit(
@@ -44,6 +54,8 @@ def command(
             seed=seed,
             device=device,
             label_map=label_map,
+            target_labels=target_labels,
+            label_field=label_field,
             cache=cache,
             memory_gib=memory,
             resume=resume,
@@ -58,6 +70,7 @@ def command(
                 "seconds": run.seconds,
                 "validation": run.result.validation.as_json() if run.result.validation else None,
                 "notes": list(run.notes),
+                "summary": run.summary.as_json() if run.summary else None,
             }
         )
         return
@@ -65,5 +78,7 @@ def command(
         note(text, quiet=quiet)
     if run.scores:
         note(f"{run.folds}: {score_line(run.scores)}", quiet=quiet)
+    for text in summary_lines(run.summary) if run.summary else []:
+        note(text, quiet=quiet)
     note(f"{run.seconds:.0f} s", quiet=quiet)
     typer.echo(run.model or out)

@@ -17,7 +17,7 @@ from c2seg.data.units import radar_unit_of, units_note
 from c2seg.errors import DataError
 from c2seg.progress import Progress
 
-__all__ = ["PreparedCities", "prepare_cities"]
+__all__ = ["PreparedCities", "prepare_cities", "renormalized"]
 
 Bands = Mapping[str, Sequence[Band]]
 """By modality."""
@@ -65,6 +65,28 @@ def prepare_cities(
     notes = (*_reading_notes(opened), *notes, *_unit_notes(opened, names), *_same_city(sources, target))
     prepared = tuple(PreparedCity(*parts) for parts in zip(sources, statistics, fitted, strict=True))
     return PreparedCities(prepared, prepared_target, pooled, notes)
+
+
+def renormalized(
+    sources: Sequence[PreparedCity[LabeledCity]],
+    target: PreparedCity[City] | None,
+    pooled: Mapping[str, BandStatistics],
+    normalization: Normalization,
+    max_bands: int | None,
+    progress: Progress,
+) -> tuple[tuple[PreparedCity[LabeledCity], ...], PreparedCity[City] | None]:
+    """Return prepared cities under another normalization; their statistics, and ``pooled`` ones, are used again."""
+    of_each_city = normalization in OF_EACH_CITY
+
+    def fitted(statistics: Mapping[str, BandStatistics]) -> Normalizer:
+        return Normalizer.fit(normalization, statistics if of_each_city else pooled)
+
+    normalizers = [fitted(source.statistics) for source in sources]
+    projected = _projected(normalizers, [source.city for source in sources], max_bands, progress)
+    changed = tuple(replace(source, normalizer=norm) for source, norm in zip(sources, projected, strict=True))
+    if target is None:
+        return changed, None
+    return changed, replace(target, normalizer=replace(fitted(target.statistics), projection=projected[0].projection))
 
 
 def _matched(

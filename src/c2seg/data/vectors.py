@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from affine import Affine
@@ -14,7 +14,15 @@ from c2seg.legend import Legend
 from c2seg.raster import GDAL_ERRORS
 from c2seg.types import Grid
 
-__all__ = ["DEFAULT_FIELD", "VECTOR_SUFFIXES", "burn_labels", "is_vector"]
+__all__ = [
+    "DEFAULT_FIELD",
+    "VECTOR_SUFFIXES",
+    "burn_labels",
+    "class_numbers",
+    "in_pixels",
+    "is_vector",
+    "read_features",
+]
 
 VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".shp", ".fgb")
 DEFAULT_FIELD = "class"
@@ -40,13 +48,13 @@ def burn_labels(path: Path, grid: Grid, legend: Legend, field: str | None = None
     """
     if grid.crs is None:
         raise DataError(f"{path} is a vector file, and the images have no CRS; rasterize the labels (gdal_rasterize)")
-    info, values, shapes = _read(path, field or DEFAULT_FIELD)
-    if not info["crs"]:
+    crs, values, shapes = read_features(path, (field or DEFAULT_FIELD,))
+    if not crs:
         raise DataError(f"{path} has no CRS; assign one (ogr2ogr -a_srs)")
     from rasterio.features import rasterize
 
-    numbers = _numbers(values, legend, path, field or DEFAULT_FIELD)
-    pixels = _in_pixels(shapes, info["crs"], grid, path)
+    numbers = class_numbers(values, legend, path, field or DEFAULT_FIELD)
+    pixels = in_pixels(shapes, crs, grid, path)
     burned = rasterize(
         zip(pixels, numbers.tolist(), strict=True), (grid.height, grid.width), fill=0, transform=Affine.identity(),
         dtype="int32",
@@ -57,9 +65,26 @@ def burn_labels(path: Path, grid: Grid, legend: Legend, field: str | None = None
     return array
 
 
-def _read(path: Path, field: str) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
-    """Return facts, the values of a field, and the polygons of a file."""
-    with needs_extra("a vector file as label", "vector"):
+_KINDS = {0: "point", 3: "polygon"}
+"""Of shapely's geometries, without those of several parts."""
+
+
+def read_features(
+    path: Path,
+    fields: Sequence[str],
+    kinds: Sequence[int] = (3, 6),
+    *,
+    advice: str = "Name it with `label_field`, or `field:` in city.yaml.",
+    what: str = "a vector file as label",
+) -> tuple[str | None, np.ndarray, np.ndarray]:
+    """Return the CRS (None: it has none), the values of a field and the shapes, [N] each, of a file's first layer.
+
+    The field is the first of ``fields`` that the file has. ``kinds`` are shapely's numbers of the geometries that count
+    (3, 6: polygons); others are left out. ``advice`` ends the message on a missing field, ``what`` begins that on a missing
+    extra. Raises DataError for a file that is unreadable or has none of these, InputError
+    without the field, and MissingExtraError without pyogrio.
+    """
+    with needs_extra(what, "vector"):
         import shapely
         from pyogrio.errors import DataLayerError, DataSourceError  # type: ignore[import-untyped]
         from pyogrio.raw import read  # type: ignore[import-untyped]
@@ -73,18 +98,17 @@ def _read(path: Path, field: str) -> tuple[dict[str, Any], np.ndarray, np.ndarra
     except (DataSourceError, DataLayerError, ValueError, OSError) as error:
         raise DataError(f"cannot read the vector file {path}: {one_line(error)}") from error
     names = list(info["fields"])
-    if field not in names:
-        raise InputError(
-            f"{path}: {unknown_name('field', field, names)} Name it with `label_field`, or `field:` in city.yaml."
-        )
+    field = next((name for name in fields if name in names), None)
+    if field is None:
+        raise InputError(f"{path}: {unknown_name('field', fields[0], names)} {advice}")
     shapes = shapely.from_wkb(geometries, on_invalid="ignore")
-    areal = np.isin(shapely.get_type_id(shapes), [3, 6])
-    if not areal.any():
-        raise DataError(f"{path} has no polygon")
-    return info, np.asarray(columns[names.index(field)])[areal], shapes[areal]
+    counted = np.isin(shapely.get_type_id(shapes), kinds) & ~shapely.is_empty(shapes)
+    if not counted.any():
+        raise DataError(f"{path} has no {' and no '.join(name for kind, name in _KINDS.items() if kind in kinds)}")
+    return info["crs"] or None, np.asarray(columns[names.index(field)])[counted], shapes[counted]
 
 
-def _numbers(values: np.ndarray, legend: Legend, path: Path, field: str) -> np.ndarray:
+def class_numbers(values: np.ndarray, legend: Legend, path: Path, field: str) -> np.ndarray:
     """Return label values as integers; class names become ids."""
     if values.dtype.kind in "iu":
         return values.astype(np.int64)
@@ -103,13 +127,14 @@ def _numbers(values: np.ndarray, legend: Legend, path: Path, field: str) -> np.n
     return np.array([ids[text.casefold()] for text in texts], np.int64)
 
 
-def _in_pixels(shapes: np.ndarray, crs: str, grid: Grid, path: Path) -> np.ndarray:
-    """Return polygons in columns and rows of the grid."""
+def in_pixels(shapes: np.ndarray, crs: str | None, grid: Grid, path: Path) -> np.ndarray:
+    """Return shapes in columns and rows of the grid. Their coordinates are in ``crs``; None: in the grid's own."""
     import shapely
     from rasterio.crs import CRS
     from rasterio.warp import transform
 
-    here, there = CRS.from_user_input(crs), CRS.from_wkt(grid.crs or "")
+    there = None if crs is None else CRS.from_wkt(grid.crs or "")
+    here = there if crs is None else CRS.from_user_input(crs)
     inverse = ~grid.transform
 
     def place(points: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,13 +11,15 @@ from c2seg.data import LabeledCity, PreparedCity
 from c2seg.data.city import blocks
 from c2seg.errors import TrainingError
 from c2seg.forest.features import FeatureSpec, augment_radiometry, features, fit_projections, halo_px
+from c2seg.forest.few_labels import LabeledTarget, TargetPixels, balanced_weights, target_pixels
 from c2seg.forest.trees import Forest
 from c2seg.metrics import Confusion, confusion_counts
+from c2seg.metrics.reliability import Reliability
 from c2seg.progress import Bars, Progress, no_progress
 from c2seg.recipes.models import ForestModel
 from c2seg.types import Window
 
-__all__ = ["feature_spec", "fit_forest", "train_forest", "validate_forest"]
+__all__ = ["SourcePixels", "draw_pixels", "feature_spec", "fit_forest", "grow", "train_forest", "validate_forest"]
 
 _BLOCK = 256
 
@@ -25,19 +27,36 @@ _BLOCK = 256
 Sources = Sequence[PreparedCity[LabeledCity]]
 
 
+@dataclass(frozen=True)
+class SourcePixels:
+    """Features float32 [N, F] and output indices uint8 [N] of the sources' pixels that a forest is trained on."""
+
+    samples: np.ndarray
+    outputs: np.ndarray
+
+
 def train_forest(
-    sources: Sources, folded: Sources, names: Sequence[str], model: ForestModel, seed: int, bars: Bars
+    sources: Sources,
+    folded: Sources,
+    names: Sequence[str],
+    model: ForestModel,
+    seed: int,
+    bars: Bars,
+    target: LabeledTarget | None = None,
+    reliability: Reliability | None = None,
 ) -> tuple[dict[str, np.ndarray], Confusion | None]:
     """Return the tensors of a forest trained on ``sources``, and the pooled confusion over the folds of ``folded``.
 
-    Either may be empty: then there are no tensors, or no confusion.
+    Either may be empty: then there are no tensors, or no confusion. The labels of ``target`` join the training of the
+    forest that is returned, never those of the folds. ``reliability`` counts how often the folds' probabilities were right.
     """
     pooled, tensors = None, {}
     if folded:
-        pooled = validate_forest(folded, names, model, feature_spec(folded, names, model), seed, bars("validation"))
+        spec = feature_spec(folded, names, model)
+        pooled = validate_forest(folded, names, model, spec, seed, bars("validation"), reliability)
     if sources:
         spec = feature_spec(sources, names, model)
-        forest = fit_forest(sources, names, model, spec, seed, progress=bars("forest"))
+        forest = fit_forest(sources, names, model, spec, seed, progress=bars("forest"), target=target)
         tensors = forest.tensors() | {f"projection.{name}": value for name, value in spec.projections.items()}
     return tensors, pooled
 
@@ -55,14 +74,28 @@ def fit_forest(
     spec: FeatureSpec,
     seed: int,
     progress: Progress = no_progress,
+    target: LabeledTarget | None = None,
 ) -> Forest:
-    """Train on the labeled, valid pixels of the sources that are not held out.
+    """Train on the labeled, valid pixels of the sources that are not held out, and on the labels of ``target``.
 
     About ``pixels_per_class`` pixels of each class are drawn at most; classes are weighted equally. Raises TrainingError
     when fewer than two classes have pixels.
     """
-    from sklearn.ensemble import RandomForestClassifier
+    drawn = draw_pixels(sources, names, model, spec, seed, progress)
+    if target is None or not target.weight:
+        return grow(drawn, model, spec, seed)
+    return grow(drawn, model, spec, seed, target_pixels(target, names, spec), target.weight)
 
+
+def draw_pixels(
+    sources: Sources,
+    names: Sequence[str],
+    model: ForestModel,
+    spec: FeatureSpec,
+    seed: int,
+    progress: Progress = no_progress,
+) -> SourcePixels:
+    """Return about ``pixels_per_class`` pixels of each class at most, with radiometric copies if the model asks for some."""
     counts = _class_counts(sources, names)
     if np.count_nonzero(counts) < 2:
         held_out = sources[0].city.held_out
@@ -83,17 +116,45 @@ def fit_forest(
             samples.append(values[:, drawn].T)
             targets.append(label[drawn])
         progress(done + 1, len(windows), "features")
+    count = model.radiometric_augmentations
+    training = augment_radiometry(np.concatenate(samples), spec, count, model.gain_std, model.offset_std, seed)
+    return SourcePixels(training, np.tile(np.concatenate(targets), 1 + count))
+
+
+def grow(
+    drawn: SourcePixels,
+    model: ForestModel,
+    spec: FeatureSpec,
+    seed: int,
+    few: TargetPixels | None = None,
+    weight: float = 0.0,
+    trees: int | None = None,
+) -> Forest:
+    """Return a forest grown on the sources' pixels, and on ``few`` pixels of the target with a weight of their own.
+
+    ``trees``: their number; None: the model's. Pixels of the target come as often as a leaf needs pixels, at less weight, so
+    that one may have a leaf.
+    """
+    from sklearn.ensemble import RandomForestClassifier
+
     estimator = RandomForestClassifier(
-        n_estimators=model.trees,
+        n_estimators=trees or model.trees,
         max_depth=model.max_depth,
         min_samples_leaf=model.min_leaf_px,
-        class_weight="balanced_subsample",
+        class_weight="balanced_subsample" if few is None else None,
         random_state=seed,
         n_jobs=-1,  # trees are grown independently, each from its seed: the number of threads does not change them
     )
-    count = model.radiometric_augmentations
-    training = augment_radiometry(np.concatenate(samples), spec, count, model.gain_std, model.offset_std, seed)
-    estimator.fit(training, np.tile(np.concatenate(targets), 1 + count))
+    if few is None:
+        estimator.fit(drawn.samples, drawn.outputs)
+        return Forest.of(estimator)
+    copies = model.min_leaf_px
+    of_source, of_target = balanced_weights(drawn.outputs, few, weight)
+    estimator.fit(
+        np.concatenate([drawn.samples, np.repeat(few.samples, copies, axis=0)]),
+        np.concatenate([drawn.outputs, np.repeat(few.outputs, copies)]),
+        np.concatenate([of_source, np.repeat(of_target / copies, copies)]),
+    )
     return Forest.of(estimator)
 
 
@@ -104,8 +165,9 @@ def validate_forest(
     spec: FeatureSpec,
     seed: int,
     progress: Progress = no_progress,
+    reliability: Reliability | None = None,
 ) -> Confusion:
-    """Return the pooled confusion over all folds.
+    """Return the pooled confusion over all folds; ``reliability`` counts probabilities.
 
     Each labeled, valid pixel is tested once, by a forest that was not trained on it or on pixels within the guard distance.
     """
@@ -124,7 +186,10 @@ def validate_forest(
             values, valid = _features(source, scene, window, names, spec)
             tested = valid & (reference != 0) & (reference != 255)
             scores = forest.predict(values[:, tested].T, legend.num_classes)
-            pooled += confusion_counts(reference[tested], to_id[scores.argmax(axis=1)], legend.ids)
+            decided = to_id[scores.argmax(axis=1)]
+            pooled += confusion_counts(reference[tested], decided, legend.ids)
+            if reliability is not None:
+                reliability.add(scores.max(axis=1), decided == reference[tested])
         progress(fold + 1, count, "folds")
     return pooled
 

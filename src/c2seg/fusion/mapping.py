@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from c2seg.artifacts import MapRecord, MapRun, Provenance
+from c2seg.artifacts import MapRecord, MapRun, Provenance, TargetLabelsRecord
 from c2seg.artifacts.maps import FusedMap, FusedRule, FusionRecord
 from c2seg.artifacts.provenance import relative_path
 from c2seg.errors import InputError
@@ -102,6 +102,7 @@ def _record(
         area_km2=MapRecord.areas(pixels, work.grid.pixel_area_m2()),
         seconds=round(time.perf_counter() - started, 3),
         run=MapRun(predicted=process.without_folders()) if process else None,
+        target_labels=_target_labels([*maps, *(rule.expert for rule in rules.rules)]),
         fusion=FusionRecord(
             maps=tuple(
                 FusedMap(path=relative_path(m.file.path, options.out), fingerprint=m.file.fingerprint(), weight=w)
@@ -112,6 +113,15 @@ def _record(
             soft=rules.soft,
         ),
     )
+
+
+def _target_labels(maps: Sequence[ScoreMap]) -> tuple[TargetLabelsRecord, ...]:
+    """Return the labels of targets that the models behind maps were trained on: a map fused from such ones is few-shot, too."""
+    labels: dict[str, TargetLabelsRecord] = {}
+    for one in maps:
+        record = one.record()
+        labels |= {item.digest: item for item in (record.target_labels if record else ())}
+    return tuple(labels.values())
 
 
 class _Work:

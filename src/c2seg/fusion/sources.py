@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from c2seg.errors import DataError, GridError
+from c2seg.artifacts import MapRecord
+from c2seg.errors import C2SegError, DataError, GridError
 from c2seg.legend import BACKGROUND, IGNORE, Legend
 from c2seg.predict.layers import LAYER_NODATA, LAYER_STEPS
 from c2seg.raster import GridRelation, RasterFile, relate_grids
@@ -26,6 +27,18 @@ class ScoreMap:
     file: RasterFile
     legend: Legend
     plain: bool
+
+    def record(self) -> MapRecord | None:
+        """Return the record of the map that this is, or is a layer of: the JSON beside it, or one there of the same model."""
+        path, model = self.file.path, self.file.tags.get("MODEL")
+        for place in (path.with_suffix(".json"), *(sorted(path.parent.glob("*.json")) if model else ())):
+            try:
+                record = MapRecord.read(place)
+            except (C2SegError, OSError):
+                continue
+            if place.stem == path.stem or (record.key is not None and record.key.model == model):
+                return record
+        return None
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Return probabilities in half percents, uint8 [K, H, W] in 0..200, 0 without data; and bool [H, W], has data."""

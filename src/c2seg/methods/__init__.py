@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from c2seg.errors import InputError, unknown_name
 from c2seg.methods.adversarial import Adversarial
-from c2seg.methods.base import Batch, MethodContext, OptimizerStep, TrainingMethod, supervised_loss
+from c2seg.methods.base import Batch, MethodContext, OptimizerStep, TrainingMethod, batch_loss, supervised_loss
 from c2seg.methods.masked import Masked
 from c2seg.methods.pseudo import PseudoLabeled
 from c2seg.methods.supervised import Supervised
@@ -22,6 +22,7 @@ __all__ = [
     "PseudoLabeled",
     "Supervised",
     "TrainingMethod",
+    "batch_loss",
     "build_method",
     "supervised_loss",
 ]

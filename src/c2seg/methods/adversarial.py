@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from c2seg.errors import InputError
-from c2seg.methods.base import Batch, MethodContext, OptimizerStep, supervised_loss
+from c2seg.methods.base import Batch, MethodContext, OptimizerStep, batch_loss
 from c2seg.models import place
 from c2seg.models.discriminator import FeatureDiscriminator, PatchDiscriminator
 from c2seg.recipes.training import AdversarialMethod, DiscriminatorSettings
@@ -69,7 +69,7 @@ class Adversarial:
         assert source.targets is not None
         settings = self.context.settings
         source_outputs = self._outputs(source, "source")
-        terms = supervised_loss(source_outputs, source.targets, settings.loss, self.context)
+        terms = batch_loss(source_outputs, source, self.context)
         loss = torch.stack(list(terms.values())).sum()
         self.steps += 1
         if self.steps <= self.method.start_after * settings.iterations:
@@ -90,8 +90,9 @@ class Adversarial:
         self.optimizer_step.apply(loss + adversarial / self.context.processes)
         self.discriminators.requires_grad_(True)
         parts = []
+        of_source = {name: values[: source.of_source] for name, values in source_outputs.items()}
         for i, discriminator in enumerate(self.method.discriminators):
-            real = self._input(discriminator, source_outputs, source.valid).detach()
+            real = self._input(discriminator, of_source, source.valid[: source.of_source]).detach()
             parts += [self._domain_loss(i, real, _SOURCE), self._domain_loss(i, fake[i].detach(), _TARGET)]
         discriminators = self.method.discriminator_scale * torch.stack(parts).sum()
         self.discriminator_optimizer_step.apply(discriminators / self.context.processes)

@@ -14,7 +14,7 @@ from c2seg.errors import InputError
 from c2seg.losses import cross_entropy, dice_loss, generalized_cross_entropy, plugin_loss
 from c2seg.recipes.training import Loss, Optimizer, Schedule, Training
 
-__all__ = ["Batch", "MethodContext", "OptimizerStep", "TrainingMethod", "supervised_loss"]
+__all__ = ["Batch", "MethodContext", "OptimizerStep", "TrainingMethod", "batch_loss", "supervised_loss"]
 
 PixelwiseLoss = Callable[[Tensor, Tensor, Tensor | None, float], tuple[Tensor, Tensor]]
 
@@ -26,6 +26,24 @@ class Batch:
     patch: Mapping[str, Tensor]
     valid: Tensor
     targets: Tensor | None = None
+    of_target: int = 0
+    """The last so many patches of a batch of the sources show the target around its few labels, in runs that have some."""
+
+    @property
+    def of_source(self) -> int:
+        """How many patches show sources: the first ones."""
+        return len(self.valid) - self.of_target
+
+    def with_labeled(self, labeled: Batch) -> Batch:
+        """Return this batch of the sources, followed by patches around labels of the target."""
+        assert self.targets is not None
+        assert labeled.targets is not None
+        return Batch(
+            {name: torch.cat([values, labeled.patch[name]]) for name, values in self.patch.items()},
+            torch.cat([self.valid, labeled.valid]),
+            torch.cat([self.targets, labeled.targets]),
+            len(labeled.valid),
+        )
 
 
 @dataclass(frozen=True)
@@ -43,6 +61,8 @@ class MethodContext:
     processes: int = 1
     background: bool = False
     """True if the last output is the background, which is not a class."""
+    labels_weight: float = 0.5
+    """Share of the target's few labels in the supervised loss, in runs that have some."""
 
     def total(self, value: Tensor) -> Tensor:
         """Return the sum of a scalar over all processes, without gradient."""
@@ -124,6 +144,25 @@ class OptimizerStep:
         self.scheduler.last_epoch = state["steps"]
         if state["scaler"]:
             self.scaler.load_state_dict(dict(state["scaler"]))
+
+
+def batch_loss(outputs: Mapping[str, Tensor], batch: Batch, context: MethodContext) -> dict[str, Tensor]:
+    """Return the terms of ``supervised_loss`` of a batch of the sources.
+
+    The target's few labels, if the batch shows some, are a term of their own, ``labels``: their few pixels would vanish in a
+    mean over all. The terms of the sources then have the rest of the weight.
+    """
+    assert batch.targets is not None
+    settings, first = context.settings.loss, batch.of_source
+    if not batch.of_target:
+        return supervised_loss(outputs, batch.targets, settings, context)
+    scored = {name: outputs[name] for name in ("logits", "aux") if name in outputs}
+    of_source = {name: values[:first] for name, values in scored.items()}
+    of_target = {name: values[first:] for name, values in scored.items()}
+    terms = supervised_loss(of_source, batch.targets[:first], settings, context)
+    labels = torch.stack(list(supervised_loss(of_target, batch.targets[first:], settings, context).values())).sum()
+    weight = context.labels_weight
+    return {name: (1 - weight) * value for name, value in terms.items()} | {"labels": weight * labels}
 
 
 def supervised_loss(

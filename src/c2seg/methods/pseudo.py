@@ -18,9 +18,16 @@ class PseudoLabeled(Supervised):
         """Take one step; returns ``loss`` and its terms."""
         if target is None or target.targets is None or source.targets is None:
             raise InputError("training on pseudo-labels needs the target's images: give `target`")
+        first = source.of_source
+
+        def joined(values: torch.Tensor, of_target: torch.Tensor) -> torch.Tensor:
+            parts = [values[:first], of_target, values[first:]]  # labels that are no pseudo-labels stay last
+            return torch.cat(parts if source.of_target else parts[:2])
+
         both = Batch(
-            {name: torch.cat([values, target.patch[name]]) for name, values in source.patch.items()},
-            torch.cat([source.valid, target.valid]),
-            torch.cat([source.targets, target.targets]),
+            {name: joined(values, target.patch[name]) for name, values in source.patch.items()},
+            joined(source.valid, target.valid),
+            joined(source.targets, target.targets),
+            source.of_target,
         )
         return super().step(both, None)

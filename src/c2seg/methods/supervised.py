@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from c2seg.methods.base import Batch, MethodContext, OptimizerStep, supervised_loss
+from c2seg.methods.base import Batch, MethodContext, OptimizerStep, batch_loss
 
 __all__ = ["Supervised"]
 
@@ -27,7 +27,7 @@ class Supervised:
         assert source.targets is not None
         with self.context.autocast():
             outputs = self.model(source.patch)
-        terms = supervised_loss(outputs, source.targets, self.context.settings.loss, self.context)
+        terms = batch_loss(outputs, source, self.context)
         loss = torch.stack(list(terms.values())).sum()
         self.optimizer_step.apply(loss)
         return {"loss": loss.detach(), **{name: value.detach() for name, value in terms.items()}}

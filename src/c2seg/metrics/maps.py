@@ -111,13 +111,16 @@ def read_pair(pair: MapPair, window: Window) -> tuple[np.ndarray, np.ndarray]:
     """Read ground truth and prediction of a window on the grid of the scores: two uint8 [H, W] of class ids.
 
     The window may extend beyond the ground truth, where ids are 0. Predicted values that are not in 0..255 become 255. In both
-    maps a nodata value that is not a class, and what a mask excludes, becomes 0. Ground truth becomes 0 where ``valid`` is 0.
+    maps a nodata value that is not a class, and what a mask excludes, becomes 0. Ground truth becomes 0 where ``valid`` is 0,
+    and where the pair leaves pixels out.
     """
     reference = pair.reference.read_ids(window, lambda raster, part: reference_ids(raster, part, pair.code))
     prediction = pair.prediction.read_ids(window, lambda raster, part: _predicted_ids(raster, part, pair.code.legend))
     if pair.valid is not None:
         marked = pair.valid.read_ids(window, _marked)
         reference = np.where(marked != 0, reference, np.uint8(BACKGROUND))
+    if pair.left_out is not None:
+        reference = np.where(pair.read_left_out(window), np.uint8(BACKGROUND), reference)
     return reference, prediction
 
 

@@ -29,6 +29,7 @@ from c2seg.types import Grid, Window
 __all__ = [
     "ClassRaster",
     "GridOf",
+    "LeftOut",
     "MapPair",
     "OnGrid",
     "check_reference",
@@ -79,12 +80,16 @@ class OnGrid:
         return repeated
 
 
+LeftOut = Callable[[Window], np.ndarray]
+"""Returns bool [H, W] of a window on a map's own grid: pixels that its model was trained on, or near such."""
+
+
 @dataclass(frozen=True, slots=True)
 class MapPair:
     """A prediction and its ground truth on the grid of the scores, [``height``, ``width``] pixels.
 
     ``unplaced`` is the file without a georeference where pixels are matched by row and column. Only pixels where ``valid`` is
-    non-zero are counted.
+    non-zero are counted, and none that ``left_out`` marks.
     """
 
     prediction: OnGrid
@@ -94,6 +99,19 @@ class MapPair:
     width: int
     valid: OnGrid | None = None
     unplaced: Path | None = None
+    left_out: LeftOut | None = None
+
+    def read_left_out(self, window: Window) -> np.ndarray:
+        """Return bool [H, W] of a window on the grid of the scores: pixels that do not count, whatever their ground truth."""
+        if self.left_out is None:
+            return np.zeros((window.height, window.width), bool)
+        if not self.prediction.majority:
+            marked = self.left_out
+            values = self.prediction.read_ids(window, lambda _, part: marked(part).astype(np.uint8))
+            return np.asarray(values != 0)
+        ratio = self.prediction.relation.ratio
+        fine = self.left_out(self.prediction.relation.to_fine(window))
+        return np.asarray(fine.reshape(window.height, ratio, window.width, ratio).any(axis=(1, 3)))
 
 
 def pair_maps(

@@ -13,16 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from c2seg.artifacts import Header, RunRecord, ValidationRecord, provenance, run_provenance
-from c2seg.artifacts.runs import TrainingFacts
+from c2seg.artifacts.runs import RunSummary, TargetLabelChoices, TrainingFacts
 from c2seg.data.inputs import city_inputs
 from c2seg.data.layouts import layout_plugins
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import needs_extra
+from c2seg.metrics.reliability import Reliability
 from c2seg.outputs import working_in
+from c2seg.pipeline.drift import sample_pixels
 from c2seg.pipeline.fitted import Fitted
 from c2seg.pipeline.forest import fit_forest_model
-from c2seg.pipeline.prepare import FitJob, Prepared, Storage, prepare
+from c2seg.pipeline.label_record import labels_record
+from c2seg.pipeline.label_shares import class_factors
+from c2seg.pipeline.label_trials import LabelChoices, choose_by_labels
+from c2seg.pipeline.prepare import FitJob, LabelFile, Prepared, Storage, prepare
 from c2seg.pipeline.run_folder import RunFiles, check_run_folder, write_run
+from c2seg.pipeline.summary import SummaryFacts, seen_pixels, summarize
 from c2seg.predict.workers import peak_memory_mib
 from c2seg.process import is_first
 from c2seg.progress import Bars, silent_bars
@@ -41,6 +47,8 @@ class FitResult:
     validation: ValidationRecord | None
     seconds: float
     notes: tuple[str, ...] = ()
+    summary: RunSummary | None = None
+    """The run at a glance; None in processes that write nothing."""
 
 
 def fit(
@@ -54,6 +62,8 @@ def fit(
     overwrite: bool = False,
     resume: bool = False,
     label_map: str | None = None,
+    target_labels: LabelFile | None = None,
+    preset: str | None = None,
     storage: Storage = Storage(),  # noqa: B008 (frozen)
     inputs: Sequence[Path] = (),
     bars: Bars = silent_bars,
@@ -62,23 +72,33 @@ def fit(
     """Train ``recipe`` on the source cities and write the run folder ``out``.
 
     ``label_map`` is the label mapping of the sources where the layout does not state it (a name, a file, ``auto``).
-    Only images of ``target`` are opened. ``inputs`` are further files that nothing may replace. Raises C2SegError subclasses
-    for wrong input; nothing is left half written. All files appear together, the model last.
+    Only images of ``target`` are opened. ``target_labels`` is a file of a few labels of it, the only ones that are read: the
+    run is then few-shot, and marked so. ``preset`` is for the summary. ``inputs`` are further files that nothing may replace.
+    Raises C2SegError subclasses for wrong input; nothing is left half written. All files appear together, the model last.
     """
     read = [path for city in (*sources, *([target] if target else [])) for path in city_inputs(city)]
+    read += [target_labels.path] if target_labels else []
     check_run_folder(out, recipe, [*read, *inputs], overwrite=overwrite, resume=resume)
     with working_in(out) if is_first() else nullcontext():  # under torchrun the first process writes and reports
         started = time.perf_counter()
         process = provenance(seed=seed, device=device, command=command)
         recipe, alone = (recipe, ()) if target else _alone(recipe)
-        recipe, prepared = prepare(recipe, sources, target, label_map, bars("statistics"))
+        recipe, prepared = prepare(recipe, sources, target, label_map, bars("statistics"), target_labels)
+        chosen = _choices(recipe, prepared, seed, bars)
+        recipe, prepared, choices = (
+            (chosen.recipe, chosen.prepared, chosen.record) if chosen else (recipe, prepared, None)
+        )
+        is_forest = isinstance(recipe.model, ForestModel)
         folds = _kind_of_folds(recipe, prepared)
         job = FitJob(recipe, prepared, out, seed, device, resume, bars if is_first() else silent_bars, storage)
         trained = _train(job)
         checked, facts = trained.checked, trained.facts.model_copy(update={"random_start": random_start(recipe)})
-        origin = run_provenance(process, recipe, *prepared.origins())
+        decided = trained.labeled or checked
+        factors, choices = _class_factors(job, trained, chosen)
+        origin = run_provenance(process, recipe, *prepared.origins(), labels_record(recipe, prepared))
+        temperature = decided.temperature if decided else choices.temperature if choices and is_forest else None
         header = Header(
-            recipe=checked.recipe if checked else recipe,
+            recipe=decided.recipe if decided else recipe,
             inputs=prepared.inputs,
             statistics=prepared.statistics,
             legend=prepared.legend,
@@ -87,30 +107,66 @@ def fit(
             projection={name: tuple(map(tuple, rows.tolist())) for name, rows in prepared.projection.items()},
             plugins=(*plugins_of(recipe), *layout_plugins([*sources, *([target] if target else [])])),
             target_statistics=prepared.target_statistics if recipe.follows_city else None,
-            confidence_temperature=checked.temperature if checked else None,
+            confidence_temperature=temperature,
+            class_factors=factors,
+        )
+        validation = None
+        if trained.validation is not None:
+            validation = ValidationRecord.of(folds, trained.validation, trained.reliability)
+        sampled = sample_pixels(prepared.sources, prepared.modalities, seed)
+        summary = (
+            summarize(prepared, sampled, validation, SummaryFacts(out, target, preset, seed)) if is_first() else None
         )
         seconds = time.perf_counter() - started
         record = RunRecord(
             **dict(origin),
             **dict(facts),
             source_check=checked.record if checked else None,
+            label_choices=choices,
+            label_check=trained.labeled.record if trained.labeled else None,
+            summary=summary,
             seconds=round(seconds, 3),
             peak_memory_mib=round(peak_memory_mib(), 1),
         )
-        validation = None if trained.validation is None else ValidationRecord.of(folds, trained.validation)
         final = recipe.validation.final
         if is_first():
-            write_run(out, RunFiles(recipe, header, trained.tensors, record, validation, trained.curves, final))
+            seen = seen_pixels(prepared, sampled, origin.run_id)
+            write_run(out, RunFiles(recipe, header, trained.tensors, record, validation, trained.curves, final, seen))
         pretrained = tuple(text for text in (facts.pretrained and facts.pretrained.line, facts.random_start) if text)
-        notes = (*alone, *prepared.notes, *pretrained, *(checked.record.notes if checked else ()))
-        return FitResult(out / "model.safetensors" if final else None, validation, seconds, notes)
+        checks = [one.record.notes for one in (checked, trained.labeled) if one]
+        notes = (
+            *alone, *prepared.notes, *pretrained, *(choices.notes if choices else ()), *(n for part in checks for n in part)
+        )  # fmt: skip
+        return FitResult(out / "model.safetensors" if final else None, validation, seconds, notes, summary)
+
+
+def _choices(recipe: Recipe, prepared: Prepared, seed: int, bars: Bars) -> LabelChoices | None:
+    """Return what a few labels of the target decide before the training; None without any."""
+    if prepared.target_labels is None:
+        return None
+    return choose_by_labels(recipe, prepared, seed, bars("labels of the target"))
+
+
+def _class_factors(
+    job: FitJob, trained: Fitted, chosen: LabelChoices | None
+) -> tuple[tuple[float, ...] | None, TargetLabelChoices | None]:
+    """Return the factors of the classes that the labels ask for, of a forest, and the record of the choices with them."""
+    model, record = job.recipe.model, chosen.record if chosen else None
+    if chosen is None or record is None or chosen.held is None or record.temperature is None:
+        return None, record
+    if not isinstance(model, ForestModel) or not trained.tensors:
+        return None, record
+    factors, note = class_factors(job, model, trained.tensors, chosen.held, record.temperature)
+    named = dict(zip(job.prepared.legend.names, factors, strict=True)) if factors else None
+    return factors, record.model_copy(update={"class_factors": named, "notes": (*record.notes, note)})
 
 
 def _train(job: FitJob) -> Fitted:
     """Train the forest or the networks of a recipe."""
     if isinstance(job.recipe.model, ForestModel):
-        tensors, pooled = fit_forest_model(job, job.recipe.model)
-        return Fitted(tensors, TrainingFacts(), pooled)
+        reliability = Reliability()
+        tensors, pooled = fit_forest_model(job, job.recipe.model, reliability)
+        return Fitted(tensors, TrainingFacts(), pooled, reliability=reliability)
     with needs_extra("training a network", "train"):
         from c2seg.pipeline.network import fit_networks
     return fit_networks(job)

@@ -9,6 +9,7 @@ import numpy as np
 
 from c2seg.artifacts import TrainingFacts
 from c2seg.metrics import Confusion
+from c2seg.metrics.reliability import Reliability
 
 if TYPE_CHECKING:
     from c2seg.pipeline.source_check import CheckedRecipe
@@ -27,5 +28,9 @@ class Fitted:
     """Pooled over the folds; None without validation."""
     checked: CheckedRecipe | None = None
     """The recipe after the source check; None without one."""
+    reliability: Reliability | None = None
+    """How often the probabilities of the folds were right."""
     curves: str = ""
     """Of the last trainings, as CSV."""
+    labeled: CheckedRecipe | None = None
+    """The recipe after held-out labels of the target decided on its networks; None: there were too few, or none."""

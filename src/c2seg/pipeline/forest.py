@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from c2seg.forest.few_labels import LabeledTarget
 from c2seg.forest.fit import train_forest
 from c2seg.metrics import Confusion
+from c2seg.metrics.reliability import Reliability
 from c2seg.pipeline.prepare import FitJob
 from c2seg.recipes.models import ForestModel
 
 __all__ = ["fit_forest_model", "forest_tensors"]
 
 
-def fit_forest_model(job: FitJob, model: ForestModel) -> tuple[dict[str, np.ndarray], Confusion | None]:
+def fit_forest_model(
+    job: FitJob, model: ForestModel, reliability: Reliability
+) -> tuple[dict[str, np.ndarray], Confusion | None]:
     """Return the tensors of the model file (none without a final forest) and the pooled confusion over the folds (None
-    without validation)."""
+    without validation). ``reliability`` counts the folds' probabilities."""
     settings, prepared = job.recipe.validation, job.prepared
     return train_forest(
         prepared.sources if settings.final else (),
@@ -23,9 +27,21 @@ def fit_forest_model(job: FitJob, model: ForestModel) -> tuple[dict[str, np.ndar
         model,
         job.seed,
         job.bars,
+        _labeled(job),
+        reliability,
     )
 
 
 def forest_tensors(job: FitJob, model: ForestModel) -> dict[str, np.ndarray]:
-    """Return the tensors of a forest trained on the job's sources, without the labels that they hold out."""
-    return train_forest(job.prepared.sources, (), job.prepared.modalities, model, job.seed, job.bars)[0]
+    """Return the tensors of a forest trained on the job's sources, without the labels that they hold out, and on the target's
+    labels if there are any."""
+    prepared = job.prepared
+    return train_forest(prepared.sources, (), prepared.modalities, model, job.seed, job.bars, _labeled(job))[0]
+
+
+def _labeled(job: FitJob) -> LabeledTarget | None:
+    """Return the target with its labels; None where no label of it is trained on."""
+    prepared = job.prepared
+    if prepared.target is None or prepared.target_labels is None:
+        return None
+    return LabeledTarget(prepared.target, prepared.target_labels, prepared.legend, job.recipe.target_labels.weight)

@@ -9,12 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from c2seg.artifacts import TrainingFacts
+from c2seg.data.target_labels import TargetLabels
+from c2seg.legend import Legend
 from c2seg.metrics import Confusion, confusion_counts
+from c2seg.metrics.reliability import Reliability
 from c2seg.pipeline.costs import summed
 from c2seg.pipeline.fitted import Fitted
 from c2seg.pipeline.held_out import held_out_pixels
+from c2seg.pipeline.label_check import check_with_labels, predicting_tensors, split_labels
 from c2seg.pipeline.prepare import FitJob, Prepared
-from c2seg.pipeline.source_check import run_source_check
+from c2seg.pipeline.source_check import CheckedRecipe, run_source_check
 from c2seg.pipeline.stages import TrainedStages, train_stages
 from c2seg.predict import Predictor
 from c2seg.predict.backends import BackendOptions
@@ -28,22 +32,50 @@ __all__ = ["fit_networks"]
 
 def fit_networks(job: FitJob) -> Fitted:
     """Train the networks of a recipe on the job's cities."""
-    data = job.prepared.close_at_hand(job.storage, job.bars, with_target=job.recipe.uses_target)
+    job, held_labels = _without_held_labels(job)
+    with_target = job.recipe.uses_target or job.prepared.target_labels is not None
+    data = job.prepared.close_at_hand(job.storage, job.bars, with_target=with_target)
     checked = None
     if job.recipe.source_check:
         checked = run_source_check(job, data, train_without_fold)
         job = replace(job, recipe=checked.recipe)
     validation = Confusion.empty(data.legend.ids) if job.recipe.validation.count else None
+    reliability = Reliability()
     trained = TrainedStages({}, TrainingFacts(iterations=job.recipe.training.iterations))
     for fold in range(job.recipe.validation.count):
         folder = job.out / "folds" / str(fold)
         held, trained = train_without_fold(job, data, job.recipe.validation, folder, fold)
         assert validation is not None
-        validation += _test(job, held, trained)
+        validation += _test(job, held, trained, reliability)
+    tensors, labeled = {}, None
     if job.recipe.validation.final:
-        trained = train_stages(job, data, job.out)
+        trained, labeled = _final(job, data, held_labels)
+        tensors = trained.tensors
     facts = summed(trained.facts, checked.facts if checked else None)
-    return Fitted(trained.tensors if job.recipe.validation.final else {}, facts, validation, checked, trained.curves)
+    return Fitted(tensors, facts, validation, checked, reliability, trained.curves, labeled)
+
+
+def _without_held_labels(job: FitJob) -> tuple[FitJob, TargetLabels | None]:
+    """Return the job without the labels of the target that decide on trained networks, and these; None: there are too few."""
+    labels, settings = job.prepared.target_labels, job.recipe.target_labels
+    if labels is None or not settings.weight or not (settings.choose or settings.calibrate):
+        return job, None
+    trained_on, held = split_labels(labels, job.seed)
+    return replace(job, prepared=replace(job.prepared, target_labels=trained_on)), held
+
+
+def _final(job: FitJob, data: Prepared, held: TargetLabels | None) -> tuple[TrainedStages, CheckedRecipe | None]:
+    """Train on everything; held-out labels of the target decide which of the networks predict."""
+    if held is None:
+        return train_stages(job, data, job.out), None
+    whole = (
+        replace(job, recipe=job.recipe.with_stages(keep_in_ensemble=True)) if job.recipe.target_labels.choose else job
+    )
+    trained = train_stages(whole, data, job.out)
+    labeled = check_with_labels(job, data, trained.tensors, held)
+    if not job.recipe.target_labels.choose:
+        labeled = replace(labeled, recipe=job.recipe)
+    return replace(trained, tensors=predicting_tensors(labeled.recipe, data, trained.tensors)), labeled
 
 
 def train_without_fold(
@@ -55,21 +87,31 @@ def train_without_fold(
     return held, train_stages(replace(job, prepared=on_disk), held, folder)
 
 
-def _test(job: FitJob, held: Prepared, trained: TrainedStages) -> Confusion:
-    """Return the confusion over the pixels that the data hold out."""
+def _test(job: FitJob, held: Prepared, trained: TrainedStages, reliability: Reliability) -> Confusion:
+    """Return the confusion over the pixels that the data hold out; ``reliability`` counts their probabilities."""
     legend, settings = held.legend, job.recipe.prediction
     predictor = _predictor(job, held, trained)
     total = Confusion.empty(legend.ids)
     if settings.decision == "argmax":
         for ids, probabilities in _held_out(job, held, predictor):
-            total += confusion_counts(ids, legend.id_table()[probabilities.argmax(axis=0)], legend.ids)
+            total += _counted(ids, probabilities, probabilities.argmax(axis=0), legend, reliability)
         return total
     # Decided when all probabilities are known.
     strips = [(ids, probabilities.astype(np.float16)) for ids, probabilities in _held_out(job, held, predictor)]
     decision = expected_iou(subsampled([values for _, values in strips], legend.num_classes), held.present)
     for ids, probabilities in strips:
-        total += confusion_counts(ids, legend.id_table()[decision.classes(probabilities)], legend.ids)
+        total += _counted(ids, probabilities, decision.classes(probabilities), legend, reliability)
     return total
+
+
+def _counted(
+    ids: np.ndarray, probabilities: np.ndarray, index: np.ndarray, legend: Legend, reliability: Reliability
+) -> Confusion:
+    """Return the confusion of decided classes [N], and count how often their probabilities were right."""
+    labeled = legend.index_table()[ids] < legend.num_classes
+    chosen = np.take_along_axis(probabilities, index[None], axis=0)[0][labeled]
+    reliability.add(chosen.astype(np.float64), legend.id_table()[index][labeled] == ids[labeled])
+    return confusion_counts(ids, legend.id_table()[index], legend.ids)
 
 
 def _held_out(job: FitJob, held: Prepared, predictor: Predictor) -> Iterator[tuple[np.ndarray, np.ndarray]]:

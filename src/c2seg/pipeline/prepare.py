@@ -21,22 +21,25 @@ from c2seg.data import (
 )
 from c2seg.data.folds import BlockFolds
 from c2seg.data.layouts import open_labeled_city
-from c2seg.data.preparation import prepare_cities
+from c2seg.data.normalize import Normalization
+from c2seg.data.preparation import prepare_cities, renormalized
+from c2seg.data.target_labels import TargetLabels, read_target_labels
 from c2seg.data.tile_folds import TileFolds
 from c2seg.data.tiling import TileGrid
 from c2seg.errors import DataError, InputError
 from c2seg.legend import Legend
 from c2seg.pipeline.colors import with_colors
-from c2seg.progress import Bars, Progress
+from c2seg.progress import Bars, Progress, no_progress
 from c2seg.recipes import Recipe
 from c2seg.recipes.schema import Validation
 
-__all__ = ["FitJob", "Prepared", "Storage", "prepare"]
+__all__ = ["FitJob", "LabelFile", "Prepared", "Storage", "prepare"]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The data that every kind of model is trained on. The target is a City: by type it has no label."""
+    """The data that every kind of model is trained on. The target is a City: by type it has no label. The few labels of a
+    target that a user gives are of a type of their own."""
 
     sources: tuple[PreparedCity[LabeledCity], ...]
     target: PreparedCity[City] | None
@@ -47,6 +50,10 @@ class Prepared:
     """Ids of the classes that have a labeled pixel in a source."""
     notes: tuple[str, ...] = ()
     """What was recognized and done to the cities, and classes that no source has."""
+    target_labels: TargetLabels | None = None
+    """A few labels of the target, from a file that the user names."""
+    labeled_pixels: int = 0
+    """Pixels of the sources with a class."""
 
     @property
     def legend(self) -> Legend:
@@ -117,7 +124,13 @@ class Prepared:
     def identity(self) -> list[object]:
         """Return what the sources and the target are, as JSON: fingerprints of images and labels."""
         sources = [(source.images.fingerprint(), source.city.label_fingerprint()) for source in self.sources]
-        return [sources, self.target.city.fingerprint() if self.target else None]
+        few = [] if self.target_labels is None else [self.target_labels.digest()]
+        return [sources, self.target.city.fingerprint() if self.target else None, *few]
+
+    def normalized(self, kind: Normalization, max_bands: int | None, progress: Progress = no_progress) -> Prepared:
+        """Return the same data under another normalization, which must not need quantiles that were not computed."""
+        sources, target = renormalized(self.sources, self.target, self.statistics, kind, max_bands, progress)
+        return replace(self, sources=sources, target=target)
 
     def _with_cities(self, change: Callable[[LabeledCity], LabeledCity]) -> Prepared:
         return replace(self, sources=tuple(replace(source, city=change(source.city)) for source in self.sources))
@@ -145,12 +158,26 @@ class FitJob:
     storage: Storage = Storage()
 
 
+@dataclass(frozen=True)
+class LabelFile:
+    """The file that holds a few labels of the target, and its field of classes (None: by its usual names)."""
+
+    path: Path
+    field: str | None = None
+
+
 def prepare(
-    recipe: Recipe, sources: Sequence[Path], target: Path | None, label_map: str | None, progress: Progress
+    recipe: Recipe,
+    sources: Sequence[Path],
+    target: Path | None,
+    label_map: str | None,
+    progress: Progress,
+    target_labels: LabelFile | None = None,
 ) -> tuple[Recipe, Prepared]:
     """Open the cities, check that they agree, and fit the normalization.
 
-    The recipe that is returned also says where the colors are, for models that ask for them.
+    The recipe that is returned also says where the colors are, for models that ask for them. ``target_labels``: the only
+    labels of the target that are read.
     """
     cities = _open_sources(sources, label_map)
     if recipe.needs_target and target is None:
@@ -160,10 +187,33 @@ def prepare(
     recipe, remarks = with_colors(recipe, inputs)
     counts = np.sum([city.class_counts() for city in cities], axis=0)
     legend = cities[0].images.legend
+    labeled_pixels = int(counts[list(legend.ids)].sum())
+    few, few_notes = _few_labels(target_city, legend, tuple(inputs), target_labels)
+    counts += 0 if few is None else np.bincount(few.ids, minlength=len(counts))
     trained = tuple(number for number in legend.ids if counts[number])
-    notes = (*_unknown_classes(legend, trained), *remarks)
+    notes = (*_unknown_classes(legend, trained), *remarks, *few_notes)
     made = prepare_cities(cities, target_city, inputs, recipe.normalization, recipe.max_bands, progress)
-    return recipe, Prepared(made.sources, made.target, inputs, made.statistics, trained, (*made.notes, *notes))
+    return recipe, Prepared(
+        made.sources, made.target, inputs, made.statistics, trained, (*made.notes, *notes), few, labeled_pixels
+    )
+
+
+def _few_labels(
+    target: City | None, legend: Legend, modalities: tuple[str, ...], file: LabelFile | None
+) -> tuple[TargetLabels | None, tuple[str, ...]]:
+    """Return the few labels of a target on valid pixels, and notes on them; None where no file is given."""
+    if file is None:
+        return None, ()
+    if target is None:
+        raise InputError("`target_labels` are labels of a target: give `target`, too")
+    labels = read_target_labels(file.path, replace(target, legend=legend), file.field)
+    labels, invalid = labels.valid_in(target, modalities)
+    if not labels.pixels:
+        raise DataError(f"{file.path}: none of its labels is on a valid pixel of {target.name!r}")
+    by_class = ", ".join(f"{name} {count}" for name, count in labels.unit_counts(legend).items())
+    notes = [f"few-shot: {by_class} labels of the target are trained on; such a run is not compared with others"]
+    notes += [f"{file.path.name}: {invalid} labeled pixels are not valid in the images and left out"] if invalid else []
+    return labels, tuple(notes)
 
 
 def _unknown_classes(legend: Legend, trained: Sequence[int]) -> tuple[str, ...]:

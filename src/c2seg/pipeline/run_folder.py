@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 
 from c2seg.artifacts import Header, RunRecord, ValidationRecord, write_model_file
+from c2seg.artifacts.seen import SeenPixels
 from c2seg.errors import OutputError
 from c2seg.outputs import Output, check_outputs, commit, make_folder, replaces_json
 from c2seg.recipes import Recipe
@@ -30,6 +31,7 @@ class RunFiles:
     curves: str
     final: bool
     """Whether there is a model."""
+    seen: SeenPixels
 
 
 def check_run_folder(out: Path, recipe: Recipe, inputs: Sequence[Path], *, overwrite: bool, resume: bool) -> None:
@@ -54,6 +56,8 @@ def write_run(out: Path, run: RunFiles) -> None:
         files.text(outputs["record"], run.record.as_text(), main=not run.final)
         if run.validation:
             files.text(outputs["validation"], run.validation.as_text())
+        if run.final:
+            files.text(outputs["seen"], run.seen.as_text())
         if run.curves:
             files.text(outputs["curves"], run.curves)
 
@@ -80,6 +84,7 @@ def _outputs(out: Path) -> dict[str, Output]:
         "model": Output(out / "model.safetensors"),
         "record": Output(out / "record.json", replaces=record),
         "validation": Output(out / "validation.json", replaces=replaces_json("validation", out / "validation.json")),
+        "seen": Output(out / "seen.json", replaces=replaces_json("seen", out / "seen.json")),
         "recipe": Output(out / "recipe.yaml", replaces=of_a_run),
         "curves": Output(out / "curves.csv", replaces=of_a_run),
     }

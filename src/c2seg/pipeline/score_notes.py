@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from c2seg.artifacts import MapRecord
-from c2seg.errors import C2SegError
 from c2seg.metrics import Confusion, MapPair
+from c2seg.pipeline.few_shot import map_record
 
-__all__ = ["map_record", "score_notes", "uncovered_share"]
+__all__ = ["score_notes", "uncovered_share"]
 
 _MANY = 0.01
 """Share of labeled pixels without a class from which a note is given."""
@@ -34,14 +33,6 @@ def score_notes(pairs: Sequence[MapPair], counts: Confusion) -> tuple[str, ...]:
         notes.append("one of the two is finer: its most frequent class in each pixel of the other is compared")
     notes += dict.fromkeys(note for pair in pairs if (note := _trained_note(pair.prediction.path)))
     return tuple(notes)
-
-
-def map_record(path: Path) -> MapRecord | None:
-    """Return the record beside a map; None if there is none, or none of ours."""
-    try:
-        return MapRecord.read(path.with_suffix(".json"))
-    except (C2SegError, OSError):
-        return None
 
 
 def _trained_note(path: Path) -> str | None:

@@ -34,6 +34,7 @@ from c2seg.metrics import (
     pair_maps,
     scores,
 )
+from c2seg.pipeline.few_shot import check_comparable, leave_out, left_out_pixels
 from c2seg.pipeline.score_notes import score_notes, uncovered_share
 from c2seg.progress import Bars, silent_bars
 
@@ -77,12 +78,19 @@ def score_maps(
     """
     if legend is not None and not isinstance(legend, Legend):
         legend = load_legend(Path(legend))
-    match = partial(
+    if against is not None:
+        check_comparable(Path(prediction), Path(against))
+    find = partial(
         pair_maps, reference=Path(reference), legend=legend, label_map=label_map, label_field=label_field, on=on,
         valid=None if valid is None else Path(valid),
     )  # fmt: skip
+
+    def match(path: Path) -> tuple[MapPair, ...]:
+        return leave_out(find(path))
+
     work = _Scoring(_protocol(protocol), workers, bars)
     pairs = match(Path(prediction))
+    left_out = left_out_pixels(pairs)
     settings = BootstrapSettings(replicates=replicates, seed=seed, block_px=block_px)
     sampling = block_px if intervals or against is not None else None
     blocks = work.count(pairs, sampling, "counting")
@@ -92,7 +100,7 @@ def score_maps(
         comparison = work.compare(blocks, second, settings, Path(against).name)
     confusion = _total(blocks)
     code = pairs[0].code
-    notes = score_notes(pairs, confusion)
+    notes = (*(left_out.notes if left_out else ()), *score_notes(pairs, confusion))
     for note in notes:
         _LOG.info(note)
     return ScoreRecord(
@@ -109,6 +117,8 @@ def score_maps(
         intervals=work.intervals(blocks, settings) if intervals else None,
         comparison=comparison,
         boundary=work.boundary(pairs, boundary_px) if boundary_px is not None else None,
+        few_shot=left_out is not None,
+        left_out_pixels=left_out.left_out if left_out else 0,
     )
 
 

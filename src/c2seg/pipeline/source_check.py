@@ -34,7 +34,7 @@ from c2seg.predict.decision import expected_iou, subsampled
 from c2seg.recipes import Recipe
 from c2seg.recipes.schema import SourceCheck, Validation
 
-__all__ = ["CheckedRecipe", "HeldOutPixels", "adapting_stages", "decide", "run_source_check"]
+__all__ = ["CheckedRecipe", "HeldOutPixels", "adapting_stages", "decide", "part_predictors", "run_source_check"]
 
 Weights = dict[str, np.ndarray]
 TrainWithoutFold = Callable[[FitJob, Prepared, Validation, Path, int], tuple[Prepared, TrainedStages]]
@@ -94,9 +94,17 @@ def run_source_check(job: FitJob, data: Prepared, train: TrainWithoutFold) -> Ch
 
 
 def decide(
-    recipe: Recipe, adapting: tuple[str, ...], held: HeldOutPixels, present: list[bool], legend: Legend
+    recipe: Recipe,
+    adapting: tuple[str, ...],
+    held: HeldOutPixels,
+    present: list[bool],
+    legend: Legend,
+    title: str = "source check",
+    where: str = "held-out blocks of the sources",
 ) -> CheckedRecipe:
     """Return the parts of a recipe that improve the mean IoU of its decision on held-out pixels, and the temperature.
+
+    ``title`` begins the notes, and ``where`` says in them what was held out.
 
     ``adapting`` stages are left out when the networks without them are better by more than the margin. The forest's weight
     changes when another is better by more than the margin (0: no forest). ``present``: the classes with training pixels.
@@ -106,9 +114,9 @@ def decide(
     labeled = legend.index_table()[held.reference] < legend.num_classes
     record = SourceCheckRecord(settings=source_check, labeled_pixels=int(labeled.sum()), notes=())
     if not labeled.any():
-        note = "source check: the held-out blocks have no labeled pixel: nothing was measured, the recipe is unchanged"
+        note = f"{title}: {where} have no labeled pixel: nothing was measured, the recipe is unchanged"
         return CheckedRecipe(recipe, None, record.model_copy(update={"notes": (note,)}))
-    trial = _Trial(recipe.prediction.decision, held, present, legend)
+    trial = _Trial(recipe.prediction.decision, held, present, legend, title, where)
     notes: list[str] = []
     networks, adaptation, forest_weight = held.networks, None, None
     if held.without is not None:
@@ -135,6 +143,8 @@ class _Trial:
     held: HeldOutPixels
     present: list[bool]
     legend: Legend
+    title: str
+    where: str
 
     def decided(self, probabilities: np.ndarray) -> dict[str, np.ndarray]:
         """Return output indices [N] by the largest probability and, if it is another, by the recipe's decision."""
@@ -165,8 +175,8 @@ def _adaptation(
     score = {name: miou[trial.decision] for name, miou in both.items()}
     keep = score["without"] - score["with"] <= recipe.source_check.margin
     notes.append(
-        f"source check: {', '.join(adapting)} {'kept' if keep else 'left out'}: mIoU {score['with']:.3f} with, "
-        f"{score['without']:.3f} without, on held-out blocks of the sources"
+        f"{trial.title}: {', '.join(adapting)} {'kept' if keep else 'left out'}: mIoU {score['with']:.3f} with, "
+        f"{score['without']:.3f} without, on {trial.where}"
     )
     return AdaptationCheck(stages=adapting, kept=keep, miou=both)
 
@@ -181,7 +191,7 @@ def _weight(
     chosen = best if score[best] - score[present_weight] > source_check.margin else present_weight
     change = f"kept at {chosen:g}" if chosen == present_weight else f"{present_weight:g} -> {chosen:g}"
     texts = ", ".join(f"{miou:.3f} at {weight:g}" for weight, miou in score.items())
-    notes.append(f"source check: weight of the forest {change}: mIoU {texts}")
+    notes.append(f"{trial.title}: weight of the forest {change}: mIoU {texts}")
     return ForestWeightCheck(weight=chosen, miou={f"{weight:g}": miou for weight, miou in tried.items()})
 
 
@@ -202,7 +212,7 @@ def _calibration(trial: _Trial, probabilities: np.ndarray, labeled: np.ndarray, 
         errors[name] = BeforeAfter(before=first, after=last)
     loss = BeforeAfter(before=round(log_loss(before, label), 4), after=round(log_loss(before, label, temperature), 4))
     texts = ", ".join(f"{error.before:.3f} -> {error.after:.3f} by {name}" for name, error in errors.items())
-    notes.append(f"source check: temperature of the confidence {temperature:g}: expected calibration error {texts}")
+    notes.append(f"{trial.title}: temperature of the confidence {temperature:g}: expected calibration error {texts}")
     return CalibrationCheck(temperature=temperature, log_loss=loss, expected_calibration_error=errors)
 
 
@@ -230,7 +240,7 @@ def adapting_stages(recipe: Recipe, modalities: tuple[str, ...]) -> tuple[str, .
 def _measure(job: FitJob, held: Prepared, tensors: Weights, adapting: tuple[str, ...]) -> HeldOutPixels:
     """Return the held-out pixels with the probabilities of every part that may be left out."""
     recipe = job.recipe
-    predictors = _parts(job, held, tensors, adapting)
+    predictors = part_predictors(job, held, tensors, adapting)
     scenes = [scene.grid for source in held.sources for scene in source.images.scenes]
     step = max(1, -(-sum(grid.height * grid.width for grid in scenes) // (recipe.validation.folds * _PIXELS)))
     references: list[np.ndarray] = []
@@ -243,7 +253,7 @@ def _measure(job: FitJob, held: Prepared, tensors: Weights, adapting: tuple[str,
     return HeldOutPixels(np.concatenate(references), **whole)
 
 
-def _parts(job: FitJob, held: Prepared, tensors: Weights, adapting: tuple[str, ...]) -> dict[str, Predictor]:
+def part_predictors(job: FitJob, held: Prepared, tensors: Weights, adapting: tuple[str, ...]) -> dict[str, Predictor]:
     """Return the predictors of the networks, of those without the adapting stages, and of the forest."""
     recipe, classes = job.recipe, held.legend.num_classes
     settings = recipe.prediction

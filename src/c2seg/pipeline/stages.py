@@ -24,7 +24,7 @@ from c2seg.raster import short
 from c2seg.recipes import Recipe
 from c2seg.recipes.schema import ONLY_STAGE, Network, Stage
 from c2seg.recipes.training import MaskedMethod, PseudoLabelMethod
-from c2seg.sampling import TrainingScene, training_scenes
+from c2seg.sampling import TrainingScene, sparse_scenes, training_scenes, with_few_labels
 from c2seg.train import StopSignal, TrainingJob, TrainingResult, max_parallel, train, train_in_parallel
 from c2seg.train.curves import join_curves
 
@@ -151,7 +151,10 @@ class _Stages:
         if not able:
             raise InputError(f"stages.{name}: the cities lack modalities of every stage that could label the target")
         teachers = [Teacher(one.network, one.weights) for one in self.done[able[-1]]]
-        return label_target(self.job, self.data, method, teachers, self.forest)
+        labels = label_target(self.job, self.data, method, teachers, self.forest)
+        if self.data.target_labels is None or not self.job.recipe.target_labels.weight:
+            return labels
+        return with_few_labels(labels, self.data.target_labels, self.data.legend)
 
 
 @dataclass(frozen=True)
@@ -186,9 +189,10 @@ class _Training:
             num_classes=sum(map(len, bands.values())) if masked else output_count(recipe, classes),
             source=self._source(recipe, use_labels=not masked),
             target=self._target(),
+            labeled_target=[] if masked else self._labeled_target(),
             seed=self.seed,
             folder=self.folder,
-            data=_fingerprint(self.job.prepared, self.labels),
+            data=_fingerprint(self.job, self.labels),
             device=self.job.device,
             inputs=bands,
             initial_weights=self.start,
@@ -217,6 +221,13 @@ class _Training:
         if not self.labels:
             return scenes
         return [replace(scene, targets=labels) for scene, labels in zip(scenes, self.labels, strict=True)]
+
+    def _labeled_target(self) -> list[TrainingScene]:
+        """Return the target's scenes with its few labels; none where no label of it is trained on."""
+        labels, target = self.data.target_labels, self.data.target
+        if labels is None or target is None or not self.job.recipe.target_labels.weight:
+            return []
+        return sparse_scenes(target, self.network.inputs, labels, self.data.legend)
 
     def _label(self) -> str:
         """Return what progress calls this training."""
@@ -277,9 +288,11 @@ def _released_folder(recipe: Recipe, folder: Path, network: Network) -> Path:
     return released / network.name if stage.networks > 1 else released
 
 
-def _fingerprint(data: Prepared, labels: Sequence[np.ndarray]) -> str:
+def _fingerprint(job: FitJob, labels: Sequence[np.ndarray]) -> str:
     """Return a digest of all that a network is trained on."""
-    digest = hashlib.sha256(json.dumps([*data.identity(), data.held_out]).encode())
+    data, settings = job.prepared, job.recipe.target_labels
+    few = [settings.weight, settings.batch_fraction] if data.target_labels is not None else []
+    digest = hashlib.sha256(json.dumps([*data.identity(), data.held_out, *few]).encode())
     for values in labels:
         digest.update(values.data)
     return short(digest)

@@ -44,7 +44,7 @@ from c2seg.predict.plan import window_plan
 from c2seg.predict.scratch import scratch_folder
 from c2seg.progress import Progress, silent_bars
 
-__all__ = ["batch_size", "predict", "prepare_for_model", "without_forest"]
+__all__ = ["batch_size", "open_for_model", "predict", "prepare_for_model", "without_forest"]
 
 _BATCH_BYTES = 32 * 2**20  # of inputs: several batches are in memory at once, and many bands make them wide
 
@@ -138,6 +138,7 @@ def predict(
         city=PredictedCity(name=images.name, path=relative_path(city, scenes[0][1].out)),
         confidence=options.confidence.name if options.confidence else None,
         run=run,
+        target_labels=(trained.target_labels,) if trained and trained.target_labels else (),
     )
     results = []
     with commit(overwrite=options.overwrite) as files:
@@ -165,6 +166,13 @@ def predict(
     for _, scene_options in scenes:
         remove_folder(scratch_folder(scene_options.out))
     return results
+
+
+def open_for_model(header: Header, path: Path, progress: Progress) -> PreparedCity[City]:
+    """Open a city as a model sees it: its bands matched and normalized. Raises ModelFileError or DataError."""
+    images, _ = match_bands(_opened(path, header), header.inputs)
+    absent = check_city(header, images)
+    return prepare_for_model(header, images, _statistics(header, images, absent, progress), absent)
 
 
 def _opened(path: Path, header: Header) -> City:

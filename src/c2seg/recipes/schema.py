@@ -19,6 +19,7 @@ from c2seg.recipes.models import ForestModel, HighDANModel, Model, Strict
 from c2seg.recipes.training import AdversarialMethod, MaskedMethod, PseudoLabelMethod, Training
 
 __all__ = [
+    "FewLabels",
     "ForestWeight",
     "Network",
     "Prediction",
@@ -188,6 +189,29 @@ class SourceCheck(Strict):
     """Weights of the forest that are tried beside none and the recipe's own."""
 
 
+class FewLabels(Strict):
+    """How a few labels of the target, where a run is given some, join the training. Without them it changes nothing."""
+
+    weight: float = Field(default=0.5, ge=0, le=1)
+    """Share of the target's labels in the training of a class that has many; less where it has few (``docs/accuracy.md``).
+    1: classes that have labels are trained on these alone."""
+    batch_fraction: float = Field(default=0.25, gt=0, lt=1)
+    """Fraction of a network's batch that shows labeled pixels of the target."""
+    choose: bool = True
+    """Let the labels decide, where there are enough, on normalization, adapting stages and the forest's weight."""
+    least: int = Field(default=5, ge=2)
+    """Labels of a class from which it has enough, in at least two classes."""
+    folds: int = Field(default=4, ge=2, le=16)
+    """Folds of the labels by which the choices are scored."""
+    margin: float = Field(default=0.03, ge=0)
+    """What is better by no more than this, in mean IoU over the labels, changes nothing."""
+    calibrate: bool = True
+    """Fit the confidence's temperature and the classes' shares to the labels, where there are enough."""
+    guard_px: int | None = Field(default=None, ge=0)
+    """How far from a labeled pixel scores leave out others; null: what the model sees around it (half the widest window of a
+    forest's features, a quarter of a network's patch)."""
+
+
 class Recipe(Strict):
     """One experiment, complete: inputs, networks, training, and how the map is made."""
 
@@ -215,6 +239,8 @@ class Recipe(Strict):
     """A forest beside the networks; null: none."""
     source_check: SourceCheck | None = None
     """What is tried on held-out blocks of the sources before the real training; null: nothing."""
+    target_labels: FewLabels = FewLabels()
+    """What a few labels of the target do, in runs that are given some."""
     validation: Validation = Validation()
     prediction: Prediction = Prediction()
 

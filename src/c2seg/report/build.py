@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from c2seg.data.inputs import city_inputs
@@ -15,6 +15,7 @@ from c2seg.report.figure import FIGURE_FORMATS, figure_uri, write_figure
 from c2seg.report.layers import MAX_VIEWS, draw_views
 from c2seg.report.page import PageContent, render_page
 from c2seg.report.runs import Run, open_runs
+from c2seg.report.verification import estimate_path, verified_maps
 from c2seg.report.views import View, class_colors, make_views
 
 __all__ = ["ReportOptions", "ReportResult", "check_packages", "make_report"]
@@ -96,7 +97,7 @@ def make_report(
         text = render_page(
             PageContent(
                 opened, tuple(shown), tuple(drawn), panels, len(views) - len(shown), options.palette, options.title,
-                figures,
+                figures, verified_maps(opened),
             )
         )  # fmt: skip
         size = len(text.encode("utf-8"))
@@ -113,7 +114,7 @@ def _inputs(runs: Sequence[Path], options: ReportOptions) -> list[Path]:
     """Return what a report is read from; a run folder holds its own earlier pages and figures, too."""
     files = [file for run in runs if run.is_dir() for file in (*run.glob("*"), *run.glob("*/*")) if _is_read(file)]
     cities = [path for city in (*options.cities, *options.references) for path in city_inputs(city)]
-    maps = [path for run in runs if not run.is_dir() for path in (run, run.with_suffix(".json"))]
+    maps = [path for run in runs if not run.is_dir() for path in (run, run.with_suffix(".json"), estimate_path(run))]
     mapping = [Path(options.label_map)] if options.label_map else []
     return [*files, *cities, *maps, *mapping]
 
@@ -136,17 +137,38 @@ def _panels(
         place = shown.index(view) if view in shown else None
         names = {c.id: c.name for c in view.legend.classes}
         if view.reference is not None:
-            note = f"Scored against {view.reference.path.name}."
-            entries = assess_view(view, bars(f"scoring {view.name}"))
-            panels.append(ScorePanel(f"Scores on {view.name}", note, names, entries, place, _trained_here(view, runs)))
+            for part, few_shot in _apart(view):
+                note = f"Scored against {view.reference.path.name}.{_FEW_SHOT_NOTE if few_shot else ''}"
+                entries = assess_view(part, bars(f"scoring {view.name}"))
+                panels.append(
+                    ScorePanel(_title(view, few_shot), note, names, entries, place, _trained_here(part, runs))
+                )
         else:
             note = "Scored by c2seg score; the ground truth itself was not given, so errors cannot be shown on the map."
-            panels += [
-                ScorePanel(f"Scores on {view.name}", note, names, entries) for entries in _from_files(view, runs)
-            ]
+            for part, few_shot in _apart(view):
+                text = note + (_FEW_SHOT_NOTE if few_shot else "")
+                panels += [
+                    ScorePanel(_title(view, few_shot), text, names, entries) for entries in _from_files(part, runs)
+                ]
     shown_maps = {entry.path.name for view in views for _, entry in view.maps}
     panels += _other_scores(runs, shown_maps)
     return (*panels, *_validation(runs))
+
+
+_FEW_SHOT_NOTE = (
+    " Few-shot: these models were trained on labels of the target, which do not count here, nor does what is near them. Runs "
+    "without such labels are scored apart."
+)
+
+
+def _title(view: View, few_shot: bool) -> str:
+    return f"Scores on {view.name}{', few-shot' if few_shot else ''}"
+
+
+def _apart(view: View) -> list[tuple[View, bool]]:
+    """Return the view with its unsupervised maps and with its few-shot ones: they are never compared."""
+    parts = [(replace(view, maps=tuple(m for m in view.maps if m[1].few_shot == few)), few) for few in (False, True)]
+    return [(part, few) for part, few in parts if part.maps]
 
 
 def _trained_here(view: View, runs: Sequence[Run]) -> tuple[str, ...]:
@@ -177,36 +199,39 @@ def _from_files(view: View, runs: Sequence[Run]) -> list[tuple[ScoredMap, ...]]:
 
 def _other_scores(runs: Sequence[Run], shown: set[str]) -> list[ScorePanel]:
     """Return scores of predictions that are not among the maps, such as folders of tiles."""
-    panels: dict[tuple[str, tuple[int, ...]], list[ScoredMap]] = {}
-    names: dict[tuple[str, tuple[int, ...]], dict[int, str]] = {}
+    panels: dict[tuple[str, tuple[int, ...], bool], list[ScoredMap]] = {}
+    names: dict[tuple[str, tuple[int, ...], bool], dict[int, str]] = {}
     for index, run in enumerate(runs):
         for entry in run.scores:
             if entry.prediction not in shown:
                 confusion = entry.confusion.without_background()
-                key = (entry.prediction, confusion.ids)
+                key = (entry.prediction, confusion.ids, entry.few_shot)
                 panels.setdefault(key, []).append(ScoredMap.of(index, confusion))
                 known = {item.id: item.name for item in entry.classes}
                 names[key] = {i: known.get(i, f"class {i}") for i in confusion.ids}
     return [
-        ScorePanel(f"Scores of {key[0]}", "Scored by c2seg score.", names[key], tuple(entries))
+        ScorePanel(
+            f"Scores of {key[0]}{', few-shot' if key[2] else ''}", "Scored by c2seg score.", names[key], tuple(entries)
+        )
         for key, entries in panels.items()
     ]
 
 
 def _validation(runs: Sequence[Run]) -> list[ScorePanel]:
     """Return the validation on the sources, one panel per class set and kind of validation."""
-    panels: dict[tuple[str, tuple[int, ...]], list[ScoredMap]] = {}
+    panels: dict[tuple[str, tuple[int, ...], bool], list[ScoredMap]] = {}
     for index, run in enumerate(runs):
         if run.validation:
-            key = (run.validation.kind, run.validation.confusion.ids)
+            key = (run.validation.kind, run.validation.confusion.ids, run.few_shot)
             panels.setdefault(key, []).append(ScoredMap.of(index, run.validation.confusion))
     return [
         ScorePanel(
-            "Validation on the source", f"{kind[:1].upper()}{kind[1:]}. The model was trained on this city. "
+            f"Validation on the source{', few-shot runs' if few else ''}",
+            f"{kind[:1].upper()}{kind[1:]}. The model was trained on this city. "
             "The score tells how well training worked, not how well the model transfers to the target.",
             class_names(ids), tuple(entries),
         )
-        for (kind, ids), entries in panels.items()
+        for (kind, ids, few), entries in panels.items()
     ]  # fmt: skip
 
 

@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from c2seg.data import City, LabeledCity, Scene
+from c2seg.data.composites import Composite, composites
 from c2seg.legend import IGNORE
-from c2seg.report.imagery import Composite, Sampling, composites, picture, sample_layer
+from c2seg.report.imagery import Sampling, picture, sample_layer
 
 __all__ = ["CityFigure", "draw_city", "draw_image"]
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from c2seg.data.composites import composites
 from c2seg.errors import InputError
 from c2seg.legend import Legend
 from c2seg.outputs import atomic_file
-from c2seg.report.imagery import Sampling, composites, picture, sample_ids
+from c2seg.report.imagery import Sampling, picture, sample_ids
 from c2seg.report.layers import reference_ids
 from c2seg.report.runs import Run
 from c2seg.report.views import View, class_colors

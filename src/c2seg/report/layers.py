@@ -14,11 +14,12 @@ from typing import NotRequired, TypedDict
 
 import numpy as np
 
+from c2seg.data.composites import composites
 from c2seg.metrics import ReferenceCode
 from c2seg.metrics.pairs import unplaced_side
 from c2seg.progress import Progress, no_progress
 from c2seg.raster import RasterFile, RasterSource
-from c2seg.report.imagery import Sampling, composites, encode_picture, picture, sample, sample_ids
+from c2seg.report.imagery import Sampling, encode_picture, picture, sample, sample_ids
 from c2seg.report.runs import MapFile, Run
 from c2seg.report.views import View
 

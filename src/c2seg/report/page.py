@@ -10,6 +10,8 @@ from importlib import resources
 
 from c2seg._version import __version__
 from c2seg.artifacts import RunProvenance
+from c2seg.legend import c2seg13
+from c2seg.metrics import map_legend
 from c2seg.report.assess import ScorePanel
 from c2seg.report.charts import curve_charts, reliability_chart
 from c2seg.report.comparison import published_context
@@ -17,6 +19,9 @@ from c2seg.report.contexts import AreaCell, AreaColumn, RunContext, ViewContext,
 from c2seg.report.layers import RenderedView
 from c2seg.report.panels import panel_context
 from c2seg.report.runs import MapFile, Run
+from c2seg.report.verification import VerifiedMap
+from c2seg.report.verification_contexts import VerificationContext
+from c2seg.report.verification_page import overall_text, verification_context
 from c2seg.report.views import View, palettes
 
 __all__ = ["PageContent", "render_page"]
@@ -42,6 +47,7 @@ class PageContent:
     palette: str
     title: str | None
     figures: tuple[str, ...]
+    verified: tuple[VerifiedMap, ...] = ()
 
 
 def render_page(content: PageContent) -> str:
@@ -71,6 +77,7 @@ def render_page(content: PageContent) -> str:
         views=views,
         panels=panels,
         measures=MEASURES,
+        verifications=_verifications(content),
         curves=curves,
         published=published,
         figures=content.figures,
@@ -105,6 +112,8 @@ def _lead(content: PageContent) -> str:
         sentences.append(_best(scored, content))
     elif shown:
         sentences.append("It is scored only on a city that it was trained on, which is no test.")
+    elif content.verified:
+        sentences.append(overall_text(content.verified[0]))
     elif content.views:
         sentences.append("No ground truth was given, so the map is shown but not scored.")
     if content.hidden_views:
@@ -130,10 +139,32 @@ def _sections(content: PageContent, curves: bool, published: bool) -> list[tuple
     sections = [("runs", "Runs" if len(content.runs) > 1 else "Run")]
     sections += [(f"map{k}", f"Map of {view.name}") for k, view in enumerate(content.views)]
     sections += [(f"scores{k}", panel.title) for k, panel in enumerate(content.panels)]
+    sections += [
+        (f"sample{k}", f"Sample of {_verified_name(entry, content)}") for k, entry in enumerate(content.verified)
+    ]
     sections += [("curves", "Training curves")] if curves else []
     sections += [("published", "Published results")] if published else []
     sections.append(("provenance", "Provenance"))
     return sections + ([("figure", "Figure")] if content.figures else [])
+
+
+def _verifications(content: PageContent) -> list[VerificationContext]:
+    return [
+        verification_context(
+            entry, _verified_name(entry, content), content.palette if _knows(entry, content) else "default"
+        )
+        for entry in content.verified
+    ]
+
+
+def _verified_name(verified: VerifiedMap, content: PageContent) -> str:
+    """Name a map by its city, and by its run where there are several."""
+    return verified.entry.city + (f" ({content.runs[verified.run].name})" if len(content.runs) > 1 else "")
+
+
+def _knows(verified: VerifiedMap, content: PageContent) -> bool:
+    """Return whether the map's legend has the page's palette."""
+    return content.palette in palettes(map_legend(verified.entry.raster) or c2seg13())
 
 
 def _run_context(index: int, run: Run) -> RunContext:
@@ -143,7 +174,7 @@ def _run_context(index: int, run: Run) -> RunContext:
     return {
         "index": index,
         "name": run.name,
-        "recipe_name": run.recipe_name,
+        "recipe_name": run.recipe_name + (", few-shot" if run.few_shot else ""),
         "trained_on": _trained_on(run),
         "predicted": ", ".join(dict.fromkeys(entry.city for entry in run.maps)),
         "seed": trained.seed if trained else None,
@@ -184,6 +215,12 @@ def _trained_rows(trained: RunProvenance) -> list[tuple[str, str]]:
         rows.append(("Normalization", "uses the unlabeled images of the predicted city"))
     if trained.uses_target_images.training:
         rows.append(("Training", "uses the unlabeled images of the target city"))
+    if trained.target_labels:
+        labels = trained.target_labels
+        by_class = ", ".join(f"{name} {count}" for name, count in labels.labels.items())
+        rows.append(
+            ("Few-shot", f"trained on labels of the target, {labels.file} ({by_class}), digest {labels.digest}")
+        )
     return rows
 
 

@@ -63,6 +63,11 @@ class MapFile:
         """The run that trained the map's model, if recorded."""
         return self.record.run.trained if self.record and self.record.run else None
 
+    @property
+    def few_shot(self) -> bool:
+        """True if a model behind the map was trained on labels of a target."""
+        return bool(self.record and self.record.few_shot)
+
     def count_ids(self) -> np.ndarray:
         """Return int64 [256]: pixels by id, read by strips."""
         counts = np.zeros(256, np.int64)
@@ -98,6 +103,11 @@ class Run:
     def provenance(self) -> RunProvenance | None:
         """Where the run comes from: its record, else the records of its maps."""
         return self.record or next((entry.trained for entry in self.maps if entry.trained), None)
+
+    @property
+    def few_shot(self) -> bool:
+        """True if the run was trained on labels of a target: never listed beside runs that were not."""
+        return bool(self.provenance and self.provenance.few_shot) or any(entry.few_shot for entry in self.maps)
 
     @property
     def recipe_name(self) -> str:

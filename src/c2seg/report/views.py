@@ -12,6 +12,7 @@ from c2seg.errors import C2SegError, GridError, InputError
 from c2seg.legend import Legend, c2seg13
 from c2seg.metrics import MapPair, Reference, ReferenceCode, map_legend, open_references
 from c2seg.metrics.pairs import pair_of
+from c2seg.pipeline.few_shot import leave_out
 from c2seg.report.runs import MapFile, Run, distinct_names
 from c2seg.types import Grid
 
@@ -38,7 +39,8 @@ class View:
     def pair(self, entry: MapFile) -> MapPair:
         """Match a map of this view with the ground truth; only for a view that has one."""
         assert self.reference is not None
-        return pair_of(entry.path, self.reference)
+        (pair,) = leave_out([pair_of(entry.path, self.reference)])
+        return pair
 
 
 class _Images(NamedTuple):

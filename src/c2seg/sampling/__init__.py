@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from c2seg.sampling.augment import BandUnits, apply_fda, augment_geometry, augment_radiometry, cut_box, drop_modality
+from c2seg.sampling.few_labels import sparse_scenes, with_few_labels
 from c2seg.sampling.patches import Draw, PatchSampler, Sample, TrainingScene, training_scenes
 
 __all__ = [
@@ -16,5 +17,7 @@ __all__ = [
     "augment_radiometry",
     "cut_box",
     "drop_modality",
+    "sparse_scenes",
     "training_scenes",
+    "with_few_labels",
 ]

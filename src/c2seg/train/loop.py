@@ -57,6 +57,7 @@ from c2seg.train.world import World, join_world
 __all__ = ["TrainingJob", "TrainingResult", "train"]
 
 _LOG_EVERY = 10
+_LABELS_AT_MOST = 0.8  # of the loss: a network cannot be trained on a few pixels alone
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ class TrainingJob:
     """Metadata of the bands, for pretrained weights; empty: unknown."""
     initial_weights: Mapping[str, np.ndarray] = field(default_factory=dict)
     """By tensor name; all other weights are random or pretrained."""
+    labeled_target: Sequence[TrainingScene] = ()
+    """The target's scenes with a few labels, of runs that are given some; part of each batch shows them."""
 
 
 @dataclass(frozen=True)
@@ -109,10 +112,10 @@ def train(
     """
     settings = job.recipe.training
     precision = choose_precision(settings.precision, choose_device(job.device))
-    samplers = _samplers(job)
     with RANDOM:
         world = join_world(job.device, precision)
-        built = _build(job, world, samplers[0])
+        samplers = _samplers(job, world.size)
+        built = _build(job, world, samplers)
     method, averaged = built.method, built.averaged
     now = identity(job.recipe, job.seed, job.data, _digest(job.initial_weights), world.device, precision, world.size)
     start = 0
@@ -170,20 +173,59 @@ def _restore(state: State, method: TrainingMethod, averaged: AveragedModel | Non
         ) from error
 
 
-def _samplers(job: TrainingJob) -> tuple[PatchSampler, PatchSampler | None]:
+@dataclass(frozen=True)
+class _Samplers:
+    """What a step draws: patches of the sources, of the target, and of the target's few labels."""
+
+    source: PatchSampler
+    target: PatchSampler | None
+    labeled: PatchSampler | None
+
+    def class_counts(self) -> np.ndarray:
+        """Return int64 [K] of trainable pixels of the sources; a class of the target's labels alone counts as a usual one."""
+        counts = self.source.class_counts()
+        if self.labeled is None or not counts.any():
+            return counts
+        usual = int(np.median(counts[counts > 0]))
+        return np.where((counts == 0) & (self.labeled.class_counts() > 0), usual, counts)
+
+
+def _samplers(job: TrainingJob, processes: int) -> _Samplers:
     training = job.recipe.training
     sampling = training.sampling
-    sizes = (sampling.batch_size, sampling.batch_size)
+    source_size, target_size = sampling.batch_size, sampling.batch_size
     # source and target share one batch
     if job.target and isinstance(training.method, PseudoLabelMethod | MaskedMethod):
         size = min(max(1, round(training.method.target_fraction * sampling.batch_size)), sampling.batch_size - 1)
-        sizes = (sampling.batch_size - size, size)
-    source_sampling, target_sampling = (sampling.model_copy(update={"batch_size": size}) for size in sizes)
+        source_size, target_size = sampling.batch_size - size, size
+    labeled = None
+    if job.labeled_target:
+        labeled = _labeled_sampler(job, processes, source_size)
+        source_size -= labeled.settings.batch_size
+    source_sampling, target_sampling = (
+        sampling.model_copy(update={"batch_size": size}) for size in (source_size, target_size)
+    )
     target = None
     if job.target:
         target = PatchSampler(job.target, target_sampling, training.augment, job.seed, job.num_classes, stream=1)
     source = PatchSampler(job.source, source_sampling, training.augment, job.seed, job.num_classes, fda_target=target)
-    return source, target if training.method.uses_target else None
+    return _Samplers(source, target if training.method.uses_target else None, labeled)
+
+
+def _labeled_sampler(job: TrainingJob, processes: int, source_size: int) -> PatchSampler:
+    """Return the sampler of patches around the target's few labels: each of them shows one, which no other patch may cover."""
+    training = job.recipe.training
+    size = max(processes, round(job.recipe.target_labels.batch_fraction * training.sampling.batch_size))
+    if size > source_size - processes:
+        raise InputError(
+            f"labels of the target need room in the batch: sampling.batch_size is {training.sampling.batch_size}, and "
+            f"{source_size} patches of it show sources; give a larger one"
+        )
+    sampling = training.sampling.model_copy(
+        update={"batch_size": size, "class_balanced_fraction": 1.0, "cat_max_ratio": None}
+    )
+    augment = training.augment.model_copy(update={"cutmix": 0.0, "fda": None})
+    return PatchSampler(job.labeled_target, sampling, augment, job.seed, job.num_classes, stream=2)
 
 
 @dataclass(frozen=True)
@@ -197,7 +239,7 @@ class _Built:
     pretrained: PretrainedReport | None
 
 
-def _build(job: TrainingJob, world: World, sampler: PatchSampler) -> _Built:
+def _build(job: TrainingJob, world: World, samplers: _Samplers) -> _Built:
     training = job.recipe.training
     torch.manual_seed(job.seed)
     model = build_model(job.recipe.model, job.bands, job.num_classes)
@@ -218,7 +260,7 @@ def _build(job: TrainingJob, world: World, sampler: PatchSampler) -> _Built:
             f"{job.recipe.model.name}"
         )
     model = place(model, world.device)
-    weights = class_weights(training.loss.class_weights, sampler.class_counts())
+    weights = class_weights(training.loss.class_weights, samplers.class_counts())
     context = MethodContext(
         model=model,
         settings=training,
@@ -228,6 +270,7 @@ def _build(job: TrainingJob, world: World, sampler: PatchSampler) -> _Built:
         autocast=world.autocast,
         processes=world.size,
         background=job.recipe.background != "none",
+        labels_weight=min(job.recipe.target_labels.weight, _LABELS_AT_MOST),
     )
     method = build_method(context)
     averaged = None
@@ -267,20 +310,25 @@ def _steps(
     world: World,
     method: TrainingMethod,
     averaged: AveragedModel | None,
-    samplers: tuple[PatchSampler, PatchSampler | None],
+    samplers: _Samplers,
     start: int,
 ) -> Iterator[tuple[int, dict[str, float], float]]:
     """Yield (completed steps, losses, patches per second) after every step."""
     settings = job.recipe.training
     options = {"rank": world.rank, "processes": world.size, "threads": job.loader_threads}
-    source = batches(samplers[0], start, settings.iterations, **options)
-    target = batches(samplers[1], start, settings.iterations, **options) if samplers[1] else repeat(None)
+    source, target, labeled = (
+        batches(sampler, start, settings.iterations, **options) if sampler else repeat(None)
+        for sampler in (samplers.source, samplers.target, samplers.labeled)
+    )
     method.model.train()
     clock = time.perf_counter()
     rate = 0.0
     random = True  # until a step draws no random numbers
-    for step, (source_sample, target_sample) in enumerate(zip(source, target, strict=False), start):
+    for step, (source_sample, target_sample, few) in enumerate(zip(source, target, labeled, strict=False), start):
+        assert source_sample is not None
         source_batch = to_batch(source_sample, world.device)
+        if few is not None:
+            source_batch = source_batch.with_labeled(to_batch(few, world.device))
         target_batch = to_batch(target_sample, world.device) if target_sample is not None else None
         if random:
             with RANDOM:

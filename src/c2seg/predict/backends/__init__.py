@@ -92,11 +92,13 @@ def load_predictor(model: ModelFile, name: str, options: BackendOptions) -> Pred
         module = import_module(BACKENDS[name])
     predictor: Predictor = module.load(model, options)
     header = model.header
-    if name == "forest" or header.recipe.forest is None:
-        return predictor
-    from c2seg.predict.backends.ensemble import with_forest
+    if name != "forest" and header.recipe.forest is not None:
+        from c2seg.predict.backends.ensemble import with_forest
 
-    return with_forest(predictor, header.recipe, header.channels, model.tensors, options.threads)
+        predictor = with_forest(predictor, header.recipe, header.channels, model.tensors, options.threads)
+    from c2seg.predict.backends.factors import with_factors
+
+    return with_factors(predictor, header.class_factors)
 
 
 def graph_of(model: ModelFile) -> Graph:
