@@ -25,6 +25,7 @@ from c2seg.types import Window
 
 __all__ = ["OrderEvidence", "TileMosaic", "find_order", "tile_problem"]
 
+_ONE_BY_ONE = "`order: none` in tiles.yaml opens them one by one"
 _OPEN_FILES = 64  # handles per thread; a patch of one tile size touches at most 9 tiles
 
 
@@ -154,7 +155,9 @@ def find_order(
             for tiles, agreement, count in tested
             if count
         )
-        raise DataError(f"{where}: the tiles contradict the window rule ({results}); they cannot be assembled")
+        raise DataError(
+            f"{where}: the tiles contradict the window rule ({results}), so they cannot be assembled; {_ONE_BY_ONE}"
+        )
     edges = [(tiles, *_contrast(read_tile, tiles, pairs)) for tiles in candidates]
     edges = sorted((entry for entry in edges if entry[2]), key=lambda entry: entry[1])
     if not edges:
@@ -165,7 +168,7 @@ def find_order(
         results = "; ".join(f"numbered by {grid.order} {value:.2f} times" for grid, value, _ in edges)
         raise DataError(
             f"{where}: the image is not continuous across tile edges (step across edges relative to the normal step: "
-            f"{results}); the order of the tiles is unknown, so they cannot be assembled"
+            f"{results}); the order of the tiles is unknown, so they cannot be assembled; {_ONE_BY_ONE}"
         )
     return OrderEvidence(tiles, contrast=contrast, pairs=count)
 

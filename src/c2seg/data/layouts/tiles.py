@@ -5,6 +5,8 @@ them. Other cities than the four published ones need a ``tiles.yaml`` next to th
 
     {name: Ulm, height: 900, width: 1200, tile_px: 128, step_px: 64, order: columns}
 
+Tiles that follow no rule are opened one by one with ``{name: Ulm, order: none}``: every tile is a scene of its own.
+
 Pixels with 0 in all bands are nodata. The georeference of the tiles is used only if it matches their positions.
 """
 
@@ -13,13 +15,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from affine import Affine
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from c2seg.data.city import Band, City, Label, Modality, Scene
 from c2seg.data.layouts.old_keys import with_present_keys
@@ -30,8 +33,8 @@ from c2seg.documents import read_yaml
 from c2seg.errors import C2SegError, DataError, number_ranges, one_line
 from c2seg.legend import c2seg13
 from c2seg.progress import Progress, no_progress
-from c2seg.raster import GridRelation, open_raster
-from c2seg.types import Grid
+from c2seg.raster import GridRelation, RasterFile, open_raster
+from c2seg.types import Grid, Window
 
 __all__ = ["LOOKS_FOR", "NAME", "check", "images", "labels", "recognize"]
 
@@ -47,12 +50,32 @@ class TilesFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    height: int = Field(ge=1)
-    width: int = Field(ge=1)
-    tile_px: int = Field(ge=1)
-    step_px: int = Field(ge=1)
-    order: Order = "columns"
+    height: int | None = Field(default=None, ge=1)
+    width: int | None = Field(default=None, ge=1)
+    tile_px: int | None = Field(default=None, ge=1)
+    step_px: int | None = Field(default=None, ge=1)
+    order: Order | Literal["none"] = "columns"
+    """``none``: the tiles are not assembled, and sizes are not given."""
     label_map: str = "challenge"
+
+    @model_validator(mode="after")
+    def _sizes(self) -> TilesFile:
+        sizes = {"height": self.height, "width": self.width, "tile_px": self.tile_px, "step_px": self.step_px}
+        given = [name for name, value in sizes.items() if value is not None]
+        if self.order == "none" and given:
+            raise ValueError(f"order none assembles nothing: leave out {', '.join(given)}")
+        if self.order != "none" and len(given) < len(sizes):
+            missing = ", ".join(name for name in sizes if name not in given)
+            raise ValueError(f"{missing} missing; order: none opens tiles one by one")
+        return self
+
+    @property
+    def grid(self) -> TileGrid | None:
+        """The tiling; None with order none."""
+        if self.order == "none":
+            return None
+        sizes = (self.height or 0, self.width or 0, self.tile_px or 0, self.step_px or 0)  # all are given, see above
+        return TileGrid(*sizes, self.order)
 
 
 def recognize(path: Path) -> bool:
@@ -71,6 +94,9 @@ def images(path: Path) -> City:
     name, notes = path.resolve().name, []
     scenes: tuple[Scene, ...] = ()
     try:
+        stated = _stated(path)
+        if stated is not None and stated.order == "none":
+            return _independent(path, stated.name, tile_files, problems)
         candidates, published, name = _tilings(path, tile_files)
         if published:
             notes.append(f"{name}, the {published.split} city of {published.dataset}")
@@ -88,16 +114,17 @@ def labels(path: Path, city: City, label_map: str | None) -> tuple[Label, ...] |
     files = _numbered(path, "label")
     if not files:
         return None
+    stated = _stated(path)
+    name = label_map or (stated.label_map if stated else "challenge")
     tiles = city.scenes[0].tiles
-    assert tiles is not None
+    if tiles is None:
+        return _independent_labels(path, city, files, name)
     missing = _missing(path, {"label": files}, tiles.count)
     if missing:
         raise DataError(missing[0])
     mosaic = _mosaic(files, tiles)
     if mosaic.count != 1:
         raise DataError(f"{files[0]} has {mosaic.count} bands; a label has one")
-    stated = _stated(path)
-    name = label_map or (stated.label_map if stated else "challenge")
     return (Label(mosaic, GridRelation(), str(files[0].parent), label_map=name),)
 
 
@@ -111,7 +138,8 @@ def check(path: Path, city: City, codes: Collection[int] | None, progress: Progr
     if not city.scenes:
         return problems
     scene = city.scenes[0]
-    assert scene.tiles is not None
+    if scene.tiles is None:  # independent tiles were opened one by one
+        return problems
     sources = [stack.source for stack in scene.modalities.values()]
     label_files = _numbered(path, "label")
     if label_files and codes is not None and not _missing(path, {"label": label_files}, scene.tiles.count):
@@ -136,6 +164,71 @@ def check(path: Path, city: City, codes: Collection[int] | None, progress: Progr
             if index % 64 == 0 or done == total:
                 progress(done, total, file.parent.name)
     return problems
+
+
+@dataclass(frozen=True)
+class OneTile(RasterFile):
+    """A tile that is opened for every reading: thousands of them must not stay open."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (OneTile, (self.path, self.bands, self.subdataset, self.declared_nodata))
+
+    def read(self, window: Window) -> np.ndarray:
+        """Return [C, H, W] of a window inside the tile. Raises DataError if it cannot be decoded."""
+        try:
+            return super().read(window)
+        finally:
+            self.close()
+
+
+def _independent(path: Path, name: str, tile_files: Mapping[str, Mapping[int, Path]], problems: list[str]) -> City:
+    """Open every tile as a scene of its own, named by its number. Raises DataError if a modality lacks a tile."""
+    numbers = sorted(set().union(*tile_files.values()))
+    for modality, files in tile_files.items():
+        if gaps := [number for number in numbers if number not in files]:
+            raise DataError(f"{path / modality}: tiles {number_ranges(gaps[:200])} are missing, which others have")
+    scenes = tuple(
+        _independent_scene(str(number), {key: files[number] for key, files in tile_files.items()}) for number in numbers
+    )
+    note = (
+        f"{len(scenes)} tiles opened one by one (order: none): no map of the city, no context across their edges, and tiles "
+        "that overlap count more than once and leak between validation folds"
+    )
+    return City(name, c2seg13(), scenes, tuple(problems), (note,))
+
+
+def _independent_scene(name: str, files: Mapping[str, Path]) -> Scene:
+    rasters = {key: OneTile(file) for key, file in files.items()}
+    sizes = {(raster.height, raster.width) for raster in rasters.values()}
+    if len(sizes) > 1:
+        raise DataError(f"tile {name} has different sizes: {', '.join(str(file) for file in files.values())}")
+    height, width = sizes.pop()
+    modalities = {
+        key: Modality(
+            raster,
+            GridRelation(),
+            str(raster.path),
+            key,
+            tuple(Band(role=role) for role in band_roles(key, raster.count, None)),
+            nodata_all_bands=0,
+        )
+        for key, raster in rasters.items()
+    }
+    return Scene(name, Grid(height, width, Affine(GRID_M, 0, 0, 0, -GRID_M, 0)), modalities)
+
+
+def _independent_labels(path: Path, city: City, files: Mapping[int, Path], label_map: str) -> tuple[Label, ...]:
+    if gaps := [int(scene.name) for scene in city.scenes if int(scene.name) not in files]:
+        raise DataError(f"{path / 'label'}: the labels of tiles {number_ranges(gaps[:200])} are missing")
+    labels = []
+    for scene in city.scenes:
+        raster = OneTile(files[int(scene.name)])
+        if (raster.count, raster.height, raster.width) != (1, scene.grid.height, scene.grid.width):
+            raise DataError(
+                f"{raster.path} is no label of its tile: {raster.count} bands, {raster.height} x {raster.width}"
+            )
+        labels.append(Label(raster, GridRelation(), str(raster.path), label_map=label_map))
+    return tuple(labels)
 
 
 def _numbered(path: Path, name: str) -> dict[int, Path]:
@@ -170,8 +263,7 @@ def _tilings(
 ) -> tuple[tuple[TileGrid, ...], PublishedCity | None, str]:
     """Return the possible tilings, the published city (None: not published), and the city's name."""
     stated = _stated(path)
-    if stated:
-        tiles = TileGrid(stated.height, stated.width, stated.tile_px, stated.step_px, stated.order)
+    if stated and (tiles := stated.grid):
         city = CITIES.get(stated.name)
         known = city if city and tiles in city.tile_grids() else None
         return (tiles,), known, stated.name
