@@ -167,8 +167,8 @@ class NativeMask:
     """A raster of codes that make pixels invalid, on its own native grid.
 
     Codes in ``exclude`` are invalid; with ``bits``, numbers that share a bit with it are, too. What is invalid by codes
-    in ``dilate`` (a part of the excluded ones; None: all), or by bits, grows by ``margin_m`` meters in native pixels. Outside the
-    raster nothing is said: pixels stay valid.
+    in ``dilate`` (a part of the excluded ones; None: all), or by bits, grows by ``margin_m`` meters in native pixels. Outside
+    the raster nothing is said: pixels stay valid.
     """
 
     source: NativeSource

@@ -39,9 +39,9 @@ def native_window(place: Placement, target: Grid, margin_px: int = 4) -> tuple[W
     margin = margin_px + math.ceil(2 * ratio)
     if not isinstance(place, Grid):  # bent: what lies between the points of the lattice is less certain
         margin += math.ceil(0.02 * max(np.ptp(r[good]), np.ptp(c[good])))
-    top, left = math.floor(r[good].min()) - margin, math.floor(c[good].min()) - margin
-    bottom, right = math.ceil(r[good].max()) + margin, math.ceil(c[good].max()) + margin
-    window = Window(top, left, bottom - top, right - left).intersect(Window(0, 0, place.height, place.width))
+    top, west = math.floor(r[good].min()) - margin, math.floor(c[good].min()) - margin
+    bottom, east = math.ceil(r[good].max()) + margin, math.ceil(c[good].max()) + margin
+    window = Window(top, west, bottom - top, east - west).intersect(Window(0, 0, place.height, place.width))
     return None if window.is_empty else (window, ratio)
 
 
@@ -87,12 +87,12 @@ def _native_pixels(place: Placement, target: Grid, rows: np.ndarray, cols: np.nd
     x, y = np.where(np.isfinite(x), x, 0), np.where(np.isfinite(y), y, 0)
     if isinstance(place, ControlPoints):
         with GCPTransformer(place.shifted(0, 0), tps=place.splines) as transformer:
-            found = transformer.rowcol(x.tolist(), y.tolist(), op=float)
+            pixels = transformer.rowcol(x.tolist(), y.tolist(), op=float)
     else:
         options = {"RPC_DEM": str(place.dem)} if place.dem else {"RPC_HEIGHT": str(place.height_m)}
         with RPCTransformer(place.rpc, **options) as transformer:
-            found = transformer.rowcol(x.tolist(), y.tolist(), op=float)
-    return np.asarray(found[0], float), np.asarray(found[1], float)
+            pixels = transformer.rowcol(x.tolist(), y.tolist(), op=float)
+    return np.asarray(pixels[0], float), np.asarray(pixels[1], float)
 
 
 def _transformed(x: np.ndarray, y: np.ndarray, source: str | None, target: str | None) -> tuple[np.ndarray, np.ndarray]:

@@ -32,7 +32,7 @@ COARSER = 1.5
 """From this many native pixels for each target pixel along a side, pixels are averages instead of interpolated."""
 _TOLERANCE_PX = 0.01
 """Error of GDAL's approximated mapping between CRS, in native pixels."""
-_BANDS_AT_ONCE = 16
+_MOST_BANDS = 16
 _HALF = 0.5
 
 
@@ -164,8 +164,8 @@ def _together(bands: Sequence[NativeBand]) -> Iterator[list[int]]:
     """Yield the numbers of bands that are read and warped together: of one source on one grid, a few at a time."""
     for _, run in groupby(range(len(bands)), key=lambda number: (bands[number].source, bands[number].place)):
         numbers = list(run)
-        for start in range(0, len(numbers), _BANDS_AT_ONCE):
-            yield numbers[start : start + _BANDS_AT_ONCE]
+        for start in range(0, len(numbers), _MOST_BANDS):
+            yield numbers[start : start + _MOST_BANDS]
 
 
 def _blocks(grid: Grid, window: Window) -> Iterator[tuple[Window, Window, Window]]:

@@ -1,0 +1,1 @@
+"""From satellite products to a city folder: one grid, co-registration, composites, files with their provenance."""
