@@ -34,8 +34,8 @@ class Patch:
         """Coordinates of the nodes in the grid's CRS, float64 [count, count] both, rows first."""
         share = _nodes(self.count)
         rows, cols = self.window.row + self.window.height * share, self.window.col + self.window.width * share
-        x, y = self.grid.transform @ (np.tile(cols, self.count), np.repeat(rows, self.count))
-        return x.reshape(self.count, -1), y.reshape(self.count, -1)
+        a, b, c, d, e, f = self.grid.transform[:6]
+        return a * cols + b * rows[:, None] + c, d * cols + e * rows[:, None] + f
 
     def nodes_in(self, crs: str | CRS) -> tuple[np.ndarray, np.ndarray]:
         """Coordinates of the nodes in another CRS, x (or longitude) and y (or latitude), infinite where there are none."""

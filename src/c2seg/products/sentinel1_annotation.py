@@ -77,6 +77,8 @@ class Annotation:
     azimuth_spacing_m: float
     first_line: np.datetime64
     line_interval_s: float
+    looks: int
+    """Looks along range times looks along azimuth."""
     is_denoised: bool
     """Whether the agency subtracted thermal noise already."""
     precise_orbit: bool
@@ -133,12 +135,18 @@ def _annotation(root: Element) -> Annotation:
         azimuth_spacing_m=float(_text(information, "azimuthPixelSpacing")),
         first_line=first,
         line_interval_s=float((last - first) / np.timedelta64(1, "s")) / (lines - 1),
+        looks=_looks(processing),
         is_denoised=processing.findtext("thermalNoiseCorrectionPerformed") == "true",
         precise_orbit=processing.findtext("orbitDataFileUsed") == "true",
         orbit=_orbit(_part(general, "orbitList")),
         ground_range=_ground_range(root, first),
         points=_points(root),
     )
+
+
+def _looks(processing: Element) -> int:
+    swath = _part(processing, "swathProcParams")
+    return int(_text(swath, "rangeProcessing/numberOfLooks")) * int(_text(swath, "azimuthProcessing/numberOfLooks"))
 
 
 def _orbit(vectors: Element) -> Orbit:

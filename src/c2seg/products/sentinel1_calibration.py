@@ -44,7 +44,8 @@ class Table:
         return result
 
     def _at(self, line: int, cols: np.ndarray) -> np.ndarray:
-        return np.interp(cols, self.pixels, self.values[line])
+        values: np.ndarray = np.interp(cols, self.pixels, self.values[line])
+        return values
 
 
 @dataclass(frozen=True, eq=False)

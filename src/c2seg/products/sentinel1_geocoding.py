@@ -22,7 +22,7 @@ from c2seg.products.elevation import Elevation
 from c2seg.products.sentinel1_annotation import Annotation, Orbit, TiePoints
 from c2seg.types import Grid, Window
 
-__all__ = ["Geometry", "OrbitGeometry", "TiePointGeometry", "radar_coordinates"]
+__all__ = ["Geometry", "OrbitGeometry", "TiePointGeometry", "image_places", "radar_coordinates"]
 
 _HEIGHTS_M = (-600.0, 9200.0)
 """Range of heights of the nodes; cubic polynomials over it are exact to about a millimeter of slant range."""
@@ -50,12 +50,9 @@ class TiePointGeometry:
     def locate(self, grid: Grid, tile: Window) -> tuple[np.ndarray, np.ndarray]:
         """Return line and pixel of a tile's pixels."""
         patch = Patch(grid, tile)
-        lon, lat = _lonlat(patch, self.points)
-        with _transformer(self.points) as transformer:
-            line, pixel = transformer.rowcol(lon.ravel(), lat.ravel(), op=lambda values: values)
+        line, pixel = image_places(self.points, *patch.nodes_in("EPSG:4326"))
         down, across = patch.weights(tile)
-        planes = [down @ np.asarray(values, float).reshape(lon.shape) @ across for values in (line, pixel)]
-        return planes[0], planes[1]
+        return down @ line @ across, down @ pixel @ across
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +72,7 @@ class OrbitGeometry:
         place = (heights - np.float32(np.mean(_HEIGHTS_M))) / np.float32(np.ptp(_HEIGHTS_M) / 2)
 
         def evaluate(nodes: np.ndarray) -> np.ndarray:
-            result = down @ nodes[-1] @ across
+            result: np.ndarray = down @ nodes[-1] @ across
             for coefficients in nodes[-2::-1]:
                 result *= place
                 result += down @ coefficients @ across
@@ -88,8 +85,18 @@ class OrbitGeometry:
     def _patch(self, grid: Grid, tile: Window) -> Patch:
         """Return the patch of the grid, some tiles wide, that holds a tile."""
         side = max(1, int(_PATCH_M / (self.tile_px * (grid.pixel_side_m() or 1.0)))) * self.tile_px
-        start = Window(tile.row // side * side, tile.col // side * side, side, side)
-        return Patch(grid, start.intersect(grid.window))
+        return Patch(grid, Window(tile.row // side * side, tile.col // side * side, side, side))
+
+
+def image_places(points: TiePoints, lon: np.ndarray, lat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return line and pixel, float64, of places in degrees (arrays of one shape) by GDAL's thin plate splines."""
+    rows = zip(points.line, points.pixel, points.continuous_lon, points.lat, strict=True)
+    control = [GroundControlPoint(row=r, col=c, x=x, y=y) for r, c, x, y in rows]
+    if points.crosses_antimeridian:
+        lon = np.where(lon < 0, lon + 360, lon)
+    with GCPTransformer(control, tps=True) as transformer:
+        line, pixel = transformer.rowcol(lon.ravel(), lat.ravel(), op=np.positive)
+    return np.asarray(line, np.float64).reshape(lon.shape), np.asarray(pixel, np.float64).reshape(lon.shape)
 
 
 def radar_coordinates(
@@ -164,19 +171,6 @@ def _between_records(seconds: np.ndarray, times: np.ndarray, ground: Callable[[i
         result = result + (upper - lower) * share
         lower = upper
     return result
-
-
-def _lonlat(patch: Patch, points: TiePoints) -> tuple[np.ndarray, np.ndarray]:
-    """Return longitudes, without a jump where the points have none, and latitudes of the nodes."""
-    lon, lat = patch.nodes_in("EPSG:4326")
-    if points.crosses_antimeridian:
-        lon = np.where(lon < 0, lon + 360, lon)
-    return lon, lat
-
-
-def _transformer(points: TiePoints) -> GCPTransformer:
-    rows = zip(points.line, points.pixel, points.continuous_lon, points.lat, strict=True)
-    return GCPTransformer([GroundControlPoint(row=r, col=c, x=x, y=y) for r, c, x, y in rows], tps=True)
 
 
 def _earth_fixed(lon: np.ndarray, lat: np.ndarray, height: np.ndarray) -> np.ndarray:
