@@ -33,6 +33,8 @@ _BY_NAME: tuple[tuple[str, Datum], ...] = (
 )
 _VERTICAL = re.compile(r'(?:VERT_CS|VERTCRS|VERT_DATUM|VDATUM)\s*\[\s*"([^"]*)"', re.I)
 _MOST_PX = 64 * 2**20
+_POSSIBLE_M = (-600.0, 9200.0)
+"""Heights on land; others are undeclared fill values."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,8 @@ class Elevation:
                 "coarsen it to about the grid's resolution first (gdalwarp -r average)"
             )
         stored, inside = read_boundless(self.file, whole)
-        values = stored[0].astype(np.float32)
-        values[~inside] = np.nan
+        values: np.ndarray = stored[0].astype(np.float32)
+        values[~inside | (values < _POSSIBLE_M[0]) | (values > _POSSIBLE_M[1])] = np.nan
         if self.file.nodata is not None:
             values[stored[0] == self.file.nodata] = np.nan
         if step == 1:
