@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -76,16 +76,22 @@ class GdalFile:
 
     def read(self, indexes: Sequence[int], window: Window) -> np.ndarray:
         """Return stored numbers [C, H, W] of bands (from 1) in a window. Raises DataError for damaged blocks."""
+        return self._read(window, lambda dataset, area: dataset.read(list(indexes), window=area))
+
+    def read_mask(self, window: Window) -> np.ndarray:
+        """Return the file's mask, uint8 [1, H, W]: 0 where it is nodata. Raises DataError for damaged blocks."""
+        return self._read(window, lambda dataset, area: dataset.read_masks([1], window=area))
+
+    def _read(self, window: Window, stored: Callable[[Any, RasterioWindow], np.ndarray]) -> np.ndarray:
         area = RasterioWindow(window.col, window.row, window.width, window.height)
         try:
-            values: np.ndarray = self._dataset().read(list(indexes), window=area)
+            return stored(self._dataset(), area)
         except GDAL_ERRORS as error:
             place = f"rows {window.row}..{window.row_end - 1}, columns {window.col}..{window.col_end - 1}"
             reason = one_line(error.__cause__ or error)
             raise DataError(
                 f"cannot read {self} at {place}: the file is truncated or damaged ({reason}); download it again"
             ) from error
-        return values
 
     def close(self) -> None:
         """Close the calling thread's handle; the next read opens another one."""

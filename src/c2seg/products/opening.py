@@ -60,9 +60,10 @@ def _recognizes(name: str, reader: Reader, path: Path) -> bool:
 
 
 def _opened(name: str, reader: Reader, path: Path, options: ProductOptions, kind: Kind | None) -> Product:
-    if name == _LAST:
-        return import_module(f"c2seg.products.{_LAST}").open_as(path, options, kind)  # type: ignore[no-any-return]
     plugin = _plugin(name)
+    if open_as := getattr(reader, "open_as", None) if plugin is None else None:
+        opened: Product = open_as(path, options, kind)  # what the raster does not say of itself
+        return opened
     if plugin is None:
         return reader.open(path, options)
     with plugins.guarded(plugin, "failed in `open`"):

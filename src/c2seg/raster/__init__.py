@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from c2seg.raster.bands import FileBand
+from c2seg.raster.bands import FileBand, bands_of
 from c2seg.raster.checked import CheckedRaster, raster_faults
 from c2seg.raster.cog import RasterTags, write_cog, write_map
 from c2seg.raster.digests import files_digest, short
@@ -20,6 +20,7 @@ __all__ = [
     "RasterFile",
     "RasterSource",
     "RasterTags",
+    "bands_of",
     "data_files",
     "files_digest",
     "open_raster",
