@@ -22,11 +22,13 @@ class _Strict(BaseModel):
 
 
 def _check_band(band: Band) -> Band:
-    """Raise ValueError, which pydantic reports with its place, for an unknown role or a wavelength that is not positive."""
+    """Raise ValueError, which pydantic reports with its place, for an unknown role or a length that is not positive."""
     if band.role is not None and band.role not in ROLES:
         raise ValueError(unknown_name("role", band.role, ROLES))
     if band.wavelength_nm is not None and not band.wavelength_nm > 0:
         raise ValueError(f"wavelength_nm must be positive, found {band.wavelength_nm}")
+    if band.fwhm_nm is not None and not band.fwhm_nm > 0:
+        raise ValueError(f"fwhm_nm must be positive, found {band.fwhm_nm}")
     return band
 
 
@@ -41,6 +43,7 @@ class ModalityEntry(_Strict):
     subdataset: Annotated[str | None, BeforeValidator(_text)] = None
     bands: tuple[Annotated[Band, AfterValidator(_check_band)], ...] | None = None
     wavelengths_nm: tuple[float, ...] | None = None
+    fwhm_nm: tuple[float, ...] | None = None
     scale: float | tuple[float, ...] | None = None
     offset: float | tuple[float, ...] | None = None
     nodata: float | None = None

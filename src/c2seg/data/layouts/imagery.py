@@ -70,7 +70,7 @@ def _keep(text: str, count: int, file: Path) -> tuple[int, ...]:
 
 
 def _bands(name: str, source: RasterFile, entry: ModalityEntry) -> tuple[Band, ...]:
-    for key in ("bands", "wavelengths_nm", "scale", "offset"):
+    for key in ("bands", "wavelengths_nm", "fwhm_nm", "scale", "offset"):
         given = getattr(entry, key)
         if isinstance(given, tuple) and len(given) != source.count:
             raise DataError(f"{source.path} has {source.count} bands, city.yaml gives {len(given)} {key}")
@@ -82,12 +82,16 @@ def _bands(name: str, source: RasterFile, entry: ModalityEntry) -> tuple[Band, .
         bands = [_described(band, use_color=bool(colors) and use_colors) for band in source.file_bands]
     if entry.wavelengths_nm is not None:
         bands = [replace(b, wavelength_nm=nm) for b, nm in zip(bands, entry.wavelengths_nm, strict=True)]
+    if entry.fwhm_nm is not None:
+        bands = [replace(b, fwhm_nm=nm) for b, nm in zip(bands, entry.fwhm_nm, strict=True)]
     return tuple(bands)
 
 
 def _described(band: FileBand, *, use_color: bool) -> Band:
     named = band.name.lower() if band.name.lower() in ROLES else None
-    return Band(band.name, named or (band.color if use_color and not band.name else None), band.wavelength_nm)
+    return Band(
+        band.name, named or (band.color if use_color and not band.name else None), band.wavelength_nm, band.fwhm_nm
+    )
 
 
 def _scaling(source: RasterFile, entry: ModalityEntry) -> tuple[ByBand, ByBand, tuple[str, ...]]:
