@@ -233,7 +233,7 @@ def test_all_problems_are_listed_not_only_the_first(folder: MakeFolder, capsys: 
     ("content", "message"),
     [
         ({"modalities": {"msi": {"file": "msi.tif", "bands": [{"rol": "red"}]}}},
-         r"modalities\.msi\.bands\.0\.rol: unknown key \(keys of a band: name, role, wavelength_nm\)"),
+         r"modalities\.msi\.bands\.0\.rol: unknown key \(keys of a band: name, role, wavelength_nm, fwhm_nm\)"),
         ({"modalities": {"msi": {"file": "msi.tif", "bands": [{"role": "rod"}]}}},
          r"modalities\.msi\.bands\.0: unknown role 'rod'\. Did you mean 'red'"),
         ({"modalities": {"msi": {"file": "msi.tif", "bands": [{"wavelength_nm": -1}]}}}, "must be positive, found -1"),
