@@ -8,7 +8,10 @@ __all__ = ["OPTIONS", "with_options"]
 
 # Parameter, as messages name it between backquotes, -> option of the commands that can meet the message.
 OPTIONS = {
+    "align": "--align",
     "backend": "--backend",
+    "bands": "--bands",
+    "bounds": "--bounds",
     "by_index": "--by-index",
     "cache": "--cache",
     "city": "--city",
@@ -16,15 +19,22 @@ OPTIONS = {
     "confidence": "--confidence",
     "crs": "--crs",
     "csv": "--csv",
+    "dem": "--dem",
+    "dem_datum": "--dem-datum",
     "device": "--device",
     "figure": "--figure",
     "fractions": "--fractions",
+    "hsi": "--hsi",
     "html": "--html",
     "label_field": "--label-field",
     "label_map": "--label-map",
+    "like": "--like",
+    "mask_clouds": "--keep-clouds",
     "max_entries": "--max-entries",
     "min_area_keep": "--min-area-keep",
     "min_area_px": "--min-area-px",
+    "msi": "--msi",
+    "osm": "--osm",
     "out": "--out",
     "overrides": "--set",
     "overwrite": "--overwrite",
@@ -32,8 +42,12 @@ OPTIONS = {
     "precision": "--precision",
     "preview": "--preview",
     "probabilities": "--probabilities",
+    "resolution": "--resolution",
     "runner_up": "--runner-up",
+    "sar": "--sar",
+    "sar_unit": "--sar-unit",
     "source": "--source",
+    "speckle": "--speckle",
     "switches": "--switch",
     "target": "--target",
     "tta": "--tta",
@@ -52,5 +66,5 @@ def _option(match: re.Match[str]) -> str:
     name, value = match.groups()
     if name not in OPTIONS:
         return match.group()
-    given = "" if value in (None, "True") else f" {value.strip(chr(39))}"
+    given = "" if value in (None, "True", "False") else f" {value.strip(chr(39))}"
     return OPTIONS[name] + given
