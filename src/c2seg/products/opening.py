@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from c2seg import plugins
-from c2seg.errors import DataError, InputError
+from c2seg.errors import DataError, InputError, PluginError
 from c2seg.products.base import Kind, Product, ProductOptions, Reader
 
-__all__ = ["BUILT_IN", "open_product", "readers"]
+__all__ = ["BUILT_IN", "KnownReader", "open_product", "readers"]
 
 BUILT_IN = (
     "sentinel2", "sentinel1", "landsat", "enmap", "prisma", "desis", "gaofen", "geocoded_sar", "bandfiles", "envi",
@@ -19,14 +20,40 @@ BUILT_IN = (
 """Modules of ``c2seg.products``, asked in this order."""
 _LAST = "rasterfile"
 
+_log = logging.getLogger(__name__)
 
-def readers() -> Iterator[tuple[str, Reader]]:
-    """Yield names and readers in the order in which they are asked, each imported when its turn comes."""
+
+class KnownReader(NamedTuple):
+    """A reader, and the plug-in that it is; None: it is built in."""
+
+    reader: Reader
+    plugin: plugins.Plugin | None = None
+
+    def recognizes(self, path: Path) -> bool:
+        """Return whether the reader opens a path. Raises PluginError if a plug-in fails."""
+        if self.plugin is None:
+            return self.reader.recognize(path)
+        return bool(plugins.call(self.plugin, "recognize", path))
+
+    def open(self, path: Path, options: ProductOptions, kind: Kind | None) -> Product:
+        """Open a product. ``kind`` reaches readers of files that do not say it themselves (``open_as``)."""
+        if self.plugin is not None:
+            return cast(Product, plugins.call(self.plugin, "open", path, options))
+        if open_as := getattr(self.reader, "open_as", None):
+            return cast(Product, open_as(path, options, kind))
+        return self.reader.open(path, options)
+
+
+def readers() -> Iterator[KnownReader]:
+    """Yield readers in the order in which they are asked, each imported when its turn comes. Broken plug-ins are logged."""
     for name in BUILT_IN:
-        yield name, _module(name)
+        yield _built_in(name)
     for plugin in plugins.installed("products"):
-        yield plugin.name, cast(Reader, plugins.load(plugin))
-    yield _LAST, _module(_LAST)
+        try:
+            yield KnownReader(cast(Reader, plugins.load(plugin)), plugin)
+        except PluginError as error:  # another reader may still know the path
+            _log.warning("%s", error)
+    yield _built_in(_LAST)
 
 
 def open_product(path: Path, options: ProductOptions | None = None, kind: Kind | None = None) -> Product:
@@ -38,41 +65,21 @@ def open_product(path: Path, options: ProductOptions | None = None, kind: Kind |
     options = options or ProductOptions()
     if not path.exists():
         raise DataError(f"{path} does not exist")
-    for name, reader in readers():
-        if _recognizes(name, reader, path):
-            product = _opened(name, reader, path, options, kind)
-            if kind is not None and product.facts.kind != kind:
-                raise InputError(
-                    f"`{kind}`: {path} is a product of kind {product.facts.kind} ({product.facts.sensor}); give it as "
-                    f"`{product.facts.kind}`"
-                )
+    looked_for = []
+    for known in readers():
+        looked_for.append(known.reader.LOOKS_FOR)
+        if known.recognizes(path):
+            product = known.open(path, options, kind)
+            _check_kind(product, path, kind)
             return product
-    known = "; ".join(reader.LOOKS_FOR for _, reader in readers())
-    raise DataError(f"{path} is no product that c2seg knows; it reads {known}")
+    raise DataError(f"{path} is no product that c2seg knows; it looks for {'; '.join(looked_for)}")
 
 
-def _recognizes(name: str, reader: Reader, path: Path) -> bool:
-    plugin = _plugin(name)
-    if plugin is None:
-        return reader.recognize(path)
-    with plugins.guarded(plugin, "failed in `recognize`"):
-        return reader.recognize(path)
+def _check_kind(product: Product, path: Path, kind: Kind | None) -> None:
+    facts = product.facts
+    if kind is not None and facts.kind != kind:
+        raise InputError(f"`{kind}`: {path} is a product of {facts.sensor}; give it as `{facts.kind}`")
 
 
-def _opened(name: str, reader: Reader, path: Path, options: ProductOptions, kind: Kind | None) -> Product:
-    plugin = _plugin(name)
-    if open_as := getattr(reader, "open_as", None) if plugin is None else None:
-        opened: Product = open_as(path, options, kind)  # what the raster does not say of itself
-        return opened
-    if plugin is None:
-        return reader.open(path, options)
-    with plugins.guarded(plugin, "failed in `open`"):
-        return reader.open(path, options)
-
-
-def _plugin(name: str) -> plugins.Plugin | None:
-    return None if name in (*BUILT_IN, _LAST) else plugins.find("products", name)
-
-
-def _module(name: str) -> Reader:
-    return cast(Reader, import_module(f"c2seg.products.{name}"))
+def _built_in(name: str) -> KnownReader:
+    return KnownReader(cast(Reader, import_module(f"c2seg.products.{name}")))
