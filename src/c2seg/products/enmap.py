@@ -27,6 +27,7 @@ from c2seg.products.hyper import (
     grid_of,
     moment,
     numbers_of,
+    one_of,
     packed_note,
     parse_xml,
     resolve_overlap,
@@ -69,11 +70,11 @@ def open(path: Path, options: ProductOptions) -> CubeProduct:
     delivery = _delivery(path)
     if delivery is None:
         raise DataError(f"{path} is no EnMAP product; {LOOKS_FOR} is looked for")
-    name = _one(delivery, r"-METADATA\.XML$", "METADATA.XML, which tells wavelengths and gains")
+    name = one_of(delivery, r"-METADATA\.XML$", "METADATA.XML, which tells wavelengths and gains")
     metadata = _metadata(delivery, name)
     if metadata.level not in _NODATA:
         raise DataError(f"{path} is EnMAP {metadata.level}, in the sensor's geometry; download L2A")
-    image = _one(delivery, _IMAGE, "its SPECTRAL_IMAGE")
+    image = one_of(delivery, _IMAGE, "its SPECTRAL_IMAGE")
     file = delivery.raster(image)
     every = (*metadata.bands, *metadata.unexpected)
     grid = grid_of(file, len(every), PurePosixPath(name).name)
@@ -103,15 +104,6 @@ def _delivery(path: Path) -> Delivery | None:
     if path.is_file() and not name.startswith(("enmap", "dims_op")) and not name.endswith(".zip"):
         return None  # a tar is read to its end to list it
     return open_delivery(path, _PRODUCT)
-
-
-def _one(delivery: Delivery, pattern: str, what: str) -> str:
-    names = delivery.find(pattern)
-    if not names:
-        raise DataError(f"{delivery.path} lacks {what}; download the whole product")
-    if len(names) > 1 and len({PurePosixPath(name).name.upper().replace("_COG", "") for name in names}) > 1:
-        raise DataError(f"{delivery.path} holds several EnMAP products; give one of them ({', '.join(names[:3])}, ...)")
-    return names[0]
 
 
 def _metadata(delivery: Delivery, name: str) -> _Metadata:

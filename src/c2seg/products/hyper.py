@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
 import numpy as np
@@ -15,6 +15,7 @@ from rasterio.warp import transform_bounds
 
 from c2seg.errors import DataError, InputError, number_ranges, one_line
 from c2seg.products.base import Kernel, ProductBand, ProductFacts, Warped
+from c2seg.products.delivery import Delivery
 from c2seg.products.native import GdalFile, NativeBand, NativeMask, NativeSource
 from c2seg.products.warping import warp_bands
 from c2seg.raster.placement import horizontal_wkt
@@ -22,7 +23,7 @@ from c2seg.types import Grid, Window
 
 __all__ = [
     "CubeBand", "CubeProduct", "FlaggedShare", "Flags", "choose", "dropped_note", "empty_bands", "grid_of", "moment",
-    "numbers_of", "packed_note", "parse_xml", "resolve_overlap",
+    "numbers_of", "one_of", "packed_note", "parse_xml", "resolve_overlap",
 ]  # fmt: skip
 
 FLAGGED_SHARE = 0.1
@@ -168,6 +169,20 @@ def grid_of(file: GdalFile, count: int | None = None, where: str = "its metadata
     if crs is None or transform.is_identity:
         raise DataError(f"{file} has no CRS or no transform; the product must be geocoded")
     return Grid(height, width, transform, horizontal_wkt(crs.to_wkt()))
+
+
+def one_of(delivery: Delivery, pattern: str, what: str) -> str:
+    """Return the one file of a delivery that matches. Raises DataError if there is none, or one of another product.
+
+    A file and its cloud-optimized copy (``_COG``) are one.
+    """
+    names = delivery.find(pattern)
+    if not names:
+        raise DataError(f"{delivery.path} lacks {what}; download the whole product")
+    if len({PurePosixPath(name).stem.upper().replace("_COG", "") for name in names}) > 1:
+        shown = ", ".join(PurePosixPath(name).name for name in names[:2])
+        raise DataError(f"{delivery.path} holds several products ({shown}, ...); put each into a folder of its own")
+    return names[0]
 
 
 def parse_xml(text: bytes, where: str) -> ElementTree.Element:

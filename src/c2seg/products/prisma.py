@@ -1,7 +1,8 @@
 """PRISMA L2D (surface reflectance, geocoded) as ASI delivers it: one HDF5 file ``.he5`` with a cube for each detector.
 
-Structure and meaning: PRISMA Product Specification (ASI), as independent open readers (SNAP's reader, prismaread, EnMAP-Box, hyperproc) read
-it. Cubes have axes [line, band, sample]; wavelengths descend; bands of wavelength 0 are not acquired.
+Structure and meaning: PRISMA Product Specification (ASI), as independent open readers (SNAP's reader, prismaread,
+EnMAP-Box, hyperproc) read it. Cubes have axes [line, band, sample]; wavelengths descend; bands of wavelength 0 are not
+acquired.
 """
 
 from __future__ import annotations
