@@ -1,4 +1,4 @@
-"""The contracts of networks, training methods, losses, layouts and product readers, as checks for our tests and those of plug-ins.
+"""The contracts of networks, methods, losses, layouts and product readers, as checks for our tests and those of plug-ins.
 
 A check returns None or raises AssertionError that says what was expected. Importing this package does not import torch; the
 checks of networks, methods and losses do.
