@@ -17,7 +17,7 @@ from c2seg.types import Grid, Window
 
 __all__ = ["Patch", "block_around", "sample_bilinear"]
 
-_ROWS_AT_ONCE = 32
+_CHUNK_ROWS = 32
 """Temporary arrays of 32 rows stay in the processor's cache."""
 
 
@@ -70,8 +70,8 @@ def sample_bilinear(values: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> n
     padded = np.pad(np.asarray(values, np.float32), 1, constant_values=np.nan)
     flat, (height, width) = padded.ravel(), padded.shape
     result = np.empty(rows.shape, np.float32)
-    for first in range(0, rows.shape[0], _ROWS_AT_ONCE):
-        part = slice(first, first + _ROWS_AT_ONCE)
+    for first in range(0, rows.shape[0], _CHUNK_ROWS):
+        part = slice(first, first + _CHUNK_ROWS)
         # fmin and fmax turn NaN into a place on the padding.
         row = np.fmax(np.fmin(rows[part], height - 2.5), -1.0) + 1
         col = np.fmax(np.fmin(cols[part], width - 2.5), -1.0) + 1

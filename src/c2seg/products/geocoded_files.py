@@ -88,10 +88,10 @@ def _names(path: Path) -> list[str]:
         return sorted(item.relative_to(path).as_posix() for item in items if item.is_file())
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [item.filename for item in archive.infolist() if not item.is_dir()]
+            entries = [item.filename for item in archive.infolist() if not item.is_dir()]
     except (OSError, zipfile.BadZipFile, ValueError) as error:
         raise DataError(f"cannot read {path}: {one_line(error)}; download it again") from error
-    return sorted(name for name in members if ".." not in PurePosixPath(name).parts and not name.startswith("/"))
+    return sorted(name for name in entries if ".." not in PurePosixPath(name).parts and not name.startswith("/"))
 
 
 def _some(items: Iterable[Path]) -> list[Path]:

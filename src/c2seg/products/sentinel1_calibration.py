@@ -32,15 +32,17 @@ class Table:
         """Return the table at the pixels of a window, float32 [H, W]. A pixel's value does not depend on the window."""
         cols = np.arange(window.col, window.col_end, dtype=np.float64)
         rows = np.clip(np.arange(window.row, window.row_end, dtype=np.float64), self.lines[0], self.lines[-1])
-        if len(self.lines) == 1:
-            return np.broadcast_to(self._at(0, cols).astype(np.float32), (window.height, window.width))
-        below = np.clip(np.searchsorted(self.lines, rows, side="right") - 1, 0, len(self.lines) - 2)
-        share = (rows - self.lines[below]) / (self.lines[below + 1] - self.lines[below])
         result = np.empty((window.height, window.width), np.float32)
-        for index in np.unique(below):
-            here = below == index
+        if window.is_empty or len(self.lines) == 1:
+            result[:] = self._at(0, cols)
+            return result
+        below = np.clip(np.searchsorted(self.lines, rows, side="right") - 1, 0, len(self.lines) - 2)
+        for index in range(below[0], below[-1] + 1):
+            first, last = np.searchsorted(below, [index, index + 1])
+            share = (rows[first:last] - self.lines[index]) / (self.lines[index + 1] - self.lines[index])
             low, high = self._at(index, cols), self._at(index + 1, cols)
-            result[here] = low + (high - low) * share[here, None]
+            np.multiply(share.astype(np.float32)[:, None], (high - low).astype(np.float32), out=result[first:last])
+            result[first:last] += low.astype(np.float32)
         return result
 
     def _at(self, line: int, cols: np.ndarray) -> np.ndarray:
@@ -66,7 +68,7 @@ class Noise:
 
     def read(self, window: Window) -> np.ndarray:
         """Return the noise of the pixels of a window, float32 [H, W]."""
-        values = np.array(self.table.read(window))
+        values = self.table.read(window)
         for part in self.azimuth:
             inside = window.intersect(part.window)
             if inside.is_empty:

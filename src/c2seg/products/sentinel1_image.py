@@ -43,7 +43,8 @@ class GrdImage:
         if self.noise is not None:
             values -= self.noise.read(window)
         table = self.table.read(window)
-        values /= table * table
+        table *= table
+        values /= table
         values[stored == 0] = np.nan
         if self.border_noise is not None:
             values[~self._border.inside(window)] = np.nan

@@ -134,7 +134,7 @@ def is_sentinel1(path: Path) -> bool:
     if _PRODUCT.match(path.name) and not re.search(r"_RTC\d*_", path.name):
         return True
     try:
-        return _root_in(_members(path)) is not None
+        return _root_in(_entries(path)) is not None
     except DataError:
         return False
 
@@ -145,16 +145,16 @@ def find_safe(path: Path) -> Safe:
     if path.is_dir():
         names = sorted(item.relative_to(path).as_posix() for item in path.rglob("*") if item.is_file())
         return Safe(path, "", tuple(names))
-    members = _members(path)
-    root = _root_in(members)
+    entries = _entries(path)
+    root = _root_in(entries)
     if root is None:
         raise DataError(
             f"{path} holds no Sentinel-1 product: no folder S1..._....SAFE with an annotation in it; give the zip as downloaded"
         )
-    return Safe(path, root, tuple(name.removeprefix(root) for name in members if name.startswith(root)))
+    return Safe(path, root, tuple(name.removeprefix(root) for name in entries if name.startswith(root)))
 
 
-def _members(path: Path) -> list[str]:
+def _entries(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return [item.filename for item in archive.infolist() if not item.is_dir()]
@@ -162,9 +162,9 @@ def _members(path: Path) -> list[str]:
         raise DataError(f"cannot read {path}: {one_line(error)}; download it again") from error
 
 
-def _root_in(members: list[str]) -> str | None:
+def _root_in(entries: list[str]) -> str | None:
     """Return the folder of the product in a zip, with a slash at its end."""
-    for name in members:
+    for name in entries:
         match = re.match(r"(?P<root>(?:[^/]+/)*S1[A-D]_[^/]*/)annotation/s1[a-d]-[^/]*\.xml$", name, re.I)
         if match and ".." not in match["root"].split("/"):
             return match["root"]
