@@ -11,9 +11,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from affine import Affine
+
 from c2seg.documents import read_bytes
 from c2seg.errors import DataError
-from c2seg.products.base import Kind, ProductBand, ProductFacts, ProductOptions, Unit
+from c2seg.products import rasterfile
+from c2seg.products.base import Kind, Product, ProductBand, ProductFacts, ProductOptions, Unit
 from c2seg.products.hyper import CubeBand, CubeProduct, choose, dropped_note, grid_of, moment
 from c2seg.products.native import GdalFile, NativeBand
 from c2seg.raster import FileBand, bands_of, data_files
@@ -52,13 +55,13 @@ def recognize(path: Path) -> bool:
     return path.suffix.lower() not in _OTHERS and _header_of(path) is not None
 
 
-def open(path: Path, options: ProductOptions) -> CubeProduct:
+def open(path: Path, options: ProductOptions) -> Product:
     """Open a cube whose kind is not given; see ``open_as``."""
     return open_as(path, options, None)
 
 
-def open_as(path: Path, options: ProductOptions, kind: Kind | None) -> CubeProduct:
-    """Open a cube as a product of a kind; None: HSI from 40 bands on, else MSI.
+def open_as(path: Path, options: ProductOptions, kind: Kind | None) -> Product:
+    """Open a cube as a product of a kind; None: HSI from 40 bands on, else MSI. SAR is opened as any other raster.
 
     Raises DataError if the file is damaged, if its header contradicts itself, or if nothing places it.
     """
@@ -67,8 +70,10 @@ def open_as(path: Path, options: ProductOptions, kind: Kind | None) -> CubeProdu
     if cube is None or header_path is None:
         raise DataError(f"{path} has no file and header of the same name; {LOOKS_FOR} is looked for")
     header = _parsed(header_path)
-    file = GdalFile(cube)
     _check_size(cube, header, header_path)
+    if kind == "sar":
+        return rasterfile.open_as(cube, options, kind)
+    file = GdalFile(cube)
     grid = grid_of(file)
     with file.open() as dataset:
         described = bands_of(dataset)
@@ -85,9 +90,7 @@ def open_as(path: Path, options: ProductOptions, kind: Kind | None) -> CubeProdu
     bands = choose(every, good, options.bands, path)
     kind = kind or ("hsi" if len(every) >= _LEAST_BANDS_OF_HSI else "msi")
     scaled = any((band.scale, band.offset) != (1.0, 0.0) for band in bands)
-    unit: Unit = (
-        "dB" if kind == "sar" and options.sar_unit == "dB" else "reflectance" if scaled and kind != "sar" else "raw"
-    )
+    unit: Unit = "reflectance" if scaled else "raw"
     facts = ProductFacts(
         kind=kind, sensor=_text(header, "sensor type") or "unknown", product=cube.name, unit=unit,
         acquired=moment(_text(header, "acquisition time")), files=tuple(dict.fromkeys((*data_files(cube), header_path))),
@@ -120,7 +123,7 @@ def _bands(described: Sequence[FileBand], scales: Sequence[float], offsets: Sequ
 
 
 def _scaling(header: dict[str, str], described: Sequence[FileBand], path: Path) -> tuple[list[float], list[float]]:
-    """Return scale and offset of each band: the header's gains and offsets, else its divisor to reflectance, else the file's."""
+    """Return scale and offset of each band: the header's gains and offsets, else what the file states for reflectance."""
     gains, offsets = (_numbers(header, f"data {name} values", path) for name in ("gain", "offset"))
     if gains or offsets:
         count = len(described)
@@ -128,11 +131,11 @@ def _scaling(header: dict[str, str], described: Sequence[FileBand], path: Path) 
     return [band.scale for band in described], [band.offset for band in described]
 
 
-def _notes(cube: Path, transform: Sequence[float], unit: str, bad: Sequence[CubeBand]) -> tuple[str, ...]:
+def _notes(cube: Path, transform: Affine, unit: str, bad: Sequence[CubeBand]) -> tuple[str, ...]:
     notes = []
     if unit == "raw":
         notes.append(f"{cube.name} states no scale; its numbers are passed on as they are")
-    if abs(transform[1]) > _ROTATED * abs(transform[0]):
+    if abs(transform.b) > _ROTATED * abs(transform.a):
         notes.append(f"the pixels of {cube.name} are rotated against north; they are warped as the header says")
     return (*notes, *dropped_note(bad, "the header's bad-band list excludes them"))
 
