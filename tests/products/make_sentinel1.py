@@ -15,9 +15,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 import rasterio
+from rasterio.control import GroundControlPoint
 from rasterio.warp import transform
-
-from c2seg.raster import without_georeference
 
 FIRST_LINE = np.datetime64("2023-06-01T05:26:23.500000", "ns")
 INTERVAL_S = 1.5e-3
@@ -146,7 +145,7 @@ def make_safe(folder: Path, made: Made, name: str = _NAME, *, compress: bool = T
     files = []
     for number, (polarization, image) in enumerate(made.images.items(), 1):
         stem = f"s1a-iw-{made.kind.lower()}-{polarization.lower()}-20230601t052623-20230601t052648-048791-05de1a-{number:03d}"
-        _write_image(safe / f"measurement/{stem}.tiff", image, compress)
+        write_image(safe / f"measurement/{stem}.tiff", image, tie_points(made), compress=compress)
         _write(safe / f"annotation/{stem}.xml", _product(made, polarization))
         _write(safe / f"annotation/calibration/calibration-{stem}.xml", _calibration(made, polarization))
         if made.noise:
@@ -166,23 +165,19 @@ def zipped(safe: Path) -> Path:
     return path
 
 
-def _write_image(path: Path, image: np.ndarray, compress: bool) -> None:
-    options = {"compress": "zstd"} if compress else {}
-    with (
-        without_georeference(),
-        rasterio.open(
-            path,
-            "w",
-            driver="GTiff",
-            height=image.shape[0],
-            width=image.shape[1],
-            count=1,
-            dtype=image.dtype,
-            blockysize=1,
-            **options,
-        ) as dataset,
-    ):
-        dataset.write(image, 1)
+def write_image(path: Path, image: np.ndarray, points: list[dict[str, Any]], *, compress: bool) -> None:
+    """Write DN line by line, placed by control points, as the agency does (which does not compress)."""
+    control = [
+        GroundControlPoint(item["line"], item["pixel"], item["longitude"], item["latitude"], item["height"])
+        for item in points
+    ]
+    with rasterio.open(
+        path, "w", driver="GTiff", height=image.shape[0], width=image.shape[1], count=1, dtype=image.dtype, blockysize=1,
+        gcps=control, crs="EPSG:4326", **({"compress": "zstd"} if compress else {}),
+    ) as dataset:  # fmt: skip
+        for row in range(0, len(image), 512):
+            part = np.asarray(image[row : row + 512])
+            dataset.write(part, 1, window=rasterio.windows.Window(0, row, part.shape[1], part.shape[0]))
 
 
 def _write(path: Path, root: ElementTree.Element) -> None:
@@ -262,13 +257,14 @@ def _product(made: Made, polarization: str) -> ElementTree.Element:
     timing.append(_list("burstList", "burst", []))
     root.append(timing)
     grid = ElementTree.SubElement(root, "geolocationGrid")
-    grid.append(_list("geolocationGridPointList", "geolocationGridPoint", _tie_points(made)))
+    grid.append(_list("geolocationGridPointList", "geolocationGridPoint", tie_points(made)))
     conversion = ElementTree.SubElement(root, "coordinateConversion")
     conversion.append(_list("coordinateConversionList", "coordinateConversion", _conversion(made)))
     return root
 
 
-def _tie_points(made: Made) -> list[dict[str, Any]]:
+def tie_points(made: Made) -> list[dict[str, Any]]:
+    """Return the geolocation grid: 5 x 6 points at height 0."""
     lines, pixels = (
         np.linspace(0, side - 1, count).round().astype(int) for side, count in zip(made.shape, (5, 6), strict=True)
     )

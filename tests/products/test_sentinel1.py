@@ -15,7 +15,7 @@ from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from c2seg.errors import DataError
-from c2seg.products import sentinel1
+from c2seg.products import sentinel1, sentinel1_image
 from c2seg.products.base import ProductOptions
 from c2seg.products.sentinel1_calibration import parse_noise
 from c2seg.raster import without_georeference
@@ -170,7 +170,7 @@ def test_dark_edges_of_early_processors_are_invalid(tmp_path):
     assert np.isfinite(whole.power(Window(0, 0, LINES, PIXELS))).all()
 
 
-def test_means_of_pixels_are_of_power(speckled):
+def test_means_of_pixels_are_of_power(speckled, monkeypatch):
     safe, _ = speckled
     image = sentinel1.open(safe, ProductOptions()).images[0]
     power = image.power(Window(0, 0, LINES, PIXELS))
@@ -179,6 +179,8 @@ def test_means_of_pixels_are_of_power(speckled):
     expected = np.nanmean(cells, axis=(1, 3))
     expected[:, 0] = np.nanmean(cells[:, :, 0], axis=(1, 2))  # pixels 6, 7, 8, of which 6 is invalid
     np.testing.assert_allclose(means, expected, rtol=1e-5)
+    monkeypatch.setattr(sentinel1_image, "_MOST_PX", 1000)  # calibrated in pieces
+    assert np.array_equal(image.multilooked(Window(10, 2, 20, 30), 3), means, equal_nan=True)
     assert np.isnan(image.multilooked(Window(0, 0, 2, 4), 4)[:, 0]).all()  # 0..3 of 7 invalid columns
     last = image.multilooked(Window(LINES // 4, PIXELS // 4 - 1, 1, 1), 4)
     assert np.isnan(last).all() or LINES % 4  # a cell beyond the last line holds nothing

@@ -17,6 +17,8 @@ from c2seg.types import Window
 
 __all__ = ["GrdImage", "check_measurement"]
 
+_MOST_PX = 4 * 2**20
+"""Pixels that are calibrated together."""
 _LOOKS_TO_ENL = 0.88
 """Equivalent per nominal look: the agency's 4.4 for the 5 looks of IW GRDH."""
 
@@ -57,6 +59,13 @@ class GrdImage:
         """
         if count == 1:
             return self.power(window)
+        step = max(1, _MOST_PX // max(1, window.width * count * count))
+        parts = [
+            self._means(window.rows(row, min(step, window.height - row)), count) for row in range(0, window.height, step)
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, window.width), np.float32)
+
+    def _means(self, window: Window, count: int) -> np.ndarray:
         whole = Window(window.row * count, window.col * count, window.height * count, window.width * count)
         inside = whole.intersect(Window(0, 0, self.annotation.lines, self.annotation.pixels))
         values = np.full((whole.height, whole.width), np.nan, np.float32)

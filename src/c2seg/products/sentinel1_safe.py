@@ -124,9 +124,12 @@ def is_sentinel1(path: Path) -> bool:
     """Return whether a folder, zip or manifest is a Sentinel-1 SAFE product by its name and the names of its files."""
     path = path.parent if path.name == "manifest.safe" else path
     if path.is_dir():
+        name = path.resolve().name
+        if _PRODUCT.match(name) and name.upper().endswith(".SAFE"):
+            return True
         if not (path / "annotation").is_dir() and not (path / "manifest.safe").is_file():
             return False
-        return bool(_PRODUCT.match(path.resolve().name)) or any(
+        return bool(_PRODUCT.match(name)) or any(
             re.match(r"s1[a-d]-", item.name, re.I) for item in (path / "annotation").glob("*.xml")
         )
     if path.suffix.lower() != ".zip" or not path.is_file():
