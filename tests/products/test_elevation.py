@@ -153,3 +153,16 @@ def test_fill_values_and_the_outside_have_no_height(tmp_path):
     assert np.isnan(heights[:, 371:]).all()
     assert (heights[:, 172:369] == 50).all()
     assert model.share_covered(np.array([12.9, 13.05]), np.array([52.05, 52.05])) == 0.5
+
+
+def test_srtm_tiles_are_read(tmp_path):
+    heights = np.full((1201, 1201), 70, ">i2")
+    heights[:600] = -32768  # void
+    path = tmp_path / "N52E013.hgt"
+    heights.tofile(path)
+    model = open_elevation(path)
+    assert model.datum == "egm96"
+    target = Grid(10, 10, Affine(1 / 1200, 0, 13.2, 0, -1 / 1200, 52.2), CRS.from_epsg(4326).to_wkt())
+    assert 108 < model.heights(target, target.window).mean() < 113
+    north = Grid(10, 10, Affine(1 / 1200, 0, 13.2, 0, -1 / 1200, 52.9), CRS.from_epsg(4326).to_wkt())
+    assert np.isnan(model.heights(north, north.window)).all()

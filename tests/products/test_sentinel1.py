@@ -460,3 +460,11 @@ def test_places_without_a_height_are_invalid(places, tmp_path):
     valid = product.warp(grid, grid.window).valid
     assert valid[:, :150].all()
     assert not valid[:, -150:].any()
+
+
+def test_cloud_optimized_measurements_are_found(tmp_path):
+    safe = make_safe(tmp_path, Made({"VV": np.full((300, 400), 90, np.uint16)}))
+    path = only(safe, "measurement/*")
+    path.rename(path.with_name(f"{path.stem}-cog.tiff"))
+    assert [band.name for band in sentinel1.open(safe, ProductOptions()).bands] == ["VV"]
+    assert [band.name for band in sentinel1.open(zipped(safe), ProductOptions()).bands] == ["VV"]

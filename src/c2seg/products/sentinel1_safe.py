@@ -101,7 +101,7 @@ class Safe:
         return tuple(sorted((self._image(name) for name in measured), key=_order))
 
     def _image(self, measurement: str) -> ImageFiles:
-        stem = PurePosixPath(measurement).stem.removesuffix("-cog")
+        stem = PurePosixPath(measurement).stem
         match = _IMAGE.search(measurement)
         annotation = self._with_stem("annotation/", stem)
         if annotation is None:
@@ -116,8 +116,10 @@ class Safe:
         )
 
     def _with_stem(self, start: str, stem: str) -> str | None:
+        """Return a file of a measurement's name; names of cloud-optimized measurements end in ``-cog``."""
         names = {name.lower(): name for name in self.names}
-        return names.get(f"{start}{stem}.xml".lower())
+        likely = (f"{start}{stem}.xml", f"{start}{stem.removesuffix('-cog')}.xml")
+        return next((names[name.lower()] for name in likely if name.lower() in names), None)
 
 
 def is_sentinel1(path: Path) -> bool:
