@@ -70,17 +70,18 @@ def _report(
     from c2seg.prepare.registration import measure_shift
 
     shift = measure_shift(reference, product, grid)
-    use = align and kind != "sar" and shift.reliable
+    use = align and kind != "sar" and shift.reliable and shift.east_m is not None and shift.north_m is not None
     if use:
-        applied[id(product)] = (shift.east_m, shift.north_m)
+        applied[id(product)] = (float(shift.east_m or 0), float(shift.north_m or 0))
     return {"modality": kind, "product": product.facts.product, "applied": use, **shift.as_json()}
 
 
 def _notes(report: dict[str, Any], grid: Grid) -> list[str]:
     name, pixel = report["product"], grid.pixel_side_m() or 1.0
     if not report["reliable"]:
-        return [f"{name}: the shift against the reference cannot be measured reliably"]
-    east, north = report["east_m"], report["north_m"]
+        why = f" ({report['reason']})" if report.get("reason") else ""
+        return [f"{name}: its shift against the reference cannot be measured reliably{why}"]
+    east, north = report["east_m"] or 0.0, report["north_m"] or 0.0
     if report["applied"] or max(abs(east), abs(north)) < _NOTED_PX * pixel:
         return []
     way = "it is not undone: radar geometry" if report["modality"] == "sar" else "`align=True` undoes it"

@@ -28,7 +28,7 @@ _IMAGES = {".tif", ".tiff", ".gtiff", ".jp2", ".j2k", ".vrt", ".img", ".dat", ".
 _DEGREES = "EPSG:4326"
 _MOST_BANDS_OF_MSI = 40
 _ROLES = {"vv": "vv", "vh": "vh", "hh": "hh", "hv": "hv", "sigma0_vv": "vv", "sigma0_vh": "vh"}
-_LINEAR = {"power", "amplitude"}
+_COLORS = {"blue", "green", "red", "nir"}
 
 
 @dataclass(frozen=True)
@@ -192,9 +192,9 @@ def _unit(kind: Kind, bands: Sequence[FileBand], options: ProductOptions) -> tup
 def _bands(described: Sequence[FileBand], kind: Kind) -> tuple[ProductBand, ...]:
     bands = []
     for number, band in enumerate(described, 1):
-        role = _ROLES.get(band.name.lower()) if kind == "sar" else band.color
-        width = getattr(band, "fwhm_nm", None)
-        bands.append(ProductBand(band.name or f"band {number}", role, band.wavelength_nm, width))
+        name = band.name.lower()
+        role = _ROLES.get(name) if kind == "sar" else (name if name in _COLORS else band.color)
+        bands.append(ProductBand(band.name or f"band {number}", role, band.wavelength_nm, band.fwhm_nm))
     return tuple(bands)
 
 
