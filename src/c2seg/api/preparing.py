@@ -8,7 +8,7 @@ from typing import Literal
 
 from c2seg.api.arguments import FilePath, FilePaths, as_path, as_paths, optional_path
 from c2seg.api.tables import html_table
-from c2seg.prepare import Area, PrepareRecord, Request, plan_city, prepare_folder, standing
+from c2seg.prepare import Area, PrepareRecord, Request, clear_remains, plan_city, prepare_folder, standing
 from c2seg.products import Kind, ProductOptions
 from c2seg.progress import ShowProgress, opened_bars
 
@@ -134,6 +134,8 @@ def prepare_city(
     )  # fmt: skip
     plan = plan_city(request)
     done = standing(plan)
+    if done is not None and not dry_run:
+        clear_remains(plan)
     if done is not None or dry_run:
         return PreparedCity(request.out, done or plan.record, "up to date" if done else "planned", plan.stored_bytes)
     with opened_bars(progress) as bars:

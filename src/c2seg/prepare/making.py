@@ -21,7 +21,7 @@ from c2seg.products import Product
 from c2seg.progress import Bars, silent_bars
 from c2seg.raster import files_digest
 
-__all__ = ["prepare_folder", "standing"]
+__all__ = ["clear_remains", "prepare_folder", "standing"]
 
 _TRIES = 3  # to read pieces as they were written
 
@@ -56,6 +56,12 @@ def standing(plan: Plan) -> PrepareRecord | None:
         return None
     same = all(files_digest([folder / file.name]) == file.digest for file in former.outputs)
     return former if same else None
+
+
+def clear_remains(plan: Plan) -> None:
+    """Remove what a run that was killed after its files stood has left beside them."""
+    check_outputs(list(plan.outputs.values()), overwrite=True)
+    remove_folder(scratch_folder(plan.request.out))
 
 
 def _check(plan: Plan, *, overwrite: bool) -> None:
