@@ -125,7 +125,7 @@ def _unstated(files: Sequence[BandFile], item: StacItem | None) -> Scaling:
     ends = [end * _MSI_SCALE for end in dark_end(files) if end is not None]
     way_out = "write scale and offset into the files (gdal_edit.py -scale 0.0001 -offset ...) to decide it yourself"
     if ends and min(ends) >= _OFFSET_SEEN:
-        return Scaling(shifted, "pixels", f"the files state no scale and offset; the darkest band begins at {min(ends):.2f}, so "
+        return Scaling(shifted, "pixels", f"the files state no scale and offset; the darkest band begins at {min(ends):.2f}: "
                        f"the offset of baseline 04.00 and later, -0.1, is applied; {way_out}")  # fmt: skip
     return Scaling(plain, "pixels", "the files state no scale and offset; dark pixels say that numbers are reflectance x 10000 "
                    f"without offset; {way_out}")  # fmt: skip

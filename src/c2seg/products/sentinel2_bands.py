@@ -46,7 +46,7 @@ DEFAULT_BANDS = tuple(band.name for band in BANDS if band.resolution_m < 60)
 
 def msi_name(text: str) -> str | None:
     """Return the name of a band, such as B02 or B8A, for B2, B02, b8a; None if it is none."""
-    match = re.fullmatch(r"B0?(1[0-2]|8A|[1-9])", text.strip(), re.I)
+    match = re.fullmatch(r"B(1[0-2]|8A|0?[1-9])", text.strip(), re.I)
     if match is None:
         return None
     number = match[1].upper()
