@@ -1,6 +1,6 @@
 """Time and memory of ``c2seg prepare`` on a whole Sentinel-2 tile beside ``gdalwarp``.
 
-``python benchmarks/prepare.py FOLDER [--side 10980] [--only own,other] [--format jp2]`` makes a SAFE folder of that side (10 bands
+``python benchmarks/prepare.py FOLDER [--side 10980] [--only own,other]`` makes a SAFE folder of that side (10 bands
 of 10 and 20 m and the scene classification; numbers are smooth fields with noise) once, then measures on it:
 
 - ``own``: the tile's UTM zone: 10 m bands are copied, 20 m bands interpolated;
