@@ -131,7 +131,8 @@ def _facts(delivery: Delivery, first: ImageName, optical: _Optical, path: Path) 
         *metadata[:1],
     ]
     return ProductFacts(
-        kind=optical.kind, sensor=f"{first.satellite} {first.sensor}", product=first.scene, unit="raw", level=first.level,
+        kind=optical.kind, sensor=f"{first.satellite} {first.sensor}", product=first.scene, unit="raw",
+        level=first.level or ("L1" if all(image.model for image in optical.images) else ""),
         files=delivery.files(dict.fromkeys([*names, *optical.tables])),
         processing={
             "start_time_as_written": start, "calibration": optical.calibration,

@@ -59,8 +59,8 @@ class RpcProduct:
 
     @property
     def resolution_m(self) -> float:
-        """Pixel size of the finest image in meters, from its footprint's area."""
-        return min(_pixel_m(image) for part in self.parts for image in part)
+        """Pixel size of the finest image in meters, from its footprint's area, to two digits."""
+        return float(f"{min(_pixel_m(image) for part in self.parts for image in part):.2g}")
 
     def warp(self, grid: Grid, window: Window) -> Warped:
         """Return the pixels of a window of ``grid``; see ``Product.warp``."""
