@@ -88,9 +88,7 @@ class Safe:
     def write(self, folder: Path) -> Path:
         """Write ``NAME.SAFE`` into a folder and return it."""
         root = folder / f"{self.name}.SAFE"
-        listed = []
-        for granule in self.granules:
-            listed.append((self._granule(granule), self._images(root, self._granule(granule))))
+        listed = [(name, self._images(root, name)) for name in map(self._granule, self.granules)]
         old = f"S2B_OPER_MTD_SAF{self.level}_PDMC_20160914T112016.xml"
         (root / (old if self.old_names else f"MTD_MSI{self.level}.xml")).write_text(self.metadata(listed))
         return root

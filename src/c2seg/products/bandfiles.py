@@ -140,7 +140,12 @@ def _stac_sensor(item: StacItem | None) -> SensorKind | None:
 
 def _sensor_name(sensor: SensorKind | None, item: StacItem | None) -> str:
     if item and item.platform:
-        return item.platform.replace("sentinel-2", "Sentinel-2").replace("landsat-", "Landsat ")
+        craft = item.platform.lower()
+        return (
+            f"Sentinel-2{craft[10:].upper()}"
+            if craft.startswith("sentinel-2")
+            else craft.replace("landsat-", "Landsat ")
+        )
     return {"sentinel2": "Sentinel-2", "landsat": "Landsat"}.get(sensor or "", "unknown")
 
 
