@@ -15,7 +15,7 @@ from rasterio.warp import transform
 
 from c2seg.types import Grid, Window
 
-__all__ = ["Patch", "block_around", "sample_bilinear"]
+__all__ = ["Patch", "between_nodes", "block_around", "sample_bilinear"]
 
 _CHUNK_ROWS = 32
 """Temporary arrays of 32 rows stay in the processor's cache."""
@@ -48,6 +48,18 @@ class Patch:
         rows = (np.arange(window.row, window.row_end) + 0.5 - self.window.row) / self.window.height
         cols = (np.arange(window.col, window.col_end) + 0.5 - self.window.col) / self.window.width
         return _lagrange(rows, self.count), np.ascontiguousarray(_lagrange(cols, self.count).T)
+
+
+def between_nodes(down: np.ndarray, nodes: np.ndarray, across: np.ndarray) -> np.ndarray:
+    """Return values at pixels, float64 [H, W], of values at nodes [count, count]; weights are those of ``Patch.weights``.
+
+    Some rows at a time: BLAS would share larger products among threads, whose number must not change the last digits.
+    """
+    rows = down @ nodes
+    result = np.empty((len(down), across.shape[1]))
+    for first in range(0, len(rows), _CHUNK_ROWS):
+        np.matmul(rows[first : first + _CHUNK_ROWS], across, out=result[first : first + _CHUNK_ROWS])
+    return result
 
 
 def block_around(rows: np.ndarray, cols: np.ndarray, margin: int, height: int, width: int) -> Window:

@@ -16,7 +16,7 @@ from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from c2seg.errors import DataError
-from c2seg.products.coordinates import Patch, block_around, sample_bilinear
+from c2seg.products.coordinates import Patch, between_nodes, block_around, sample_bilinear
 from c2seg.products.geoid import Geoid, find_geoid
 from c2seg.raster import RasterFile, open_raster, read_boundless
 from c2seg.types import Grid, Window
@@ -85,7 +85,9 @@ class Elevation:
         block = Window(block.row // step, block.col // step, -(-block.height // step) + 1, -(-block.width // step) + 1)
         values = self._averaged(block, step)
         return sample_bilinear(
-            values, down @ (rows / step - 0.5) @ across - block.row, down @ (cols / step - 0.5) @ across - block.col
+            values,
+            between_nodes(down, rows / step - 0.5, across) - block.row,
+            between_nodes(down, cols / step - 0.5, across) - block.col,
         )
 
     def _averaged(self, block: Window, step: int) -> np.ndarray:
@@ -157,7 +159,7 @@ def _undulations(geoid: Geoid, grid: Grid, window: Window) -> np.ndarray:
     lon, lat = patch.nodes_in("EPSG:4326")
     nodes = geoid.undulation(lon.ravel(), lat.ravel()).reshape(lon.shape)
     down, across = patch.weights(window)
-    result: np.ndarray = (down @ nodes @ across).astype(np.float32)
+    result: np.ndarray = between_nodes(down, nodes, across).astype(np.float32)
     return result
 
 

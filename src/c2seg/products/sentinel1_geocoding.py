@@ -17,7 +17,7 @@ import numpy as np
 from rasterio.control import GroundControlPoint
 from rasterio.transform import GCPTransformer
 
-from c2seg.products.coordinates import Patch
+from c2seg.products.coordinates import Patch, between_nodes
 from c2seg.products.elevation import Elevation
 from c2seg.products.sentinel1_annotation import Annotation, Orbit, TiePoints
 from c2seg.types import Grid, Window
@@ -52,7 +52,7 @@ class TiePointGeometry:
         patch = Patch(grid, tile)
         line, pixel = image_places(self.points, *patch.nodes_in("EPSG:4326"))
         down, across = patch.weights(tile)
-        return down @ line @ across, down @ pixel @ across
+        return between_nodes(down, line, across), between_nodes(down, pixel, across)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +72,10 @@ class OrbitGeometry:
         place = (heights - np.float32(np.mean(_HEIGHTS_M))) / np.float32(np.ptp(_HEIGHTS_M) / 2)
 
         def evaluate(nodes: np.ndarray) -> np.ndarray:
-            result: np.ndarray = down @ nodes[-1] @ across
+            result = between_nodes(down, nodes[-1], across)
             for coefficients in nodes[-2::-1]:
                 result *= place
-                result += down @ coefficients @ across
+                result += between_nodes(down, coefficients, across)
             return result
 
         seconds = evaluate(solved.seconds)
