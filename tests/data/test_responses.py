@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import rasterio
 import yaml
 
 from c2seg.artifacts import Header
@@ -134,3 +135,23 @@ def test_bands_of_older_model_files_have_no_width():
         {"hsi": [{"name": "a", "role": None, "wavelength_nm": 500.0}]}
     )
     assert bands["hsi"] == (Band("a", None, 500.0, None),)
+
+
+def test_a_real_scene_becomes_sentinel2_nearer_to_its_convolution_than_by_interpolation(real_data):
+    """The second raster was convolved with Gaussians by others."""
+    centers = np.array([492, 560, 665, 741, 783, 833, 1614.0])
+    widths = np.array([66, 36, 31, 15, 20, 106, 91.0])
+    nm = np.loadtxt(real_data / "enmap-potsdam" / "wavelengths_nm.txt")
+    with rasterio.open(real_data / "enmap-potsdam" / "enmap_potsdam_crop.tif") as dataset:
+        cube = dataset.read()
+    with rasterio.open(real_data / "potsdam-leipzig" / "potsdam" / "msi.tif") as dataset:
+        convolved = dataset.read()
+    valid = (cube[0] != -32768) & (convolved[0] > 0)
+    used = np.flatnonzero((cube[:, valid] != -32768).all(axis=1))
+    values, reference = cube[used][:, valid] / 1e4, convolved[:, valid] / 1e4
+    weights = response_weights(centers, widths, nm[used], np.where(used < 91, 8.1, 12.5)).weights
+    order = np.argsort(nm[used])
+    plain = linear(centers, nm[used][order]) @ values[order]
+    error, before = (np.sqrt(np.mean((computed - reference) ** 2, axis=1)) for computed in (weights @ values, plain))
+    assert error.max() < 0.001
+    assert (error < before / 2).all()
