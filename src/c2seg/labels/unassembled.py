@@ -51,12 +51,12 @@ def read_unassembled(
     """
     if not expected:
         return Unassembled([], [])
-    members = {(kind, number): [(number, "outer")] for kind, number in expected if kind == "way"}
-    members |= _members(path, [number for kind, number in expected if kind == "relation"])
-    ways = _ways(path, {way for parts in members.values() for way, _ in parts})
+    ring_ways = {(kind, number): [(number, "outer")] for kind, number in expected if kind == "way"}
+    ring_ways |= _ring_ways(path, [number for kind, number in expected if kind == "relation"])
+    ways = _ways(path, {way for parts in ring_ways.values() for way, _ in parts})
     cut, broken = [], []
     for key, rule in sorted(expected.items()):
-        name, parts = f"{key[0]} {key[1]}", members.get(key, [])
+        name, parts = f"{key[0]} {key[1]}", ring_ways.get(key, [])
         if not all(way in ways and ways[way].is_whole for way, _ in parts):
             outer, inner = (
                 [run for way, role in parts if way in ways and (role == "inner") == is_inner for run in ways[way].runs]
@@ -80,7 +80,7 @@ def runs_of(way: Any) -> list[np.ndarray]:
     return runs
 
 
-def _members(path: Path, relations: list[int]) -> dict[tuple[str, int], list[tuple[int, str]]]:
+def _ring_ways(path: Path, relations: list[int]) -> dict[tuple[str, int], list[tuple[int, str]]]:
     """Return the ways of relations with their roles."""
     import osmium
 
@@ -89,7 +89,7 @@ def _members(path: Path, relations: list[int]) -> dict[tuple[str, int], list[tup
     only = osmium.filter.IdFilter(relations)
     reader: Iterator[Any] = iter(osmium.FileProcessor(str(path), osmium.osm.RELATION).with_filter(only))
     return {
-        ("relation", relation.id): [(member.ref, member.role) for member in relation.members if member.type == "w"]
+        ("relation", relation.id): [(way.ref, way.role) for way in relation.members if way.type == "w"]
         for relation in reader
     }
 

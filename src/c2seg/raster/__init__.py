@@ -9,6 +9,7 @@ from c2seg.raster.digests import files_digest, short
 from c2seg.raster.grids import GridRelation, relate_grids
 from c2seg.raster.opening import GDAL_ERRORS, data_files, open_raster, without_georeference
 from c2seg.raster.reading import ArrayRaster, RasterFile, RasterSource, read_boundless
+from c2seg.raster.sensors import KnownBand, KnownBands, known_bands
 from c2seg.raster.style import qml_text, write_qml
 
 __all__ = [
@@ -17,12 +18,15 @@ __all__ = [
     "CheckedRaster",
     "FileBand",
     "GridRelation",
+    "KnownBand",
+    "KnownBands",
     "RasterFile",
     "RasterSource",
     "RasterTags",
     "bands_of",
     "data_files",
     "files_digest",
+    "known_bands",
     "open_raster",
     "qml_text",
     "raster_faults",
