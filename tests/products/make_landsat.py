@@ -67,6 +67,7 @@ class Landsat:
             "IMAGE_ATTRIBUTES": {
                 "SPACECRAFT_ID": f"LANDSAT_{self.craft}", "DATE_ACQUIRED": "2022-04-13",
                 "SCENE_CENTER_TIME": "16:20:05.1234560Z", "SUN_ELEVATION": SUN,
+                "CLOUD_COVER": 3.25,
             },
             "LEVEL1_RADIOMETRIC_RESCALING": self._scaling(2e-5, -0.1),
         }  # fmt: skip

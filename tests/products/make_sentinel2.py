@@ -76,6 +76,8 @@ class Safe:
     responses: bool = True
     granules: tuple[str, ...] = ("A1",)
     old_names: bool = False
+    cloud_percent: float = 12.5
+    date: str = "20220413"
     more: dict[str, np.ndarray] = field(default_factory=dict)
     """Further images by stem's end, such as B02_20m."""
 
@@ -83,7 +85,7 @@ class Safe:
     def name(self) -> str:
         """The product's name without suffix."""
         digits = self.baseline.replace(".", "")
-        return f"S2B_MSI{self.level}_20220413T101559_N{digits}_R065_{TILE}_20220414T082126"
+        return f"S2B_MSI{self.level}_{self.date}T101559_N{digits}_R065_{TILE}_20220414T082126"
 
     def write(self, folder: Path) -> Path:
         """Write ``NAME.SAFE`` into a folder and return it."""
@@ -148,7 +150,8 @@ class Safe:
 <Special_Values><SPECIAL_VALUE_TEXT>NODATA</SPECIAL_VALUE_TEXT><SPECIAL_VALUE_INDEX>0</SPECIAL_VALUE_INDEX></Special_Values>
 <Special_Values><SPECIAL_VALUE_TEXT>SATURATED</SPECIAL_VALUE_TEXT><SPECIAL_VALUE_INDEX>65535</SPECIAL_VALUE_INDEX>
 </Special_Values><{quantification} unit="none">{self.quantification:g}</{quantification}>{rows}
-{self._spectral() if self.responses else ""}</Product_Image_Characteristics></n1:General_Info></n1:Level-{level}_User_Product>
+{self._spectral() if self.responses else ""}</Product_Image_Characteristics></n1:General_Info><n1:Quality_Indicators_Info>
+<Cloud_Coverage_Assessment>{self.cloud_percent:g}</Cloud_Coverage_Assessment></n1:Quality_Indicators_Info></n1:Level-{level}_User_Product>
 """
 
     def _spectral(self) -> str:

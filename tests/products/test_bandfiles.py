@@ -72,11 +72,12 @@ def test_an_offset_in_tags_that_is_applied_already_is_seen_in_the_pixels(tmp_pat
 
 def test_reprocessed_scenes_of_a_catalog_state_scale_and_offset_in_the_item(tmp_path):
     values = scene(tmp_path / "s")
-    item(tmp_path / "s", assets(COLORS, 0.0001, -0.1))
+    item(tmp_path / "s", assets(COLORS, 0.0001, -0.1), **{"eo:cloud_cover": 4.5})
     product = open_product(tmp_path / "s", OPEN)
     np.testing.assert_allclose(warped(product).values, values * 1e-4 - 0.1, atol=1e-6)
     facts = product.facts
     assert (facts.sensor, facts.product, facts.acquired.hour) == ("Sentinel-2A", "S2A_33UUU_20220413_0_L2A", 10)
+    assert facts.processing["cloud_percent"] == 4.5
     assert facts.processing["scaling_from"] == "STAC item item.json"
     assert tmp_path / "s" / "item.json" in facts.files
     assert [band.name for band in product.bands] == ["B02", "B03", "B04", "B08"]

@@ -40,6 +40,7 @@ def test_surface_reflectance(tmp_path, form, pack):
     assert (facts.sensor, facts.level, facts.unit) == ("Landsat 9", "L2SP", "reflectance")
     assert facts.acquired.isoformat() == "2022-04-13T16:20:05+00:00"
     assert product.resolution_m == 30
+    assert facts.processing["cloud_percent"] == 3.25
 
 
 def test_top_of_atmosphere_reflectance_by_the_sun(tmp_path):

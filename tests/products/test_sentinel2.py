@@ -54,6 +54,7 @@ def test_reflectance_is_that_of_numpy_for_every_level_and_baseline(tmp_path, lev
     assert (product.facts.level, product.facts.sensor, product.facts.unit) == (level, "Sentinel-2B", "reflectance")
     assert product.facts.acquired.isoformat() == "2022-04-13T10:15:59+00:00"
     assert product.facts.processing["baseline"] == baseline
+    assert product.facts.processing["cloud_percent"] == 12.5
 
 
 def test_offsets_count_by_band_and_the_quantification_is_read(tmp_path):

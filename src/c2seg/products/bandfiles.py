@@ -82,7 +82,7 @@ def open_files(
         notes=(*notes, *((scaling.note,) if scaling.note else ())),
         processing={
             "scales": [scale for scale, _ in scaling.scales], "offsets": [offset for _, offset in scaling.scales],
-            "scaling_from": scaling.source, "images": [image.name for image, _ in chosen], "masks": [p.name for p in read],
+            "scaling_from": scaling.source, "cloud_percent": item.cloud_percent if item else None, "images": [image.name for image, _ in chosen], "masks": [p.name for p in read],
             "cloud_margin_m": options.cloud_margin_m if options.mask_clouds else None,
         },
     )  # fmt: skip

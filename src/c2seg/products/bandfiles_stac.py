@@ -42,6 +42,12 @@ class StacItem:
         return value if isinstance(value, bool) else None
 
     @property
+    def cloud_percent(self) -> float | None:
+        """Share of clouds in percent (STAC extension eo)."""
+        value = self.properties.get("eo:cloud_cover")
+        return float(value) if isinstance(value, int | float) else None
+
+    @property
     def platform(self) -> str:
         """Platform such as sentinel-2a; empty if none is stated."""
         return str(self.properties.get("platform") or self.properties.get("constellation") or "")

@@ -80,7 +80,8 @@ def open(path: Path, options: ProductOptions) -> CubeProduct:
         acquired=moment(f"{text('DATE_ACQUIRED')}T{text('SCENE_CENTER_TIME')}"),
         files=delivery.files([name, *rasters, *layers]), notes=(*_level_notes(scene, path), *notes),
         processing={
-            "collection": text("COLLECTION_NUMBER"), "scales": [band.scale for band in native],
+            "collection": text("COLLECTION_NUMBER"),
+            "cloud_percent": scene.metadata.number_or_none("CLOUD_COVER", "IMAGE_ATTRIBUTES"), "scales": [band.scale for band in native],
             "offsets": [band.offset for band in native], "invalid_numbers": [_NODATA],
             "masks": [PurePosixPath(layer).name for layer in layers],
             "cloud_margin_m": options.cloud_margin_m if options.mask_clouds else None,

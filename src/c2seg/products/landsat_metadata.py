@@ -32,14 +32,18 @@ class LandsatMetadata:
                 return value
         return ""
 
+    def number_or_none(self, key: str, *groups: str) -> float | None:
+        """Return a finite number; None if there is none."""
+        try:
+            value = float(self.text(key, *groups))
+        except ValueError:
+            return None
+        return value if math.isfinite(value) else None
+
     def number(self, key: str, *groups: str) -> float:
         """Return a finite number. Raises DataError if there is none."""
-        text = self.text(key, *groups)
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
+        value = self.number_or_none(key, *groups)
+        if value is None:
             raise DataError(
                 f"{self.where} lacks {key}, without which there is no reflectance; download the product again"
             )

@@ -170,7 +170,8 @@ def _processing(
     metadata: SafeMetadata, granule: Granule, chosen: list[_Image], masks: list[str], options: ProductOptions
 ) -> dict[str, Fact]:
     return {
-        "baseline": metadata.baseline, "granule": granule.name, "quantification": metadata.quantification,
+        "baseline": metadata.baseline, "granule": granule.name,
+        "cloud_percent": metadata.cloud_percent, "quantification": metadata.quantification,
         "offsets": {image.band: metadata.offsets.get(image.band, 0.0) for image in chosen},
         "invalid_numbers": [float(value) for value in metadata.special.values()],
         "images": [PurePosixPath(image.name).name for image in chosen],

@@ -57,6 +57,7 @@ class SafeMetadata:
     wavelengths: Mapping[str, tuple[float, float | None]]
     """Center and width (full width at half maximum, from the response) in nm by band name."""
     granules: tuple[Granule, ...]
+    cloud_percent: float | None = None
 
 
 def read_metadata(content: bytes, where: str) -> SafeMetadata:
@@ -79,6 +80,7 @@ def read_metadata(content: bytes, where: str) -> SafeMetadata:
         acquired=moment(root.findtext(".//PRODUCT_START_TIME") or root.findtext(".//DATATAKE_SENSING_START")),
         quantification=_quantification(root, level, where), offsets=offsets, special=_special(root),
         wavelengths=_wavelengths(root, names), granules=_granules(root),
+        cloud_percent=_finite(root.findtext(".//Cloud_Coverage_Assessment")),
     )  # fmt: skip
 
 
