@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from c2seg import DataError, open_city, prepare_city
+from c2seg import DataError, prepare_city
+from c2seg.data import open_city
 from c2seg.products.sentinel2_bands import DEFAULT_BANDS
 from c2seg.types import Window
 from helpers.prepare_make import grid_of, write_raster

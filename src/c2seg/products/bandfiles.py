@@ -45,7 +45,7 @@ def recognize(path: Path) -> bool:
 def open(path: Path, options: ProductOptions) -> CubeProduct:
     """Open a folder or list of files; see ``open_files``."""
     files = _in_folder(path) if path.is_dir() else _listed(path, check=True)
-    return open_files(files, options, path.name, () if path.is_dir() else (path,))
+    return open_files(files, options, path.resolve().name, () if path.is_dir() else (path,))
 
 
 def open_files(
@@ -82,7 +82,8 @@ def open_files(
         notes=(*notes, *((scaling.note,) if scaling.note else ())),
         processing={
             "scales": [scale for scale, _ in scaling.scales], "offsets": [offset for _, offset in scaling.scales],
-            "scaling_from": scaling.source, "cloud_percent": item.cloud_percent if item else None, "images": [image.name for image, _ in chosen], "masks": [p.name for p in read],
+            "scaling_from": scaling.source, "cloud_percent": item.cloud_percent if item else None,
+            "images": [image.name for image, _ in chosen], "masks": [p.name for p in read],
             "cloud_margin_m": options.cloud_margin_m if options.mask_clouds else None,
         },
     )  # fmt: skip

@@ -81,7 +81,8 @@ def open(path: Path, options: ProductOptions) -> CubeProduct:
         files=delivery.files([name, *rasters, *layers]), notes=(*_level_notes(scene, path), *notes),
         processing={
             "collection": text("COLLECTION_NUMBER"),
-            "cloud_percent": scene.metadata.number_or_none("CLOUD_COVER", "IMAGE_ATTRIBUTES"), "scales": [band.scale for band in native],
+            "cloud_percent": scene.metadata.number_or_none("CLOUD_COVER", "IMAGE_ATTRIBUTES"),
+            "scales": [band.scale for band in native],
             "offsets": [band.offset for band in native], "invalid_numbers": [_NODATA],
             "masks": [PurePosixPath(layer).name for layer in layers],
             "cloud_margin_m": options.cloud_margin_m if options.mask_clouds else None,
