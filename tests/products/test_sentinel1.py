@@ -436,6 +436,8 @@ def test_a_zip_of_something_else_is_none(tmp_path, speckled):
 def test_an_unknown_polarization_is_named(speckled):
     with pytest.raises(DataError, match="no polarization HH; it has VV, VH"):
         sentinel1.open(speckled[0], ProductOptions(bands=("HH",)))
+    both = sentinel1.open(speckled[0], ProductOptions(bands=("B02", "B8A")))  # of another sensor
+    assert [band.name for band in both.bands] == ["VV", "VH"]
 
 
 def test_an_elevation_model_that_ends_inside_the_area_is_refused(places, tmp_path):

@@ -7,12 +7,13 @@ Producers: OPERA (RTC-S1 product specification, JPL D-108758), ASF HyP3 (RTC pro
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Literal
 
-__all__ = ["POLARIZATIONS", "NamedImage", "RadarUnit", "is_radar_name", "named_image", "named_mask"]
+__all__ = ["POLARIZATIONS", "NamedImage", "RadarUnit", "named_image", "named_mask", "polarizations_in"]
 
 POLARIZATIONS = ("VV", "VH", "HH", "HV")
 RadarUnit = Literal["dB", "power", "amplitude"]
@@ -53,9 +54,9 @@ class NamedImage:
     """Such as Sentinel-1A; radar where the name does not tell."""
 
 
-def is_radar_name(name: str) -> bool:
-    """Return whether a file's name tells that it is a geocoded radar image of one polarization."""
-    return named_image(name) is not None
+def polarizations_in(names: Iterable[str] | None) -> tuple[str, ...]:
+    """Return the names of bands that are polarizations, in capitals; a list of bands may be of several sensors."""
+    return tuple(name.upper() for name in names or () if name.upper() in POLARIZATIONS)
 
 
 def named_image(name: str, folder: str = "") -> NamedImage | None:

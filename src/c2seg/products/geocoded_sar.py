@@ -16,7 +16,7 @@ from rasterio.warp import transform_bounds
 from c2seg.errors import DataError
 from c2seg.products.base import Fact, Kernel, ProductBand, ProductFacts, ProductOptions, Warped
 from c2seg.products.geocoded_files import FoundFiles, described_bands, find_files, has_images, is_described
-from c2seg.products.geocoded_names import NamedImage, RadarUnit, named_image, named_mask
+from c2seg.products.geocoded_names import NamedImage, RadarUnit, named_image, named_mask, polarizations_in
 from c2seg.products.geocoded_units import stored_unit
 from c2seg.products.native import GdalFile, NativeBand, NativeMask
 from c2seg.products.warping import warp_bands
@@ -159,13 +159,14 @@ def _opened(files: FoundFiles, images: list[tuple[NamedImage, int]], options: Pr
 def _chosen(
     images: list[tuple[NamedImage, int]], names: tuple[str, ...] | None, path: Path
 ) -> list[tuple[NamedImage, int]]:
-    if names is None:
+    names = polarizations_in(names)
+    if not names:
         return images
     have = dict.fromkeys(image.polarization for image, _ in images)
-    missing = [name for name in names if name.upper() not in have]
+    missing = [name for name in names if name not in have]
     if missing:
         raise DataError(f"{path} has no polarization {missing[0]}; it has {', '.join(have)}")
-    return [item for name in names for item in images if item[0].polarization == name.upper()]
+    return [item for name in names for item in images if item[0].polarization == name]
 
 
 def _band(

@@ -8,6 +8,7 @@ from pathlib import Path
 from c2seg.errors import DataError, needs_extra
 from c2seg.products.base import ProductOptions
 from c2seg.products.elevation import open_elevation
+from c2seg.products.geocoded_names import polarizations_in
 from c2seg.products.sentinel1_annotation import parse_annotation
 from c2seg.products.sentinel1_border import FIRST_CLEAN_IPF
 from c2seg.products.sentinel1_calibration import parse_calibration, parse_noise
@@ -54,15 +55,16 @@ def _check_level(name: str, path: Path) -> None:
 
 
 def _chosen(safe: Safe, names: tuple[str, ...] | None) -> tuple[ImageFiles, ...]:
-    """Return the images of the polarizations asked for, in that order."""
+    """Return the images of the polarizations asked for, in that order. Names of bands of other sensors do not count."""
     images = safe.images()
-    if names is None:
+    names = polarizations_in(names)
+    if not names:
         return images
     by_name = {image.polarization: image for image in images}
-    missing = [name for name in names if name.upper() not in by_name]
+    missing = [name for name in names if name not in by_name]
     if missing:
         raise DataError(f"{safe.path} has no polarization {missing[0]}; it has {', '.join(by_name)}")
-    return tuple(by_name[name.upper()] for name in names)
+    return tuple(by_name[name] for name in names)
 
 
 def _open_image(safe: Safe, files: ImageFiles, manifest: Manifest, options: ProductOptions) -> GrdImage:
