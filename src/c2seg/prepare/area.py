@@ -69,9 +69,8 @@ def grid_of(area: Area, products: Mapping[Kind, Sequence[Product]]) -> Grid:
     resolution = area.resolution_m or min(product.resolution_m for product in preferred)
     bounds = area.bounds or _shared(every)
     crs = _projected(area.crs) if area.crs else _utm_of(preferred, bounds)
-    native = _native_bounds(preferred, crs) if area.bounds is None and len(every) == len(preferred) else None
-    resolution /= crs.linear_units_factor[1]
-    return _snapped(native or _projected_bounds(bounds, crs), resolution, crs)
+    box = _projected_bounds(bounds, crs) if area.bounds else _shared_in(every, bounds, crs)
+    return _snapped(box, resolution / crs.linear_units_factor[1], crs)
 
 
 def coarser(grid: Grid, resolution_m: float) -> Grid:
@@ -112,8 +111,7 @@ def _shared(products: Sequence[Product]) -> Bounds:
         pick(values) for pick, values in zip((max, max, min, min), zip(*boxes, strict=True), strict=True)
     )
     if not (west < east and south < north):
-        names = ", ".join(product.facts.product for product in products)
-        raise DataError(f"the products do not overlap ({names}); give products of one place")
+        raise _apart(products)
     return _wrapped(origin + west), south, _wrapped(origin + east), north
 
 
@@ -138,14 +136,24 @@ def _utm_code(wkt: str | None) -> int | None:
     return code if code and (32601 <= code <= 32660 or 32701 <= code <= 32760) else None
 
 
-def _native_bounds(products: Sequence[Product], crs: CRS) -> Bounds | None:
-    """Return where the native grids overlap, in their CRS: no pixel beyond them is asked for. None if they have none in it."""
-    grids = [grid for product in products if isinstance(grid := getattr(product, "grid", None), Grid)]
-    if len(grids) != len(products) or any(CRS.from_wkt(str(grid.crs)) != crs for grid in grids):
-        return None
-    boxes = zip(*(grid.bounds_xy for grid in grids), strict=True)
-    west, south, east, north = (pick(values) for pick, values in zip((max, max, min, min), boxes, strict=True))
-    return (west, south, east, north) if west < east and south < north else None
+def _shared_in(products: Sequence[Product], bounds: Bounds, crs: CRS) -> Bounds:
+    """Return where all products overlap, in a CRS: native grids in it count as they are, of others the degrees."""
+    boxes = [_projected_bounds(bounds, crs)]
+    for product in products:
+        grid = getattr(product, "grid", None)
+        if isinstance(grid, Grid) and CRS.from_wkt(str(grid.crs)) == crs:
+            boxes.append(grid.bounds_xy)
+    west, south, east, north = (
+        pick(values) for pick, values in zip((max, max, min, min), zip(*boxes, strict=True), strict=True)
+    )
+    if not (west < east and south < north):
+        raise _apart(products)
+    return west, south, east, north
+
+
+def _apart(products: Sequence[Product]) -> DataError:
+    names = ", ".join(product.facts.product for product in products)
+    return DataError(f"the products do not overlap ({names}); give products of one place")
 
 
 def _projected(text: str) -> CRS:
