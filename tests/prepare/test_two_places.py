@@ -1,7 +1,7 @@
 """Products to maps on two real places: prepare, label, fit, predict, score.
 
-Pixels are real (``s2s1-places``): Sentinel-2 in a SAFE of the agency's structure, one with an offset and one without, and Sentinel-1
-in dB. The labels go the way of OpenStreetMap: areas of a land-cover product written as an extract.
+Pixels are real (``s2s1-places``): Sentinel-2 in a SAFE of the agency's structure, one with an offset and one without, and
+Sentinel-1 in dB. The labels go the way of OpenStreetMap: areas of a land-cover product written as an extract.
 """
 
 from __future__ import annotations
@@ -88,9 +88,8 @@ def osm_text(classes: np.ndarray, file) -> str:
         rings = [(way(ring), role) for ring, role in zip(geometry["coordinates"], roles, strict=True)]
         parts = "".join(f'<member type="way" ref="{number}" role="{role}"/>' for number, role in rings)
         key, tag = map(quoteattr, TAGS[int(value)])
-        relations.append(
-            f'<relation id="{len(relations) + 1}" version="1">{parts}<tag k="type" v="multipolygon"/><tag k={key} v={tag}/></relation>'
-        )
+        tags = f'<tag k="type" v="multipolygon"/><tag k={key} v={tag}/>'
+        relations.append(f'<relation id="{len(relations) + 1}" version="1">{parts}{tags}</relation>')
     west, south, east, north = transform_bounds(file.crs, "EPSG:4326", *file.bounds)
     bounds = f'<bounds minlon="{west}" minlat="{south}" maxlon="{east}" maxlat="{north}"/>'
     return "\n".join(['<osm version="0.6">', bounds, *nodes, *ways, *relations, "</osm>"])
