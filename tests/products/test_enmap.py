@@ -165,6 +165,8 @@ def test_incomplete_and_damaged_products_are_said_in_one_line(tmp_path):
     fails(r"METADATA\.XML is damaged: .*; download the product again$")
     metadata.write_text(text.replace("<GainOfBand>0.0001</GainOfBand>", "", 1))
     fails(r"GainOfBand of a band is missing$")
+    metadata.write_text(text.replace('bandID number="7"', 'bandID number="999"'))
+    fails(r"does not number its 224 bands from 1 on; download the product again$")
     metadata.write_text('<!DOCTYPE a [<!ENTITY b "c">]>' + text[text.index("<level_X") :])
     fails(r"defines entities")
     metadata.write_text(text)
@@ -181,3 +183,11 @@ def test_a_damaged_archive_is_named(tmp_path):
     place.write_bytes(place.read_bytes()[:5000])
     with pytest.raises(DataError, match=r"\.zip is no archive, or it is truncated: .*; download it again$"):
         open_product(place, OPEN)
+
+
+def test_a_folder_of_several_products_is_refused(tmp_path):
+    for name in ("a", "b"):
+        EnMap(half_and_half()).write(tmp_path / "all" / name)
+    with pytest.raises(DataError, match=r"holds several products \(a, b, \.\.\.\); give one of them$"):
+        open_product(tmp_path / "all", OPEN)
+    assert enmap.recognize(tmp_path / "all" / "a")

@@ -129,8 +129,8 @@ def open_delivery(path: Path, pattern: str) -> Delivery | None:
     """Return the files of a delivery at ``path`` if one of them matches ``pattern``; None otherwise.
 
     ``path`` is a folder (files in it or one folder deeper), a file of the product, or an archive. Names are matched by their
-    last part, in any case. Only files in the folder of the first match belong to the delivery. Raises DataError for an archive
-    that is damaged, or that holds several products.
+    last part, in any case. Only files in the folder of the match belong to the delivery, the outermost one first. Raises
+    DataError for an archive that is damaged, and if there are several products.
     """
     expression = re.compile(pattern, re.I)
     if path.is_dir():
@@ -162,8 +162,11 @@ def _delivery(path: Path, inside: tuple[str, ...], names: list[str], expression:
     hits = sorted(name for name in names if expression.search(PurePosixPath(name).name) and not is_archive(Path(name)))
     if not hits:
         return None
-    folder = str(PurePosixPath(hits[0]).parent)
-    return Delivery(path, inside, tuple(name for name in names if str(PurePosixPath(name).parent) == folder))
+    parents = {str(PurePosixPath(name).parent) for name in hits}
+    folders = sorted(parents, key=lambda folder: (folder != ".", folder.count("/"), folder))
+    if len(folders) > 1 and folders[0] != ".":
+        raise DataError(f"{path} holds several products ({folders[0]}, {folders[1]}, ...); give one of them")
+    return Delivery(path, inside, tuple(name for name in names if str(PurePosixPath(name).parent) == folders[0]))
 
 
 def _listed(folder: Path, start: str) -> list[str]:

@@ -111,6 +111,10 @@ def _metadata(delivery: Delivery, name: str) -> _Metadata:
     bands = [_band(item, name) for item in root.findall(".//bandCharacterisation/bandID")]
     if not bands:
         raise DataError(f"{delivery.path}: {name} describes no bands; download the product again")
+    if sorted(band.index for band in bands) != list(range(1, len(bands) + 1)):
+        raise DataError(
+            f"{delivery.path}: {name} does not number its {len(bands)} bands from 1 on; download the product again"
+        )
     vnir, swir = (_channels(root, f".//{detector}ProductQuality/expectedChannelsList") for detector in ("vnir", "swir"))
     if not (vnir and swir):
         vnir, swir = _by_order(bands)
