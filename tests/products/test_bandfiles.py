@@ -91,6 +91,31 @@ def test_a_catalog_that_says_the_offset_is_applied_is_believed(tmp_path):
     assert any("boa_offset_applied" in note for note in product.facts.notes)
 
 
+def test_a_catalog_speaks_of_its_own_files_not_of_those_of_the_agency(tmp_path):
+    values = numbers()
+    write_jp2(tmp_path / "R10m" / "B02.jp2", values)
+    write_jp2(tmp_path / "R10m" / "B03.jp2", numbers(seed=1))
+    listed = {"blue-jp2": {"href": "s3://x/R10m/B02.jp2"}, "green-jp2": {"href": "s3://x/R10m/B03.jp2"}}
+    item(tmp_path / "R10m", listed, **{"earthsearch:boa_offset_applied": True, "s2:processing_baseline": "05.09"})
+    np.testing.assert_allclose(warped(open_product(tmp_path / "R10m", OPEN)).values[0], values * 1e-4 - 0.1, atol=1e-6)
+
+
+def test_a_catalog_that_wrongly_says_the_offset_is_left_to_apply_is_not_believed(tmp_path):
+    values = scene(tmp_path / "s", low=200)
+    item(tmp_path / "s", assets(COLORS, 0.0001, -0.1), **{"earthsearch:boa_offset_applied": False})
+    product = open_product(tmp_path / "s", OPEN)
+    np.testing.assert_allclose(warped(product).values, values * 1e-4, atol=1e-6)
+    assert any("numbers hold it already" in note for note in product.facts.notes)
+
+
+def test_an_offset_stated_for_a_baseline_without_one(tmp_path):
+    values = scene(tmp_path / "s", low=1500)
+    item(tmp_path / "s", assets(COLORS, 0.0001, -0.1), **{"sentinel:processing_baseline": "02.14"})
+    product = open_product(tmp_path / "s", OPEN)
+    np.testing.assert_allclose(warped(product).values, values * 1e-4, atol=1e-6)
+    assert any("none before 04.00" in note for note in product.facts.notes)
+
+
 @pytest.mark.parametrize(("baseline", "low", "offset"), [("05.09", 1100, -0.1), ("03.01", 1100, 0), ("04.00", 150, 0)])
 def test_the_baseline_in_an_item_tells_the_offset_unless_pixels_contradict(tmp_path, baseline, low, offset):
     values = scene(tmp_path / "s", low=low)

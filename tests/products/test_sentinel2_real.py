@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from functools import cache
@@ -17,7 +18,7 @@ from rasterio.windows import Window as RasterioWindow
 from c2seg.errors import DataError
 from c2seg.products import ProductOptions, open_product
 from c2seg.products.sentinel2_bands import DEFAULT_BANDS, msi_name
-from c2seg.types import Grid
+from c2seg.types import Grid, Window
 from products.make_sentinel2 import NATIVE, write_jp2
 
 WEST, NORTH, EPSG, SIDE_M = 435780.0, 4179420.0, 32618, 3600
@@ -105,12 +106,31 @@ def test_a_real_zip_without_its_top_folder_that_holds_one_band(safes):
         open_product(path, ProductOptions())
     product = open_product(path, ProductOptions(bands=("B01",)))
     grid = Grid(1830, 1830, product.grid.transform, product.crs)
-    values = product.warp(grid, grid.window)
+    part = Window(700, 500, 200, 300)
+    values = product.warp(grid, part)
     with rasterio.open(f"/vsizip/{path}/GRANULE/L1C_T31TDH_A013204_20180101T105435/IMG_DATA/"
                        "T31TDH_20180101T105441_B01.jp2") as file:  # fmt: skip
-        expected = file.read(1)
+        expected = file.read(1, window=RasterioWindow(500, 700, 300, 200))
     np.testing.assert_array_equal(values.valid, (expected != 0) & (expected != 65535))
     np.testing.assert_allclose(values.values[0][values.valid], expected[values.valid] / 10000, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name, (level, _, _) in PRODUCTS.items() if level == "L2A"])
+def test_single_band_files_beside_a_real_item(safes, tmp_path, name):
+    source, (_, _, offset) = safes / f"{name}.SAFE", PRODUCTS[name]
+    if not (source / "expected_output.json").exists():
+        pytest.skip("this product has no STAC item")
+    shutil.copyfile(source / "expected_output.json", tmp_path / "item.json")
+    assets = json.loads((tmp_path / "item.json").read_text())["assets"]
+    for key, band in (("blue", "B02"), ("nir", "B08"), ("swir16", "B11")):
+        file = tmp_path / Path(assets[key]["href"]).with_suffix(".jp2").name
+        transform = Affine(NATIVE[band], 0, WEST, 0, -NATIVE[band], NORTH)
+        write_jp2(file, (real_pixels(band) - np.int32(offset)).astype(np.uint16), transform=transform, epsg=EPSG)
+    product = open_product(tmp_path, ProductOptions())
+    assert [band.name for band in product.bands] == ["B02", "B08", "B11"]
+    assert product.facts.sensor == f"Sentinel-{name[1:3]}"
+    values = product.warp(grid_at(10), grid_at(10).window).values
+    np.testing.assert_allclose(values[:2], np.stack([real_pixels("B02"), real_pixels("B08")]) / 10000, atol=1e-5)
 
 
 def test_tiles_at_the_antimeridian_have_a_west_beyond_their_east(safes, tmp_path):

@@ -97,31 +97,43 @@ def dark_end(files: Sequence[BandFile]) -> list[float | None]:
 
 
 def _checked(scaling: Scaling, files: Sequence[BandFile], item: StacItem | None) -> Scaling:
-    """Return the scaling without its offset if the catalog or the pixels say that numbers hold it already."""
+    """Return the scaling without its offset if the catalog or the pixels say that numbers hold it already, or never had it."""
     if all(offset == 0 for _, offset in scaling.scales):
         return scaling
-    without = tuple((scale, 0.0) for scale, _ in scaling.scales)
-    if item and item.offset_applied:
-        return Scaling(without, scaling.source, f"the offset in {scaling.source} is not applied: {item.path.name} says that "
-                       "numbers hold it already (earthsearch:boa_offset_applied)")  # fmt: skip
-    darkest = [end * scale + offset for end, (scale, offset) in zip(dark_end(files), scaling.scales, strict=True)
-               if end is not None]  # fmt: skip
-    if darkest and min(darkest) < _TOO_DARK:
-        return Scaling(without, scaling.source, f"the offset in {scaling.source} is not applied: with it, dark pixels would "
-                       f"have reflectance {min(darkest):.2f}, so numbers hold it already")  # fmt: skip
+    if reason := _why_not(scaling, files, item):
+        without = tuple((scale, 0.0) for scale, _ in scaling.scales)
+        return Scaling(without, scaling.source, f"the offset in {scaling.source} is not applied: {reason}")
     return scaling
+
+
+def _why_not(scaling: Scaling, files: Sequence[BandFile], item: StacItem | None) -> str | None:
+    if item and _applied(files, item):
+        return f"{item.path.name} says that numbers hold it already (boa_offset_applied)"
+    if item and item.baseline is not None and item.baseline < _FIRST_WITH_OFFSETS:
+        return f"{item.path.name} states baseline {item.baseline:05.2f}, and there are none before 04.00"
+    values = [
+        end * scale + offset
+        for end, (scale, offset) in zip(dark_end(files), scaling.scales, strict=True)
+        if end is not None
+    ]
+    if values and min(values) < _TOO_DARK:
+        return f"with it, dark pixels would have reflectance {min(values):.2f}, so numbers hold it already"
+    return None
+
+
+def _applied(files: Sequence[BandFile], item: StacItem) -> bool | None:
+    """Return what the catalog says of the offset. It speaks of its own GeoTIFFs, not of the agency's JP2 that it lists, too."""
+    return False if all(file.name.lower().endswith(".jp2") for file in files) else item.offset_applied
 
 
 def _unstated(files: Sequence[BandFile], item: StacItem | None) -> Scaling:
     """Return the scaling of Sentinel-2 numbers whose files state none: 1e-4, and an offset by baseline or by the pixels."""
     plain, shifted = ((_MSI_SCALE, 0.0),) * len(files), ((_MSI_SCALE, _MSI_OFFSET),) * len(files)
-    if item and item.offset_applied is not None and item.baseline is not None:
-        has = item.baseline >= _FIRST_WITH_OFFSETS and not item.offset_applied
-        return Scaling(shifted if has else plain, f"STAC item {item.path.name}")
     if item and item.baseline is not None:
-        source = f"baseline {item.baseline:05.2f} in {item.path.name}"
-        scaling = Scaling(shifted if item.baseline >= _FIRST_WITH_OFFSETS else plain, source)
-        return _checked(scaling, files, item)
+        scaling = Scaling(shifted, f"baseline {item.baseline:05.2f} in {item.path.name}")
+        return (
+            _checked(scaling, files, item) if item.baseline >= _FIRST_WITH_OFFSETS else Scaling(plain, scaling.source)
+        )
     ends = [end * _MSI_SCALE for end in dark_end(files) if end is not None]
     way_out = "write scale and offset into the files (gdal_edit.py -scale 0.0001 -offset ...) to decide it yourself"
     if ends and min(ends) >= _OFFSET_SEEN:

@@ -29,7 +29,7 @@ class StacItem:
     @property
     def baseline(self) -> float | None:
         """The processing baseline of Sentinel-2."""
-        for key in ("s2:processing_baseline", "processing:version"):
+        for key in ("s2:processing_baseline", "sentinel:processing_baseline", "processing:version"):
             match = re.fullmatch(r"\s*0?(\d+\.\d+)\s*", str(self.properties.get(key, "")))
             if match:
                 return float(match[1])
@@ -38,8 +38,10 @@ class StacItem:
     @property
     def offset_applied(self) -> bool | None:
         """Whether the catalog says that numbers hold the offset already; None if it does not say."""
-        value = self.properties.get("earthsearch:boa_offset_applied")
-        return value if isinstance(value, bool) else None
+        for key in ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied"):
+            if isinstance(value := self.properties.get(key), bool):
+                return value
+        return None
 
     @property
     def cloud_percent(self) -> float | None:
@@ -50,7 +52,8 @@ class StacItem:
     @property
     def platform(self) -> str:
         """Platform such as sentinel-2a; empty if none is stated."""
-        return str(self.properties.get("platform") or self.properties.get("constellation") or "")
+        text = str(self.properties.get("platform") or self.properties.get("constellation") or "")
+        return text.lower().replace("_", "-")
 
     def scaling(self, name: str) -> tuple[float, float] | None:
         """Return scale and offset of the asset that a file name is of; None if none are stated."""
