@@ -214,6 +214,17 @@ def test_bands_described_as_polarizations(tmp_path):
     assert not geocoded_sar.recognize(write(tmp_path / "other.tif", stack, descriptions=("VV", "red", "angle")))
 
 
+def test_descriptions_count_more_than_names(tmp_path):
+    stack = np.stack([decibel(power(1)), decibel(power(2))])
+    product = opened(write(tmp_path / "S1A_VV_VH_20230601T052623_dB.tif", stack, descriptions=("VH", "VV")))
+    assert [band.name for band in product.bands] == ["VH", "VV"]
+    assert product.facts.processing["stored_as"] == {"VH": "dB (as its name tells)", "VV": "dB (as its name tells)"}
+    assert str(product.facts.acquired) == "2023-06-01 05:26:23+00:00"
+    np.testing.assert_allclose(product.warp(grid(), grid().window).values, stack, atol=1e-4)
+    with pytest.raises(DataError, match=r"has 2 bands; describe them as polarizations"):
+        opened(write(tmp_path / "S1A_VV_VH.tif", stack))
+
+
 def test_what_is_not_geocoded_is_refused(tmp_path):
     path = write(tmp_path / "s1a-iw-grd-vv-20230601t052623.tiff", power(), crs=None)
     with pytest.raises(DataError, match=r"not georeferenced; of a Sentinel-1 GRD product give the folder"):

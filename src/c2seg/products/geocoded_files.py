@@ -6,13 +6,14 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from c2seg.errors import DataError, one_line
 from c2seg.products.geocoded_names import POLARIZATIONS, NamedImage, named_image, named_mask
 from c2seg.products.native import GdalFile
 from c2seg.raster import open_raster
 
-__all__ = ["FoundFiles", "described_bands", "find_files", "has_images", "is_described"]
+__all__ = ["FoundFiles", "described_bands", "described_in", "find_files", "has_images", "is_described"]
 
 _MOST_FILES = 20_000
 
@@ -66,9 +67,14 @@ def find_files(path: Path) -> FoundFiles:
 
 
 def described_bands(path: Path) -> dict[str, int]:
-    """Return the numbers of bands (from 1) whose description is a polarization, by polarization; none if there is one not."""
+    """Return the bands of a raster file that are polarizations by their descriptions; see ``described_in``."""
     with open_raster(path) as dataset:
-        texts = [(text or "").strip().upper() for text in dataset.descriptions]
+        return described_in(dataset)
+
+
+def described_in(dataset: Any) -> dict[str, int]:
+    """Return numbers of bands (from 1) by the polarization that describes them; none if another band is an image, too."""
+    texts = [(text or "").strip().upper() for text in dataset.descriptions]
     named = {text: number for number, text in enumerate(texts, 1) if text in POLARIZATIONS}
     return named if set(texts) <= {*POLARIZATIONS, "ANGLE"} else {}
 

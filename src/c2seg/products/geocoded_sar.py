@@ -6,7 +6,7 @@ polarizations. Stored dB, linear power or amplitude; resampled and averaged in l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,14 @@ from rasterio.warp import transform_bounds
 
 from c2seg.errors import DataError
 from c2seg.products.base import Fact, Kernel, ProductBand, ProductFacts, ProductOptions, Warped
-from c2seg.products.geocoded_files import FoundFiles, described_bands, find_files, has_images, is_described
+from c2seg.products.geocoded_files import (
+    FoundFiles,
+    described_bands,
+    described_in,
+    find_files,
+    has_images,
+    is_described,
+)
 from c2seg.products.geocoded_names import NamedImage, RadarUnit, named_image, named_mask, polarizations_in
 from c2seg.products.geocoded_units import stored_unit
 from c2seg.products.native import GdalFile, NativeBand, NativeMask
@@ -129,8 +136,11 @@ def _described(path: Path) -> tuple[FoundFiles, list[tuple[NamedImage, int]]] | 
     bands = described_bands(path)
     if not bands:
         return None
-    named = [named_image(f"{path.stem}_{name}_sar{path.suffix}".replace(".vrt", ".tif")) for name in bands]
-    images = [(image, number) for image, number in zip(named, bands.values(), strict=True) if image]
+    images = []
+    for name, number in bands.items():
+        image = named_image(f"{name}_sar_{path.stem}.tif", path.resolve().parent.name) or named_image(f"{name}_sar.tif")
+        if image is not None:
+            images.append((replace(image, polarization=name, name=path.name), number))
     return FoundFiles(path, False, (), ()), images
 
 
@@ -176,6 +186,10 @@ def _band(
     with source.open() as dataset:
         if dataset.dtypes[number - 1].startswith("complex"):
             raise DataError(f"{source} holds complex values; only detected, geocoded images are read")
+        if dataset.count > 1 and not described_in(dataset):
+            raise DataError(
+                f"{source} has {dataset.count} bands; describe them as polarizations (VV, VH), or give one file for each"
+            )
         place, declared = _grid(source, dataset), dataset.nodatavals[number - 1]
         scale, offset = float(dataset.scales[number - 1]), float(dataset.offsets[number - 1])
         unit = stored_unit(dataset, number, str(source), image.unit, options.sar_unit)
