@@ -10,6 +10,7 @@ from c2seg.raster.grids import GridRelation, relate_grids
 from c2seg.raster.opening import GDAL_ERRORS, data_files, open_raster, without_georeference
 from c2seg.raster.reading import ArrayRaster, RasterFile, RasterSource, read_boundless
 from c2seg.raster.sensors import KnownBand, KnownBands, known_bands
+from c2seg.raster.stacked import StackedFiles
 from c2seg.raster.style import qml_text, write_qml
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "RasterFile",
     "RasterSource",
     "RasterTags",
+    "StackedFiles",
     "bands_of",
     "data_files",
     "files_digest",

@@ -10,9 +10,11 @@ from pathlib import Path
 from c2seg.data.city import ROLES, Band, Modality
 from c2seg.data.layouts.cityfile import ModalityEntry
 from c2seg.errors import DataError, number_ranges
-from c2seg.raster import FileBand, GridRelation, KnownBand, RasterFile, known_bands
+from c2seg.raster import FileBand, GridRelation, KnownBand, RasterFile, StackedFiles, known_bands
 
 __all__ = ["modality_of", "open_modality"]
+
+Images = RasterFile | StackedFiles
 
 ByBand = float | tuple[float, ...]
 """One number for all bands, or one for each."""
@@ -23,12 +25,16 @@ _UNCOLORED = ("sar", "hsi")
 """Modalities whose files may be flagged as red, green and blue without being so."""
 
 
-def open_modality(file: Path, entry: ModalityEntry) -> tuple[RasterFile, tuple[str, ...]]:
-    """Open a modality's raster with the bands that are used, and notes on what was recognized.
+def open_modality(folder: Path, entry: ModalityEntry) -> tuple[Images, tuple[str, ...]]:
+    """Open a modality's rasters with the bands that are used, and notes on what was recognized.
 
     Bands that the file lists as bad are left out unless ``keep`` selects bands. Alpha is no band, unless city.yaml describes
-    that many bands. Raises DataError.
+    that many bands. Of several files all bands are used. Raises DataError, GridError if they do not fit together.
     """
+    if entry.files is not None:
+        stack = StackedFiles(tuple(RasterFile(folder / file, declared_nodata=entry.nodata) for file in entry.files))
+        return stack, stack.notes
+    file = folder / str(entry.file)
     source = RasterFile(file, subdataset=entry.subdataset, declared_nodata=entry.nodata)
     if entry.keep:
         return replace(source, bands=_keep(entry.keep, source.total_count, file)), source.notes
@@ -48,7 +54,7 @@ def open_modality(file: Path, entry: ModalityEntry) -> tuple[RasterFile, tuple[s
 
 
 def modality_of(
-    name: str, source: RasterFile, relation: GridRelation, entry: ModalityEntry
+    name: str, source: Images, relation: GridRelation, entry: ModalityEntry
 ) -> tuple[Modality, tuple[str, ...]]:
     """Return the modality of an open raster, and notes on the scale that its file states and on names of its bands."""
     scale, offset, scaled = _scaling(source, entry)
@@ -72,7 +78,7 @@ def _keep(text: str, count: int, file: Path) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def _bands(name: str, source: RasterFile, entry: ModalityEntry) -> tuple[tuple[Band, ...], tuple[str, ...]]:
+def _bands(name: str, source: Images, entry: ModalityEntry) -> tuple[tuple[Band, ...], tuple[str, ...]]:
     """Return the bands as city.yaml describes them, else as the file, else as their names tell; and notes."""
     for key in ("bands", "wavelengths_nm", "fwhm_nm", "scale", "offset"):
         given = getattr(entry, key)
@@ -94,7 +100,7 @@ def _bands(name: str, source: RasterFile, entry: ModalityEntry) -> tuple[tuple[B
     return tuple(bands), notes
 
 
-def _named(source: RasterFile, bands: list[Band]) -> tuple[list[Band], tuple[str, ...]]:
+def _named(source: Images, bands: list[Band]) -> tuple[list[Band], tuple[str, ...]]:
     """Return the bands with what their names tell by sensor, and notes: what is unclear, what contradicts the file."""
     known = known_bands([band.name for band in bands], source.tags)
     notes = [f"{source.path}: {known.note}"] if known.note else []
@@ -131,7 +137,7 @@ def _described(band: FileBand, *, use_color: bool) -> Band:
     )
 
 
-def _scaling(source: RasterFile, entry: ModalityEntry) -> tuple[ByBand, ByBand, tuple[str, ...]]:
+def _scaling(source: Images, entry: ModalityEntry) -> tuple[ByBand, ByBand, tuple[str, ...]]:
     """Return scale and offset, city.yaml's before the file's, and a note if the file's count."""
     if entry.scale is not None or entry.offset is not None:
         return (1.0 if entry.scale is None else entry.scale), (0.0 if entry.offset is None else entry.offset), ()
