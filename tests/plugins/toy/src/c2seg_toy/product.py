@@ -26,7 +26,7 @@ def open(path: Path, options: ProductOptions) -> ToyProduct:
         grid = Grid(dataset.height, dataset.width, dataset.transform, dataset.crs.to_wkt())
         bounds = transform_bounds(dataset.crs, "EPSG:4326", *dataset.bounds)
     facts = ProductFacts("msi", "Toy-1", path.stem, "reflectance", files=(path, file.path))
-    return ToyProduct(facts, NativeBand(file, grid, 1, scale=1e-4, nodata=(0,)), bounds)
+    return ToyProduct(facts, NativeBand(file, grid, 1, scale=1e-4, nodata=(0,)), bounds, grid)
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,14 @@ class ToyProduct:
     facts: ProductFacts
     native: NativeBand
     bounds_lonlat: tuple[float, float, float, float]
+    grid: Grid
     bands = (ProductBand("red", "red", 660.0, 30.0),)
     resolution_m = 10.0
-    crs = None
+
+    @property
+    def crs(self) -> str | None:
+        """The CRS of the pixels."""
+        return self.grid.crs
 
     def warp(self, grid: Grid, window: Window) -> Warped:
         """Return the pixels of a window of a grid, resampled once from the native ones."""
