@@ -66,8 +66,8 @@ class Warped(NamedTuple):
 class Product(Protocol):
     """An open product. It can be pickled: it holds paths and numbers; handles are opened by each thread of each process.
 
-    Products whose pixels lie on a grid may also have ``grid`` (``c2seg.types.Grid``): that of the finest band. Where nobody gives
-    an area, it is the area, so that pixels are copied.
+    Products whose pixels lie on a grid may also have ``grid`` (``c2seg.types.Grid``): that of the finest band. Where
+    nobody gives an area, it is the area, so that pixels are copied.
     """
 
     @property
