@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,10 @@ from c2seg.raster import files_digest
 
 __all__ = ["clear_remains", "prepare_folder", "standing"]
 
+class _NothingValidError(DataError):
+    """No pixel of a modality is valid: running again cannot help."""
+
+
 _TRIES = 3  # to read pieces as they were written
 
 
@@ -35,7 +40,7 @@ def prepare_folder(plan: Plan, *, workers: int = 1, overwrite: bool = False, bar
     request = plan.request
     _check(plan, overwrite=overwrite)
     former = _former(request.out)
-    with Scratch(request.out, plan.record.key) as scratch:
+    with _without_remains(request.out), Scratch(request.out, plan.record.key) as scratch:
         registration = measured(plan.layers, plan.grid, align=request.align, progress=bars("co-registration"))
         plan = replace(plan, layers=registration.layers)
         with commit(overwrite=overwrite) as files:
@@ -44,6 +49,19 @@ def prepare_folder(plan: Plan, *, workers: int = 1, overwrite: bool = False, bar
     if former is not None:
         _remove_former(request.out, former, plan)
     return record
+
+
+@contextmanager
+def _without_remains(out: Path) -> Iterator[None]:
+    """Remove what an error leaves: an empty folder, and pieces from which nothing can resume."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, _NothingValidError):
+            remove_folder(scratch_folder(out))
+        with suppress(OSError):
+            out.rmdir()  # only if it is empty
+        raise
 
 
 def standing(plan: Plan) -> PrepareRecord | None:
@@ -121,7 +139,7 @@ def _write_rasters(plan: Plan, jobs: Sequence[Job], scratch: Scratch, paths: Map
 def _check_valid(jobs: Sequence[Job], scratch: Scratch) -> None:
     for job in jobs:
         if not sum(scratch.finished[job.file.name, number].valid for number in range(len(job.file.windows))):
-            raise DataError(
+            raise _NothingValidError(
                 f"`{job.layer.name}`: no pixel of the area is valid in {_named(job.layer.products)}: clouds or fill cover it; "
                 "add other dates, other `bounds` or `mask_clouds=False`"
             )
