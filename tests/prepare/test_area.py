@@ -52,6 +52,17 @@ def test_the_zone_of_the_products_comes_before_that_of_the_center():
     assert CRS.from_wkt(southern.crs).to_epsg() == 32733
 
 
+def test_pixels_that_lie_on_half_multiples_are_kept():
+    scene = grid_of(300, 30, 452_475, 5_808_645, 32633)
+    product = Place((14.2, 52.2, 14.6, 52.6), 30.0, scene.crs, scene)
+    assert grid_for(Area(), {"msi": [product]}) == scene
+    part = grid_for(Area(bounds=(14.32, 52.36, 14.38, 52.4)), {"msi": [product]})
+    assert relate_grids(scene, part, "scene", "part").ratio == 1
+    for area in (Area(resolution_m=10), Area(resolution_m=60), Area(crs="EPSG:32632")):
+        other = grid_for(area, {"msi": [product]})
+        assert abs(other.transform.c / other.transform.a % 1) < 1e-9
+
+
 def test_without_bounds_the_native_grid_is_the_area():
     native = grid_of(1098, 10, 399_960, 5_800_020, 32633)
     product = Place((13.5, 52.2, 13.8, 52.4), crs=native.crs, grid=native)

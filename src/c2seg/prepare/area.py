@@ -57,7 +57,9 @@ class Area:
 
 
 def grid_of(area: Area, products: Mapping[Kind, Sequence[Product]]) -> Grid:
-    """Return the fine grid: north up, edges on whole multiples of the resolution. Raises InputError, GridError or DataError."""
+    """Return the fine grid: north up, with the pixels of the finest product if it has this resolution and CRS, so that they are
+    copied; else with edges on whole multiples of the resolution. Raises InputError, GridError or DataError.
+    """
     area.check()
     if area.like is not None:
         grid = RasterFile(area.like).grid
@@ -70,7 +72,8 @@ def grid_of(area: Area, products: Mapping[Kind, Sequence[Product]]) -> Grid:
     bounds = area.bounds or _shared(every)
     crs = _projected(area.crs) if area.crs else _utm_of(preferred, bounds)
     box = _projected_bounds(bounds, crs) if area.bounds else _shared_in(every, bounds, crs)
-    return _snapped(box, resolution / crs.linear_units_factor[1], crs)
+    resolution /= crs.linear_units_factor[1]
+    return _snapped(box, resolution, crs, _first_edge(preferred, resolution, crs))
 
 
 def coarser(grid: Grid, resolution_m: float) -> Grid:
@@ -180,13 +183,26 @@ def _projected_bounds(bounds: Bounds, crs: CRS) -> Bounds:
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def _snapped(box: Bounds, resolution: float, crs: CRS) -> Grid:
-    west, south, east, north = (value / resolution for value in box)
+def _first_edge(products: Sequence[Product], resolution: float, crs: CRS) -> tuple[float, float]:
+    """Return x and y of the first edge of native pixels from 0 on, in pixels: scenes of Landsat lie on half ones."""
+    for product in products:
+        grid = getattr(product, "grid", None)
+        if not isinstance(grid, Grid) or CRS.from_wkt(str(grid.crs)) != crs:
+            continue
+        a, b, x, d, e, y = grid.transform[:6]
+        if max(abs(a - resolution), abs(-e - resolution), abs(b), abs(d)) <= _CLOSE * resolution:
+            return x / resolution % 1, y / resolution % 1
+    return 0.0, 0.0
+
+
+def _snapped(box: Bounds, resolution: float, crs: CRS, edge: tuple[float, float] = (0.0, 0.0)) -> Grid:
+    west, south, east, north = (value / resolution - edge[k % 2] for k, value in enumerate(box))
     first_column, top = floor(west + _CLOSE), ceil(north - _CLOSE)
     width, height = ceil(east - _CLOSE) - first_column, top - floor(south + _CLOSE)
     if max(width, height) > _MOST_SIDE_PX:
         raise InputError(f"the area has {height} x {width} pixels of {resolution:g} m; at most {_MOST_SIDE_PX} a side")
-    origin = Affine(resolution, 0, first_column * resolution, 0, -resolution, top * resolution)
+    x, y = (first_column + edge[0]) * resolution, (top + edge[1]) * resolution
+    origin = Affine(resolution, 0, x, 0, -resolution, y)
     return Grid(height, width, origin, crs.to_wkt())
 
 
