@@ -61,7 +61,8 @@ class GrdImage:
             return self.power(window)
         step = max(1, _MOST_PX // max(1, window.width * count * count))
         parts = [
-            self._means(window.rows(row, min(step, window.height - row)), count) for row in range(0, window.height, step)
+            self._means(window.rows(row, min(step, window.height - row)), count)
+            for row in range(0, window.height, step)
         ]
         return np.concatenate(parts) if parts else np.zeros((0, window.width), np.float32)
 
