@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from c2seg.api.fusing import fuse_maps
     from c2seg.api.labeling import make_labels
     from c2seg.api.models import export_model, load_model
+    from c2seg.api.preparing import prepare_city
     from c2seg.api.recipes import load_recipe
     from c2seg.api.reporting import make_report
     from c2seg.api.sampling_maps import draw_sample
@@ -69,6 +70,7 @@ __all__ = [
     "make_labels",
     "make_report",
     "open_city",
+    "prepare_city",
     "run_benchmark",
     "score",
     "simulate_pair",
@@ -93,6 +95,7 @@ _MODULES = {
     "make_labels": "c2seg.api.labeling",
     "make_report": "c2seg.api.reporting",
     "open_city": "c2seg.api.cities",
+    "prepare_city": "c2seg.api.preparing",
     "run_benchmark": "c2seg.benchmark",
     "score": "c2seg.api.scoring",
     "simulate_pair": "c2seg.api.simulating",

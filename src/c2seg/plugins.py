@@ -123,8 +123,8 @@ class ProductPlugin(Protocol):
     def recognize(self, path: Path) -> bool:
         """Return True for a file or folder that this reader can open."""
 
-    def open(self, path: Path) -> Any:
-        """Return the bands as a ``c2seg.data.Modality`` on their native grid."""
+    def open(self, path: Path, options: Any) -> Any:
+        """Return a ``c2seg.products.Product`` for ``c2seg.products.ProductOptions``; see ``c2seg.products.Reader``."""
 
 
 def installed(group: Group) -> tuple[Plugin, ...]:

@@ -233,11 +233,11 @@ def test_all_problems_are_listed_not_only_the_first(folder: MakeFolder, capsys: 
     ("content", "message"),
     [
         ({"modalities": {"msi": {"file": "msi.tif", "bands": [{"rol": "red"}]}}},
-         r"modalities\.msi\.bands\.0\.rol: unknown key \(keys of a band: name, role, wavelength_nm\)"),
+         r"modalities\.msi\.bands\.0\.rol: unknown key \(keys of a band: name, role, wavelength_nm, fwhm_nm\)"),
         ({"modalities": {"msi": {"file": "msi.tif", "bands": [{"role": "rod"}]}}},
          r"modalities\.msi\.bands\.0: unknown role 'rod'\. Did you mean 'red'"),
         ({"modalities": {"msi": {"file": "msi.tif", "bands": [{"wavelength_nm": -1}]}}}, "must be positive, found -1"),
-        ({"modalities": {"msi": {"file": "msi.tif", "gain": 2}}}, r"\.gain: unknown key \(keys of a modality: file, subdat"),
+        ({"modalities": {"msi": {"file": "msi.tif", "gain": 2}}}, r"\.gain: unknown key \(keys of a modality: file, files, subdat"),
         ({"label": {"file": "label.tif", "map": "mat"}}, r"label\.map: unknown key \(keys of label: file, label_map, field\)"),
         ({"modality": {}}, r"modality: unknown key \(keys of city\.yaml: name, legend"),
     ],

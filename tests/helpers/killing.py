@@ -57,6 +57,10 @@ COMMANDS = {
         ["label", "o/l.tif", "--osm", "town.osm", "--like", "a.tif", "--fractions", "o/s.tif", "-q"],
         "o/l.tif", ("o/s.tif", "o/l.qml", "o/l.json"),
     ),
+    "prepare": Command(
+        ["prepare", "o/city", "--msi", "town/msi.tif", "--osm", "town.osm", "-q"], "o/city/prepare.json",
+        tuple(f"o/city/{n}" for n in ("msi.tif", "valid.tif", "label.tif", "label.json", "city.yaml", "preview.png")),
+    ),
     "simulate": Command(
         ["simulate", "o/pair", "--pair", "bw", "--scale", "0.004", "-q"], "o/pair/pair.yaml",
         tuple(f"o/pair/*/{n}" for n in ("msi.tif", "hsi.tif", "sar.tif", "valid.tif", "label.tif", "city.yaml")),
@@ -104,6 +108,7 @@ def import_everything() -> None:
     import c2seg.api.fusing
     import c2seg.api.labeling
     import c2seg.api.models
+    import c2seg.api.preparing
     import c2seg.api.reporting
     import c2seg.api.scoring
     import c2seg.api.simulating

@@ -185,6 +185,7 @@ def test_broken_and_incomplete_areas_are_named_and_skipped(osm, tmp_path):
     whole, gone = osm.area(BLOB), osm.way([(0, 0), (10, 10)])
     osm.ways = [w for w in osm.ways if w[0] != gone]
     incomplete = osm.relation([(whole, "outer"), (gone, "outer")], natural="wood")
+    nowhere = osm.relation([(gone, "outer")], natural="heath")
     loose = osm.way([(10, 10), (90, 20), (50, 90)])
     broken = osm.relation([(loose, "outer")], landuse="quarry")
     cut = osm.box(100, 800, 200, 900, landuse="meadow")
@@ -195,11 +196,12 @@ def test_broken_and_incomplete_areas_are_named_and_skipped(osm, tmp_path):
     labels = _labels(osm, tmp_path)
     found = {s.osm_id: (s.rule, s.reason.split(":")[0]) for s in labels.extract.skipped}
     assert found == {
-        f"relation {incomplete}": ("forest", "incomplete"),
         f"relation {broken}": ("quarry and landfill", "rings cross or do not close"),
         f"way {cut}": ("pastures", "incomplete"),
         f"way {crossing}": ("permanent crops", "rings cross or do not close"),
     }
+    assert [(c.osm_id, c.told_by) for c in labels.extract.closed] == [(f"relation {incomplete}", "whole rings")]
+    assert f"relation {nowhere}" not in found  # nothing of it is here
 
 
 def test_unmatched_tags_are_reported_by_area(osm, tmp_path):

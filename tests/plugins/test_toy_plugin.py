@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 
 import c2seg
 
@@ -109,10 +110,37 @@ def test_recipes_lists_it_and_imports_it_only_when_named(site):
         assert text.count(f"{plugin} of c2seg-toy 1.2\n") == 2
 
 
+PRODUCT = """
+import sys
+from pathlib import Path
+from c2seg_toy import product
+from c2seg.cli import run
+from c2seg.testing import check_product_reader
+
+scene = Path(sys.argv[1])
+check_product_reader(product, scene)
+assert run(["prepare", str(scene.parent / "city"), "--msi", str(scene), "--quiet"]) == 0
+"""
+
+
+def test_its_reader_keeps_the_contract_and_serves_prepare(site, tmp_path):
+    pixels = np.random.default_rng(0).integers(1, 10_000, (1, 300, 300), dtype=np.uint16)
+    where = {"transform": rasterio.Affine(10, 0, 400_000, 0, -10, 5_800_000), "crs": "EPSG:32633"}
+    with rasterio.open(
+        tmp_path / "pixels.tif", "w", driver="GTiff", height=300, width=300, count=1, dtype="uint16", **where
+    ) as file:
+        file.write(pixels)
+    (tmp_path / "scene.toy").write_text("pixels.tif\n")
+    text = python("-c", PRODUCT, tmp_path / "scene.toy", site=site).stdout
+    assert "scene (Toy-1" in text
+    with rasterio.open(tmp_path / "city/msi.tif") as file:
+        assert np.array_equal(file.read(), pixels.astype(np.int16))
+
+
 def test_the_guide_shows_what_is_tested():
     guide = (HERE.parents[1] / "docs/plugins.md").read_text()
     shown = re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", guide, re.DOTALL)
-    assert len(shown) == guide.count("```python") + guide.count("```toml") == 7
+    assert len(shown) == guide.count("```python") + guide.count("```toml") == 8
     for name, code in shown:
         assert code in (HERE / "toy" / name).read_text(), name
 

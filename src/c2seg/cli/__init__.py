@@ -29,6 +29,7 @@ COMMANDS = {
     "demo": "See everything in minutes, without data.",
     "simulate": "Make two cities with a known ground truth.",
     "inspect": "Show what a city holds and what is wrong.",
+    "prepare": "Make a city folder from satellite products.",
     "convert": "Write a city in another layout.",
     "label": "Make reference labels from OpenStreetMap.",
     "recipes": "List the recipes, or print one.",

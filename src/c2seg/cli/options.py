@@ -9,10 +9,12 @@ __all__ = ["OPTIONS", "with_options"]
 # Parameter, as messages name it between backquotes, -> option of the commands that can meet the message.
 OPTIONS = {
     "accuracy": "--accuracy",
+    "align": "--align",
     "alpha": "--alpha",
     "backdrop": "--backdrop",
     "backend": "--backend",
     "bands": "--bands",
+    "bounds": "--bounds",
     "cache": "--cache",
     "city": "--city",
     "compile": "--compile",
@@ -20,22 +22,29 @@ OPTIONS = {
     "crs": "--crs",
     "csv": "--csv",
     "delta": "--delta",
+    "dem": "--dem",
+    "dem_datum": "--dem-datum",
     "device": "--device",
     "exclude": "--exclude",
     "figure": "--figure",
     "fractions": "--fractions",
     "half_width": "--half-width",
+    "hsi": "--hsi",
     "html": "--html",
     "label_field": "--label-field",
     "label_map": "--label-map",
     "legend": "--legend",
     "level": "--level",
+    "like": "--like",
+    "mask_clouds": "--keep-clouds",
     "max_entries": "--max-entries",
     "min_area_keep": "--min-area-keep",
     "min_area_px": "--min-area-px",
     "min_per_class": "--min-per-class",
     "min_unit_px": "--min-unit-px",
+    "msi": "--msi",
     "n": "--n",
+    "osm": "--osm",
     "out": "--out",
     "overrides": "--set",
     "overwrite": "--overwrite",
@@ -44,9 +53,13 @@ OPTIONS = {
     "precision": "--precision",
     "preview": "--preview",
     "probabilities": "--probabilities",
+    "resolution": "--resolution",
     "runner_up": "--runner-up",
+    "sar": "--sar",
+    "sar_unit": "--sar-unit",
     "sets": "--sets",
     "source": "--source",
+    "speckle": "--speckle",
     "strata": "--strata",
     "switches": "--switch",
     "target": "--target",
@@ -70,5 +83,5 @@ def _option(match: re.Match[str]) -> str:
     name, value = match.groups()
     if name not in OPTIONS:
         return match.group()
-    given = "" if value in (None, "True") else f" {value.strip(chr(39))}"
+    given = "" if value in (None, "True", "False") else f" {value.strip(chr(39))}"
     return OPTIONS[name] + given

@@ -28,7 +28,8 @@ _UNKNOWN = -1  # a label value that is not in its label mapping
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Metadata of a band: its name, its role (one of ``ROLES``) and its center wavelength, where known.
+    """Metadata of a band: its name, its role (one of ``ROLES``), its center wavelength and its width (full width at half
+    maximum), where known.
 
     Model files and city.yaml describe bands with the same keys. Unknown keys are errors there.
     """
@@ -38,6 +39,7 @@ class Band:
     name: str = ""
     role: str | None = None
     wavelength_nm: float | None = None
+    fwhm_nm: float | None = None
 
 
 @dataclass(frozen=True)

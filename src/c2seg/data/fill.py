@@ -1,4 +1,7 @@
-"""Undeclared nodata: one extreme value in all bands of many pixels, such as the black around a scene."""
+"""Undeclared nodata: one extreme value in all bands of many pixels, such as the black around a scene.
+
+In a raster of one band, only the usual fill values count.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy as np
 __all__ = ["FillSearch"]
 
 _LEAST_SHARE = 0.01
+_USUAL = (-9999.0, -32768.0, -999.0, -99.0, 65535.0)
 _MOST_VALUES = 64  # of one block: an image with more values that all bands share has no fill
 
 
@@ -23,13 +27,15 @@ class FillSearch:
     high: float = -np.inf
 
     def add(self, raw: np.ndarray, valid: np.ndarray) -> None:
-        """Count a block: raw values [C, H, W], valid pixels bool [H, W]. One band alone tells nothing and is not counted."""
+        """Count a block: raw values [C, H, W], valid pixels bool [H, W]."""
         values = raw[:, valid]
-        if len(raw) < 2 or not values.size:
+        if not values.size:
             return
         self.pixels += values.shape[1]
         self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
         same = values[0][(values == values[0]).all(axis=0)]
+        if len(raw) == 1:
+            same = same[np.isin(same, _USUAL)]
         numbers, counts = np.unique(same, return_counts=True)
         if len(numbers) <= _MOST_VALUES:
             self.counts.update(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))

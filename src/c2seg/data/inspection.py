@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from c2seg.data import remarks
 from c2seg.data.city import City, LabeledCity, Layer, Modality, Scene, blocks
 from c2seg.data.fill import FillSearch
 from c2seg.data.inspected import (
@@ -75,6 +76,7 @@ def inspect_city(
         _compare_published(city, known, scenes[0], report, _part(progress, 0.7, 1.0))
     if not headers_only:
         _compare_bands(city, known, other, scenes, report)
+        report.notes += remarks.of_city(city)
     progress(1.0, 1.0)
     return {
         "path": str(path),
@@ -106,9 +108,9 @@ class _Report:
         self.problems = problems
 
 
-def _unit_notes(city: City, other: City) -> list[str]:
+def _value_notes(city: City, other: City) -> list[str]:
     note = units_note({city.name: radar_unit_of(city), other.name: radar_unit_of(other)})
-    return [note] if note else []
+    return [*([note] if note else []), *remarks.dark_ends([city, other]), *remarks.same_images(city, other)]
 
 
 def _published(city: City) -> PublishedCity | None:
@@ -360,7 +362,7 @@ def _compare_bands(
     if known is not None:
         others[f"the source city of {known.dataset} (published mean)"] = published_means(known.dataset)["hsi"][0]
     if other is not None:
-        report.notes += _unit_notes(city, other)
+        report.notes += _value_notes(city, other)
         gap = _wavelength_gap(city, other)
         if gap is None and "hsi" in other.modality_names:
             others[other.name] = city_statistics(other, ["hsi"])["hsi"].mean

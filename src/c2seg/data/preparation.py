@@ -11,6 +11,7 @@ from c2seg.data.city import Band, City, LabeledCity
 from c2seg.data.normalize import OF_EACH_CITY, Normalization, Normalizer
 from c2seg.data.pca import principal_components
 from c2seg.data.prepared import PreparedCity
+from c2seg.data.remarks import dark_ends
 from c2seg.data.spectral import match_bands
 from c2seg.data.statistics import BandStatistics, city_statistics
 from c2seg.data.units import radar_unit_of, units_note
@@ -62,7 +63,13 @@ def prepare_cities(
         normalizer = Normalizer.fit(normalization, of_target if of_each_city else pooled)
         prepared_target = PreparedCity(target, of_target, replace(normalizer, projection=fitted[0].projection))
     opened = [*(city.images for city in sources), *([target] if target else [])]
-    notes = (*_reading_notes(opened), *notes, *_unit_notes(opened, names), *_same_city(sources, target))
+    notes = (
+        *_reading_notes(opened),
+        *notes,
+        *_unit_notes(opened, names),
+        *dark_ends(opened),
+        *_same_city(sources, target),
+    )
     prepared = tuple(PreparedCity(*parts) for parts in zip(sources, statistics, fitted, strict=True))
     return PreparedCities(prepared, prepared_target, pooled, notes)
 

@@ -1,4 +1,6 @@
-"""Band harmonization: match a city's bands to those a model was trained on, by name, by role or by wavelength."""
+"""Band harmonization: match a city's bands to those a model was trained on, by name, by role, by their responses to wavelength
+where widths are known, or by wavelength alone.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ import numpy as np
 
 from c2seg.data.city import Band, City, Modality, Scene
 from c2seg.data.derived import Derived
+from c2seg.data.responses import response_weights
 from c2seg.errors import DataError
 from c2seg.raster import RasterSource
 from c2seg.types import Window
@@ -70,8 +73,9 @@ def band_weights(bands: Sequence[Band], available: Sequence[Band]) -> tuple[np.n
     """Return weights float32 [bands, available] that compute bands from the available ones, and the kind of match.
 
     Bands are matched by role if all have a role that is available, else by name if all names are. Otherwise they are
-    interpolated linearly between the nearest wavelengths. Up to 30 nm beyond the sensor's range, the outermost band is
-    used. None if no match is possible.
+    computed by the bands' responses if both sides have wavelengths and widths (``response_weights``), else interpolated
+    linearly between the nearest wavelengths. Up to 30 nm beyond the sensor's range, the outermost band is used. None if no
+    match is possible.
     """
     roles = [band.role for band in available]
     if all(band.role is not None and band.role in roles for band in bands):
@@ -83,16 +87,29 @@ def band_weights(bands: Sequence[Band], available: Sequence[Band]) -> tuple[np.n
         return named, "by name"
     if any(band.wavelength_nm is None for band in (*bands, *available)):
         return None
-    known = np.array([band.wavelength_nm for band in available], np.float64)
+    known, targets = (np.array([band.wavelength_nm for band in side], np.float64) for side in (available, bands))
+    if targets.min() < known.min() - _BEYOND_NM or targets.max() > known.max() + _BEYOND_NM:
+        return None
+    if all(band.fwhm_nm is not None for band in (*bands, *available)):
+        return _by_response(bands, targets, available, known)
     order = np.argsort(known)
     known = known[order]
-    targets = np.array([band.wavelength_nm for band in bands], np.float64)
-    if targets.min() < known[0] - _BEYOND_NM or targets.max() > known[-1] + _BEYOND_NM:
-        return None
     columns = np.stack([np.interp(targets, known, row) for row in np.eye(len(known))], axis=1)
     weights = np.zeros((len(bands), len(available)), np.float32)
     weights[:, order] = columns
     return weights, "by wavelength"
+
+
+def _by_response(
+    bands: Sequence[Band], centers: np.ndarray, available: Sequence[Band], known: np.ndarray
+) -> tuple[np.ndarray, str]:
+    widths, spreads = (np.array([band.fwhm_nm for band in side], np.float64) for side in (bands, available))
+    result = response_weights(centers, widths, known, spreads)
+    gaps = [f"{center:.0f}" for center in centers[result.in_gaps]]
+    if not gaps:
+        return result.weights, "by band responses"
+    shown = ", ".join(gaps[:8]) + (", ..." if len(gaps) > 8 else "")
+    return result.weights, f"by band responses ({len(gaps)} in gaps of the sensor are interpolated: {shown} nm)"
 
 
 def match_bands(city: City, inputs: Mapping[str, Sequence[Band]]) -> tuple[City, tuple[str, ...]]:

@@ -6,13 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from c2seg.data.city import City, blocks
-from c2seg.types import Window
+from c2seg.data.city import City
+from c2seg.data.remarks import sampled
 
 __all__ = ["radar_unit", "radar_unit_of", "units_note"]
-
-_WINDOWS = 16
-_SIDE_PX = 256
 
 
 def radar_unit(mean: np.ndarray, minimum: np.ndarray) -> str | None:
@@ -30,13 +27,7 @@ def radar_unit_of(city: City) -> str | None:
     if not city.scenes or "sar" not in city.scenes[0].modalities:
         return None
     scene = city.scenes[0]
-    samples = []
-    windows = list(blocks(scene.grid.window, _SIDE_PX))
-    for index in np.unique(np.linspace(0, len(windows) - 1, _WINDOWS).astype(int)):
-        window: Window = windows[index]
-        values, valid = scene.read("sar", window)
-        samples.append(values[:, valid])
-    values = np.concatenate(samples, axis=1)
+    values = sampled(scene, "sar")
     return radar_unit(values.mean(axis=1), values.min(axis=1)) if values.shape[1] else None
 
 

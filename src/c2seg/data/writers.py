@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -176,15 +177,9 @@ def _new_folder(folder: Path, city: City | LabeledCity, *, overwrite: bool) -> I
 
 def _describe(stack: Modality, file: str) -> dict[str, Any]:
     entry: dict[str, Any] = {"file": file}
-    if any(band.name or band.role or band.wavelength_nm for band in stack.bands):
-        entry["bands"] = [
-            {
-                key: value
-                for key, value in (("name", b.name), ("role", b.role), ("wavelength_nm", b.wavelength_nm))
-                if value
-            }
-            for b in stack.bands
-        ]
+    described = [{key: value for key, value in asdict(band).items() if value} for band in stack.bands]
+    if any(described):
+        entry["bands"] = described
     if not stack.is_raw:
         entry["scale"], entry["offset"] = (
             list(amount) if isinstance(amount, tuple) else amount for amount in (stack.scale, stack.offset)

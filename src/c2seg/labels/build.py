@@ -11,6 +11,7 @@ import shapely
 from c2seg.errors import DataError
 from c2seg.labels.burn import SAMPLES, Burner
 from c2seg.labels.coastline import Sea, sea_polygons
+from c2seg.labels.cutting import close_cut_areas
 from c2seg.labels.extract import Box, Coverage, Extract, read_coverage, read_extract
 from c2seg.labels.grids import DEGREES, geographic_box, metric_crs, project, to_pixels, wkt_of
 from c2seg.labels.rules import RuleTable
@@ -79,7 +80,9 @@ def make_labels(path: Path, table: RuleTable, grid: Grid, *, progress: Progress 
     coverage = read_coverage(path)
     area, covered = _covered(path, coverage.box, grid)
     margin = table.max_half_width_m + 4 * (grid.pixel_side_m() or 0.0)
-    extract = read_extract(path, table, geographic_box(grid, margin), progress=progress)
+    box = geographic_box(grid, margin)
+    extract = read_extract(path, table, box, progress=progress)
+    extract = close_cut_areas(extract, table, coverage.box, box)
     sea = _sea(extract, coverage.box, area, table)
     pixels, rules, areas = _pixel_geometries(extract, sea, table, grid)
     inside = shapely.clip_by_rect(pixels, 0, 0, grid.width, grid.height)

@@ -17,7 +17,7 @@ import shapely
 
 from c2seg.labels.extract import METERS_PER_DEGREE, Box
 
-__all__ = ["Sea", "sea_polygons"]
+__all__ = ["Sea", "lead_to_edge", "sea_polygons"]
 
 # In extracts cut at nodes the coast ends up to one segment before the box. Such ends are extended straight to the edge.
 _MAX_GAP_FRACTION = 0.1  # of the box's shorter side
@@ -45,7 +45,7 @@ def sea_polygons(coastlines: Sequence[np.ndarray], box: Box) -> Sea:
     scale = np.array([cos(radians((box[1] + box[3]) / 2)), 1.0]) * METERS_PER_DEGREE  # locally metric
     frame = shapely.box(box[0] * scale[0], box[1] * scale[1], box[2] * scale[0], box[3] * scale[1])
     coast = [line * scale for line in coastlines]
-    ends, led = _lead_to_edge(coast, frame)
+    ends, led = lead_to_edge(coast, frame)
     lines = [shapely.LineString(line) for line in (*coast, *ends)]
     inside = [line for line in shapely.intersection(np.array(lines, object), frame) if shapely.length(line) > 0]
     if not inside:
@@ -61,7 +61,7 @@ def sea_polygons(coastlines: Sequence[np.ndarray], box: Box) -> Sea:
     return Sea(tuple(polygons), "unclosed" if unknown_m2 else "closed", len(inside) - led, led, unknown_m2)
 
 
-def _lead_to_edge(coast: Sequence[np.ndarray], frame: shapely.Polygon) -> tuple[list[np.ndarray], int]:
+def lead_to_edge(coast: Sequence[np.ndarray], frame: shapely.Polygon) -> tuple[list[np.ndarray], int]:
     """Return segments from loose ends of the coast to the nearest edge of the box, and their number."""
     west, south, east, north = frame.bounds
     limit = min(_MAX_GAP_M, _MAX_GAP_FRACTION * min(east - west, north - south))

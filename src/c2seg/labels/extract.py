@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import groupby
 from math import cos, radians
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,21 @@ import shapely
 
 from c2seg.errors import C2SegError, DataError, one_line
 from c2seg.labels.rules import RuleTable
+from c2seg.labels.unassembled import CutArea, read_unassembled, runs_of
 from c2seg.progress import Progress, no_progress
 
-__all__ = ["METERS_PER_DEGREE", "Box", "Coverage", "Extract", "Skipped", "degrees_of", "read_coverage", "read_extract"]
+__all__ = [
+    "METERS_PER_DEGREE",
+    "Box",
+    "Closed",
+    "Coverage",
+    "Extract",
+    "Skipped",
+    "degrees_of",
+    "read_coverage",
+    "read_extract",
+    "square_meters",
+]
 
 Box = tuple[float, float, float, float]  # west, south, east, north in degrees
 
@@ -40,11 +51,20 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Skipped:
-    """An area that could not be assembled: its id (``relation 1234``), its rule, and the reason."""
+    """An area that osmium could not assemble: its id (``relation 1234``), its rule, and the reason."""
 
     osm_id: str
     rule: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A cut area that was closed: its id, its rule, and what told on which side of its rings it lies."""
+
+    osm_id: str
+    rule: str
+    told_by: str
 
 
 @dataclass
@@ -62,6 +82,10 @@ class Extract:
     coastlines: list[np.ndarray] = field(default_factory=list)
     unmatched: dict[str, tuple[int, float]] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
+    cut: list[CutArea] = field(default_factory=list)
+    """Areas with missing parts."""
+    closed: list[Closed] = field(default_factory=list)
+    """Cut areas that were closed along the extract's edge."""
 
 
 def read_coverage(path: Path) -> Coverage:
@@ -101,14 +125,17 @@ def read_extract(path: Path, table: RuleTable, box: Box, *, progress: Progress =
         for feature in _features(path, progress):
             reader.take(feature)
         reader.flush()
-        skipped = _explain(path, reader.expected, table, box)
+        unassembled = read_unassembled(path, reader.expected, box)
     if not reader.ways:
         raise DataError(
             f"{path} contains no ways: it is truncated or not an extract of a region; extract the city again"
         )
+    skipped = [
+        Skipped(name, table.rules[rule].name, "rings cross or do not close") for name, rule in unassembled.broken
+    ]
     return Extract(
         _joined(reader.geometries, object), _joined(reader.rules, np.int16), _joined(reader.areas, np.float64),
-        reader.coastlines, reader.unmatched, skipped,
+        reader.coastlines, reader.unmatched, skipped, unassembled.cut,
     )  # fmt: skip
 
 
@@ -190,10 +217,10 @@ class _FeatureReader:
             return
         closed = len(way.nodes) > 3 and way.is_closed()
         if tags.get("natural") == "coastline":
-            self.coastlines += _runs(way)
+            self.coastlines += runs_of(way)
         rule = self.table.match_line(tags, closed=closed)
         if rule is not None and not self.table.is_excluded(tags):
-            self._lines += [(run, rule) for run in _runs(way)]
+            self._lines += [(run, rule) for run in runs_of(way)]
         elif closed:
             self._expect("way", way, from_way=True)
 
@@ -223,13 +250,13 @@ class _FeatureReader:
         """Clip the collected features to the box and store the non-empty ones."""
         polygons = shapely.from_wkb([wkb for wkb, _, _ in self._polygons])
         rules = np.array([rule for _, rule, _ in self._polygons], np.int16)
-        areas = shapely.area(polygons) * _square_meters(polygons)
+        areas = shapely.area(polygons) * square_meters(polygons)
         clipped = _clip(polygons, self.box)
         inside = ~shapely.is_empty(clipped)
         for i in np.flatnonzero(inside & (rules < 0)):
             tag = self._polygons[i][2]
             count, area = self.unmatched.get(tag, (0, 0.0))
-            self.unmatched[tag] = count + 1, area + float(shapely.area(clipped[i]) * _square_meters(clipped[i]))
+            self.unmatched[tag] = count + 1, area + float(shapely.area(clipped[i]) * square_meters(clipped[i]))
         matched = inside & (rules >= 0)
         lines = shapely.linestrings(
             np.concatenate([run for run, _ in self._lines]) if self._lines else np.empty((0, 2)),
@@ -244,18 +271,6 @@ class _FeatureReader:
         self._polygons, self._lines = [], []
 
 
-def _runs(way: Any) -> list[np.ndarray]:
-    """Return the parts of a way whose nodes are in the file, as lon, lat [n, 2]. Extracts cut at nodes lack some nodes."""
-    runs = []
-    for present, nodes in groupby(way.nodes, key=lambda node: node.location.valid()):
-        if present:
-            points = np.array([(node.lon, node.lat) for node in nodes])
-            points = points[np.append(True, np.any(np.diff(points, axis=0) != 0, axis=1))]
-            if len(points) > 1:
-                runs.append(points)
-    return runs
-
-
 def _clip(geometries: np.ndarray, box: Box) -> np.ndarray:
     """Clip geometries to a box. Those inside do not change."""
     west, south, east, north = box
@@ -267,49 +282,10 @@ def _clip(geometries: np.ndarray, box: Box) -> np.ndarray:
     return out
 
 
-def _square_meters(polygons: Any) -> Any:
+def square_meters(polygons: Any) -> Any:
     """Return the area of a square degree in m2 at the middle latitude of each polygon."""
     bounds = shapely.bounds(polygons)
     return METERS_PER_DEGREE**2 * np.cos(np.radians((bounds[..., 1] + bounds[..., 3]) / 2))
-
-
-def _explain(path: Path, expected: dict[tuple[str, int], int], table: RuleTable, box: Box) -> list[Skipped]:
-    """Return why areas were not assembled: parts are missing from the file, or the rings are invalid.
-
-    Invalid areas outside the box are omitted. The position of incomplete areas is unknown, so all of them are listed.
-    """
-    import osmium
-
-    if not expected:
-        return []
-    of_way = {number: [number] for kind, number in expected if kind == "way"}
-    relations = [number for kind, number in expected if kind == "relation"]
-    of_relation: dict[int, list[int]] = {}
-    if relations:
-        only = osmium.filter.IdFilter(relations)
-        incomplete: Iterator[Any] = iter(osmium.FileProcessor(str(path), osmium.osm.RELATION).with_filter(only))
-        for relation in incomplete:
-            of_relation[relation.id] = [member.ref for member in relation.members if member.type == "w"]
-    way_ids = set(of_way).union(*of_relation.values())
-    reader = osmium.FileProcessor(str(path)).with_locations()
-    reader.with_filter(osmium.filter.EntityFilter(osmium.osm.WAY)).with_filter(osmium.filter.IdFilter(way_ids))
-    ways: Iterator[Any] = iter(reader)
-    whole = {
-        way.id: shapely.MultiPoint([(node.lon, node.lat) for node in way.nodes])
-        for way in ways
-        if all(node.location.valid() for node in way.nodes)
-    }
-    out = []
-    for (kind, number), rule in sorted(expected.items()):
-        parts = of_way[number] if kind == "way" else of_relation.get(number, [])
-        if not whole.keys() >= set(parts):
-            reason = "incomplete: parts of it are not in the file"
-        elif shapely.box(*shapely.total_bounds([whole[part] for part in parts])).intersects(shapely.box(*box)):
-            reason = "rings cross or do not close"
-        else:
-            continue
-        out.append(Skipped(f"{kind} {number}", table.rules[rule].name, reason))
-    return out
 
 
 def _joined(parts: list[np.ndarray], dtype: Any) -> np.ndarray:

@@ -10,6 +10,7 @@ from c2seg.records import Artifact, Record
 
 __all__ = [
     "ClassArea",
+    "ClosedArea",
     "Coastline",
     "CoverageFacts",
     "ExtractFacts",
@@ -96,6 +97,14 @@ class SkippedArea(Record):
     reason: str
 
 
+class ClosedArea(Record):
+    """An area that the extract cuts, closed along the extract's edge, and what told on which side of its rings it lies."""
+
+    id: str
+    rule: str
+    told_by: str
+
+
 class RuleTableName(Record):
     """The rule table: its name and a digest of its content."""
 
@@ -120,4 +129,5 @@ class LabelRecord(Artifact):
     coastline: Coastline
     unmatched: tuple[UnmatchedTag, ...]
     skipped: tuple[SkippedArea, ...]
+    closed: tuple[ClosedArea, ...] = ()
     rule_table: RuleTableName

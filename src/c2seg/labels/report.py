@@ -10,6 +10,7 @@ from c2seg.labels.build import Labels
 from c2seg.labels.burn import OUTSIDE, SAMPLES, UNMAPPED
 from c2seg.labels.record import (
     ClassArea,
+    ClosedArea,
     Coastline,
     CoverageFacts,
     ExtractFacts,
@@ -72,6 +73,7 @@ def build_report(labels: Labels, pixels_by_class: np.ndarray, samples_by_code: n
         ),
         unmatched=_unmatched(labels),
         skipped=tuple(SkippedArea(id=s.osm_id, rule=s.rule, reason=s.reason) for s in labels.extract.skipped),
+        closed=tuple(ClosedArea(id=s.osm_id, rule=s.rule, told_by=s.told_by) for s in labels.extract.closed),
         rule_table=RuleTableName(name=table.name, digest=table.digest),
     )
 
@@ -137,6 +139,11 @@ def format_report(report: LabelRecord, *, most: int = 8) -> str:
     lines += [_switch_text(switch) for switch in report.switches]
     lines += ["", _coast_text(report.coastline)]
     lines += _listed("areas with unmatched tags", [f"{u.tag} {u.km2:.3f} km2" for u in report.unmatched], most)
+    lines += _listed(
+        "areas that the extract cuts, closed along its edge",
+        [f"{c.id} ({c.rule}): told by {c.told_by}" for c in report.closed],
+        most,
+    )
     lines += _listed("areas skipped", [f"{s.id} ({s.rule}): {s.reason}" for s in report.skipped], most)
     return "\n".join([*lines, "", f"{report.attribution}, {report.license}"])
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from c2seg.raster.bands import FileBand
+from c2seg.raster.bands import FileBand, bands_of
 from c2seg.raster.checked import CheckedRaster, raster_faults
 from c2seg.raster.cog import RasterTags, write_cog, write_map
 from c2seg.raster.digests import files_digest, short
 from c2seg.raster.grids import GridRelation, relate_grids
 from c2seg.raster.opening import GDAL_ERRORS, data_files, open_raster, without_georeference
 from c2seg.raster.reading import ArrayRaster, RasterFile, RasterSource, read_boundless
+from c2seg.raster.sensors import KnownBand, KnownBands, known_bands
+from c2seg.raster.stacked import StackedFiles
 from c2seg.raster.style import qml_text, write_qml
 
 __all__ = [
@@ -17,11 +19,16 @@ __all__ = [
     "CheckedRaster",
     "FileBand",
     "GridRelation",
+    "KnownBand",
+    "KnownBands",
     "RasterFile",
     "RasterSource",
     "RasterTags",
+    "StackedFiles",
+    "bands_of",
     "data_files",
     "files_digest",
+    "known_bands",
     "open_raster",
     "qml_text",
     "raster_faults",

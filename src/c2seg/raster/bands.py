@@ -15,6 +15,7 @@ __all__ = ["FileBand", "bands_of"]
 
 _COLORS = ("blue", "green", "red", "nir")
 _WAVELENGTHS = ("wavelength", "central_wavelength", "center_wavelength", "centre_wavelength", "centerwavelength")
+_WIDTHS = ("fwhm", "full_width_half_max", "bandwidth")
 _UNITS = ("wavelength_units", "wavelength_unit", "wavelengthunits")
 _PER_NM = {"nm": 1.0, "nanometer": 1.0, "nanometre": 1.0, "um": 1e3, "µm": 1e3, "μm": 1e3, "micron": 1e3,
            "micrometer": 1e3, "micrometre": 1e3, "mm": 1e6, "millimeter": 1e6, "m": 1e9, "meter": 1e9}  # fmt: skip
@@ -28,12 +29,13 @@ _SAMPLE_PX = 256
 class FileBand:
     """A band as its file describes it. Value = stored value x ``scale`` + ``offset``.
 
-    ``color``: blue, green, red or nir; ``is_good``: False for a band that a bad-band list excludes; ``is_alpha``: it holds
-    transparency, where 0 is nodata.
+    ``fwhm_nm``: full width at half maximum; ``color``: blue, green, red or nir; ``is_good``: False for a band that a bad-band
+    list excludes; ``is_alpha``: it holds transparency, where 0 is nodata.
     """
 
     name: str = ""
     wavelength_nm: float | None = None
+    fwhm_nm: float | None = None
     color: str | None = None
     is_good: bool = True
     is_alpha: bool = False
@@ -44,7 +46,7 @@ class FileBand:
 def bands_of(dataset: Any) -> tuple[FileBand, ...]:
     """Return what an open rasterio dataset says of each of its bands."""
     header = {key.lower(): value for key, value in dataset.tags(ns="ENVI").items()}
-    listed = _numbers(header.get("wavelength", ""))
+    listed, widths = (_numbers(header.get(key, "")) for key in ("wavelength", "fwhm"))
     bad = _numbers(header.get("bbl", ""))
     common = _unit(header) or _unit({key.lower(): value for key, value in dataset.tags().items()})
     factor = _header_factor(header)
@@ -53,11 +55,14 @@ def bands_of(dataset: Any) -> tuple[FileBand, ...]:
         name = dataset.descriptions[index] or ""
         tags = {key.lower(): value for key, value in dataset.tags(index + 1).items()}
         value = _tagged(tags) if index >= len(listed) else listed[index]
+        unit = _unit(tags) or common or ("" if value is None or value > 30 else "micrometer")
         scale, offset = _scaling(dataset, index)
         bands.append(
             FileBand(
                 name=name,
                 wavelength_nm=_in_nm(value, _unit(tags) or common) or _imagery_nm(dataset, index) or _named_nm(name),
+                fwhm_nm=_width_nm(widths[index] if index < len(widths) else None, tags, unit)
+                or _imagery_nm(dataset, index, "FWHM_UM"),
                 color=_color(dataset.colorinterp[index]),
                 is_good=index >= len(bad) or bad[index] != 0,
                 is_alpha=dataset.colorinterp[index] == ColorInterp.alpha and not _is_picture(dataset, index),
@@ -112,9 +117,20 @@ def _in_nm(value: float | None, unit: str) -> float | None:
     return round(value * (_PER_NM[unit] if unit else 1e3 if value <= 30 else 1.0), 4)
 
 
-def _imagery_nm(dataset: Any, index: int) -> float | None:
-    """Return the wavelength in GDAL's domain IMAGERY."""
-    values = _numbers(dataset.tags(index + 1, ns="IMAGERY").get("CENTRAL_WAVELENGTH_UM", ""))
+def _width_nm(listed: float | None, tags: dict[str, str], unit: str) -> float | None:
+    """Return a band's width in nm from an ENVI header or from tags; widths have the wavelengths' unit, nm without one."""
+    if listed is None and len(stated := _numbers(tags.get("fwhm_nm", ""))) == 1:
+        return _in_nm(stated[0], "nm")
+    for key in _WIDTHS:
+        values = _numbers(tags.get(key, ""))
+        if listed is None and len(values) == 1:
+            listed = values[0]
+    return _in_nm(listed, unit or "nm")
+
+
+def _imagery_nm(dataset: Any, index: int, key: str = "CENTRAL_WAVELENGTH_UM") -> float | None:
+    """Return the wavelength, or a width, in GDAL's domain IMAGERY."""
+    values = _numbers(dataset.tags(index + 1, ns="IMAGERY").get(key, ""))
     return round(values[0] * 1e3, 4) if len(values) == 1 and values[0] > 0 else None
 
 

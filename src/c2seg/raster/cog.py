@@ -31,11 +31,16 @@ RowReader = Callable[[int, int], np.ndarray]
 
 @dataclass(frozen=True)
 class RasterTags:
-    """Tags of a GeoTIFF, of the dataset and of each band. ``descriptions`` are the band names."""
+    """Tags of a GeoTIFF, of the dataset and of each band. ``descriptions`` are the band names.
+
+    Value = stored number x ``scale``, in ``unit``.
+    """
 
     dataset: Mapping[str, str] = field(default_factory=dict)
     bands: Sequence[Mapping[str, str]] = ()
     descriptions: Sequence[str] = ()
+    scale: float = 1.0
+    unit: str = ""
 
 
 def write_cog(
@@ -78,6 +83,10 @@ def write_cog(
                 dataset.set_band_description(band, text)
             for band, values in enumerate(tags.bands, 1):
                 dataset.update_tags(band, **values)
+            if tags.scale != 1.0:
+                dataset.scales = (tags.scale,) * count
+            if tags.unit:
+                dataset.units = (tags.unit,) * count
             for first in range(0, grid.height, _BLOCK):
                 last = min(first + _BLOCK, grid.height)
                 checked.write(dataset, read_rows(first, last), Window(first, 0, last - first, grid.width))

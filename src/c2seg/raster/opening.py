@@ -35,7 +35,7 @@ _BY_SUFFIX = {
     ".jp2": ("JP2OpenJPEG",), ".j2k": ("JP2OpenJPEG",), ".vrt": ("VRT",), ".nc": ("netCDF",), ".nc4": ("netCDF",),
     ".h5": ("HDF5", "HDF5Image"), ".hdf5": ("HDF5", "HDF5Image"), ".he5": ("HDF5", "HDF5Image"), ".asc": ("AAIGrid",),
     ".bmp": ("BMP",), ".grd": ("SAGA", "GSBG", "GS7BG", "GSAG"), ".sdat": ("SAGA",),
-    ".grb": ("GRIB",), ".grib": ("GRIB",), ".grb2": ("GRIB",), ".rst": ("RST",),
+    ".grb": ("GRIB",), ".grib": ("GRIB",), ".grb2": ("GRIB",), ".rst": ("RST",), ".hgt": ("SRTMHGT",),
 }  # fmt: skip
 _OTHERS = ("ENVI", "EHdr", "HFA", "GTiff")
 """Drivers of files with other suffixes (``.dat``, ``.img``, ``.bsq``, none): raw data with a header of the same name."""

@@ -1,4 +1,4 @@
-"""The contracts of networks, training methods, losses and layouts, as checks for our tests and those of plug-ins.
+"""The contracts of networks, methods, losses, layouts and product readers, as checks for our tests and those of plug-ins.
 
 A check returns None or raises AssertionError that says what was expected. Importing this package does not import torch; the
 checks of networks, methods and losses do.
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from c2seg.testing.losses import check_loss
     from c2seg.testing.methods import METHOD_CHECKS, MethodCase, check_method
     from c2seg.testing.models import MODEL_CHECKS, ModelCase, check_model
+    from c2seg.testing.products import check_product_reader
 
 __all__ = [
     "METHOD_CHECKS",
@@ -24,6 +25,7 @@ __all__ = [
     "check_loss",
     "check_method",
     "check_model",
+    "check_product_reader",
 ]
 
 _MODULES = {
@@ -35,6 +37,7 @@ _MODULES = {
     "check_loss": "losses",
     "check_method": "methods",
     "check_model": "models",
+    "check_product_reader": "products",
 }
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from c2seg.data.city import ROLES, Band
 from c2seg.data.layouts.old_keys import with_present_keys
@@ -22,11 +22,13 @@ class _Strict(BaseModel):
 
 
 def _check_band(band: Band) -> Band:
-    """Raise ValueError, which pydantic reports with its place, for an unknown role or a wavelength that is not positive."""
+    """Raise ValueError, which pydantic reports with its place, for an unknown role or a length that is not positive."""
     if band.role is not None and band.role not in ROLES:
         raise ValueError(unknown_name("role", band.role, ROLES))
     if band.wavelength_nm is not None and not band.wavelength_nm > 0:
         raise ValueError(f"wavelength_nm must be positive, found {band.wavelength_nm}")
+    if band.fwhm_nm is not None and not band.fwhm_nm > 0:
+        raise ValueError(f"fwhm_nm must be positive, found {band.fwhm_nm}")
     return band
 
 
@@ -35,16 +37,26 @@ def _text(value: Any) -> Any:
 
 
 class ModalityEntry(_Strict):
-    """A modality in city.yaml. What is given here overrides what the file says."""
+    """A modality in city.yaml: a ``file``, or ``files`` whose bands follow one another. It overrides what the files say."""
 
-    file: str
+    file: str | None = None
+    files: Annotated[tuple[str, ...] | None, Field(min_length=1)] = None
     subdataset: Annotated[str | None, BeforeValidator(_text)] = None
     bands: tuple[Annotated[Band, AfterValidator(_check_band)], ...] | None = None
     wavelengths_nm: tuple[float, ...] | None = None
+    fwhm_nm: tuple[float, ...] | None = None
     scale: float | tuple[float, ...] | None = None
     offset: float | tuple[float, ...] | None = None
     nodata: float | None = None
     keep: str | None = None
+
+    @model_validator(mode="after")
+    def _check_files(self) -> Self:
+        if (self.file is None) == (self.files is None):
+            raise ValueError("give `file:` or `files:`, one of them")
+        if self.files and (self.keep or self.subdataset):
+            raise ValueError("`keep:` and `subdataset:` go with `file:`; with `files:`, name the files that are used")
+        return self
 
 
 class LabelEntry(_Strict):

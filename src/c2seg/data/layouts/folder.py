@@ -8,6 +8,7 @@ A ``city.yaml`` may name other files and other modalities, and describe them::
       msi: {file: s2.tif, bands: [{name: B2, role: blue, wavelength_nm: 492}, ...], scale: 0.0001}
       hsi: {file: enmap.tif, wavelengths_nm: [418.2, 424.0, ...], keep: "1-130, 137-224"}
       sar: {file: s1.nc, subdataset: sigma0, nodata: 0}
+      swir: {files: [B8A.jp2, B11.jp2, B12.jp2]}   # bands of several files, on the grid of the finest
     label: {file: label.tif, label_map: challenge}   # or the file name alone; label_map may be a mapping file, or auto
     valid: valid.tif
     scenes: [north, south]       # instead of modalities: sub-folders, each a scene
@@ -29,7 +30,7 @@ from c2seg.data.layouts.imagery import modality_of, open_modality
 from c2seg.data.vectors import burn_labels, is_vector
 from c2seg.errors import C2SegError, DataError
 from c2seg.legend import Legend, c2seg13, load_legend
-from c2seg.raster import ArrayRaster, RasterFile, relate_grids
+from c2seg.raster import ArrayRaster, RasterFile, StackedFiles, relate_grids
 from c2seg.types import Grid
 
 __all__ = ["LOOKS_FOR", "NAME", "LabelFile", "images", "label_files", "labels", "legend_of", "recognize"]
@@ -135,10 +136,10 @@ def _scene(path: Path, name: str, settings: CityFile, report: _Report) -> Scene 
     entries = dict(settings.modalities)
     if not entries:
         entries = {name: ModalityEntry(file=file.name) for name in MODALITIES if (file := _standard(path, name))}
-    opened: dict[str, RasterFile] = {}
+    opened: dict[str, RasterFile | StackedFiles] = {}
     for key, entry in entries.items():
         with report.problems_of(""):
-            opened[key], notes = open_modality(path / entry.file, entry)
+            opened[key], notes = open_modality(path, entry)
             report.notes += notes
     if not opened:
         return None
