@@ -225,7 +225,8 @@ def run(draws: int, out: Path) -> None:
         result = {"draws": draws, "level": LEVEL, "table": None, "cases": [], "predicted": []}
 
     def save() -> None:
-        out.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
+        parts = [f"{json.dumps(key)}: {_lines(result[key])}" for key in sorted(result)]
+        out.write_text("{" + ",\n".join(parts) + "}\n")
 
     if result["table"] is None:
         result["table"] = measure_table(draws)
@@ -243,6 +244,13 @@ def run(draws: int, out: Path) -> None:
                     print(summary(result["cases"][-1]), flush=True)
     if out == FOLDER / "coverage.json":
         TABLE.write_text(json.dumps(result["table"]) + "\n")
+
+
+def _lines(value: object) -> str:
+    """Return JSON with a line for each item of a list of cases."""
+    if not (isinstance(value, list) and value and isinstance(value[0], dict)):
+        return json.dumps(value)
+    return "[\n" + ",\n".join(json.dumps(item, sort_keys=True) for item in value) + "\n]"
 
 
 def summary(case: dict) -> str:

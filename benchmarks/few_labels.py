@@ -36,10 +36,9 @@ from c2seg.legend import Legend
 
 RESULTS = Path(__file__).with_suffix(".json")
 COUNTS = (5, 10, 20, 50)
-CHOICES = (5, 20)
 BLOCK_PX = 48
 GUARD_PX = 11
-FOREST = ("model.trees=60", "model.pixels_per_class=1500")
+FOREST = ("model.trees=40", "model.pixels_per_class=1000")
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,7 @@ def run_alone(task: Task, count: int) -> float:
 
 def _on_target(task: Task, ids: np.ndarray, name: str, overrides: tuple[str, ...]) -> float:
     city = task.folder / f"city-{name}"
-    shutil.copytree(task.case.target, city)
+    shutil.copytree(task.case.target, city, dirs_exist_ok=True)
     for other in city.glob("label*"):
         other.unlink()
     write_like(city / "label.tif", ids, task.case.truth)
@@ -214,18 +213,21 @@ def run_suggest(task: Task, count: int) -> float:
 
 
 def runs(recipe: str) -> Iterator[tuple[str, Callable[[Task], float]]]:
-    """Yield the name of each run of a pair, and what does it."""
+    """Yield the name of each run of a pair, and what does it; those that tell most come first."""
     yield "source", run_source
     yield "labels 20", lambda task: run_labels(task, 20)
     if recipe != "forest":
         return
     yield "inside", run_inside
-    for count in (5, 50, 10):
-        yield f"labels {count}", lambda task, count=count: run_labels(task, count)
-    for count in CHOICES:
-        yield f"alone {count}", lambda task, count=count: run_alone(task, count)
-        yield f"points {count}", lambda task, count=count: run_points(task, count)
-        yield f"suggest {count}", lambda task, count=count: run_suggest(task, count)
+    yield "labels 5", lambda task: run_labels(task, 5)
+    yield "alone 20", lambda task: run_alone(task, 20)
+    yield "labels 50", lambda task: run_labels(task, 50)
+    yield "suggest 20", lambda task: run_suggest(task, 20)
+    yield "points 20", lambda task: run_points(task, 20)
+    yield "labels 10", lambda task: run_labels(task, 10)
+    yield "alone 5", lambda task: run_alone(task, 5)
+    yield "suggest 5", lambda task: run_suggest(task, 5)
+    yield "points 5", lambda task: run_points(task, 5)
     yield "alone 50", lambda task: run_alone(task, 50)
 
 
@@ -281,6 +283,8 @@ def _half(file: Path, out: Path, index: int) -> None:
 
 
 def do(cases: Iterator[Case], recipe: str, overrides: tuple[str, ...], work: Path) -> None:
+    """Run everything of every case that has no result yet, one run of all cases after the other."""
+    tasks = {}
     for case in cases:
         key = case.name if recipe == "forest" else f"{case.name}, {recipe}"
         task = Task(case, recipe, overrides, work / key.replace(" ", "-").replace(",", ""))
@@ -288,9 +292,10 @@ def do(cases: Iterator[Case], recipe: str, overrides: tuple[str, ...], work: Pat
         truth = task.truth()
         truth[~chessboard(truth.shape)[1]] = 0
         write_like(task.folder / "scored.tif", truth, case.truth)
-        for name, run in runs(recipe):
-            results = read_results()
-            if name not in results.get(key, {}):
+        tasks[key] = task
+    for name, run in runs(recipe):
+        for key, task in tasks.items():
+            if name not in read_results().get(key, {}):
                 value = run(task)
                 results = read_results()
                 results.setdefault(key, {})[name] = value

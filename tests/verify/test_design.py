@@ -189,3 +189,20 @@ def test_maps_that_cannot_be_sampled(tmp_path):
     two = report_make.write_raster(tmp_path / "two.tif", np.ones((2, 30, 30), np.uint8), place)
     with pytest.raises(DataError, match="has 2 bands"):
         draw_sample(two, tmp_path / "s.gpkg")
+
+
+def test_estimates_are_right_on_average(map_path, ids):
+    opened = open_map(map_path)
+    rule = strata_rule(opened, ("class",))
+    counted = count_strata(opened, rule)
+    right = np.random.default_rng(1).random(ids.shape) < np.linspace(0.5, 1, ids.shape[1])
+    right &= ids != 10  # one class is always wrong
+    share = counted.pixels / counted.pixels.sum()
+    estimates = []
+    for seed in range(80):
+        points = draw_random(opened, rule, counted, DrawSettings(60, seed)).points
+        rows, cols, strata = np.array([(p.row, p.col, p.stratum - 1) for p in points]).T
+        estimates.append((share * np.bincount(strata, right[rows, cols]) / np.bincount(strata)).sum())
+    error = np.std(estimates) / np.sqrt(80)
+    assert np.mean(estimates) == pytest.approx(right[ids > 0].mean(), abs=3 * error)
+    assert error < 0.01

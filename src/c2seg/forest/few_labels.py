@@ -72,10 +72,11 @@ def balanced_weights(outputs: np.ndarray, few: TargetPixels, weight: float) -> t
     size = np.asarray(sizes, np.float64)[which]
     count = np.bincount(few.outputs[first], minlength=256)
     there = np.bincount(outputs, minlength=256)
-    share = np.where(there > 0, weight * count / (count + _HALF), 1.0)
+    labeled = count.astype(np.float64)
+    share = np.where(there > 0, weight * labeled / (labeled + _HALF), 1.0)
     if weight == 1:
         share = np.where(count > 0, 1.0, share)
-    total = (len(outputs) + len(few.outputs)) / max(1, np.count_nonzero(there + count))
+    total = (len(outputs) + len(few.outputs)) / max(1, int((there + count > 0).sum()))
     of_source = total * (1 - share) / np.maximum(there, 1)
-    of_target = total * share / np.maximum(count, 1)
+    of_target: np.ndarray = total * share / np.maximum(labeled, 1.0)
     return np.asarray(of_source[outputs]), np.asarray(of_target[few.outputs]) / size

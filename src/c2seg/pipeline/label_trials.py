@@ -30,6 +30,9 @@ _TREES = 30
 _PIXELS = 1000  # of a class of the sources, in a trial
 _BLOCK_PX = 8  # labels within a block are held out together
 _KINDS: tuple[Normalization, ...] = ("per_city", "source")
+_ALONE_MARGIN = (
+    0.15  # labels near each other agree: without a clear contradiction, the sources hold where there are none
+)
 _ALONE = 1.0  # the labels without the sources, which they may contradict
 
 
@@ -86,7 +89,8 @@ def choose_by_labels(recipe: Recipe, prepared: Prepared, seed: int, progress: Pr
     weight = settings.weight
     if settings.choose:
         trials.run(kind, _ALONE)
-        weight = trials.better(weight, (weight, _ALONE, 0.0), lambda value: (kind, value))
+        weight = trials.better(weight, (weight, 0.0), lambda value: (kind, value))
+        weight = trials.better(weight, (weight, _ALONE), lambda value: (kind, value), _ALONE_MARGIN)
     progress(1, 1, "labels of the target")
     return _decided(recipe, prepared, trials, kind, weight)
 
@@ -126,11 +130,17 @@ class _Trials:
         self.held[kind, weight] = HeldOutLabels(probability, data.few.outputs, unit_weights(data.few.units))
         self.miou[kind, weight] = labeled_miou(probability, data.few.outputs, data.few.units)
 
-    def better(self, present: Choice, choices: Sequence[Choice], trial: Callable[[Choice], Trial]) -> Choice:
-        """Return the best of some choices; the present one unless another is better by more than the margin."""
+    def better(
+        self,
+        present: Choice,
+        choices: Sequence[Choice],
+        trial: Callable[[Choice], Trial],
+        margin: float | None = None,
+    ) -> Choice:
+        """Return the best of some choices; the present one unless another is better by a margin (None: the recipe's)."""
         best = max(choices, key=lambda choice: self.miou[trial(choice)])
         gain = self.miou[trial(best)] - self.miou[trial(present)]
-        return best if gain > self.recipe.target_labels.margin else present
+        return best if gain > (self.recipe.target_labels.margin if margin is None else margin) else present
 
 
 def enough(labels: TargetLabels, least: int) -> bool:

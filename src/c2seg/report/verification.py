@@ -35,17 +35,17 @@ def estimate_path(map_path: Path) -> Path:
 
 def verified_maps(runs: Sequence[Run]) -> tuple[VerifiedMap, ...]:
     """Return the maps of runs that have an estimate beside them. Raises DataError for a damaged one."""
-    found = []
+    verified = []
     for index, run in enumerate(runs):
         for entry in run.maps:
             path = estimate_path(entry.path)
             if path.is_file():
                 estimate = EstimateRecord.read(path)
                 sample, remarks = _sample(path, estimate)
-                found.append(
+                verified.append(
                     VerifiedMap(index, entry, path, estimate, sample, (*_of_this_map(entry, estimate), *remarks))
                 )
-    return tuple(found)
+    return tuple(verified)
 
 
 def _sample(path: Path, estimate: EstimateRecord) -> tuple[SampleRecord | None, tuple[str, ...]]:

@@ -122,10 +122,8 @@ def sample_facts(
     """Return of what sample a record is."""
     record = sample.record
     shares = counts.unknown.sum(-1) / np.maximum(counts.unknown.sum(-1) + counts.points, 1)
-    place = next((path for path in sample.files if path.suffix.lower() == ".json"), None)
-    place = place or (
-        sample.files[0].with_name(Path(record.path).with_suffix(".json").name) if sample.files else Path(record.path)
-    )
+    files = sample.files[0].parent if sample.files else Path()
+    place = sample.record_path or files / Path(record.path).with_suffix(".json")
     return SampleFacts(
         path=relative_path(place, beside),
         sample_id=record.sample_id,

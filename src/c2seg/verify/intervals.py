@@ -68,7 +68,8 @@ def share_interval(
     counts = np.broadcast_arrays(*(np.asarray(value, float) for value in (hits, misses, points, weights, finite)))
     tail = (1 - level) / 2
     sample = _sample(counts[:4], counts[4])
-    return sample.lower(tail), 1 - sample.swapped().lower(tail)
+    low, high = sample.lower(tail), 1 - sample.swapped().lower(tail)
+    return np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
 
 
 def share_accepted(
