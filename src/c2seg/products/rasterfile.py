@@ -12,19 +12,34 @@ from typing import Any, Literal
 from rasterio.crs import CRS
 from rasterio.warp import transform, transform_bounds
 
-from c2seg.errors import DataError, InputError
+from c2seg.errors import DataError, InputError, one_line
 from c2seg.products.base import Kind, ProductBand, ProductFacts, ProductOptions, Unit, Warped
 from c2seg.products.decibels import in_decibels
 from c2seg.products.native import ControlPoints, GdalFile, NativeBand, NativeMask, Placement, RationalPolynomials
 from c2seg.products.warping import warp_bands
-from c2seg.raster import FileBand, bands_of, data_files
+from c2seg.raster import GDAL_ERRORS, FileBand, bands_of, data_files
 from c2seg.types import Grid, Window
 
 __all__ = ["LOOKS_FOR", "RasterProduct", "open", "open_as", "recognize"]
 
 LOOKS_FOR = "any raster file with a CRS, control points or RPCs, or a zip with one"
 
-_IMAGES = {".tif", ".tiff", ".gtiff", ".jp2", ".j2k", ".vrt", ".img", ".dat", ".bsq", ".bil", ".bip", ".png", ".nc", ".h5"}
+_IMAGES = {
+    ".tif",
+    ".tiff",
+    ".gtiff",
+    ".jp2",
+    ".j2k",
+    ".vrt",
+    ".img",
+    ".dat",
+    ".bsq",
+    ".bil",
+    ".bip",
+    ".png",
+    ".nc",
+    ".h5",
+}
 _DEGREES = "EPSG:4326"
 _MOST_BANDS_OF_MSI = 40
 _ROLES = {"vv": "vv", "vh": "vh", "hh": "hh", "hv": "hv", "sigma0_vv": "vv", "sigma0_vh": "vh"}
@@ -201,13 +216,17 @@ def _bands(described: Sequence[FileBand], kind: Kind) -> tuple[ProductBand, ...]
 def _notes(path: Path, kind: Kind, unit: Unit, how: str, options: ProductOptions) -> tuple[str, ...]:
     notes = []
     if kind == "sar" and unit == "raw":
-        notes.append(f"{path.name} does not state its unit; its numbers are passed on (`sar_unit` says dB, power or amplitude)")
+        notes.append(
+            f"{path.name} does not state its unit; its numbers are passed on (`sar_unit` says dB, power or amplitude)"
+        )
     elif unit == "raw":
         notes.append(f"{path.name} states no scale; its numbers are passed on as they are")
     if how == "control points":
         notes.append(f"{path.name} is placed by control points alone: terrain shifts are not corrected")
     if how == "RPC" and options.dem is None:
-        notes.append(f"{path.name} is placed by RPCs at one height, since there is no `dem`: terrain shifts are not corrected")
+        notes.append(
+            f"{path.name} is placed by RPCs at one height, since there is no `dem`: terrain shifts are not corrected"
+        )
     return tuple(notes)
 
 
@@ -222,7 +241,12 @@ def _resolution(place: Placement) -> float:
 
 def _bounds(place: Placement) -> tuple[float, float, float, float]:
     if isinstance(place, Grid):
-        return transform_bounds(CRS.from_wkt(str(place.crs)), _DEGREES, *place.bounds_xy, densify_pts=21)  # type: ignore[no-any-return]
+        try:
+            return transform_bounds(CRS.from_wkt(str(place.crs)), _DEGREES, *place.bounds_xy, densify_pts=21)  # type: ignore[no-any-return]
+        except GDAL_ERRORS as error:
+            raise DataError(
+                f"a raster of {place.height} x {place.width} pixels lies outside of its CRS: {one_line(error)}"
+            ) from error
     if isinstance(place, ControlPoints):
         x, y = [point[2] for point in place.points], [point[3] for point in place.points]
         lon, lat = transform(CRS.from_wkt(place.crs), _DEGREES, x, y)
