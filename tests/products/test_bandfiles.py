@@ -212,6 +212,11 @@ def test_what_is_wrong_is_one_clear_line(tmp_path):
     write_raster(tmp_path / "t" / "B04.tif", np.stack([numbers(), numbers()]), GRID)
     with pytest.raises(DataError, match=r"B04\.tif is named as a band and has 2 bands"):
         open_product(tmp_path / "t", OPEN)
+    (tmp_path / "t" / "B04.tif").unlink()
+    cut = write_jp2(tmp_path / "t" / "B05.jp2", numbers())
+    cut.write_bytes(cut.read_bytes()[:-2500])
+    with pytest.raises(DataError, match=r"cannot read .*B05\.jp2.*download it again"):
+        open_product(tmp_path / "t", OPEN)
     (tmp_path / "t" / "B04.tif").write_bytes(b"<html>")
     with pytest.raises(DataError, match=r"cannot open .*B04\.tif"):
         open_product(tmp_path / "t", OPEN)

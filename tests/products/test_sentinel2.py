@@ -81,10 +81,12 @@ def test_bands_of_10_and_20_m_share_one_grid_by_default(tmp_path):
 
 
 def test_wavelengths_and_widths_come_from_the_metadata_else_from_the_table(tmp_path):
-    stated = open_product(Safe().write(tmp_path / "a"), OPEN).bands
+    two = {band: values for band, values in numbers().items() if band in ("B02", "B12")}
+    chosen = ProductOptions(bands=("B02", "B12"))
+    stated = open_product(Safe(bands=two).write(tmp_path / "a"), chosen).bands
     assert (stated[0].wavelength_nm, stated[0].fwhm_nm) == (520, 10)
     assert stated[-1].wavelength_nm == 500 + 20 * 12
-    table = open_product(Safe(responses=False).write(tmp_path / "b"), OPEN).bands
+    table = open_product(Safe(responses=False, bands=two).write(tmp_path / "b"), chosen).bands
     assert (table[0].wavelength_nm, table[0].fwhm_nm) == (492.3, 65)
 
 

@@ -16,6 +16,7 @@ from c2seg.products.bandfiles_names import SensorKind
 from c2seg.products.bandfiles_stac import StacItem
 from c2seg.products.native import GdalFile
 from c2seg.raster import FileBand
+from c2seg.raster.opening import read_faults
 
 __all__ = ["BandFile", "Scaling", "dark_end", "decide"]
 
@@ -88,7 +89,7 @@ def dark_end(files: Sequence[BandFile]) -> list[float | None]:
     """Return the number below which 1 % of each file's valid pixels lie, from a coarse copy; None without valid pixels."""
     ends: list[float | None] = []
     for file in files:
-        with file.file.open() as dataset:
+        with read_faults(f"cannot read {file.file}", "; download it again"), file.file.open() as dataset:
             shape = tuple(min(side, _SAMPLE_PX) for side in (dataset.height, dataset.width))
             values = dataset.read(1, out_shape=shape)
         good = values[(values != (file.nodata or 0)) & (values != 0) & (values != 65535)]

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
 from rasterio.transform import GCPTransformer, RPCTransformer
 from rasterio.warp import transform
 
-from c2seg.errors import GridError, one_line
+from c2seg.errors import GridError
 from c2seg.products.native import ControlPoints, Placement
+from c2seg.raster import GDAL_ERRORS
 from c2seg.types import Grid, Window
 
 __all__ = ["native_window", "offset_of", "placed_at", "same_pixels"]
@@ -100,11 +100,22 @@ def _transformed(x: np.ndarray, y: np.ndarray, source: str | None, target: str |
         return x, y
     if source is None or target is None:
         raise GridError("a raster without CRS cannot be warped; assign one (gdal_edit.py -a_srs EPSG:...)")
+    crs = CRS.from_user_input(source), CRS.from_user_input(target)
     try:
-        xs, ys = transform(CRS.from_user_input(source), CRS.from_user_input(target), x.tolist(), y.tolist())
-    except RasterioError as error:
-        raise GridError(f"the grid cannot be transformed to the product's CRS: {one_line(error)}") from error
+        xs, ys = transform(*crs, x.tolist(), y.tolist())
+    except GDAL_ERRORS:  # a point is outside of the domain of a CRS: the others count
+        points = [_one(crs, a, b) for a, b in zip(x.tolist(), y.tolist(), strict=True)]
+        xs, ys = zip(*points, strict=True)
     return np.asarray(xs), np.asarray(ys)
+
+
+def _one(crs: tuple[CRS, CRS], x: float, y: float) -> tuple[float, float]:
+    """Transform a point; infinite where it cannot be."""
+    try:
+        xs, ys = transform(*crs, [x], [y])
+    except GDAL_ERRORS:
+        return math.inf, math.inf
+    return float(xs[0]), float(ys[0])
 
 
 def _ratio(rows: np.ndarray, cols: np.ndarray, target: Grid) -> float:

@@ -25,6 +25,13 @@ class PolygonMask:
     polygons: tuple[tuple[int, tuple[np.ndarray, ...]], ...] = field(repr=False, compare=False, hash=False)
     """Code, and rings (exterior first), float64 [N, 2] as x, y in the grid's CRS."""
 
+    _boxes: np.ndarray = field(init=False, repr=False, compare=False, hash=False)
+    """West, south, east, north of each polygon, float64 [N, 4]."""
+
+    def __post_init__(self) -> None:
+        boxes = [(*rings[0].min(axis=0), *rings[0].max(axis=0)) for _, rings in self.polygons]
+        object.__setattr__(self, "_boxes", np.array(boxes, np.float64).reshape(-1, 4))
+
     def read(self, indexes: Sequence[int], window: Window) -> np.ndarray:
         """Return codes, uint8 [1, H, W]."""
         from rasterio.features import rasterize
@@ -32,11 +39,9 @@ class PolygonMask:
         result = np.zeros((window.height, window.width), np.uint8)
         part = self.grid.crop(window)
         west, south, east, north = part.bounds_xy
-        shapes = []
-        for code, rings in self.polygons:
-            low, high = rings[0].min(axis=0), rings[0].max(axis=0)
-            if low[0] < east and high[0] > west and low[1] < north and high[1] > south:
-                shapes.append((_geometry(rings), code))
+        low, high = self._boxes[:, :2], self._boxes[:, 2:]
+        near = (low < (east, north)).all(axis=1) & (high > (west, south)).all(axis=1)
+        shapes = [(_geometry(rings), code) for code, rings in map(self.polygons.__getitem__, np.flatnonzero(near))]
         if shapes:
             rasterize(shapes, out=result, transform=part.transform)
         return result[None]

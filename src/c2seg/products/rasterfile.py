@@ -12,12 +12,12 @@ from typing import Any, Literal
 from rasterio.crs import CRS
 from rasterio.warp import transform, transform_bounds
 
-from c2seg.errors import DataError, InputError
+from c2seg.errors import DataError, InputError, one_line
 from c2seg.products.base import Kind, ProductBand, ProductFacts, ProductOptions, Unit, Warped
 from c2seg.products.decibels import in_decibels
 from c2seg.products.native import ControlPoints, GdalFile, NativeBand, NativeMask, Placement, RationalPolynomials
 from c2seg.products.warping import warp_bands
-from c2seg.raster import FileBand, bands_of, data_files
+from c2seg.raster import GDAL_ERRORS, FileBand, bands_of, data_files
 from c2seg.types import Grid, Window
 
 __all__ = ["LOOKS_FOR", "RasterProduct", "open", "open_as", "recognize"]
@@ -241,7 +241,12 @@ def _resolution(place: Placement) -> float:
 
 def _bounds(place: Placement) -> tuple[float, float, float, float]:
     if isinstance(place, Grid):
-        return transform_bounds(CRS.from_wkt(str(place.crs)), _DEGREES, *place.bounds_xy, densify_pts=21)  # type: ignore[no-any-return]
+        try:
+            return transform_bounds(CRS.from_wkt(str(place.crs)), _DEGREES, *place.bounds_xy, densify_pts=21)  # type: ignore[no-any-return]
+        except GDAL_ERRORS as error:
+            raise DataError(
+                f"a raster of {place.height} x {place.width} pixels lies outside of its CRS: {one_line(error)}"
+            ) from error
     if isinstance(place, ControlPoints):
         x, y = [point[2] for point in place.points], [point[3] for point in place.points]
         lon, lat = transform(CRS.from_wkt(place.crs), _DEGREES, x, y)
