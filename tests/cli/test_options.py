@@ -46,7 +46,7 @@ def test_every_option_of_the_table_is_one_of_a_command(capsys):
     for words in [[command, part] for command in COMMANDS for part in ("", *parts.get(command, ()))]:
         run([*filter(None, words), "--help"])
         helps.append(capsys.readouterr().out)
-    known = set(re.findall(r"--[a-z][a-z-]+", " ".join(helps)))
+    known = set(re.findall(r"--[a-z][a-z-]*", " ".join(helps)))
     assert not set(OPTIONS.values()) - known
 
 
@@ -61,7 +61,9 @@ def sentences(path: Path) -> list[str]:
 def test_the_library_speaks_of_no_options():
     modules = [path for path in ROOT.rglob("*.py") if path.relative_to(ROOT).parts[0] != "cli"]
     assert len(modules) > 100
-    found = [(path.name, text) for path in modules for text in sentences(path) if re.search(r"(?<![\w-])--[a-z]", text)]
+    of_others = "osmium extract --strategy smart"  # a command of another program
+    texts = [(path.name, text.replace(of_others, "")) for path in modules for text in sentences(path)]
+    found = [(name, text) for name, text in texts if re.search(r"(?<![\w-])--[a-z]", text)]
     assert not found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,5 +89,7 @@ def _next(facts: SummaryFacts) -> str:
     """Return the command that makes a map, with the layers that ``c2seg assess`` reads."""
     city = facts.target or Path("CITY")
     place = facts.out / "maps" / (city.resolve().name if facts.target else city.name)
-    layers = f"--confidence {place}_confidence.tif --runner-up {place}_runner_up.tif"
-    return f"c2seg predict {facts.out / 'model.safetensors'} {city} --out {place}.tif {layers}"
+    layers = ("--confidence", f"{place}_confidence.tif", "--runner-up", f"{place}_runner_up.tif")
+    return shlex.join(
+        ("c2seg", "predict", str(facts.out / "model.safetensors"), str(city), "--out", f"{place}.tif", *layers)
+    )
