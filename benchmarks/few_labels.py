@@ -78,7 +78,7 @@ class Task:
         """Return the mIoU of a model's map on the scored pixels."""
         out = self.folder / f"{name}.tif"
         c2seg.load_model(model).predict(self.case.target, out, overwrite=True)
-        scores = c2seg.score(out, self.folder / "scored.tif", legend=self.legend, by_index=True)
+        scores = c2seg.score(out, self.folder / "scored.tif", legend=self.legend)
         assert scores.record.left_out_pixels == 0, "labels must be further away than the guard"
         return round(scores.miou or 0.0, 4)
 
