@@ -10,6 +10,7 @@ __all__ = ["OPTIONS", "with_options"]
 OPTIONS = {
     "align": "--align",
     "backend": "--backend",
+    "backscatter": "--backscatter",
     "bands": "--bands",
     "bounds": "--bounds",
     "by_index": "--by-index",
