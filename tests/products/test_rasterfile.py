@@ -57,6 +57,15 @@ def test_bands_are_chosen_by_name_or_number(raster):
         open_product(raster, ProductOptions(bands=("swir",)), kind="msi")
 
 
+def test_names_of_bands_tell_their_sensor(tmp_path):
+    path = write_raster(tmp_path / "stack.tif", pattern(300), GRID, names=("B02", "B04", "B8A", "B12"), scale=1e-4)
+    product = open_product(path, kind="msi")
+    assert product.facts.sensor == "Sentinel-2"
+    assert [band.role for band in product.bands] == ["blue", "red", "nir", None]
+    assert product.bands[3].wavelength_nm == pytest.approx(2202, abs=1)
+    assert product.bands[2].fwhm_nm == 21
+
+
 def test_a_mask_of_the_file_holds(tmp_path):
     path = tmp_path / "masked.tif"
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):

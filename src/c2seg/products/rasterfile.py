@@ -18,6 +18,7 @@ from c2seg.products.decibels import in_decibels
 from c2seg.products.native import ControlPoints, GdalFile, NativeBand, NativeMask, Placement, RationalPolynomials
 from c2seg.products.warping import warp_bands
 from c2seg.raster import GDAL_ERRORS, FileBand, bands_of, data_files
+from c2seg.raster.sensors import KnownBand, KnownBands, known_bands
 from c2seg.types import Grid, Window
 
 __all__ = ["LOOKS_FOR", "RasterProduct", "open", "open_as", "recognize"]
@@ -43,7 +44,6 @@ _IMAGES = {
 _DEGREES = "EPSG:4326"
 _MOST_BANDS_OF_MSI = 40
 _ROLES = {"vv": "vv", "vh": "vh", "hh": "hh", "hv": "hv", "sigma0_vv": "vv", "sigma0_vh": "vh"}
-_COLORS = {"blue", "green", "red", "nir"}
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,10 @@ def open_as(path: Path, options: ProductOptions, kind: Kind | None) -> RasterPro
         place = _placement(dataset, file, options)
         nodata = [(value,) if value is not None else () for value in dataset.nodatavals]
         masked = any(flag.name == "per_dataset" for flag in dataset.mask_flag_enums[0])
-        driver = str(dataset.driver)
+        driver, tags = str(dataset.driver), dataset.tags()
     numbers = _chosen(described, options, path)
     chosen = [described[number] for number in numbers]
+    known = known_bands([band.name for band in chosen], tags)
     kind = kind or _kind(chosen)
     unit, stored_as = _unit(kind, chosen, options)
     native = tuple(
@@ -106,16 +107,16 @@ def open_as(path: Path, options: ProductOptions, kind: Kind | None) -> RasterPro
     masks = (NativeMask(_FileMask(file), place, 1, exclude=(0,)),) if masked else ()
     how = "grid" if isinstance(place, Grid) else "control points" if isinstance(place, ControlPoints) else "RPC"
     facts = ProductFacts(
-        kind=kind, sensor="unknown", product=path.name, unit=unit, files=_files(path),
+        kind=kind, sensor=known.sensor or "unknown", product=path.name, unit=unit, files=_files(path),
         processing={
             "driver": driver, "placed_by": how, "stored_as": stored_as,
             "scales": [band.scale for band in chosen], "offsets": [band.offset for band in chosen],
             "nodata": [str(value) for value in nodata],
         },
-        notes=_notes(path, kind, unit, how, options),
+        notes=(*_notes(path, kind, unit, how, options), *([known.note] if known.note else [])),
     )  # fmt: skip
     return RasterProduct(
-        facts=facts, bands=_bands(chosen, kind), native=native, masks=masks, resolution_m=_resolution(place),
+        facts=facts, bands=_bands(chosen, kind, known), native=native, masks=masks, resolution_m=_resolution(place),
         crs=place.crs if isinstance(place, Grid) else None, bounds_lonlat=_bounds(place),
         grid=place if isinstance(place, Grid) else None, kernel=options.kernel, decibels=stored_as != "linear" or unit == "dB",
     )  # fmt: skip
@@ -204,12 +205,14 @@ def _unit(kind: Kind, bands: Sequence[FileBand], options: ProductOptions) -> tup
     return ("reflectance" if scaled else "raw"), "linear"
 
 
-def _bands(described: Sequence[FileBand], kind: Kind) -> tuple[ProductBand, ...]:
+def _bands(described: Sequence[FileBand], kind: Kind, known: KnownBands) -> tuple[ProductBand, ...]:
+    """Return the bands as the file describes them, completed by what their names tell."""
     bands = []
-    for number, band in enumerate(described, 1):
-        name = band.name.lower()
-        role = _ROLES.get(name) if kind == "sar" else (name if name in _COLORS else band.color)
-        bands.append(ProductBand(band.name or f"band {number}", role, band.wavelength_nm, band.fwhm_nm))
+    for number, (band, fact) in enumerate(zip(described, known.bands, strict=True), 1):
+        fact = fact or KnownBand(None)
+        role = _ROLES.get(band.name.lower(), fact.role) if kind == "sar" else band.color or fact.role
+        nm, width = band.wavelength_nm or fact.wavelength_nm, band.fwhm_nm or fact.fwhm_nm
+        bands.append(ProductBand(band.name or f"band {number}", role, nm, width))
     return tuple(bands)
 
 

@@ -91,7 +91,8 @@ def write_cog(
                 last = min(first + _BLOCK, grid.height)
                 checked.write(dataset, read_rows(first, last), Window(first, 0, last - first, grid.width))
         if factors:  # the COG driver would write them to another file first, compressed
-            with rasterio.open(plain, "r+") as dataset:
+            # GDAL's temporary files would lie in the folder in which the process happens to be
+            with rasterio.Env(CPL_TMPDIR=str(plain.parent)), rasterio.open(plain, "r+") as dataset:
                 dataset.build_overviews(factors, Resampling[resampling.lower()])
         rasterio.shutil.copy(
             plain, final, driver="COG", BLOCKSIZE=_BLOCK, COMPRESS="DEFLATE", LEVEL=6, NUM_THREADS="ALL_CPUS",
