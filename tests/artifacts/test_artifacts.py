@@ -171,7 +171,7 @@ def test_a_digit_changed_in_a_result_that_is_used_again_is_told(made, tmp_path, 
     text = path.read_text()
     for place in [index for index, letter in enumerate(text) if letter.isdigit()][::29]:
         path.write_text(changed := text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :])
-        if json.loads(changed) == json.loads(text):  # the 17th digit of a number
+        if not changed_value(text, changed):
             continue
         with pytest.raises(DataError):
             kind.read(path)
