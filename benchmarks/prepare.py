@@ -65,7 +65,9 @@ def main() -> None:
     for zone in ZONES:
         pair = [results.get(f"{zone} {tool}") for tool in ("c2seg", "gdalwarp")]
         if all(pair):
-            results[f"{zone} ratio"] = {key: round(pair[0][key] / pair[1][key], 2) for key in ("wall_s", "cpu_s", "peak_mib")}
+            results[f"{zone} ratio"] = {
+                key: round(pair[0][key] / pair[1][key], 2) for key in ("wall_s", "cpu_s", "peak_mib")
+            }
     stored.write_text(json.dumps(results, indent=2))
     print(json.dumps(results, indent=2))
 
