@@ -12,7 +12,7 @@ import c2seg
 import c2seg.artifacts.benchmark
 import c2seg.data.cache
 import c2seg.labels.record
-import c2seg.predict.scratch  # noqa: F401  (its classes are counted below)
+import c2seg.predict.scratch
 from c2seg._version import __version__
 from c2seg.artifacts import (
     Header,

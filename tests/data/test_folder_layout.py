@@ -237,7 +237,7 @@ def test_all_problems_are_listed_not_only_the_first(folder: MakeFolder, capsys: 
         ({"modalities": {"msi": {"file": "msi.tif", "bands": [{"role": "rod"}]}}},
          r"modalities\.msi\.bands\.0: unknown role 'rod'\. Did you mean 'red'"),
         ({"modalities": {"msi": {"file": "msi.tif", "bands": [{"wavelength_nm": -1}]}}}, "must be positive, found -1"),
-        ({"modalities": {"msi": {"file": "msi.tif", "gain": 2}}}, r"\.gain: unknown key \(keys of a modality: file, files, subdat"),
+        ({"modalities": {"msi": {"file": "msi.tif", "gain": 2}}}, r"\.gain: unknown key \(keys of a modality: file, files, "),
         ({"label": {"file": "label.tif", "map": "mat"}}, r"label\.map: unknown key \(keys of label: file, label_map, field\)"),
         ({"modality": {}}, r"modality: unknown key \(keys of city\.yaml: name, legend"),
     ],
