@@ -11,7 +11,15 @@ import os
 import signal
 from typing import Any
 
-__all__ = ["is_first", "keep_freed_memory", "processes", "set_up", "stop_on_sigterm", "stops_by_interrupt"]
+__all__ = [
+    "is_first",
+    "keep_freed_memory",
+    "processes",
+    "return_freed_memory",
+    "set_up",
+    "stop_on_sigterm",
+    "stops_by_interrupt",
+]
 
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # names of glibc's mallopt, from malloc.h
 _TRIM_THRESHOLD_BYTES = 256 * 2**20
@@ -76,3 +84,12 @@ def processes() -> int:
 def is_first() -> bool:
     """Return True in the process (rank 0) that writes files and reports progress."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def return_freed_memory() -> None:
+    """Give memory that was freed and kept back to the system, where the C library is glibc. No setting is changed."""
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):
+        return
+    trim(0)

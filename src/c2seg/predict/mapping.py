@@ -28,12 +28,12 @@ from c2seg.predict.cleanup import CleanedMap, Cleanup, clean_rows, requested_cle
 from c2seg.predict.decision import Decision
 from c2seg.predict.engine import Predictor, Reader
 from c2seg.predict.layers import layer_shapes
-from c2seg.predict.memory import return_freed_memory
 from c2seg.predict.plan import WindowPlan
 from c2seg.predict.publish import make_files
 from c2seg.predict.scratch import Scratch, scratch_folder
 from c2seg.predict.timings import Timings
 from c2seg.predict.workers import Build, Work, chunks, peak_memory_mib, run_strips, run_workers
+from c2seg.process import return_freed_memory
 from c2seg.progress import Progress, no_progress
 from c2seg.raster import qml_text
 from c2seg.types import Grid

@@ -1,14 +1,13 @@
-"""Return freed memory to the system, and use arrays again."""
+"""Arrays that are used again."""
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["ArrayPool", "give_back", "return_freed_memory"]
+__all__ = ["ArrayPool", "give_back"]
 
 _MOST_SPARE = 8
 
@@ -44,12 +43,3 @@ def give_back(owner: object, array: np.ndarray) -> None:
     release = getattr(owner, "release", None)
     if release is not None:
         release(array)
-
-
-def return_freed_memory() -> None:
-    """Give memory that was freed and kept back to the system, where the C library is glibc. No setting is changed."""
-    try:
-        trim = ctypes.CDLL(None).malloc_trim
-    except (OSError, AttributeError):
-        return
-    trim(0)

@@ -25,11 +25,10 @@ from c2seg.predict.cache import block_cache
 from c2seg.predict.decision import Decision
 from c2seg.predict.engine import Predictor, Reader, Strip, predict_parts
 from c2seg.predict.layers import decide, expected_pixels, layer_shapes
-from c2seg.predict.memory import return_freed_memory
 from c2seg.predict.plan import WindowPlan
 from c2seg.predict.scratch import RowFiles
 from c2seg.predict.timings import Timings
-from c2seg.process import keep_freed_memory, set_up
+from c2seg.process import keep_freed_memory, return_freed_memory, set_up
 
 __all__ = ["Build", "Work", "chunks", "peak_memory_mib", "run_strips", "run_workers"]
 

@@ -19,6 +19,7 @@ from rasterio.enums import Resampling
 
 from c2seg.legend import Legend
 from c2seg.outputs import atomic_file
+from c2seg.process import return_freed_memory
 from c2seg.raster.checked import CheckedRaster, raster_faults
 from c2seg.types import Grid, Window
 
@@ -90,6 +91,7 @@ def write_cog(
             for first in range(0, grid.height, _BLOCK):
                 last = min(first + _BLOCK, grid.height)
                 checked.write(dataset, read_rows(first, last), Window(first, 0, last - first, grid.width))
+        return_freed_memory()  # GDAL needs blocks of other sizes than the rows that were written
         if factors:  # the COG driver would write them to another file first, compressed
             # GDAL's temporary files would lie in the folder in which the process happens to be
             with rasterio.Env(CPL_TMPDIR=str(plain.parent)), rasterio.open(plain, "r+") as dataset:
