@@ -25,6 +25,8 @@ from c2seg.types import Grid, Window
 
 __all__ = ["RasterTags", "write_cog", "write_map"]
 
+_COPY_CACHE_BYTES = 96 << 20
+"""Of decoded blocks while a file is put in order: they are read once."""
 _BLOCK = 512
 
 RowReader = Callable[[int, int], np.ndarray]
@@ -96,10 +98,11 @@ def write_cog(
             # GDAL's temporary files would lie in the folder in which the process happens to be
             with rasterio.Env(CPL_TMPDIR=str(plain.parent)), rasterio.open(plain, "r+") as dataset:
                 dataset.build_overviews(factors, Resampling[resampling.lower()])
-        rasterio.shutil.copy(
-            plain, final, driver="COG", BLOCKSIZE=_BLOCK, COMPRESS="DEFLATE", LEVEL=6, NUM_THREADS="ALL_CPUS",
-            BIGTIFF="IF_SAFER", OVERVIEWS="AUTO",
-        )  # fmt: skip
+        with rasterio.Env(GDAL_CACHEMAX=_COPY_CACHE_BYTES):
+            rasterio.shutil.copy(
+                plain, final, driver="COG", BLOCKSIZE=_BLOCK, COMPRESS="DEFLATE", LEVEL=6, NUM_THREADS="ALL_CPUS",
+                BIGTIFF="IF_SAFER", OVERVIEWS="AUTO",
+            )  # fmt: skip
         plain.unlink()
         checked.verify(final)
 
