@@ -31,8 +31,8 @@ class _NothingValidError(DataError):
     """No pixel of a modality is valid: running again cannot help."""
 
 
-_CACHE_BYTES = 160 << 20
-"""Of a file that is written: more than a row of blocks of a whole Sentinel-2 tile, else they are decoded again and again."""
+_CACHE_BYTES = 320 << 20
+"""Of a file that is written: two rows of blocks of a whole Sentinel-2 tile, else they are decoded again and again."""
 _TRIES = 3  # to read pieces as they were written
 
 
