@@ -24,9 +24,9 @@ from c2seg.products.hyper import (
     numbers_of,
     one_of,
     packed_note,
-    parse_xml,
 )
 from c2seg.products.native import NativeBand, NativeMask
+from c2seg.products.xml import parse_xml
 from c2seg.types import Grid
 
 __all__ = ["LOOKS_FOR", "open", "recognize"]

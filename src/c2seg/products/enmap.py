@@ -29,10 +29,10 @@ from c2seg.products.hyper import (
     numbers_of,
     one_of,
     packed_note,
-    parse_xml,
     resolve_overlap,
 )
 from c2seg.products.native import GdalFile, NativeBand, NativeMask
+from c2seg.products.xml import parse_xml
 from c2seg.types import Grid
 
 __all__ = ["LOOKS_FOR", "open", "recognize"]

@@ -19,9 +19,10 @@ from c2seg.products.elevation import Elevation, open_elevation
 from c2seg.products.gaofen_ahsi import ahsi_bands
 from c2seg.products.gaofen_names import PRODUCT, GaofenImage, ImageName, image_names, open_image, wide_bands
 from c2seg.products.gaofen_radar import open_radar
-from c2seg.products.hyper import CubeBand, CubeProduct, choose, dropped_note, packed_note, parse_xml
+from c2seg.products.hyper import CubeBand, CubeProduct, choose, dropped_note, packed_note
 from c2seg.products.native import NativeBand
 from c2seg.products.rpc import RpcImage, RpcProduct
+from c2seg.products.xml import parse_xml
 from c2seg.types import Grid
 
 __all__ = ["LOOKS_FOR", "open", "recognize"]

@@ -16,8 +16,9 @@ from c2seg.products.base import Kernel, ProductBand, ProductFacts, ProductOption
 from c2seg.products.decibels import in_decibels
 from c2seg.products.delivery import Delivery
 from c2seg.products.gaofen_names import ImageName, open_image
-from c2seg.products.hyper import CubeBand, CubeProduct, choose, moment, packed_note, parse_xml
+from c2seg.products.hyper import CubeBand, CubeProduct, choose, moment, packed_note
 from c2seg.products.native import NativeBand
+from c2seg.products.xml import parse_xml
 from c2seg.types import Grid, Window
 
 __all__ = ["RadarProduct", "open_radar"]

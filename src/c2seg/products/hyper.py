@@ -23,7 +23,7 @@ from c2seg.types import Grid, Window
 
 __all__ = [
     "CubeBand", "CubeProduct", "FlaggedShare", "Flags", "choose", "dropped_note", "empty_bands", "grid_of", "moment",
-    "numbers_of", "one_of", "packed_note", "parse_xml", "resolve_overlap",
+    "numbers_of", "one_of", "packed_note", "resolve_overlap",
 ]  # fmt: skip
 
 FLAGGED_SHARE = 0.1
@@ -183,19 +183,6 @@ def one_of(delivery: Delivery, pattern: str, what: str) -> str:
         shown = ", ".join(PurePosixPath(name).name for name in names[:2])
         raise DataError(f"{delivery.path} holds several products ({shown}, ...); put each into a folder of its own")
     return names[0]
-
-
-def parse_xml(text: bytes, where: str) -> ElementTree.Element:
-    """Return the root of an XML file, without namespaces. Raises DataError if it is damaged or defines entities."""
-    if b"<!ENTITY" in text or b"<!DOCTYPE" in text:
-        raise DataError(f"{where} defines entities, which metadata of products do not; it is not read")
-    try:
-        root = ElementTree.fromstring(text)
-    except (ElementTree.ParseError, ValueError, RecursionError) as error:
-        raise DataError(f"{where} is damaged: {one_line(error)}; download the product again") from error
-    for element in root.iter():
-        element.tag = str(element.tag).rpartition("}")[2]
-    return root
 
 
 def numbers_of(element: ElementTree.Element, names: Sequence[str], where: str) -> list[float]:

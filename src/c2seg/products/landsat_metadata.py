@@ -10,7 +10,7 @@ from typing import Any
 
 from c2seg.documents import parse_json
 from c2seg.errors import DataError
-from c2seg.products.hyper import parse_xml
+from c2seg.products.xml import parse_xml
 
 __all__ = ["LandsatMetadata", "read_mtl"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from c2seg.errors import DataError
-from c2seg.products.hyper import parse_xml
+from c2seg.products.xml import parse_xml
 from c2seg.types import Grid, Window
 
 __all__ = ["PolygonMask", "read_mask_polygons"]

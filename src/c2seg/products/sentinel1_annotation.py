@@ -11,8 +11,9 @@ from xml.etree import ElementTree
 import numpy as np
 
 from c2seg.errors import DataError, one_line
+from c2seg.products.xml import parse_xml
 
-__all__ = ["Annotation", "GroundRange", "Orbit", "TiePoints", "numbers", "parse_annotation", "parse_xml"]
+__all__ = ["Annotation", "GroundRange", "Orbit", "TiePoints", "numbers", "parse_annotation"]
 
 Element = ElementTree.Element
 
@@ -90,14 +91,6 @@ class Annotation:
     def seconds(self, times: np.ndarray) -> np.ndarray:
         """Return times as seconds from the first line, float64."""
         return (times - self.first_line) / np.timedelta64(1, "s")
-
-
-def parse_xml(text: bytes, where: str) -> Element:
-    """Return the root of an XML file. Raises DataError if it is damaged."""
-    try:
-        return ElementTree.fromstring(text)
-    except (ElementTree.ParseError, ValueError, RecursionError) as error:
-        raise DataError(f"{where} is damaged: {one_line(error)}; download the product again") from error
 
 
 def numbers(text: str | None) -> np.ndarray:

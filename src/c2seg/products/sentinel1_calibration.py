@@ -14,7 +14,8 @@ from xml.etree import ElementTree
 import numpy as np
 
 from c2seg.errors import DataError, one_line
-from c2seg.products.sentinel1_annotation import numbers, parse_xml
+from c2seg.products.sentinel1_annotation import numbers
+from c2seg.products.xml import parse_xml
 from c2seg.types import Window
 
 __all__ = ["AzimuthNoise", "Noise", "Table", "parse_calibration", "parse_noise"]

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from c2seg.documents import read_bytes
 from c2seg.errors import DataError, one_line
 from c2seg.products.native import GdalFile
-from c2seg.products.sentinel1_annotation import parse_xml
+from c2seg.products.xml import parse_xml
 
 __all__ = ["ImageFiles", "Manifest", "Safe", "find_safe", "is_sentinel1"]
 

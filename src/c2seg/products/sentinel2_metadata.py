@@ -17,8 +17,9 @@ from xml.etree import ElementTree
 import numpy as np
 
 from c2seg.errors import DataError
-from c2seg.products.hyper import moment, parse_xml
+from c2seg.products.hyper import moment
 from c2seg.products.sentinel2_bands import BANDS, msi_name
+from c2seg.products.xml import parse_xml
 
 __all__ = ["Granule", "SafeMetadata", "read_metadata", "width_at_half_maximum"]
 
