@@ -6,11 +6,13 @@ from c2seg.outputs.checks import Output, check_output, check_outputs, raster_out
 from c2seg.outputs.commit import Commit, commit
 from c2seg.outputs.faults import is_write_fault, write_faults
 from c2seg.outputs.files import atomic_file, fsync_path, make_folder, remove_folder, working_folder, write_text
+from c2seg.outputs.ledger import Ledger, write_at
 from c2seg.outputs.locks import working_in
 from c2seg.outputs.results import replaces_json
 
 __all__ = [
     "Commit",
+    "Ledger",
     "Output",
     "atomic_file",
     "check_output",
@@ -26,6 +28,7 @@ __all__ = [
     "style_output",
     "working_folder",
     "working_in",
+    "write_at",
     "write_faults",
     "write_text",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ from c2seg.artifacts import StripNote, StripsKey
 from c2seg.checksums import checksum, json_checksum
 from c2seg.documents import parse_json
 from c2seg.errors import OutputError
-from c2seg.outputs import working_in
+from c2seg.outputs import Ledger, working_in, write_at
 
 __all__ = ["RowFiles", "RowReader", "Scratch", "pending_key", "scratch_folder"]
 
@@ -86,7 +86,7 @@ class RowFiles:
             for name, values in layers.items():
                 data = np.ascontiguousarray(values, self._shapes[name][1]).reshape(-1).view(np.uint8)
                 sums[name] = checksum(data)
-                _write_all(self._files[name], data.data, first * self._row_bytes(name))
+                write_at(self._files[name], data.data, first * self._row_bytes(name))
                 os.fdatasync(self._files[name])
         except OSError as error:
             raise _cannot_write(self.folder, error) from error
@@ -166,8 +166,7 @@ class Scratch:
         self._key = key
         self._key_sum = json_checksum(key.as_json())
         self._held = ExitStack()
-        self._ledger = -1
-        self._end = 0
+        self._ledger: Ledger | None = None
         self._readers: list[_CheckedRows] = []
         self.finished: dict[int, StripNote] = {}
 
@@ -175,8 +174,8 @@ class Scratch:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._held.enter_context(working_in(self.folder))
-            self._ledger = os.open(self.folder / _LEDGER, os.O_RDWR | os.O_CREAT, 0o666)
-            self._read_ledger()
+            self._ledger = Ledger(self.folder / _LEDGER)
+            self._read_ledger(self._ledger)
             self.rows.open()
         except OSError as error:
             self.close()
@@ -194,8 +193,9 @@ class Scratch:
         """Enter a strip whose rows are on disk, with its note."""
         entry = _LedgerEntry(strip=strip, **dict(note))
         entry = entry.model_copy(update={"checksum": entry.checksum_in(self._key_sum)})
+        assert self._ledger is not None
         try:
-            self._append([entry.model_dump_json(exclude_none=True)])
+            self._ledger.append([entry.model_dump_json(exclude_none=True)])
         except OSError as error:
             raise _cannot_write(self.folder, error) from error
         self.finished[strip] = note
@@ -237,31 +237,21 @@ class Scratch:
     def close(self) -> None:
         """Close the files; they stay on disk."""
         self.rows.close()
-        if self._ledger >= 0:
-            os.close(self._ledger)
-            self._ledger = -1
+        if self._ledger is not None:
+            self._ledger.close()
+            self._ledger = None
         self._held.close()
 
-    def _append(self, lines: Iterable[str]) -> None:
-        # At a known offset: what a full disk cut off is written over, not continued.
-        data = memoryview("".join(f"{line}\n" for line in lines).encode())
-        _write_all(self._ledger, data, self._end)
-        os.fsync(self._ledger)
-        self._end += len(data)
-
-    def _read_ledger(self) -> None:
+    def _read_ledger(self, ledger: Ledger) -> None:
         """Take over the strips of a stopped run, and write the ledger without what does not count."""
-        size = os.fstat(self._ledger).st_size
-        first, *rest = os.pread(self._ledger, size, 0).decode(errors="replace").split("\n")
+        first, *rest = ledger.read()
         entries = {line: entry for line in rest if (entry := self._entry(line))} if _key(first) == self._key else {}
         self.finished = {
             entry.strip: StripNote(**{name: getattr(entry, name) for name in StripNote.model_fields})
             for entry in entries.values()
         }
-        self._end = 0
-        # Over what is there, so that a full disk is no obstacle; lines of another key do not count, whenever this is stopped.
-        self._append([self._key.as_line(), *entries])
-        os.ftruncate(self._ledger, self._end)
+        # Lines of another key do not count, whenever this is stopped: the first one is written first.
+        ledger.replace([self._key.as_line(), *entries])
 
     def _entry(self, line: str) -> _LedgerEntry | None:
         """Return what a line says; None if it is damaged, or of a release without checksums."""
@@ -278,9 +268,3 @@ def _cannot_write(folder: Path, error: OSError) -> OutputError:
     return OutputError(
         f"cannot write in {folder}: {error.strerror}; finished rows are kept: make room and run the same command to resume"
     )
-
-
-def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
-    while data:
-        written = os.pwrite(descriptor, data, offset)
-        data, offset = data[written:], offset + written

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 
 from c2seg.checksums import checksum, json_checksum
 from c2seg.errors import OutputError
-from c2seg.outputs import working_in
+from c2seg.outputs import Ledger, working_in, write_at
 from c2seg.types import Grid, Window
 
 __all__ = ["STRIP_PX", "DamagedPieceError", "LayerFile", "Piece", "Scratch", "scratch_folder"]
@@ -89,8 +88,8 @@ class LayerFile:
             descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o666)
             try:
                 start = self.offset(window)
-                _write_all(descriptor, pixels.data, start)
-                _write_all(descriptor, validity.data, start + pixels.size)
+                write_at(descriptor, pixels.data, start)
+                write_at(descriptor, validity.data, start + pixels.size)
                 os.fdatasync(descriptor)
             finally:
                 os.close(descriptor)
@@ -130,16 +129,15 @@ class Scratch:
         self.folder = scratch_folder(output)
         self._key = key
         self._held = ExitStack()
-        self._ledger = -1
-        self._end = 0
+        self._ledger: Ledger | None = None
         self.finished: dict[tuple[str, int], Piece] = {}
 
     def __enter__(self) -> Scratch:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._held.enter_context(working_in(self.folder))
-            self._ledger = os.open(self.folder / _LEDGER, os.O_RDWR | os.O_CREAT, 0o666)
-            self._read_ledger()
+            self._ledger = Ledger(self.folder / _LEDGER)
+            self._read_ledger(self._ledger)
         except OSError as error:
             self.__exit__(None, None, None)
             if isinstance(error, OutputError):
@@ -150,15 +148,16 @@ class Scratch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._ledger >= 0:
-            os.close(self._ledger)
-            self._ledger = -1
+        if self._ledger is not None:
+            self._ledger.close()
+            self._ledger = None
         self._held.close()
 
     def enter(self, layer: str, number: int, piece: Piece) -> None:
         """Enter a piece whose pixels are on disk."""
+        assert self._ledger is not None
         try:
-            self._append([self._line(layer, number, piece)])
+            self._ledger.append([self._line(layer, number, piece)])
         except OSError as error:
             raise _cannot_write(self.folder, error) from error
         self.finished[layer, number] = piece
@@ -185,21 +184,11 @@ class Scratch:
         entry: list[Any] = [layer, number, piece.pixels, piece.validity, piece.valid]
         return json.dumps([*entry, json_checksum([self._key, *entry])])
 
-    def _append(self, lines: Sequence[str]) -> None:
-        # At a known offset: what a full disk cut off is written over, not continued.
-        data = memoryview("".join(f"{line}\n" for line in lines).encode())
-        _write_all(self._ledger, data, self._end)
-        os.fsync(self._ledger)
-        self._end += len(data)
-
-    def _read_ledger(self) -> None:
-        size = os.fstat(self._ledger).st_size
-        first, *rest = os.pread(self._ledger, size, 0).decode(errors="replace").split("\n")
+    def _read_ledger(self, ledger: Ledger) -> None:
+        first, *rest = ledger.read()
         entries = [entry for line in rest if (entry := self._entry(line))] if first == json.dumps(self._key) else []
         self.finished = dict(entries)
-        self._end = 0
-        self._append([json.dumps(self._key), *(self._line(*key, piece) for key, piece in self.finished.items())])
-        os.ftruncate(self._ledger, self._end)
+        ledger.replace([json.dumps(self._key), *(self._line(*key, piece) for key, piece in self.finished.items())])
 
     def _entry(self, line: str) -> tuple[tuple[str, int], Piece] | None:
         """Return what a line says; None if it is damaged."""
@@ -221,9 +210,3 @@ def _cannot_write(folder: Path, error: OSError) -> OutputError:
     return OutputError(
         f"cannot write in {folder}: {error.strerror}; finished parts are kept: make room and run the same command to resume"
     )
-
-
-def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
-    while data:
-        written = os.pwrite(descriptor, data, offset)
-        data, offset = data[written:], offset + written
