@@ -227,6 +227,8 @@ CASES = (
     ),
 )
 
+NO_SCORES = {"reliability"}
+"""Parts of a file that 0.1.0 did not write, with counts of their own."""
 SCORES = {
     "oa", "kappa", "mf1", "miou", "iou", "f1", "precision", "recall", "support", "pixels", "counts", "mean_f1",
     "value", "low", "high", "quantity_disagreement", "allocation_disagreement",
@@ -489,6 +491,8 @@ def _scores(path: Path) -> dict[str, list[str]]:
 
     def walk(content: Any) -> None:
         for key, value in content.items() if isinstance(content, dict) else enumerate(content):
+            if key in NO_SCORES:
+                continue
             if key in SCORES and not isinstance(value, dict):
                 found.setdefault(key, []).append(json.dumps(value))
             elif isinstance(value, dict | list):
