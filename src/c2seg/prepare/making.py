@@ -7,8 +7,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-import rasterio
-
 from c2seg.errors import DataError, OutputError
 from c2seg.outputs import Commit, check_outputs, commit, remove_folder
 from c2seg.prepare.alignment import Registration, measured
@@ -31,8 +29,6 @@ class _NothingValidError(DataError):
     """No pixel of a modality is valid: running again cannot help."""
 
 
-_CACHE_BYTES = 320 << 20
-"""Of a file that is written: two rows of blocks of a whole Sentinel-2 tile, else they are decoded again and again."""
 _TRIES = 3  # to read pieces as they were written
 
 
@@ -110,8 +106,7 @@ def _make(
         compute(jobs, scratch, workers, bars("warp"))
         _check_valid(jobs, scratch)
         try:
-            with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES):
-                share = _write_rasters(plan, jobs, scratch, paths, bars)
+            share = _write_rasters(plan, jobs, scratch, paths, bars)
             break
         except DamagedPieceError as error:
             if attempt == _TRIES - 1:
