@@ -45,6 +45,19 @@ def model(pair, tmp_path):
     return tmp_path / "run/model.safetensors"
 
 
+def test_validation_says_what_it_took_and_can_be_left_out(pair, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("c2seg.pipeline.forest._LONG_S", 0.0)
+    fit = ["fit", "forest", "--source", str(pair[0]), "--set", "model.trees=3", "--set", "validation.folds=2"]
+    assert run([*fit, "--out", str(tmp_path / "scored")]) == 0
+    assert "s; --no-validation omits it" in capsys.readouterr().err
+    assert (tmp_path / "scored/validation.json").is_file()
+    assert run([*fit, "--out", str(tmp_path / "plain"), "--no-validation"]) == 0
+    assert "omits" not in capsys.readouterr().err
+    assert not (tmp_path / "plain/validation.json").exists()
+    models = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("scored", "plain")]
+    assert abs(models[0] - models[1]) < 1000  # equal trees; the header differs
+
+
 def test_help_and_version(capsys):
     assert run(["--help"]) == 0
     text = capsys.readouterr().out

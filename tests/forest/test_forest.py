@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestClassifier
@@ -9,6 +11,8 @@ from c2seg.data.layouts import open_labeled_city
 from c2seg.errors import ModelFileError, TrainingError
 from c2seg.forest import FeatureSpec, Forest, features, fit_forest, halo_px
 from c2seg.forest.features import augment_radiometry, fit_projections
+from c2seg.forest.fit import validate_forest
+from c2seg.forest.table import FeatureTable
 from c2seg.recipes.models import ForestModel
 from c2seg.types import Window
 
@@ -142,7 +146,32 @@ def test_one_class_cannot_be_learnt(make_city):
     with rasterio.open(path / "label.tif", "r+") as dataset:
         dataset.write(np.full((1, 70, 91), 3, np.uint8))
     with pytest.raises(TrainingError, match="1 class has"):
-        fit_forest([source_of(path)], ("msi",), ForestModel(trees=2), SPEC, 0)
+        fit_forest([source_of(path)], ForestModel(trees=2), FeatureTable(("msi",), SPEC), 0)
+
+
+def test_folds_share_features_and_what_is_not_remembered_changes_nothing(make_city, monkeypatch):
+    from c2seg.data.folds import BlockFolds
+    from c2seg.forest import table as table_module
+
+    source = source_of(make_city())
+    folded = replace(source, city=replace(source.city, folds=(BlockFolds(3, 16, 2),)))
+    computed = []
+    real = table_module.features
+    monkeypatch.setattr(table_module, "features", lambda *args: computed.append(1) or real(*args))
+
+    def trained(most_bytes):
+        computed.clear()
+        names, model = ("msi",), ForestModel(trees=3)
+        table = FeatureTable(names, SPEC, most_bytes)
+        pooled = validate_forest([folded], model, table, 0)
+        return pooled.counts, fit_forest([source], model, table, 0).tensors(), len(computed)
+
+    (counts, tensors, once), (again, others, often) = trained(1 << 30), trained(0)
+    assert (once, often) == (1, 7)  # one block; three folds are trained and tested, and one forest on all
+    np.testing.assert_array_equal(counts, again)
+    assert counts.sum()
+    for name, values in tensors.items():
+        np.testing.assert_array_equal(values, others[name])
 
 
 def test_many_bands_are_projected_on_components_of_the_source(make_city):

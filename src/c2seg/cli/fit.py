@@ -20,6 +20,9 @@ def command(
     out: Path = typer.Option(..., "--out", help="The run folder to write."),
     preset: str = typer.Option(None, "--preset", help="tiny, small, paper-ab or paper-bw (default: tiny)."),
     set_: list[str] = typer.Option([], "--set", help="key.path=value, over recipe and preset; may be repeated."),
+    no_validation: bool = typer.Option(
+        False, "--no-validation", help="Train no model on folds of the sources: forests take a fraction of the time."
+    ),
     seed: int = SEED,
     device: str = typer.Option("auto", "--device", help="auto, cpu or cuda."),
     label_map: str = typer.Option(None, "--label-map", help="Of the labels: a name, a mapping file, or auto."),
@@ -51,6 +54,7 @@ def command(
             out=out,
             preset=preset,
             overrides=set_,
+            validation=not no_validation,
             seed=seed,
             device=device,
             label_map=label_map,

@@ -71,6 +71,7 @@ OPTIONS = {
     "tile_px": "--tile-px",
     "tolerance_m": "--tolerance-m",
     "tta": "--tta",
+    "validation": "--no-validation",
     "workers": "--workers",
     "zone_field": "--zone-field",
     "zones": "--zones",

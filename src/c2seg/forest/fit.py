@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,8 +11,9 @@ import numpy as np
 from c2seg.data import LabeledCity, PreparedCity
 from c2seg.data.city import blocks
 from c2seg.errors import TrainingError
-from c2seg.forest.features import FeatureSpec, augment_radiometry, features, fit_projections, halo_px
+from c2seg.forest.features import FeatureSpec, augment_radiometry, fit_projections
 from c2seg.forest.few_labels import LabeledTarget, TargetPixels, balanced_weights, target_pixels
+from c2seg.forest.table import Block, FeatureTable
 from c2seg.forest.trees import Forest
 from c2seg.metrics import Confusion, confusion_counts
 from c2seg.metrics.reliability import Reliability
@@ -19,7 +21,16 @@ from c2seg.progress import Bars, Progress, no_progress
 from c2seg.recipes.models import ForestModel
 from c2seg.types import Window
 
-__all__ = ["SourcePixels", "draw_pixels", "feature_spec", "fit_forest", "grow", "train_forest", "validate_forest"]
+__all__ = [
+    "SourcePixels",
+    "TrainedForest",
+    "draw_pixels",
+    "feature_spec",
+    "fit_forest",
+    "grow",
+    "train_forest",
+    "validate_forest",
+]
 
 _BLOCK = 256
 
@@ -35,6 +46,15 @@ class SourcePixels:
     outputs: np.ndarray
 
 
+@dataclass(frozen=True)
+class TrainedForest:
+    """Tensors of the model file; the confusion pooled over the folds (None without), and the seconds that folds took."""
+
+    tensors: dict[str, np.ndarray]
+    validation: Confusion | None
+    validation_seconds: float
+
+
 def train_forest(
     sources: Sources,
     folded: Sources,
@@ -44,21 +64,23 @@ def train_forest(
     bars: Bars,
     target: LabeledTarget | None = None,
     reliability: Reliability | None = None,
-) -> tuple[dict[str, np.ndarray], Confusion | None]:
-    """Return the tensors of a forest trained on ``sources``, and the pooled confusion over the folds of ``folded``.
+) -> TrainedForest:
+    """Train a forest on ``sources``, and forests on the folds of ``folded`` that are only scored.
 
     Either may be empty: then there are no tensors, or no confusion. The labels of ``target`` join the training of the
     forest that is returned, never those of the folds. ``reliability`` counts how often the folds' probabilities were right.
     """
-    pooled, tensors = None, {}
+    pooled, tensors, started = None, {}, time.perf_counter()
+    table = FeatureTable(
+        names, feature_spec(sources or folded, names, model)
+    )  # of the images, which folds do not change
     if folded:
-        spec = feature_spec(folded, names, model)
-        pooled = validate_forest(folded, names, model, spec, seed, bars("validation"), reliability)
+        pooled = validate_forest(folded, model, table, seed, bars("validation"), reliability)
+    validated = time.perf_counter()
     if sources:
-        spec = feature_spec(sources, names, model)
-        forest = fit_forest(sources, names, model, spec, seed, progress=bars("forest"), target=target)
-        tensors = forest.tensors() | {f"projection.{name}": value for name, value in spec.projections.items()}
-    return tensors, pooled
+        forest = fit_forest(sources, model, table, seed, progress=bars("forest"), target=target)
+        tensors = forest.tensors() | {f"projection.{name}": value for name, value in table.spec.projections.items()}
+    return TrainedForest(tensors, pooled, validated - started)
 
 
 def feature_spec(sources: Sources, names: Sequence[str], model: ForestModel) -> FeatureSpec:
@@ -69,9 +91,8 @@ def feature_spec(sources: Sources, names: Sequence[str], model: ForestModel) -> 
 
 def fit_forest(
     sources: Sources,
-    names: Sequence[str],
     model: ForestModel,
-    spec: FeatureSpec,
+    table: FeatureTable,
     seed: int,
     progress: Progress = no_progress,
     target: LabeledTarget | None = None,
@@ -81,22 +102,21 @@ def fit_forest(
     About ``pixels_per_class`` pixels of each class are drawn at most; classes are weighted equally. Raises TrainingError
     when fewer than two classes have pixels.
     """
-    drawn = draw_pixels(sources, names, model, spec, seed, progress)
+    drawn = draw_pixels(sources, model, table, seed, progress)
     if target is None or not target.weight:
-        return grow(drawn, model, spec, seed)
-    return grow(drawn, model, spec, seed, target_pixels(target, names, spec), target.weight)
+        return grow(drawn, model, seed)
+    return grow(drawn, model, seed, target_pixels(target, table.names, table.spec), target.weight)
 
 
 def draw_pixels(
     sources: Sources,
-    names: Sequence[str],
     model: ForestModel,
-    spec: FeatureSpec,
+    table: FeatureTable,
     seed: int,
     progress: Progress = no_progress,
 ) -> SourcePixels:
     """Return about ``pixels_per_class`` pixels of each class at most, with radiometric copies if the model asks for some."""
-    counts = _class_counts(sources, names)
+    counts = _class_counts(sources, table.names)
     if np.count_nonzero(counts) < 2:
         held_out = sources[0].city.held_out
         where = "" if held_out is None else f" far enough from fold {held_out + 1} (validation.block_px, .guard_px)"
@@ -107,24 +127,24 @@ def draw_pixels(
     rng = np.random.default_rng(seed)
     samples, targets = [], []
     windows = list(_blocks(sources))
-    for done, (source, scene, window) in enumerate(windows):
+    for done, block in enumerate(windows):
+        source, scene, window = block.source, block.scene, block.window
         label = _targets(source, scene, window)
         drawn = (label != 255) & (rng.random(label.shape) < keep_fraction[np.where(label == 255, 0, label)])
         if drawn.any():
-            values, valid = _features(source, scene, window, names, spec)
+            values, valid = table.read(block)
             drawn &= valid
             samples.append(values[:, drawn].T)
             targets.append(label[drawn])
         progress(done + 1, len(windows), "features")
     count = model.radiometric_augmentations
-    training = augment_radiometry(np.concatenate(samples), spec, count, model.gain_std, model.offset_std, seed)
+    training = augment_radiometry(np.concatenate(samples), table.spec, count, model.gain_std, model.offset_std, seed)
     return SourcePixels(training, np.tile(np.concatenate(targets), 1 + count))
 
 
 def grow(
     drawn: SourcePixels,
     model: ForestModel,
-    spec: FeatureSpec,
     seed: int,
     few: TargetPixels | None = None,
     weight: float = 0.0,
@@ -160,9 +180,8 @@ def grow(
 
 def validate_forest(
     sources: Sources,
-    names: Sequence[str],
     model: ForestModel,
-    spec: FeatureSpec,
+    table: FeatureTable,
     seed: int,
     progress: Progress = no_progress,
     reliability: Reliability | None = None,
@@ -177,13 +196,13 @@ def validate_forest(
     to_id = legend.id_table()
     for fold in range(count):
         training_sources = [replace(source, city=source.city.holding_out(fold)) for source in sources]
-        forest = fit_forest(training_sources, names, model, spec, seed)
-        for source, scene, window in _blocks(training_sources):
-            reference, tested = source.city.read_held_out(scene, window)
+        forest = fit_forest(training_sources, model, table, seed)
+        for block in _blocks(training_sources):
+            reference, tested = block.source.city.read_held_out(block.scene, block.window)
             reference[~tested] = 0
             if not reference.any():
                 continue
-            values, valid = _features(source, scene, window, names, spec)
+            values, valid = table.read(block)
             tested = valid & (reference != 0) & (reference != 255)
             scores = forest.predict(values[:, tested].T, legend.num_classes)
             decided = to_id[scores.argmax(axis=1)]
@@ -194,20 +213,20 @@ def validate_forest(
     return pooled
 
 
-def _blocks(sources: Sources) -> Iterator[tuple[PreparedCity[LabeledCity], int, Window]]:
-    for source in sources:
+def _blocks(sources: Sources) -> Iterator[Block]:
+    for number, source in enumerate(sources):
         for index, scene in enumerate(source.images.scenes):
             for window in blocks(scene.grid.window, _BLOCK):
-                yield source, index, window
+                yield Block(number, source, index, window)
 
 
 def _class_counts(sources: Sources, names: Sequence[str]) -> np.ndarray:
     legend = sources[0].images.legend
     counts = np.zeros(256, np.int64)
-    for source, scene, window in _blocks(sources):
-        label = _targets(source, scene, window)
+    for block in _blocks(sources):
+        label = _targets(block.source, block.scene, block.window)
         if (label != 255).any():
-            valid = source.images.scenes[scene].read_valid(names, window)
+            valid = block.source.images.scenes[block.scene].read_valid(names, block.window)
             counts += np.bincount(label[valid], minlength=256)
     return counts[: legend.num_classes]
 
@@ -215,12 +234,3 @@ def _class_counts(sources: Sources, names: Sequence[str]) -> np.ndarray:
 def _targets(source: PreparedCity[LabeledCity], scene: int, window: Window) -> np.ndarray:
     """Return output indices uint8 [H, W]; 255 is not trained on."""
     return np.asarray(source.images.legend.index_table()[source.city.read_label(scene, window)])
-
-
-def _features(
-    source: PreparedCity[LabeledCity], scene: int, window: Window, names: Sequence[str], spec: FeatureSpec
-) -> tuple[np.ndarray, np.ndarray]:
-    halo = halo_px(spec)
-    patch, valid = source.readers(names)[scene](window.expand(halo))
-    inner = slice(halo, halo + window.height), slice(halo, halo + window.width)
-    return features(patch, valid, spec, names), valid[inner]

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from c2seg.artifacts import Header, RunRecord, ValidationRecord, provenance, run_provenance
-from c2seg.artifacts.runs import RunSummary, TargetLabelChoices, TrainingFacts
+from c2seg.artifacts.runs import RunSummary, TargetLabelChoices
 from c2seg.data.inputs import city_inputs
 from c2seg.data.layouts import layout_plugins
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import needs_extra
-from c2seg.metrics.reliability import Reliability
 from c2seg.outputs import working_in
 from c2seg.pipeline.drift import sample_pixels
 from c2seg.pipeline.fitted import Fitted
@@ -135,7 +134,8 @@ def fit(
         pretrained = tuple(text for text in (facts.pretrained and facts.pretrained.line, facts.random_start) if text)
         checks = [one.record.notes for one in (checked, trained.labeled) if one]
         notes = (
-            *alone, *prepared.notes, *pretrained, *(choices.notes if choices else ()), *(n for part in checks for n in part)
+            *alone, *prepared.notes, *pretrained, *trained.notes,
+            *(choices.notes if choices else ()), *(n for part in checks for n in part)
         )  # fmt: skip
         return FitResult(out / "model.safetensors" if final else None, validation, seconds, notes, summary)
 
@@ -164,9 +164,7 @@ def _class_factors(
 def _train(job: FitJob) -> Fitted:
     """Train the forest or the networks of a recipe."""
     if isinstance(job.recipe.model, ForestModel):
-        reliability = Reliability()
-        tensors, pooled = fit_forest_model(job, job.recipe.model, reliability)
-        return Fitted(tensors, TrainingFacts(), pooled, reliability=reliability)
+        return fit_forest_model(job, job.recipe.model)
     with needs_extra("training a network", "train"):
         from c2seg.pipeline.network import fit_networks
     return fit_networks(job)

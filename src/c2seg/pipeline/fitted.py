@@ -34,3 +34,5 @@ class Fitted:
     """Of the last trainings, as CSV."""
     labeled: CheckedRecipe | None = None
     """The recipe after held-out labels of the target decided on its networks; None: there were too few, or none."""
+    notes: tuple[str, ...] = ()
+    """For people."""

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
+from c2seg.artifacts import TrainingFacts
 from c2seg.forest.few_labels import LabeledTarget
-from c2seg.forest.fit import train_forest
-from c2seg.metrics import Confusion
+from c2seg.forest.fit import TrainedForest, train_forest
 from c2seg.metrics.reliability import Reliability
+from c2seg.pipeline.fitted import Fitted
 from c2seg.pipeline.prepare import FitJob
 from c2seg.recipes.models import ForestModel
 
 __all__ = ["fit_forest_model", "forest_tensors"]
 
+_LONG_S = 5.0
 
-def fit_forest_model(
-    job: FitJob, model: ForestModel, reliability: Reliability
-) -> tuple[dict[str, np.ndarray], Confusion | None]:
-    """Return the tensors of the model file (none without a final forest) and the pooled confusion over the folds (None
-    without validation). ``reliability`` counts the folds' probabilities."""
+
+def fit_forest_model(job: FitJob, model: ForestModel) -> Fitted:
+    """Return the forest (no tensors without a final one) and the scores on the folds (None without validation)."""
+    reliability = Reliability()
     settings, prepared = job.recipe.validation, job.prepared
-    return train_forest(
+    trained = train_forest(
         prepared.sources if settings.final else (),
         prepared.with_folds(settings).sources if settings.count else (),
         prepared.modalities,
@@ -30,13 +31,26 @@ def fit_forest_model(
         _labeled(job),
         reliability,
     )
+    return Fitted(
+        trained.tensors,
+        TrainingFacts(),
+        trained.validation,
+        reliability=reliability,
+        notes=_notes(trained) if settings.final and settings.count else (),
+    )
+
+
+def _notes(trained: TrainedForest) -> tuple[str, ...]:
+    """Say what the folds took, where that is long."""
+    seconds = trained.validation_seconds
+    return () if seconds < _LONG_S else (f"validation took {seconds:.0f} s; `validation=False` omits it",)
 
 
 def forest_tensors(job: FitJob, model: ForestModel) -> dict[str, np.ndarray]:
     """Return the tensors of a forest trained on the job's sources, without the labels that they hold out, and on the target's
     labels if there are any."""
     prepared = job.prepared
-    return train_forest(prepared.sources, (), prepared.modalities, model, job.seed, job.bars, _labeled(job))[0]
+    return train_forest(prepared.sources, (), prepared.modalities, model, job.seed, job.bars, _labeled(job)).tensors
 
 
 def _labeled(job: FitJob) -> LabeledTarget | None:

@@ -15,9 +15,9 @@ import numpy as np
 from c2seg.artifacts.runs import LabelTrial, TargetLabelChoices
 from c2seg.data.normalize import Normalization
 from c2seg.data.target_labels import TargetLabels
-from c2seg.forest.features import FeatureSpec
 from c2seg.forest.few_labels import LabeledTarget, TargetPixels, target_pixels
 from c2seg.forest.fit import SourcePixels, draw_pixels, feature_spec, grow
+from c2seg.forest.table import FeatureTable
 from c2seg.pipeline.prepare import Prepared
 from c2seg.predict.calibration import fit_temperature
 from c2seg.progress import Progress
@@ -62,7 +62,6 @@ class _Data:
 
     drawn: SourcePixels
     few: TargetPixels
-    spec: FeatureSpec
 
 
 def choose_by_labels(recipe: Recipe, prepared: Prepared, seed: int, progress: Progress) -> LabelChoices:
@@ -125,7 +124,7 @@ class _Trials:
         if weight:
             probability = _held_out(data, folds, self.model, weight, self.seed, classes)
         else:
-            plain = grow(data.drawn, self.model, data.spec, self.seed, trees=_TREES)
+            plain = grow(data.drawn, self.model, self.seed, trees=_TREES)
             probability = plain.predict(data.few.samples, classes)
         self.held[kind, weight] = HeldOutLabels(probability, data.few.outputs, unit_weights(data.few.units))
         self.miou[kind, weight] = labeled_miou(probability, data.few.outputs, data.few.units)
@@ -210,9 +209,9 @@ def _data(recipe: Recipe, prepared: Prepared, kind: Normalization, model: Forest
     assert data.target is not None
     assert data.target_labels is not None
     spec = feature_spec(data.sources, data.modalities, model)
-    drawn = draw_pixels(data.sources, data.modalities, model, spec, seed)
+    drawn = draw_pixels(data.sources, model, FeatureTable(data.modalities, spec), seed)
     target = LabeledTarget(data.target, data.target_labels, data.legend, recipe.target_labels.weight)
-    return _Data(drawn, target_pixels(target, data.modalities, spec), spec)
+    return _Data(drawn, target_pixels(target, data.modalities, spec))
 
 
 def _held_out(data: _Data, folds: np.ndarray, model: ForestModel, weight: float, seed: int, classes: int) -> np.ndarray:
@@ -220,7 +219,7 @@ def _held_out(data: _Data, folds: np.ndarray, model: ForestModel, weight: float,
     probability = np.zeros((len(folds), classes), np.float32)
     for fold in np.unique(folds).tolist():
         held = folds == fold
-        forest = grow(data.drawn, model, data.spec, seed, data.few.among(~held), weight, trees=_TREES)
+        forest = grow(data.drawn, model, seed, data.few.among(~held), weight, trees=_TREES)
         probability[held] = forest.predict(data.few.samples[held], classes)
     return probability
 
