@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -127,22 +124,6 @@ def test_a_run_stopped_while_pretraining_goes_on_with_the_same_bits(write, citie
     whole, stopped = tensors(tmp_path / "whole"), tensors(tmp_path / "stopped")
     for name, value in whole.items():
         np.testing.assert_array_equal(stopped[name], value, err_msg=name)
-
-
-@pytest.mark.slow
-def test_two_processes_equal_one(write, cities, tmp_path):
-    recipe = write(stages={"first": MASKED, "second": {}}, training=BASE["training"] | {"iterations": 4})
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "c2seg", "fit",
-        str(tmp_path / "pretrained.yaml"), "--source", str(cities[0]), "--target", str(cities[1]), "--out",
-        str(tmp_path / "two"), "--quiet",
-    ]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    fit(recipe, [cities[0]], tmp_path / "one", target=cities[1])
-    one, two = tensors(tmp_path / "one"), tensors(tmp_path / "two")
-    assert one.keys() == two.keys()
-    for name, value in one.items():
-        np.testing.assert_allclose(two[name], value, rtol=2e-4, atol=2e-5, err_msg=name)
 
 
 def test_held_out_blocks_are_not_restored(make_city):

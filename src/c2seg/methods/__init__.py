@@ -6,7 +6,15 @@ from collections.abc import Callable
 
 from c2seg.errors import InputError, unknown_name
 from c2seg.methods.adversarial import Adversarial
-from c2seg.methods.base import Batch, MethodContext, OptimizerStep, TrainingMethod, batch_loss, supervised_loss
+from c2seg.methods.base import (
+    Accumulation,
+    Batch,
+    MethodContext,
+    OptimizerStep,
+    TrainingMethod,
+    batch_loss,
+    supervised_loss,
+)
 from c2seg.methods.masked import Masked
 from c2seg.methods.pseudo import PseudoLabeled
 from c2seg.methods.supervised import Supervised
@@ -14,6 +22,7 @@ from c2seg.plugins import call, find, installed
 
 __all__ = [
     "METHODS",
+    "Accumulation",
     "Adversarial",
     "Batch",
     "Masked",

@@ -71,7 +71,7 @@ class Adversarial:
         source_outputs = self._outputs(source, "source")
         terms = batch_loss(source_outputs, source, self.context)
         loss = torch.stack(list(terms.values())).sum()
-        self.steps += 1
+        self.steps += self.context.accumulation.is_first
         if self.steps <= self.method.start_after * settings.iterations:
             self.optimizer_step.apply(loss)
             zero = torch.zeros(())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -14,7 +14,7 @@ from c2seg.errors import InputError
 from c2seg.losses import cross_entropy, dice_loss, generalized_cross_entropy, plugin_loss
 from c2seg.recipes.training import Loss, Optimizer, Schedule, Training
 
-__all__ = ["Batch", "MethodContext", "OptimizerStep", "TrainingMethod", "batch_loss", "supervised_loss"]
+__all__ = ["Accumulation", "Batch", "MethodContext", "OptimizerStep", "TrainingMethod", "batch_loss", "supervised_loss"]
 
 PixelwiseLoss = Callable[[Tensor, Tensor, Tensor | None, float], tuple[Tensor, Tensor]]
 
@@ -34,6 +34,18 @@ class Batch:
         """How many patches show sources: the first ones."""
         return len(self.valid) - self.of_target
 
+    def parts(self, count: int) -> list[Batch]:
+        """Return ``count`` batches of every ``count``-th patch each, before patches around labels of the target join."""
+        assert not self.of_target
+        return [
+            Batch(
+                {name: values[part::count] for name, values in self.patch.items()},
+                self.valid[part::count],
+                None if self.targets is None else self.targets[part::count],
+            )
+            for part in range(count)
+        ]
+
     def with_labeled(self, labeled: Batch) -> Batch:
         """Return this batch of the sources, followed by patches around labels of the target."""
         assert self.targets is not None
@@ -44,6 +56,24 @@ class Batch:
             torch.cat([self.targets, labeled.targets]),
             len(labeled.valid),
         )
+
+
+@dataclass
+class Accumulation:
+    """Which part of a batch is computed (``part``, from 0), and of how many. Optimizers step with the last one."""
+
+    count: int = 1
+    part: int = 0
+
+    @property
+    def is_first(self) -> bool:
+        """True for the first part."""
+        return self.part == 0
+
+    @property
+    def is_last(self) -> bool:
+        """True for the last part."""
+        return self.part == self.count - 1
 
 
 @dataclass(frozen=True)
@@ -63,6 +93,8 @@ class MethodContext:
     """True if the last output is the background, which is not a class."""
     labels_weight: float = 0.5
     """Share of the target's few labels in the supervised loss, in runs that have some."""
+    accumulation: Accumulation = field(default_factory=Accumulation)
+    """Where in a batch of several parts the step is."""
 
     def total(self, value: Tensor) -> Tensor:
         """Return the sum of a scalar over all processes, without gradient."""
@@ -79,7 +111,10 @@ class TrainingMethod(Protocol):
     """The network that predicts after training."""
 
     def step(self, source: Batch, target: Batch | None) -> dict[str, Tensor]:
-        """Train on one batch of each city and return losses by name (``loss`` is monitored and must be finite)."""
+        """Train on one batch of each city and return losses by name (``loss`` is monitored and must be finite).
+
+        A batch may come in parts, one call for each (``context.accumulation``): ``OptimizerStep`` steps with the last.
+        """
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next step depends on, as tensors and plain values."""
@@ -103,6 +138,7 @@ class OptimizerStep:
         self.parameters = [p for p in parameters if p.requires_grad]
         self.clip = optimizer.gradient_clip
         self.processes = context.processes
+        self.accumulation = context.accumulation
         self.optimizer = _optimizer(_groups(self.parameters, optimizer, context.model), optimizer)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, _factor(schedule, context.settings.iterations)
@@ -110,9 +146,14 @@ class OptimizerStep:
         self.scaler = torch.amp.GradScaler(context.device.type, enabled=context.settings.precision == "16")
 
     def apply(self, loss: Tensor) -> None:
-        """Take one step on a loss."""
-        self.optimizer.zero_grad(set_to_none=True)
+        """Take one step on a loss; of a batch in parts, on the mean of their losses, with the last part."""
+        if self.accumulation.is_first:
+            self.optimizer.zero_grad(set_to_none=True)
+        if self.accumulation.count > 1:
+            loss = loss / self.accumulation.count
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if not self.accumulation.is_last:
+            return
         if self.processes > 1:
             for parameter in self.parameters:
                 if parameter.grad is None:

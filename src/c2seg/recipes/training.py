@@ -258,6 +258,17 @@ class Training(Strict):
     adabn: bool = False
     """Compute the means and variances of batch normalization anew on the target's images after the training (AdaBN, Li et
     al. 2018)."""
+    accumulate: int = Field(default=1, ge=1, le=1024)
+    """Parts that a batch is computed in, one after the other, for less memory. The gradient is the mean over the parts: that of
+    the whole batch where all parts have equally many labels. Batch normalization sees one part at a time."""
+    checkpoint_activations: bool = False
+    """Forget the activations of the network's blocks and compute them again for the gradients: less memory, more time."""
+    compile: bool = False
+    """Compile the network with torch.compile before the training: minutes at first, then faster steps on a GPU. Gradients
+    are rounded in another order."""
+    sync_batchnorm: bool = False
+    """Batch normalization over the patches of all processes of torchrun, not of each alone: several processes then train as
+    one does. Nothing changes in a single process."""
     checkpoint_every: int = Field(default=200, ge=1)
     """Iterations between states from which a stopped run can be resumed."""
 

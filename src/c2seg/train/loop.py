@@ -24,7 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from c2seg.data import Band
 from c2seg.errors import DataError, InputError, TrainingError, one_line
 from c2seg.losses import class_weights
-from c2seg.methods import MethodContext, TrainingMethod, build_method
+from c2seg.methods import Accumulation, Batch, MethodContext, TrainingMethod, build_method
 from c2seg.models import (
     PretrainedReport,
     build_model,
@@ -33,11 +33,13 @@ from c2seg.models import (
     load_pretrained,
     place,
 )
+from c2seg.models.batch_statistics import synchronize_batch_norm
 from c2seg.models.cost import model_cost
 from c2seg.progress import Progress, no_progress
 from c2seg.recipes.schema import Recipe
 from c2seg.recipes.training import MaskedMethod, PseudoLabelMethod
 from c2seg.sampling import PatchSampler, TrainingScene
+from c2seg.train.checkpointing import checkpoint_activations
 from c2seg.train.curves import Curves
 from c2seg.train.loader import batches, to_batch
 from c2seg.train.randomness import RANDOM, randomness_unchanged
@@ -135,7 +137,7 @@ def train(
     clock, spent, counted = time.perf_counter(), time.process_time(), 0
     curves = Curves(job.folder / "curves.csv", start, enabled=world.is_first)
     with curves, nullcontext(stop) if stop else StopSignal() as stop:
-        for step, losses, rate in _steps(job, world, method, averaged, samplers, start):
+        for step, losses, rate in _steps(job, world, built, samplers, start):
             last = step == settings.iterations
             if not counted:  # the first step warms up
                 clock, spent, counted = time.perf_counter(), time.process_time(), step
@@ -198,10 +200,15 @@ def _samplers(job: TrainingJob, processes: int) -> _Samplers:
     if job.target and isinstance(training.method, PseudoLabelMethod | MaskedMethod):
         size = min(max(1, round(training.method.target_fraction * sampling.batch_size)), sampling.batch_size - 1)
         source_size, target_size = sampling.batch_size - size, size
-    labeled = None
+    labeled, parts = None, processes * training.accumulate
     if job.labeled_target:
-        labeled = _labeled_sampler(job, processes, source_size)
+        labeled = _labeled_sampler(job, parts, source_size)
         source_size -= labeled.settings.batch_size
+    if min(source_size, target_size) < parts:
+        raise InputError(
+            f"a batch of {sampling.batch_size} patches ({source_size} of sources, {target_size} of the target) has too few for "
+            f"{processes} processes in {training.accumulate} parts each; give a larger training.sampling.batch_size"
+        )
     source_sampling, target_sampling = (
         sampling.model_copy(update={"batch_size": size}) for size in (source_size, target_size)
     )
@@ -212,11 +219,11 @@ def _samplers(job: TrainingJob, processes: int) -> _Samplers:
     return _Samplers(source, target if training.method.uses_target else None, labeled)
 
 
-def _labeled_sampler(job: TrainingJob, processes: int, source_size: int) -> PatchSampler:
+def _labeled_sampler(job: TrainingJob, parts: int, source_size: int) -> PatchSampler:
     """Return the sampler of patches around the target's few labels: each of them shows one, which no other patch may cover."""
     training = job.recipe.training
-    size = max(processes, round(job.recipe.target_labels.batch_fraction * training.sampling.batch_size))
-    if size > source_size - processes:
+    size = max(parts, round(job.recipe.target_labels.batch_fraction * training.sampling.batch_size))
+    if size > source_size - parts:
         raise InputError(
             f"labels of the target need room in the batch: sampling.batch_size is {training.sampling.batch_size}, and "
             f"{source_size} patches of it show sources; give a larger one"
@@ -233,6 +240,7 @@ class _Built:
     """A training that is ready to run."""
 
     method: TrainingMethod
+    accumulation: Accumulation
     averaged: AveragedModel | None
     parameters: int
     gflops_128: float
@@ -260,6 +268,9 @@ def _build(job: TrainingJob, world: World, samplers: _Samplers) -> _Built:
             f"{job.recipe.model.name}"
         )
     model = place(model, world.device)
+    if training.sync_batchnorm and world.size > 1:
+        synchronize_batch_norm(model, world.device)
+    accumulation = Accumulation(training.accumulate)
     weights = class_weights(training.loss.class_weights, samplers.class_counts())
     context = MethodContext(
         model=model,
@@ -271,12 +282,18 @@ def _build(job: TrainingJob, world: World, samplers: _Samplers) -> _Built:
         processes=world.size,
         background=job.recipe.background != "none",
         labels_weight=min(job.recipe.target_labels.weight, _LABELS_AT_MOST),
+        accumulation=accumulation,
     )
     method = build_method(context)
     averaged = None
     if training.ema_decay is not None:
         averaged = AveragedModel(model, multi_avg_fn=_warm_average(training.ema_decay), use_buffers=True)
-    return _Built(method, averaged, parameters, gflops, report)
+    # After the copy whose weights are averaged, which needs neither.
+    if training.checkpoint_activations:
+        checkpoint_activations(model)
+    if training.compile:
+        model.compile()
+    return _Built(method, accumulation, averaged, parameters, gflops, report)
 
 
 _Tensors = tuple[Tensor, ...] | list[Tensor]
@@ -308,13 +325,12 @@ def load_initial_weights(model: nn.Module, weights: Mapping[str, np.ndarray]) ->
 def _steps(
     job: TrainingJob,
     world: World,
-    method: TrainingMethod,
-    averaged: AveragedModel | None,
+    built: _Built,
     samplers: _Samplers,
     start: int,
 ) -> Iterator[tuple[int, dict[str, float], float]]:
     """Yield (completed steps, losses, patches per second) after every step."""
-    settings = job.recipe.training
+    settings, method, averaged = job.recipe.training, built.method, built.averaged
     options = {"rank": world.rank, "processes": world.size, "threads": job.loader_threads}
     source, target, labeled = (
         batches(sampler, start, settings.iterations, **options) if sampler else repeat(None)
@@ -326,20 +342,20 @@ def _steps(
     random = True  # until a step draws no random numbers
     for step, (source_sample, target_sample, few) in enumerate(zip(source, target, labeled, strict=False), start):
         assert source_sample is not None
-        source_batch = to_batch(source_sample, world.device)
-        if few is not None:
-            source_batch = source_batch.with_labeled(to_batch(few, world.device))
-        target_batch = to_batch(target_sample, world.device) if target_sample is not None else None
+        source_batch, target_batch, few_batch = (
+            None if sample is None else to_batch(sample, world.device) for sample in (source_sample, target_sample, few)
+        )
+        assert source_batch is not None
+        parts = list(_parts(source_batch, target_batch, few_batch, settings.accumulate))
         if random:
             with RANDOM:
                 # Random layers are a function of the step, as the patches are.
                 torch.manual_seed(job.seed * 1_000_003 + step)
                 before = torch.get_rng_state()
-                losses = method.step(source_batch, target_batch)
+                values = _step(built, parts)
                 random = world.device.type != "cpu" or not torch.equal(before, torch.get_rng_state())
         else:
-            losses = method.step(source_batch, target_batch)
-        values = {name: float(value) for name, value in losses.items()}
+            values = _step(built, parts)
         if not isfinite(values["loss"]):
             raise TrainingError(
                 f"the loss is not finite at step {step + 1} ({', '.join(f'{k} {v}' for k, v in values.items())}); lower "
@@ -352,6 +368,23 @@ def _steps(
         rate = speed if not rate else 0.9 * rate + 0.1 * speed
         clock = now
         yield step + 1, values, rate
+
+
+def _parts(source: Batch, target: Batch | None, few: Batch | None, count: int) -> Iterator[tuple[Batch, Batch | None]]:
+    """Yield the parts of a batch: patches of the sources, followed by those around labels of the target, and of the target."""
+    divided = [[batch] * count if batch is None else batch.parts(count) for batch in (source, target, few)]
+    for of_source, of_target, labeled in zip(*divided, strict=True):
+        assert of_source is not None
+        yield of_source if labeled is None else of_source.with_labeled(labeled), of_target
+
+
+def _step(built: _Built, parts: Sequence[tuple[Batch, Batch | None]]) -> dict[str, float]:
+    """Take one step on a batch in parts, and return the mean of their losses."""
+    values: dict[str, float] = {}
+    for built.accumulation.part, (source, target) in enumerate(parts):
+        for name, value in built.method.step(source, target).items():
+            values[name] = values.get(name, 0.0) + float(value) / len(parts)
+    return values
 
 
 def _digest(weights: Mapping[str, np.ndarray]) -> str:

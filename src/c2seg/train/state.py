@@ -141,10 +141,20 @@ def _released_state(path: Path) -> State:
 
 
 def check_same_run(saved: TrainingIdentity, now: TrainingIdentity, path: Path) -> None:
-    """Raise InputError when a saved state belongs to another run: another recipe, seed, data, version or thread count."""
+    """Raise InputError when a saved state belongs to another run: another recipe, seed, data, version or thread count.
+
+    Another number of processes may resume it, with a warning.
+    """
     if len(saved.data) < len(now.data):
         _log.warning("%s is of an earlier release: whether it was trained on the same data cannot be told", path)
         saved = saved.model_copy(update={"data": now.data})
+    if saved.processes != now.processes:
+        _log.warning(
+            "%s was written by %d process(es), now %d: gradients are summed in another order, and batch normalization without "
+            "sync_batchnorm sees other batches, so that the weights are not bit-identical to an unbroken run",
+            path, saved.processes, now.processes,
+        )  # fmt: skip
+        saved = saved.model_copy(update={"processes": now.processes, "threads": now.threads})
     if difference := _first_difference(saved, now):
         name, before, value = difference
         raise InputError(
