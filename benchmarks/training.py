@@ -21,12 +21,13 @@ from affine import Affine
 
 from c2seg.data import BandStatistics, Modality, Normalizer, Scene, SceneReader
 from c2seg.methods import METHODS, MethodContext
-from c2seg.models import build_model, place
+from c2seg.models import build_model, choose_precision, place
 from c2seg.raster import ArrayRaster
 from c2seg.recipes import load_recipe
 from c2seg.sampling import BandUnits, PatchSampler, TrainingScene
 from c2seg.train import TrainingJob, train
 from c2seg.train.loader import to_batch
+from c2seg.train.world import join_world
 from c2seg.types import Grid
 
 BANDS = {"msi": 4, "sar": 2, "hsi": 3}
@@ -78,7 +79,9 @@ def main() -> None:
 def ready(recipe, sampler: PatchSampler, steps: int) -> float:
     torch.manual_seed(0)
     model = place(build_model(recipe.model, BANDS, 13), torch.device("cpu")).train()
-    learner = METHODS[recipe.training.method.name](MethodContext(model, recipe.training, 13, None, torch.device("cpu")))
+    world = join_world("cpu", choose_precision(recipe.training.precision, torch.device("cpu")))  # that of the loop
+    context = MethodContext(model, recipe.training, 13, None, world.device, world.autocast)
+    learner = METHODS[recipe.training.method.name](context)
     batch = to_batch(sampler.load(sampler.draw(0)), torch.device("cpu"))
     for _ in range(10):
         learner.step(batch, None)

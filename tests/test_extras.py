@@ -84,7 +84,7 @@ def test_the_core_maps_and_scores_with_forests(beyond_core, make_city, tmp_path)
     [
         ("fit unet --source source --out run", "train"),
         ("report map.tif --out page.html", "report"),
-        ("demo", "train"),
+        ("demo", "report"),
         ("label out.tif --osm x.osm --like source/msi.tif", "labels"),
         ("fit forest --source new.mat --out run", "mat"),
         ("simulate pair --scale 0.04", "simulate"),

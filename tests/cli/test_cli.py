@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import stat
+import sys
 
 import numpy as np
 import pytest
@@ -56,6 +57,25 @@ def test_validation_says_what_it_took_and_can_be_left_out(pair, tmp_path, capsys
     assert not (tmp_path / "plain/validation.json").exists()
     models = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("scored", "plain")]
     assert abs(models[0] - models[1]) < 1000  # equal trees; the header differs
+
+
+def test_the_demo_shows_the_forest_before_torch_is_there(tmp_path, capsys, monkeypatch):
+    from c2seg.api.demo import DEMO_RECIPES, DemoResult
+
+    asked = []
+
+    def demo(out, *, recipes, **options):
+        asked.append(recipes)
+        return DemoResult(out, out, {}, out, {})
+
+    monkeypatch.setattr("c2seg.api.demo.demo", demo)
+    assert run(["demo", "--out", str(tmp_path / "demo")]) == 0
+    assert "c2seg[train]" not in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert run(["demo", "--out", str(tmp_path / "demo")]) == 0
+    assert "the forest alone: training the networks needs" in (shown := capsys.readouterr().err)
+    assert "c2seg[train]" in shown
+    assert asked == [DEMO_RECIPES, ("forest",)]
 
 
 def test_help_and_version(capsys):

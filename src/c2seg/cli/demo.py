@@ -9,7 +9,7 @@ import typer
 
 from c2seg.api.tables import score_line
 from c2seg.cli.console import JSON, OVERWRITE, QUIET, SEED, note, print_json, progress_bars
-from c2seg.errors import needs_extra
+from c2seg.errors import MissingExtraError
 
 __all__ = ["command"]
 
@@ -22,12 +22,16 @@ def command(
     quiet: bool = QUIET,
 ) -> None:
     """See everything in minutes: simulate two cities, train on one, predict the other, score, write the report."""
-    with needs_extra("the demo", "train"):
-        import torch  # noqa: F401  (a missing package is reported before the work)
-    from c2seg.api.demo import demo
+    from c2seg.api.demo import DEMO_RECIPES, demo
 
+    recipes = DEMO_RECIPES
+    try:
+        import torch  # noqa: F401  (asked before the work)
+    except ModuleNotFoundError:
+        recipes = ("forest",)
+        note(f"the forest alone: {MissingExtraError('training the networks', 'train')}", quiet=quiet)
     with progress_bars(quiet=quiet or json) as bars:
-        result = demo(out, seed=seed, overwrite=overwrite, bars=bars, command=["c2seg", *sys.argv[1:]])
+        result = demo(out, seed=seed, recipes=recipes, overwrite=overwrite, bars=bars, command=["c2seg", *sys.argv[1:]])
     if json:
         print_json(
             {
