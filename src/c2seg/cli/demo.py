@@ -24,7 +24,7 @@ def command(
     """See everything in minutes: simulate two cities, train on one, predict the other, score, write the report."""
     from c2seg.api.demo import DEMO_RECIPES, demo
 
-    recipes = DEMO_RECIPES
+    recipes: tuple[str, ...] = DEMO_RECIPES
     try:
         import torch  # noqa: F401  (asked before the work)
     except ModuleNotFoundError:
