@@ -19,6 +19,7 @@ SIZES = {
 # Recipe -> parameters by (bands, classes).
 COUNTS = {
     "mmglots": counting.mmglots,
+    "mmglots@paper": counting.mmglots_paper,
     "unet": counting.unet,
     "segnet": counting.segnet,
     "deeplabv3plus": counting.deeplabv3plus,
