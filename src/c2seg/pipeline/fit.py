@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from c2seg.artifacts import Header, RunRecord, ValidationRecord, provenance, run_provenance
-from c2seg.artifacts.runs import RunSummary, TargetLabelChoices, TrainingFacts
+from c2seg.artifacts.runs import RunSummary, TargetLabelChoices
 from c2seg.data.inputs import city_inputs
 from c2seg.data.layouts import layout_plugins
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import needs_extra
-from c2seg.metrics.reliability import Reliability
 from c2seg.outputs import working_in
 from c2seg.pipeline.drift import sample_pixels
 from c2seg.pipeline.fitted import Fitted
@@ -40,8 +39,8 @@ __all__ = ["FitResult", "fit"]
 
 @dataclass(frozen=True)
 class FitResult:
-    """The path of the model (None if only folds were trained), the scores on the source's folds (None without validation),
-    seconds, and notes for people."""
+    """The path of the model (None if only guarded folds were trained), the scores on the source's folds (None without
+    validation), seconds, and notes for people."""
 
     model: Path | None
     validation: ValidationRecord | None
@@ -112,7 +111,8 @@ def fit(
         )
         validation = None
         if trained.validation is not None:
-            validation = ValidationRecord.of(folds, trained.validation, trained.reliability)
+            offline = trained.offline.record if trained.offline else None
+            validation = ValidationRecord.of(folds, trained.validation, trained.reliability, offline)
         sampled = sample_pixels(prepared.sources, prepared.modalities, seed)
         summary = (
             summarize(prepared, sampled, validation, SummaryFacts(out, target, preset, seed)) if is_first() else None
@@ -128,16 +128,17 @@ def fit(
             seconds=round(seconds, 3),
             peak_memory_mib=round(peak_memory_mib(), 1),
         )
-        final = recipe.validation.final
+        best = trained.offline.best if trained.offline and not recipe.validation.final else {}
         if is_first():
             seen = seen_pixels(prepared, sampled, origin.run_id)
-            write_run(out, RunFiles(recipe, header, trained.tensors, record, validation, trained.curves, final, seen))
+            write_run(out, RunFiles(recipe, header, trained.tensors, record, validation, trained.curves, seen, best))
         pretrained = tuple(text for text in (facts.pretrained and facts.pretrained.line, facts.random_start) if text)
         checks = [one.record.notes for one in (checked, trained.labeled) if one]
         notes = (
             *alone, *prepared.notes, *pretrained, *(choices.notes if choices else ()), *(n for part in checks for n in part)
         )  # fmt: skip
-        return FitResult(out / "model.safetensors" if final else None, validation, seconds, notes, summary)
+        model = out / "model.safetensors" if trained.tensors else None
+        return FitResult(model, validation, seconds, notes, summary)
 
 
 def _choices(recipe: Recipe, prepared: Prepared, seed: int, bars: Bars) -> LabelChoices | None:
@@ -164,9 +165,7 @@ def _class_factors(
 def _train(job: FitJob) -> Fitted:
     """Train the forest or the networks of a recipe."""
     if isinstance(job.recipe.model, ForestModel):
-        reliability = Reliability()
-        tensors, pooled = fit_forest_model(job, job.recipe.model, reliability)
-        return Fitted(tensors, TrainingFacts(), pooled, reliability=reliability)
+        return fit_forest_model(job, job.recipe.model)
     with needs_extra("training a network", "train"):
         from c2seg.pipeline.network import fit_networks
     return fit_networks(job)

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
+from c2seg.artifacts import TrainingFacts
 from c2seg.forest.few_labels import LabeledTarget
 from c2seg.forest.fit import train_forest
-from c2seg.metrics import Confusion
 from c2seg.metrics.reliability import Reliability
+from c2seg.pipeline.fitted import Fitted
+from c2seg.pipeline.held_out import count_held_out
+from c2seg.pipeline.offline import held_tiles, offline_fit
 from c2seg.pipeline.prepare import FitJob
+from c2seg.pipeline.tile_scores import TileTest
 from c2seg.recipes.models import ForestModel
 
 __all__ = ["fit_forest_model", "forest_tensors"]
 
 
-def fit_forest_model(
-    job: FitJob, model: ForestModel, reliability: Reliability
-) -> tuple[dict[str, np.ndarray], Confusion | None]:
-    """Return the tensors of the model file (none without a final forest) and the pooled confusion over the folds (None
-    without validation). ``reliability`` counts the folds' probabilities."""
-    settings, prepared = job.recipe.validation, job.prepared
-    return train_forest(
+def fit_forest_model(job: FitJob, model: ForestModel) -> Fitted:
+    """Train a forest; validate it on folds if the recipe asks for some."""
+    settings, prepared, reliability = job.recipe.validation, job.prepared, Reliability()
+    if settings.kind == "random_tiles":
+        return _fit_offline(job, model)
+    tensors, pooled = train_forest(
         prepared.sources if settings.final else (),
         prepared.with_folds(settings).sources if settings.count else (),
         prepared.modalities,
@@ -30,6 +33,18 @@ def fit_forest_model(
         _labeled(job),
         reliability,
     )
+    return Fitted(tensors, TrainingFacts(), pooled, reliability=reliability)
+
+
+def _fit_offline(job: FitJob, model: ForestModel) -> Fitted:
+    """Train on the training tiles of a random split and score on the others; then on everything, if the recipe asks for it."""
+    on_disk, held = held_tiles(job, job.prepared)
+    tensors, test, reliability = forest_tensors(on_disk, model), TileTest(job, held), Reliability()
+    pooled = count_held_out(held, job.recipe.prediction, test.predictor(tensors), reliability)
+    offline = offline_fit(test, tensors)
+    if job.recipe.validation.final:
+        tensors = forest_tensors(job, model)
+    return Fitted(tensors, TrainingFacts(), pooled, reliability=reliability, offline=offline)
 
 
 def forest_tensors(job: FitJob, model: ForestModel) -> dict[str, np.ndarray]:

@@ -44,12 +44,16 @@ class Validation(Strict):
     numbers. It needs no ``folds``."""
     tile_px: int = Field(default=128, ge=8)
     """Side of the tiles of ``random_tiles`` where the data are not released as half-overlapping tiles."""
+    score_every: int | None = Field(default=None, ge=1)
+    """Of ``random_tiles``: iterations between scores of the weights on the validation tiles, so that the best can be told
+    from the last; null: only the last weights are scored."""
     folds: int = Field(default=0, ge=0, le=16)
     block_px: int | None = Field(default=None, ge=4)
     """Side of a block; null: a sixth of the scene's shorter side, at least four times the guard."""
     guard_px: int = Field(default=8, ge=0)
     final: bool = True
-    """Train on all labels after the folds; ``false``: scores only, no model."""
+    """Train on all labels after the folds; ``false``: scores only, no model, but with ``random_tiles`` the model of its
+    training tiles."""
 
     @property
     def count(self) -> int:
@@ -62,6 +66,8 @@ class Validation(Strict):
             raise ValueError("folds must be 0 (no validation) or at least 2")
         if not (self.final or self.count):
             raise ValueError("final: false leaves nothing to do without folds")
+        if self.score_every and self.kind != "random_tiles":
+            raise ValueError("score_every is for random_tiles: no guarded fold chooses weights")
         return self
 
 
