@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
+from c2seg.artifacts.offline_table import OfflineAcross, OfflineRow
 from c2seg.artifacts.runs import TargetImageUse
 from c2seg.artifacts.scores import ClassName, ScoreRecord, ScoreValues
 from c2seg.artifacts.upgrade import upgraded_result
@@ -18,22 +21,44 @@ __all__ = [
     "BenchmarkResult",
     "BenchmarkRow",
     "BenchmarkTable",
+    "FusionKey",
     "MeanStd",
     "PairedDifference",
     "PooledScores",
 ]
 
 
+class FusionKey(Record):
+    """What a fused map depends on: rows of the table whose maps are averaged, with their weights, and, by class, those that
+    decide; and the recipes behind these rows."""
+
+    mean: tuple[tuple[str, float], ...]
+    rules: tuple[tuple[str, str], ...]
+    threshold: float | None
+    soft: bool
+    recipes: dict[str, Recipe]
+
+
 class BenchmarkKey(Record):
     """What a result depends on. ``cities`` are fingerprints of source and target."""
 
-    recipe: Recipe
+    recipe: Recipe | None
+    """None: the map is fused from those of others."""
+    fusion: FusionKey | None = None
+    """How it is fused; None: it is of one recipe."""
     seed: int
     equal_seconds: float | None
     offline: bool
     device: str
     cities: tuple[str, ...]
     reference: str | None
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """Every recipe that was trained for the result."""
+        if self.recipe is not None:
+            return (self.recipe,)
+        return tuple(self.fusion.recipes.values()) if self.fusion else ()
 
 
 class PooledScores(ScoreValues):
@@ -65,6 +90,10 @@ class BenchmarkResult(CheckedArtifact):
     """Of the map, of the pooled folds inside a city, or None where there is no ground truth."""
     offline: ValidationRecord | None
     """Of a random split of overlapping tiles, which leaks."""
+    offline_across: OfflineAcross | None = None
+    """Scores of the weights of that training across the cities; None: without it, or without ground truth."""
+    fused_from: dict[str, str] = Field(default_factory=dict)
+    """Digests of the probabilities that a fused map was made of, by row of the table; empty: it is of one recipe."""
 
     @classmethod
     def upgraded(cls, content: Json) -> Json:
@@ -106,6 +135,7 @@ class BenchmarkRow(Record):
     difference: MeanStd
     """mIoU minus that of the baseline with the same seed."""
     offline_miou: MeanStd
+    """Of the last weights on a split that leaks, in the convention of the third place."""
     fit_seconds: float | None
     map_seconds: float | None
     peak_memory_mib: float | None
@@ -129,3 +159,5 @@ class BenchmarkTable(Artifact):
     against: tuple[PairedDifference, ...]
     results: tuple[BenchmarkResult, ...]
     failed: dict[str, str]
+    offline: tuple[OfflineRow, ...] = ()
+    """Rows of Tables II and III; empty without the offline protocol."""

@@ -12,10 +12,12 @@ from pathlib import Path
 from c2seg.artifacts.benchmark import BenchmarkResult, BenchmarkRow, BenchmarkTable, PairedDifference
 from c2seg.benchmark.comparison import compare_recipes, comparison_text
 from c2seg.benchmark.costs import estimate_seconds
+from c2seg.benchmark.offline_tables import offline_rows, offline_text
 from c2seg.benchmark.plan import Benchmark, PairLike, Run, parse_pairs, plan
 from c2seg.benchmark.runner import Runner, SpawningRunner
 from c2seg.benchmark.running import finished, run_all
-from c2seg.benchmark.tables import LEGEND, as_csv, as_html, as_text, modality_text, offline_text, rows
+from c2seg.benchmark.systems import is_system, system_variants
+from c2seg.benchmark.tables import LEGEND, as_csv, as_html, as_text, modality_text, rows
 from c2seg.errors import C2SegError, InputError, unknown_name
 from c2seg.outputs import commit, make_folder, working_in
 from c2seg.progress import Bars, ShowProgress, opened_bars
@@ -49,12 +51,18 @@ class BenchmarkSummary:
         if self.differences:
             parts.append(comparison_text(self.baseline, self.differences))
         if offline:
-            parts.append(offline_text(self.rows, offline))
+            parts.append(offline_text(offline_rows(self.results), offline))
         return "\n\n".join([*parts, modality_text(self.results)])
 
     def table(self) -> BenchmarkTable:
         """Return what ``benchmark.json`` holds."""
-        return BenchmarkTable(rows=self.rows, against=self.differences, results=self.results, failed=self.failures)
+        return BenchmarkTable(
+            rows=self.rows,
+            against=self.differences,
+            results=self.results,
+            failed=self.failures,
+            offline=tuple(offline_rows(self.results)),
+        )
 
     def _repr_html_(self) -> str:
         """Return the table for a notebook."""
@@ -139,7 +147,14 @@ def _names(recipes: Sequence[str], ablations: bool) -> tuple[str, ...]:
     names = recipe_names() if tuple(recipes) == ("all",) else tuple(recipes)
     if not ablations:
         return names
-    return tuple(part for name in names for part in (name, *(f"{name}@{v}" for v in variants(name) if "@" not in name)))
+    return tuple(part for name in names for part in (name, *(f"{name}@{v}" for v in _variants(name))))
+
+
+def _variants(name: str) -> tuple[str, ...]:
+    """Return the variants of a recipe or a system; none of a variant."""
+    if "@" in name:
+        return ()
+    return system_variants(name) if is_system(name) else variants(name)
 
 
 def _baseline(name: str | None, runs: Sequence[Run]) -> str:

@@ -38,6 +38,8 @@ def estimate_seconds(
     total = 0.0
     groups: dict[tuple[Pair, str], list[Run]] = {}
     for run in waiting:
+        if run.fusion is not None:
+            continue  # minutes of a processor, whatever the device
         groups.setdefault((run.pair, run.label), []).append(run)  # the seeds cost the same
     for done, group in enumerate(groups.values()):
         total += len(group) * _training_seconds(benchmark, group[0], runner)

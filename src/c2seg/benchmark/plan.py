@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from c2seg.benchmark.fused import Fusion, check_classes, fused_runs, wanted_systems
+from c2seg.benchmark.systems import Member, is_system
 from c2seg.data import City, open_city
 from c2seg.data.layouts import has_labels, is_city
 from c2seg.data.published import DATASETS
@@ -81,7 +83,11 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Run:
-    """One training and prediction: pair, recipe, inputs (``default`` or a modality), seed, and where it goes."""
+    """One training and prediction: pair, recipe, inputs (``default``, or modalities with ``+``), seed, and where it goes.
+
+    A run with a ``fusion`` is not trained: its map is made of those of other runs, ``recipe`` is the name of a system, and
+    there are no ``settings``.
+    """
 
     pair: Pair
     recipe: str
@@ -90,11 +96,19 @@ class Run:
     folder: Path
     preset: str
     overrides: tuple[str, ...]
+    probabilities: bool = False
+    """Also predict the probabilities of all classes: a fused run reads them."""
+    fusion: Fusion | None = None
 
     @property
     def map(self) -> Path:
         """Where the map of the target goes."""
         return self.folder / "maps" / f"{self.pair.target.resolve().name}.tif"
+
+    @property
+    def probabilities_map(self) -> Path:
+        """Where the probabilities of the target's classes go, if they are asked for."""
+        return self.map.with_name(f"{self.pair.target.resolve().name}.probabilities.tif")
 
     @property
     def label(self) -> str:
@@ -152,7 +166,7 @@ def _labels_of(target: Path) -> Path | None:
 
 def plan(benchmark: Benchmark) -> list[Run]:
     """Return every run, pairs first, then recipes, then seeds; checks recipes, cities and ground truths before any work."""
-    runs: list[Run] = []
+    runs: dict[Path, Run] = {}
     for pair in benchmark.pairs:
         cities = open_city(pair.source), open_city(pair.target)
         if pair.reference is None and not pair.inside:
@@ -165,9 +179,47 @@ def plan(benchmark: Benchmark) -> list[Run]:
             check_reference(cities[1].scenes[0].grid, f"the map of {pair.target}", pair.reference)
         for recipe in benchmark.recipes:
             preset = _preset(benchmark.preset, cities[0], pair)
-            for inputs in _inputs(benchmark, *cities):
-                runs += _seeds(replace(benchmark, preset=preset), pair, recipe, inputs)
-    return runs
+            for run in _runs_of(replace(benchmark, preset=preset), pair, recipe, cities):
+                # A run that is planned twice is one run; its probabilities are predicted if any fused run reads them.
+                earlier = runs.get(run.folder, run)
+                runs[run.folder] = replace(run, probabilities=run.probabilities or earlier.probabilities)
+    return list(runs.values())
+
+
+def _runs_of(benchmark: Benchmark, pair: Pair, name: str, cities: tuple[City, City]) -> Iterator[Run]:
+    """Yield the runs of a recipe or of a system."""
+    if is_system(name):
+        yield from _system(benchmark, pair, name, cities)
+        return
+    for inputs in _inputs(benchmark, *cities):
+        yield from _seeds(benchmark, pair, name, inputs)
+
+
+def _system(benchmark: Benchmark, pair: Pair, name: str, cities: tuple[City, City]) -> Iterator[Run]:
+    """Yield the runs of a system: its members, those that need modalities that a city lacks left out, then its maps."""
+    systems = wanted_systems(name)
+    for system in systems:
+        check_classes(system, cities[0].legend)
+    shared = {modality for modality in cities[0].modality_names if modality in cities[1].modality_names}
+    members: dict[str, list[Run]] = {}
+    for key, member in {k: m for system in systems for k, m in system.used_members.items()}.items():
+        if member.inputs is not None and not shared.issuperset(member.inputs):
+            _LOG.warning(
+                "%s: %s without its member %s: the cities lack %s", pair.name, name, key, _lacking(member, shared)
+            )
+            continue
+        inputs = "default" if member.inputs is None else "+".join(member.inputs)
+        members[key] = [replace(run, probabilities=True) for run in _seeds(benchmark, pair, member.recipe, inputs)]
+        yield from members[key]
+    if pair.inside:
+        _LOG.warning("%s: %s has no row inside one city, where no maps are written; its members have", pair.name, name)
+        return
+    for system in systems:
+        yield from fused_runs(system, members, benchmark.out / "runs" / pair.name)
+
+
+def _lacking(member: Member, shared: Collection[str]) -> str:
+    return ", ".join(name for name in member.inputs or () if name not in shared)
 
 
 def _preset(name: str, source: City, pair: Pair) -> str:
@@ -206,7 +258,10 @@ def _fitting(recipe: str, benchmark: Benchmark) -> tuple[str, ...]:
 
 def _seeds(benchmark: Benchmark, pair: Pair, recipe: str, inputs: str) -> Iterator[Run]:
     """Yield the runs that differ by their seeds only."""
-    overrides = (*_fitting(recipe, benchmark), *(() if inputs == "default" else (f"inputs=[{inputs}]",)))
+    overrides = (
+        *_fitting(recipe, benchmark),
+        *(() if inputs == "default" else (f"inputs=[{inputs.replace('+', ',')}]",)),
+    )
     if pair.inside:
         folds = load_recipe(recipe, benchmark.preset, overrides).validation.folds or FOLDS
         overrides += (f"validation.folds={folds}", "validation.final=false")

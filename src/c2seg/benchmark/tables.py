@@ -9,10 +9,9 @@ from html import escape
 from statistics import mean, stdev
 
 from c2seg.artifacts.benchmark import BenchmarkResult, BenchmarkRow, MeanStd
-from c2seg.metrics.published import published_offline
 from c2seg.recipes import random_start
 
-__all__ = ["aligned", "as_csv", "as_html", "as_text", "modality_text", "offline_text", "rows"]
+__all__ = ["aligned", "as_csv", "as_html", "as_text", "modality_text", "rows"]
 
 RARE_PX = 1000
 _SCORES = ("oa", "kappa", "mf1", "miou")
@@ -112,23 +111,6 @@ def _classes(pair: str, results: Sequence[BenchmarkResult]) -> tuple[str, str]:
     return f"IoU by class ({key}), {pair}", aligned(turned)
 
 
-def offline_text(table: Sequence[BenchmarkRow], which: str) -> str:
-    """Return the challenge's Table II or III: the leaking split inside the source, as published and across cities."""
-    published: dict[str, list[str]] = {}
-    for score in published_offline(which):
-        if score.miou is not None:
-            published.setdefault(score.recipe, []).append(f"{score.method} {score.dataset} {score.miou:.3f}")
-    lines = [["pair", "recipe", "Mpar", "offline mIoU (leaks)", "as published", "mIoU across cities"]]
-    lines += [
-        [
-            row.pair, row.label, _millions(row.parameters), _pm(row.offline_miou),
-            ", ".join(published.get(row.label, ["-"])), _pm(row.miou),
-        ]
-        for row in table if row.offline_miou[0] is not None
-    ]  # fmt: skip
-    return aligned(lines)
-
-
 def aligned(lines: Sequence[Sequence[str]]) -> str:
     """Return cells as columns of equal width."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
@@ -145,14 +127,14 @@ def _row(
         seeds=len(seeds),
         uses_target=("*" if uses.training else "")
         + ("+" if uses.normalization else "")
-        + ("~" if random_start(seeds[0].key.recipe) else ""),
+        + ("~" if any(random_start(recipe) for recipe in seeds[0].key.recipes) else ""),
         oa=_spread([_score(r, "oa") for r in seeds]),
         kappa=_spread([_score(r, "kappa") for r in seeds]),
         mf1=_spread([_score(r, "mf1") for r in seeds]),
         miou=_spread([_score(r, "miou") for r in seeds]),
         miou_common=_spread([_common(r) for r in seeds]),
         difference=_spread(_differences(seeds, base)),
-        offline_miou=_spread([r.offline.scores.miou for r in seeds if r.offline]),
+        offline_miou=_spread([r.offline.offline.last.miou for r in seeds if r.offline and r.offline.offline]),
         fit_seconds=_average([r.fit_seconds for r in seeds]),
         map_seconds=_average([r.map_seconds for r in seeds]),
         peak_memory_mib=_average([r.peak_memory_mib for r in seeds]),
