@@ -163,6 +163,8 @@ class MMGLOTSModel(ModelSettings):
     name: Literal["mmglots"] = "mmglots"
     scale: float = Field(default=5.0, ge=0.25, le=16)
     """Factor by which inputs are enlarged inside the network (5 for AB tiles, 2.5 for BW); a multiple of 0.25."""
+    enlarges: Literal["always", "prediction"] = "always"
+    """``prediction``: patches of a training come enlarged, by ``training.augment.enlarge``, which must equal ``scale``."""
     input_px: int = Field(default=640, ge=32, le=4096, multiple_of=16)
     """Side of the enlarged patch for which BEiT has its tables of relative positions; other sizes work too."""
     width: int = Field(default=768, ge=8, le=MOST_CHANNELS)

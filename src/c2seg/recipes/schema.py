@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from c2seg.data.normalize import OF_EACH_CITY, Normalization
 from c2seg.errors import unknown_name
-from c2seg.recipes.models import ForestModel, HighDANModel, Model, Strict
+from c2seg.recipes.models import ForestModel, HighDANModel, MMGLOTSModel, Model, Strict
 from c2seg.recipes.training import AdversarialMethod, MaskedMethod, PseudoLabelMethod, Training
 
 __all__ = [
@@ -435,6 +435,18 @@ def _check_networks(name: str, stage: Stage) -> None:
         if change.training.method != stage.training.method:
             raise ValueError(f"stages.{name}.networks.{network}: the method belongs to the stage")
         _check_attention(change)
+        _check_enlargement(change)
+
+
+def _check_enlargement(change: Variation) -> None:
+    """Raise ValueError where patches are enlarged by both sampling and network, by neither, or by different factors."""
+    factor, model = change.training.augment.enlarge, change.model
+    awaited = model.scale if isinstance(model, MMGLOTSModel) and model.enlarges == "prediction" else 1.0
+    if factor != awaited:
+        raise ValueError(
+            f"training.augment.enlarge must be {awaited:g} for this network, found {factor:g}: model.scale where "
+            "model.enlarges is prediction, else 1"
+        )
 
 
 def _check_attention(change: Variation) -> None:

@@ -133,6 +133,9 @@ class Augmentation(Strict):
     """By multiples of 90 degrees."""
     zoom: tuple[float, float] | None = None
     """Range of a random factor of scale, drawn evenly: a window of patch_px / factor is resized to the patch."""
+    enlarge: float = Field(default=1.0, ge=1, le=16)
+    """Patches of a training are enlarged by this factor in the same resampling as ``zoom``, for a network that enlarges its
+    inputs only in prediction (mmglots). So zooming out loses no detail before the enlargement."""
     gain_std: float = Field(default=0.0, ge=0)
     offset_std: float = Field(default=0.0, ge=0)
     noise_std: float = Field(default=0.0, ge=0)
