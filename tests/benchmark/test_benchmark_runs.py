@@ -91,7 +91,8 @@ def test_inside_a_city_the_folds_are_scored(make_city, tmp_path):
     assert result.scores.miou == 0.71
     assert [c.name for c in result.scores.classes][:1] == ["Surface water"]
     assert result.map_seconds is None
-    assert result.offline.scores.miou == 0.71
+    assert result.offline.offline.last.miou == 0.7
+    assert result.offline_across is None
     assert [(task.out.name, task.recipe.validation.kind) for task in runner.fitted] == [
         ("offline", "random_tiles"), ("seed0", "blocks")
     ]  # fmt: skip

@@ -85,7 +85,9 @@ def test_pixels_without_data_are_background(make_city, tmp_path):
 def test_networks_predict_a_trained_background(make_city, tmp_path):
     source = make_city("source", seed=1)
     erase(source, 10)
-    recipe = load_recipe("unet", "tiny", [*UNET, "training.iterations=60", "background=trained", f"validation={{{SPLIT}}}"])
+    recipe = load_recipe(
+        "unet", "tiny", [*UNET, "training.iterations=60", "background=trained", f"validation={{{SPLIT}}}"]
+    )
     result = fit(recipe, [source], tmp_path / "run")
     offline = result.validation.offline
     assert offline.background
@@ -139,7 +141,9 @@ def test_the_best_weights_on_disk(tmp_path):
     """The first of equals; those of steps that are trained again are forgotten."""
 
     def watch(*shares):
-        return ScoredCheckpoints(tmp_path, 5, Scorer(*shares), lambda weights: {"n." + k: v for k, v in weights.items()})
+        return ScoredCheckpoints(
+            tmp_path, 5, Scorer(*shares), lambda weights: {"n." + k: v for k, v in weights.items()}
+        )
 
     def weights(step):
         return {"w": np.full(3, step, np.float32)}

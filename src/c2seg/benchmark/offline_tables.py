@@ -122,7 +122,7 @@ def _published(score: OfflineScore, row: OfflineRow) -> tuple[str, ...]:
     """Return a published row; its score across the cities was published as the mean of both datasets, for the system alone."""
     (across,) = [one for one in published_scores() if (one.source, one.dataset, one.method) == _PUBLISHED_ACROSS]
     beside = (across.oa, across.miou, across.mf1) if score.recipe == "mrsn" else (None, None, None)
-    numbers = ["-" if value is None else f"{value:.3f}" for value in (score.oa, score.miou, score.mf1, *beside)]
+    numbers = ["-" if value is None else f"{value:.4f}" for value in (score.oa, score.miou, score.mf1, *beside)]
     return (row.pair, f"{score.method} {score.dataset}", "-", "published", *numbers[:3], *_of_both(numbers[3:]))
 
 

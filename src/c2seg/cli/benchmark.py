@@ -58,17 +58,19 @@ def command(
 ) -> None:
     """Compare recipes on pairs of cities: train, predict, score; one table. Run it again to resume after a stop."""
     from c2seg.benchmark import run_benchmark
+    from c2seg.benchmark.equal import equal_preset
 
     if table not in _TABLES:
         raise InputError(unknown_name("table", table, _TABLES))
     offline = table in {"II", "III"}
-    if table == "III" and recipes is None and preset.startswith("paper"):
-        preset = "ablation"  # the network and its reductions, all trained alike: 2000 iterations of 12 patches
+    names = [name.strip() for name in (recipes or _RECIPES.get(table, "forest,unet")).split(",")]
+    if table == "III":
+        preset = equal_preset(names, preset, set_)
     silent = quiet or json
     with notes_on_stderr("c2seg.benchmark", quiet=silent), progress_bars(quiet=silent) as bars:
         summary = run_benchmark(
             pair,
-            [name.strip() for name in (recipes or _RECIPES.get(table, "forest,unet")).split(",")],
+            names,
             out=out,
             preset=preset,
             seeds=seeds,
