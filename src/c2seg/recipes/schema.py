@@ -228,6 +228,10 @@ class Recipe(Strict):
     inputs: Inputs = "all"
     """Modalities in the order in which they are stacked; ``all``: those that every city has."""
     normalization: Normalization = "per_city"
+    statistics: Literal["pooled", "tiles"] = "pooled"
+    """Those of the sources, by which ``normalization: source`` standardizes: of all pixels, or the means over tiles of each
+    tile's mean and deviation, as the challenge's first and third place did. Tiles are the release's, else half-overlapping
+    ones of ``patch_px``. Other normalizations always take all pixels."""
     max_bands: int | None = Field(default=None, ge=1)
     """A modality with more bands is projected on this many principal components of the sources' normalized bands, each of
     unit deviation there; null: never."""
