@@ -77,6 +77,9 @@ class Prediction(Strict):
     window_px: int = Field(default=256, ge=8, le=16_384)
     overlap_px: int | None = Field(default=None, ge=0)
     """Overlap of neighboring windows; null: a quarter of the window (0 for models that need none)."""
+    windows: Literal["blended", "tiles"] = "blended"
+    """``tiles``: as the challenge maps its test tiles, one by one: no overlap but of the last row and column, which end at the
+    edge of the scene. With ``window_px`` as ``patch_px``, a network then sees what it was trained on. ``overlap_px`` is 0."""
     batch_size: int = Field(default=4, ge=1, le=4096)
     tta: bool = False
     """Average over flips and rotations."""
@@ -92,6 +95,8 @@ class Prediction(Strict):
     @property
     def overlap(self) -> int:
         """Overlap in pixels with the default filled in."""
+        if self.windows == "tiles":
+            return 0
         return self.window_px // 4 if self.overlap_px is None else self.overlap_px
 
     @model_validator(mode="after")

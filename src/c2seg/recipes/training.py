@@ -87,6 +87,8 @@ class Optimizer(Strict):
     weight_decay: float = Field(default=0.01, ge=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Momentum of sgd; first beta of adam and adamw."""
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    """Second beta of adam and adamw."""
     gradient_clip: float | None = Field(default=1.0, gt=0)
     """Largest norm of the gradient; null for none."""
 
