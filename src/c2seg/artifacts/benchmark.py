@@ -25,6 +25,8 @@ __all__ = [
     "MeanStd",
     "PairedDifference",
     "PooledScores",
+    "RankedRow",
+    "RankedScores",
 ]
 
 
@@ -52,6 +54,8 @@ class BenchmarkKey(Record):
     device: str
     cities: tuple[str, ...]
     reference: str | None
+    tile_px: int | None = None
+    """Side of the challenge's tiles over which the map is scored, too."""
 
     @property
     def recipes(self) -> tuple[Recipe, ...]:
@@ -70,6 +74,7 @@ class PooledScores(ScoreValues):
 class BenchmarkResult(CheckedArtifact):
     """One run of a benchmark: what it cost and how good its map is."""
 
+    sorted_keys = False  # a recipe's stages have an order
     artifact: Literal["benchmark_result"] = "benchmark_result"
     key: BenchmarkKey
     pair: str
@@ -111,6 +116,10 @@ class BenchmarkCosts(CheckedArtifact):
     forest: float = 0.0
     """Of the forest beside networks."""
     forest_seconds: float = 0.0
+    peak_memory_mib: float | None = None
+    """Main memory of the process that trained; None: not recorded."""
+    parameters: int | None = None
+    gflops_128: float | None = None
 
 
 MeanStd = tuple[float | None, float | None]
@@ -130,6 +139,10 @@ class BenchmarkRow(Record):
     kappa: MeanStd
     mf1: MeanStd
     miou: MeanStd
+    tiles_oa: MeanStd = (None, None)
+    """Over the challenge's tiles, where pixels of overlaps count in each; None: of no city of the challenge."""
+    tiles_mf1: MeanStd = (None, None)
+    tiles_miou: MeanStd = (None, None)
     miou_common: MeanStd
     """Of the classes with at least 1000 ground truth pixels."""
     difference: MeanStd
@@ -144,6 +157,42 @@ class BenchmarkRow(Record):
     iterations: int | None
 
 
+class RankedScores(Record):
+    """Scores of a row of Table I on a dataset, or on average over both: means and deviations over seeds, and as published."""
+
+    oa: MeanStd
+    """This and the next two as the challenge counts: over its tiles."""
+    miou: MeanStd
+    mf1: MeanStd
+    mosaic_oa: MeanStd
+    """This and the next two count every pixel once."""
+    mosaic_miou: MeanStd
+    mosaic_mf1: MeanStd
+    published_oa: float | None = None
+    published_miou: float | None = None
+    published_mf1: float | None = None
+
+
+class RankedRow(Record):
+    """A row of Table I, ranked by mean IoU."""
+
+    rank: int
+    label: str
+    method: str | None
+    """Name of the published method; None: it is none of the table."""
+    uses_target: str
+    """As in ``BenchmarkRow``."""
+    seeds: int
+    datasets: dict[str, RankedScores]
+    """By column: ``AB``, ``BW``, or the name of another pair."""
+    average: RankedScores | None
+    """None with one dataset."""
+    behind_first: float | None = None
+    """mIoU of the first row minus this one's, over the same pairs, seeds and blocks; None for the first row itself."""
+    p_value: float | None = None
+    """Of that difference, two-sided."""
+
+
 class PairedDifference(Comparison):
     """The mIoU of the baseline minus that of ``other`` over the same pairs, seeds and blocks."""
 
@@ -154,6 +203,7 @@ class PairedDifference(Comparison):
 class BenchmarkTable(Artifact):
     """``benchmark.json``: the rows of the table, paired differences, all results, and what went wrong by run."""
 
+    sorted_keys = False
     artifact: Literal["benchmark"] = "benchmark"
     rows: tuple[BenchmarkRow, ...]
     against: tuple[PairedDifference, ...]
@@ -161,3 +211,5 @@ class BenchmarkTable(Artifact):
     failed: dict[str, str]
     offline: tuple[OfflineRow, ...] = ()
     """Rows of Tables II and III; empty without the offline protocol."""
+    ranking: tuple[RankedRow, ...] = ()
+    """Rows of Table I; empty without it."""
