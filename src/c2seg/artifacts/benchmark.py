@@ -97,6 +97,8 @@ class BenchmarkResult(CheckedArtifact):
     """Of a random split of overlapping tiles, which leaks."""
     offline_across: OfflineAcross | None = None
     """Scores of the weights of that training across the cities; None: without it, or without ground truth."""
+    shared_seconds: dict[str, float] = Field(default_factory=dict)
+    """Seconds of trainings that other runs may have in common, by a digest. Those taken over count in ``fit_seconds``, too."""
     fused_from: dict[str, str] = Field(default_factory=dict)
     """Digests of the probabilities that a fused map was made of, by row of the table; empty: it is of one recipe."""
 

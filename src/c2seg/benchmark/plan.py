@@ -7,18 +7,19 @@ its scores), ``benchmark.json``, ``benchmark.csv`` and ``benchmark.html``.
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from c2seg.benchmark.fused import Fusion, check_classes, fused_runs, wanted_systems
+from c2seg.benchmark.pairs import Pair, PairLike, parse_pairs
+from c2seg.benchmark.published_pairs import check_label_numbers, of_dataset
+from c2seg.benchmark.sharing import common_only, trainings
 from c2seg.benchmark.systems import Member, is_system
 from c2seg.data import City, open_city
-from c2seg.data.layouts import has_labels, is_city
 from c2seg.data.published import DATASETS
 from c2seg.errors import InputError, RecipeError
-from c2seg.metrics import check_reference, open_references
+from c2seg.metrics import check_reference
 from c2seg.recipes import Recipe, load_recipe
 
 __all__ = ["Benchmark", "Pair", "PairLike", "Run", "parse_pairs", "plan"]
@@ -26,38 +27,6 @@ __all__ = ["Benchmark", "Pair", "PairLike", "Run", "parse_pairs", "plan"]
 FOLDS = 4
 
 _LOG = logging.getLogger(__name__)
-
-StrPath = str | os.PathLike[str]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A labeled source, an unlabeled target, and the target's ground truth (None: the target cannot be scored).
-
-    The target may be the source itself: then guarded block folds inside the city are scored, pooled, and methods that train
-    on a target's images see those of the city, of the held-out blocks too.
-    """
-
-    source: Path
-    target: Path
-    reference: Path | None
-    number: int = 1
-    """Among pairs of cities with the same names."""
-
-    @property
-    def inside(self) -> bool:
-        """True if the pair is one city."""
-        return self.source == self.target
-
-    @property
-    def name(self) -> str:
-        """Folder name of the pair."""
-        cities = dict.fromkeys(path.resolve().name for path in (self.source, self.target))
-        return "-".join([*cities, *([str(self.number)] if self.number > 1 else [])])
-
-
-PairLike = str | Pair | tuple[StrPath, StrPath] | tuple[StrPath, StrPath, StrPath]
-"""A pair as it may be given: ``"SOURCE:TARGET[:REFERENCE]"``, ``"CITY"``, or a tuple of paths."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +68,8 @@ class Run:
     probabilities: bool = False
     """Also predict the probabilities of all classes: a fused run reads them."""
     fusion: Fusion | None = None
+    common: tuple[str, ...] = ()
+    """Digests of trainings that other runs of the benchmark have, too: each is run once."""
 
     @property
     def map(self) -> Path:
@@ -125,50 +96,13 @@ class Run:
         return load_recipe(self.recipe, self.preset, (*self.overrides, *overrides))
 
 
-def parse_pairs(pairs: Sequence[PairLike]) -> tuple[Pair, ...]:
-    """Read pairs; those whose cities have the same names as an earlier pair's are numbered."""
-    numbered: list[Pair] = []
-    for given in pairs:
-        pair = _pair(given)
-        same = sum(other.name == replace(pair, number=other.number).name for other in numbered)
-        numbered.append(replace(pair, number=same + 1))
-    return tuple(numbered)
-
-
-def _pair(given: PairLike) -> Pair:
-    """Read one pair. Without a reference the target's own label is the ground truth, if it has one."""
-    if isinstance(given, Pair):
-        return given
-    parts = given.split(":") if isinstance(given, str) else [os.fspath(path) for path in given]
-    if len(parts) not in {1, 2, 3} or not all(parts):
-        raise InputError(f"pair {given!r} is not of the form SOURCE:TARGET[:REFERENCE], nor a city")
-    if len(parts) == 1:
-        return Pair(Path(parts[0]), Path(parts[0]), None)
-    source, target = Path(parts[0]), Path(parts[1])
-    if source.resolve() == target.resolve():
-        raise InputError(f"pair {given!r} names one city twice; give it once for folds inside it")
-    if len(parts) == 3:
-        return Pair(source, target, Path(parts[2]))
-    return Pair(source, target, _labels_of(target))
-
-
-def _labels_of(target: Path) -> Path | None:
-    """Return the target's label, as a file if nothing else is needed to read it; None if it has none."""
-    beside = target / "label.tif"
-    if beside.is_file() and not (target / "city.yaml").is_file():
-        return beside
-    if not is_city(target) or not has_labels(target):
-        return None
-    (first, *others) = open_references(target)
-    plain = first.path == beside and not first.states_legend and first.code.label_map == "challenge"
-    return beside if plain and not others else target
-
-
 def plan(benchmark: Benchmark) -> list[Run]:
     """Return every run, pairs first, then recipes, then seeds; checks recipes, cities and ground truths before any work."""
     runs: dict[Path, Run] = {}
-    for pair in benchmark.pairs:
-        cities = open_city(pair.source), open_city(pair.target)
+    for given in benchmark.pairs:
+        cities = open_city(given.source), open_city(given.target)
+        pair = of_dataset(given, *cities)
+        check_label_numbers(pair, cities[0])
         if pair.reference is None and not pair.inside:
             _LOG.warning(
                 "%s: %s has no ground truth, so its maps get no scores; give one as a third path",
@@ -182,8 +116,10 @@ def plan(benchmark: Benchmark) -> list[Run]:
             for run in _runs_of(replace(benchmark, preset=preset), pair, recipe, cities):
                 # A run that is planned twice is one run; its probabilities are predicted if any fused run reads them.
                 earlier = runs.get(run.folder, run)
-                runs[run.folder] = replace(run, probabilities=run.probabilities or earlier.probabilities)
-    return list(runs.values())
+                common = () if benchmark.equal_seconds else trainings(run, _shared(*cities))
+                wanted = run.probabilities or earlier.probabilities
+                runs[run.folder] = replace(run, probabilities=wanted, common=common)
+    return common_only(list(runs.values()))
 
 
 def _runs_of(benchmark: Benchmark, pair: Pair, name: str, cities: tuple[City, City]) -> Iterator[Run]:
@@ -200,9 +136,12 @@ def _system(benchmark: Benchmark, pair: Pair, name: str, cities: tuple[City, Cit
     systems = wanted_systems(name)
     for system in systems:
         check_classes(system, cities[0].legend)
-    shared = {modality for modality in cities[0].modality_names if modality in cities[1].modality_names}
+    shared = set(_shared(*cities))
     members: dict[str, list[Run]] = {}
-    for key, member in {k: m for system in systems for k, m in system.used_members.items()}.items():
+    used = {key for system in systems for key in system.used_members}
+    for key, member in systems[-1].members.items():
+        if key not in used:
+            continue
         if member.inputs is not None and not shared.issuperset(member.inputs):
             _LOG.warning(
                 "%s: %s without its member %s: the cities lack %s", pair.name, name, key, _lacking(member, shared)
@@ -238,8 +177,13 @@ def _preset(name: str, source: City, pair: Pair) -> str:
 
 def _inputs(benchmark: Benchmark, source: City, target: City) -> list[str]:
     """Return what a recipe is trained on, one after the other: its inputs, and each modality alone if asked for."""
-    shared = [name for name in source.modality_names if name in target.modality_names]
+    shared = _shared(source, target)
     return ["default", *shared] if benchmark.single_modalities and len(shared) > 1 else ["default"]
+
+
+def _shared(source: City, target: City) -> list[str]:
+    """Return the modalities that both cities have."""
+    return [name for name in source.modality_names if name in target.modality_names]
 
 
 def _fitting(recipe: str, benchmark: Benchmark) -> tuple[str, ...]:

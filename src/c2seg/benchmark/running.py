@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -63,12 +64,13 @@ def _submitted(
 
 
 def _after(runs: Sequence[Run]) -> dict[int, list[int]]:
-    """Return which runs follow which others: fused ones their members.
+    """Return which runs follow which others: fused ones their members, and those with a training in common the first of them.
 
     Fused ones that read the same maps follow each other, too: the first may have to predict them again.
     """
     places = {run.folder: place for place, run in enumerate(runs)}
     readers: dict[Path, int] = {}
+    trained: dict[str, int] = {}
     after: dict[int, list[int]] = {}
     for place, run in enumerate(runs):
         folders = [member.folder for member in run.fusion.members] if run.fusion else []
@@ -76,7 +78,9 @@ def _after(runs: Sequence[Run]) -> dict[int, list[int]]:
             *(places[folder] for folder in folders),
             *(readers[folder] for folder in folders if folder in readers),
         ]
+        after[place] += [trained[key] for key in run.common if key in trained]
         readers |= dict.fromkeys(folders, place)
+        trained = dict.fromkeys(run.common, place) | trained
     return after
 
 
@@ -91,12 +95,14 @@ def run_one(benchmark: Benchmark, run: Run, runner: Runner) -> BenchmarkResult:
         return fused
     overrides = equal_time(benchmark, run, runner)
     offline, across = run_offline(benchmark, run, overrides, runner)
-    trained = runner.fit(fit_task(run, benchmark.device, run.folder, overrides))
+    task = fit_task(run, benchmark.device, run.folder, overrides)
+    trained = runner.fit(replace(task, trainings=benchmark.out / "trainings") if run.common else task)
     if trained.record.few_shot:
         raise InputError(
             f"{run.folder} is few-shot: it was trained on labels of the target; a benchmark compares runs without any"
         )
     seconds, scored = (None, _inside(run, trained)) if run.pair.inside else _predict_and_score(benchmark, run, runner)
+    shared = trained.record.shared_trainings
     result = BenchmarkResult(
         key=_key(benchmark, run),
         pair=run.pair.name,
@@ -105,7 +111,7 @@ def run_one(benchmark: Benchmark, run: Run, runner: Runner) -> BenchmarkResult:
         label=run.label,
         seed=run.seed,
         iterations=trained.record.iterations,
-        fit_seconds=trained.seconds,
+        fit_seconds=trained.seconds + sum(one.seconds for one in shared.values() if one.reused),
         map_seconds=seconds,
         peak_memory_mib=trained.record.peak_memory_mib,
         parameters=trained.record.parameters,
@@ -114,6 +120,7 @@ def run_one(benchmark: Benchmark, run: Run, runner: Runner) -> BenchmarkResult:
         commit=trained.record.commit,
         validation=trained.validation,
         scores=scored,
+        shared_seconds={key: one.seconds for key, one in shared.items()},
         offline=offline,
         offline_across=across,
     )
@@ -168,6 +175,7 @@ def _key(benchmark: Benchmark, run: Run) -> BenchmarkKey:
         device=benchmark.device,
         cities=tuple(open_city(path).fingerprint() for path in (run.pair.source, run.pair.target)),
         reference=str(run.pair.reference) if run.pair.reference else None,
+        tile_px=run.pair.tile_px,
     )
 
 

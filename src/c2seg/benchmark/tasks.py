@@ -34,7 +34,8 @@ __all__ = [
 class FitTask:
     """Train a recipe on ``source`` for ``target`` into the run folder ``out``; a training that was stopped there is resumed.
 
-    ``command`` repeats it by hand; it goes into the run's record.
+    ``command`` repeats it by hand; it goes into the run's record. ``trainings`` is the folder of finished trainings that runs
+    have in common.
     """
 
     recipe: Recipe
@@ -44,6 +45,7 @@ class FitTask:
     seed: int
     device: str
     command: tuple[str, ...] = ()
+    trainings: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,15 @@ class FuseTask:
 
 @dataclass(frozen=True)
 class ScoreTask:
-    """Score a map against a ground truth, by rows and columns where there is no georeference, into the JSON file ``out``."""
+    """Score a map against a ground truth, by rows and columns where there is no georeference, into the JSON file ``out``.
+
+    With ``tile_px`` also over touching tiles of that side, as the challenge counts.
+    """
 
     prediction: Path
     reference: Path
     out: Path
+    tile_px: int | None = None
 
 
 @dataclass(frozen=True)
@@ -122,12 +128,13 @@ def fuse_task(run: Run, fusion: Fusion) -> FuseTask:
 
 def score_task(run: Run, reference: Path) -> ScoreTask:
     """Return the scoring of a run's map."""
-    return ScoreTask(run.map, reference, run.folder / f"scores-{run.map.stem}.json")
+    return ScoreTask(run.map, reference, run.folder / f"scores-{run.map.stem}.json", run.pair.tile_px)
 
 
 def fit_city(task: FitTask) -> Trained:
     """Train as ``c2seg fit --resume`` does."""
     from c2seg.pipeline.fit import fit
+    from c2seg.pipeline.prepare import Storage
 
     result = fit(
         task.recipe,
@@ -137,6 +144,7 @@ def fit_city(task: FitTask) -> Trained:
         seed=task.seed,
         device=task.device,
         resume=True,
+        storage=Storage(trainings=task.trainings),
         command=task.command,
     )
     return Trained(result.seconds, RunRecord.read(task.out / "record.json"), result.validation)
@@ -167,6 +175,6 @@ def score_city(task: ScoreTask) -> ScoreRecord:
     """Score as ``c2seg score --overwrite`` does."""
     from c2seg.pipeline.scoring import score_maps
 
-    record = score_maps(task.prediction, task.reference)
+    record = score_maps(task.prediction, task.reference, tile_px=task.tile_px)
     record.write(task.out)
     return record

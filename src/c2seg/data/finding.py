@@ -16,10 +16,9 @@ from typing import Literal
 
 from c2seg.data.city import City
 from c2seg.data.identity import Identity, identify
-from c2seg.data.label_map import contradicted_label_map
+from c2seg.data.label_map import contradicted_label_map, states_label_map
 from c2seg.data.layouts import Layout, add_labels, folder, layout_of, mat, tiles
 from c2seg.data.published import ARCHIVES, CITIES, DATASETS, RELEASE_FILES, RELEASE_PAGE
-from c2seg.documents import read_yaml
 from c2seg.errors import C2SegError, DataError
 from c2seg.progress import Progress, no_progress
 from c2seg.raster.downloads import UNFINISHED, archive_problem
@@ -210,22 +209,10 @@ def _labels(path: Path, city: City, known: Identity) -> tuple[bool, list[str]]:
         if labeled is None:
             lacking = [f"{path} has no labels; a source city needs them"] if known.role == "source" else []
             return False, lacking
-        problem = contradicted_label_map(labeled, is_stated=_states_label_map(path))
+        problem = contradicted_label_map(labeled, is_stated=states_label_map(path))
     except C2SegError as error:
         return False, [str(error)]
     return problem is None, [problem] if problem else []
-
-
-def _states_label_map(path: Path) -> bool:
-    """Return whether a city says how its labels are numbered; of a .mat file it is said or detected."""
-    if path.is_file():
-        return True
-    for file in (path / "tiles.yaml", path / "city.yaml"):
-        content = read_yaml(file, DataError) if file.is_file() else None
-        label = content.get("label") if isinstance(content, dict) else None
-        if any(isinstance(part, dict) and "label_map" in part for part in (content, label)):
-            return True
-    return False
 
 
 def _every_tile(layout: Layout, path: Path, city: City, *, labeled: bool, progress: Progress) -> list[str]:

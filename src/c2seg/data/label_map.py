@@ -18,7 +18,7 @@ from c2seg.errors import DataError, InputError, one_line
 from c2seg.legend import BACKGROUND, IGNORE, Legend
 from c2seg.types import Window
 
-__all__ = ["contradicted_label_map", "detect_label_map", "load_label_map", "resolve_label_maps"]
+__all__ = ["contradicted_label_map", "detect_label_map", "load_label_map", "resolve_label_maps", "states_label_map"]
 
 _SAMPLES = 8  # windows along each axis
 _SAMPLE_PX = 256
@@ -113,6 +113,18 @@ def contradicted_label_map(city: LabeledCity, *, is_stated: bool = False) -> str
                 f"near infrared, value {_water(legend, water or '')} is dark); {_statement(water or '')}"
             )
     return None
+
+
+def states_label_map(path: Path) -> bool:
+    """Return whether a city says how its labels are numbered; of a .mat file it is said or detected."""
+    if path.is_file():
+        return True
+    for file in (path / "tiles.yaml", path / "city.yaml"):
+        content = read_yaml(file, DataError) if file.is_file() else None
+        label = content.get("label") if isinstance(content, dict) else None
+        if any(isinstance(part, dict) and "label_map" in part for part in (content, label)):
+            return True
+    return False
 
 
 def _statement(name: str) -> str:
