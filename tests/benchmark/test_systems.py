@@ -17,6 +17,7 @@ from c2seg.artifacts.runs import TargetImageUse
 from c2seg.benchmark.comparison import compare_recipes
 from c2seg.benchmark.compose import _names as benchmark_names
 from c2seg.benchmark.plan import Benchmark, parse_pairs, plan
+from c2seg.benchmark.running import _after as order
 from c2seg.benchmark.running import finished, run_all
 from c2seg.benchmark.scheduling import in_order
 from c2seg.benchmark.systems import is_system, load_system, system_names, system_variants
@@ -139,6 +140,23 @@ def test_variants_stand_alone_or_come_with_ablations(pair, tmp_path):
     assert named == ("second-place", *variants, "mmuda@concat")
     labels = [item.label for item in planned(pair, tmp_path, *named)]
     assert labels == [*ROWS, *(name for name in variants if name not in ROWS), "mmuda@concat"]
+
+
+@pytest.mark.parametrize("preset", ["paper-ab", "paper-bw"])
+def test_what_the_generator_starts_from_is_trained_once(pair, tmp_path, preset):
+    """The ordinary networks, of all modalities and of each alone, are those of the ensembles and of ``hrnet``."""
+    benchmark = Benchmark(parse_pairs([pair]), ("second-place", "hrnet", "unet"), tmp_path / "b", preset, seeds=1)
+    runs = plan(benchmark)
+    common = {item.label: item.common for item in runs}
+    assert len(common["mmuda"]) == 4
+    assert {key for label in MEMBERS[:4] for key in common[label]} == set(common["mmuda"])
+    assert common["hrnet"] == common["mmuda-ensemble"]
+    assert common["unet"] == common["second-place"] == ()
+    after = order(runs)
+    assert set(after[4]) == {0, 1, 2, 3}  # the generator after the ensembles
+    runner = FakeRunner()
+    run_all(benchmark, [item for item in runs if item.label in {"hrnet", "unet"}], runner)
+    assert [task.trainings for task in runner.fitted] == [tmp_path / "b/trainings", None]
 
 
 def test_a_modality_that_a_city_lacks_leaves_its_expert_out(make_city, tmp_path, caplog):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -104,7 +105,7 @@ def _summed(
         label=run.label,
         seed=run.seed,
         iterations=None,
-        fit_seconds=sum(member.fit_seconds for member in members),
+        fit_seconds=_training_seconds(members),
         map_seconds=seconds + sum(member.map_seconds or 0.0 for member in members),
         peak_memory_mib=_known(max, [member.peak_memory_mib for member in members]),
         parameters=_known(sum, [member.parameters for member in members]),
@@ -118,6 +119,14 @@ def _summed(
         offline=None,
         fused_from=_digests(fusion.members),
     )
+
+
+def _training_seconds(members: Sequence[BenchmarkResult]) -> float:
+    """Return how long the trainings of all members took; those that some have in common count once."""
+    shared = Counter(key for member in members for key in member.shared_seconds)
+    seconds = {key: value for member in members for key, value in member.shared_seconds.items()}
+    twice = sum((count - 1) * seconds[key] for key, count in shared.items())
+    return sum(member.fit_seconds for member in members) - twice
 
 
 def _known(total: Callable[[list[N]], N], values: Sequence[N | None]) -> N | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from c2seg.artifacts import TrainingFacts
+from c2seg.artifacts.runs import SharedTraining
 
 if TYPE_CHECKING:
     from c2seg.train import TrainingResult
@@ -53,7 +54,11 @@ def training_facts(
         step_processor_seconds=round(processor / iterations, 6),
         forest_seconds=forest[0] if forest else None,
         forest_processor_seconds=forest[1] if forest else None,
-    )
+        shared_trainings={
+            one.key: SharedTraining(seconds=round(one.seconds, 3), reused=one.reused)
+            for one in (result.shared for result, _ in trainings) if one
+        },
+    )  # fmt: skip
 
 
 def summed(facts: TrainingFacts, other: TrainingFacts | None) -> TrainingFacts:

@@ -138,10 +138,14 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Storage:
-    """Where pixels are kept while a network trains: memory up to a budget, then memory-mapped files in ``cache``."""
+    """Where pixels are kept while a network trains: memory up to a budget, then memory-mapped files in ``cache``.
+
+    ``trainings`` is a folder of finished trainings that runs have in common; None: every run trains all of its networks.
+    """
 
     cache: Path | None = None
     memory_bytes: int = 4 * 2**30
+    trainings: Path | None = None
 
 
 @dataclass(frozen=True)

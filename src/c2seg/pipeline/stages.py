@@ -20,13 +20,14 @@ from c2seg.pipeline.forest import forest_tensors
 from c2seg.pipeline.offline import TileWatch
 from c2seg.pipeline.prepare import FitJob, Prepared
 from c2seg.pipeline.pseudo_labels import Teacher, label_target
+from c2seg.pipeline.sharing import training_text
 from c2seg.process import is_first
 from c2seg.raster import short
 from c2seg.recipes import Recipe
 from c2seg.recipes.schema import ONLY_STAGE, Network, Stage
 from c2seg.recipes.training import MaskedMethod, PseudoLabelMethod
 from c2seg.sampling import TrainingScene, sparse_scenes, training_scenes, with_few_labels
-from c2seg.train import StopSignal, TrainingJob, TrainingResult, max_parallel, train, train_in_parallel
+from c2seg.train import SharedTrainings, StopSignal, TrainingJob, TrainingResult, max_parallel, train, train_in_parallel
 from c2seg.train.curves import join_curves
 from c2seg.train.probe import Probe
 
@@ -203,7 +204,15 @@ class _Training:
             inputs=bands,
             initial_weights=self.start,
             probe=self.probe,
+            shared=self._shared(recipe),
         )
+
+    def _shared(self, recipe: Recipe) -> SharedTrainings | None:
+        """Return where finished trainings are that runs have in common; folds, and what a probe looks at, are the run's own."""
+        folder = self.job.storage.trainings
+        if folder is None or self.probe is not None or self.data.held_out is not None:
+            return None
+        return SharedTrainings(folder, training_text(recipe, self.data, self.network))
 
     def _bands(self, modality: str) -> tuple[Band, ...]:
         projection = self.data.projection

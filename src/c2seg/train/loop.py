@@ -42,6 +42,7 @@ from c2seg.train.curves import Curves
 from c2seg.train.loader import batches, to_batch
 from c2seg.train.probe import Probe
 from c2seg.train.randomness import RANDOM, randomness_unchanged
+from c2seg.train.shared import SharedResult, SharedTrainings
 from c2seg.train.signals import StopSignal
 from c2seg.train.state import (
     State,
@@ -85,6 +86,8 @@ class TrainingJob:
     """The target's scenes with a few labels, of runs that are given some; part of each batch shows them."""
     probe: Probe | None = None
     """What looks at the weights now and then; it changes nothing."""
+    shared: SharedTrainings | None = None
+    """Where finished trainings are that other runs may have in common; None: nothing is shared."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,8 @@ class TrainingResult:
     step_processor_seconds: float | None = None
     pretrained: PretrainedReport | None = None
     """Which pretrained weights were loaded."""
+    shared: SharedResult | None = None
+    """How the training was shared with other runs, if it might be."""
 
 
 @randomness_unchanged()
@@ -124,6 +129,8 @@ def train(
     start = 0
     if not resume and world.is_first:
         remove_states(job.folder)
+    common = job.shared if world.size == 1 else None
+    adopted = bool(resume and common and common.adopt(now, job.folder))
     if resume and (path := state_file(job.folder)):
         state = load_state(path)
         check_same_run(state.identity, now, path)
@@ -159,12 +166,15 @@ def train(
     if 0 < (steps := settings.iterations - counted) < settings.iterations:
         costs = (time.perf_counter() - clock) / steps, (time.process_time() - spent) / steps
     world.barrier()
+    shared = None
+    if common:
+        costs, shared = common.finish(now, job.folder, costs, settings.iterations, adopted=adopted)
     model = method.model if averaged is None else averaged.module
     if settings.adabn:
         patches = target_patches(job.target, settings.sampling, job.seed, world.device)
         renew_statistics(model, patches, world.autocast)
     return TrainingResult(
-        _weights(model), precision, built.parameters, round(built.gflops_128, 4), *costs, built.pretrained
+        _weights(model), precision, built.parameters, round(built.gflops_128, 4), *costs, built.pretrained, shared
     )
 
 
