@@ -55,4 +55,5 @@ def _shrunk(values: np.ndarray, size: int, axis: int) -> np.ndarray:
     distance = np.abs(np.arange(side)[None, :] + 0.5 - centers[:, None]) * size / side
     weights = np.maximum(0.0, 1.0 - distance)
     weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-    return values @ weights.T if axis == -1 else weights @ values
+    shrunk: np.ndarray = values @ weights.T if axis == -1 else weights @ values
+    return shrunk
