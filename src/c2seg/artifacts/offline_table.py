@@ -36,6 +36,8 @@ class OfflineRow(Record):
     """``AB`` or ``BW``, by the number of tiles; None: another city."""
     splits: tuple[SplitRecord, ...]
     background: bool
+    random_start: bool
+    """Starts at random, though it is published with pretrained weights."""
     oa: Spread
     miou: Spread
     mf1: Spread

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from c2seg.artifacts.benchmark import BenchmarkResult, PairedDifference
 from c2seg.benchmark.comparison import compare_recipes
+from c2seg.benchmark.figure6 import Figure6, figure_recipes, figure_runs, make_figure6
 from c2seg.benchmark.pairs import Pair, PairLike, parse_pairs
 from c2seg.benchmark.plan import Benchmark, Run, plan
 from c2seg.benchmark.published_pairs import pairs_under
@@ -40,6 +41,7 @@ def run_benchmark(
     out: str | os.PathLike[str],
     data: str | os.PathLike[str] | None = None,
     table: str | None = None,
+    figure: int | None = None,
     preset: str = "tiny",
     seeds: int = 3,
     modalities: bool = False,
@@ -69,6 +71,8 @@ def run_benchmark(
         out: The benchmark's folder: runs, ``benchmark.json``, ``benchmark.csv``, ``benchmark.html``; ``table1.csv`` of Table I.
         data: A folder with the published data of C2Seg, at any depth, in the place of ``pairs``.
         table: A table of the challenge: ``I`` ranks its systems and ours, ``II`` and ``III`` show the offline protocol.
+        figure: 6 also draws a test tile as the challenge's paper does, ``figure6.png``: false color, each modality alone, all
+            of them, adapted. Without ``table``, ``recipes`` are two, a supervised and an adapting one, and nothing else is run.
         preset: Preset of every recipe; ``paper`` is ``paper-ab`` or ``paper-bw``, by the pair.
         seeds: Number of seeds, 0, 1, ..., of every recipe.
         modalities: Also train each recipe on each modality alone.
@@ -90,7 +94,8 @@ def run_benchmark(
     """
     check_table(table)
     names = recipes_of(table) if recipes is None else (recipes,) if isinstance(recipes, str) else tuple(recipes)
-    names = _names(names, ablations)
+    shown = figure_recipes(figure, table, [recipes] if isinstance(recipes, str) else recipes)
+    names = () if shown and table is None else _names(names, ablations)
     with opened_bars(progress) as bars:
         benchmark = Benchmark(
             pairs=parse_pairs(_pairs(pairs, data, bars)),
@@ -106,6 +111,8 @@ def run_benchmark(
             jobs=jobs,
         )
         runs = plan(benchmark)
+        figured = figure_runs(benchmark, shown) if shown else []
+        runs += [run for run in figured if run.folder not in {one.folder for one in runs}]
         _check_baseline(baseline, runs)
         if dry_run:
             return _stated(benchmark, runs, bars)
@@ -117,7 +124,8 @@ def run_benchmark(
             if not results:
                 raise C2SegError(next(iter(failures.values())))
             done = [run for run in runs if run.name not in failures]
-            return _summary(benchmark, done, table, baseline, _Outcome(costs, results, failures), bars)
+            drawn = _figure(benchmark, [run for run in figured if run.name not in failures])
+            return _summary(benchmark, done, table, baseline, _Outcome(costs, results, failures, drawn), bars)
 
 
 @dataclass(frozen=True)
@@ -127,6 +135,18 @@ class _Outcome:
     costs: Sequence[CostLine]
     results: Sequence[BenchmarkResult]
     failures: dict[str, str]
+    figure: Figure6 | None = None
+
+
+def _figure(benchmark: Benchmark, runs: Sequence[Run]) -> Figure6 | None:
+    """Draw figure 6; None, and a note, where its runs failed or none was asked for."""
+    if not runs:
+        return None
+    try:
+        return make_figure6(benchmark.out / "figure6.png", runs)
+    except InputError as error:
+        _LOG.warning("no figure 6: %s", error)
+        return None
 
 
 def _pairs(
@@ -218,6 +238,7 @@ def _summary(
         ranking=ranking(lines, pairs, differences) if table == "I" and pairs else (),
         notes=tuple(ranking_notes(pairs)),
         costs=tuple(outcome.costs),
+        figure=outcome.figure.path if outcome.figure else None,
     )
     with commit(overwrite=True) as files:
         files.text(benchmark.out / "benchmark.csv", as_csv(summary.rows))
@@ -225,7 +246,7 @@ def _summary(
             files.text(benchmark.out / "table1.csv", ranking_csv(summary.ranking))
         files.text(benchmark.out / "benchmark.json", summary.table().as_text(), main=True)
     if summary.page:
-        _report(benchmark, across, summary.page, bars)
+        _report(benchmark, across, summary.page, outcome.figure, bars)
     return summary
 
 
@@ -238,10 +259,8 @@ def _compare(runs: Sequence[Run], baseline: str, bars: Bars) -> list[PairedDiffe
         return []
 
 
-def _report(benchmark: Benchmark, runs: Sequence[Run], page: Path, bars: Bars) -> None:
-    """Write the page of the first seed's runs and its figure: with single modalities that of the challenge paper (figure 6),
-    images, ground truth, a map from each modality alone, from all of them, and adapted ones.
-    """
+def _report(benchmark: Benchmark, runs: Sequence[Run], page: Path, figure: Figure6 | None, bars: Bars) -> None:
+    """Write the page of the first seed's runs and its figure of whole cities; figure 6 is in the page, too."""
     options = ReportOptions(
         page,
         figure=benchmark.out / "benchmark.png",
@@ -249,5 +268,6 @@ def _report(benchmark: Benchmark, runs: Sequence[Run], page: Path, bars: Bars) -
         references=tuple(dict.fromkeys(pair.reference for pair in benchmark.pairs if pair.reference)),
         reference_cities={pair.reference: pair.target for pair in benchmark.pairs if pair.reference},
         overwrite=True,
+        pictures=((figure.title, figure.uri),) if figure else (),
     )
     make_report([run.folder for run in runs if run.seed == 0], options, bars=bars)

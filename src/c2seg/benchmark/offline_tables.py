@@ -13,6 +13,7 @@ from c2seg.artifacts.scores import ScoreRecord
 from c2seg.benchmark.tables import aligned
 from c2seg.data.splits import dataset_of_tiles
 from c2seg.metrics.published import OfflineScore, published_offline, published_scores
+from c2seg.recipes import random_start
 
 __all__ = ["offline_html", "offline_notes", "offline_rows", "offline_text"]
 
@@ -60,6 +61,8 @@ def offline_notes(rows: Sequence[OfflineRow]) -> list[str]:
             "are trained on."
             for split in splits
         ]
+    if random := list(dict.fromkeys(row.label for row in rows if row.random_start)):
+        notes.append(f"~ starts at random, published with pretrained weights: {', '.join(random)}.")
     blind = list(dict.fromkeys(row.label for row in rows if not row.background))
     return notes + ([f"Never predicting background, which scores 0: {', '.join(blind)}."] if blind else [])
 
@@ -86,6 +89,7 @@ def _row(
             "steps": tuple(of(record).step for _, record in known),
             "dataset": dataset_of_tiles(record.splits[0].training_tiles + record.splits[0].validation_tiles),
             "splits": record.splits, "background": record.background, "parameters": first.parameters, **scores, **beside,
+            "random_start": any(random_start(recipe) for recipe in first.key.recipes),
         }
     )  # fmt: skip
 
@@ -100,18 +104,21 @@ def _cells(rows: Sequence[OfflineRow], which: str) -> list[tuple[str, ...]]:
     """Return the rows as text, the published ones behind the last of their recipe and pair."""
     lines: list[tuple[str, ...]] = []
     for place, row in enumerate(rows):
-        steps = sorted({step for step in row.steps if step is not None})
-        numbers = f" ({steps[0]})" if len(steps) == 1 else f" ({steps[0]} to {steps[-1]})" if steps else ""
-        lines.append(
-            (
-                row.pair, row.label, "-" if row.parameters is None else f"{row.parameters / 1e6:.2f}", row.weights + numbers,
-                _pm(row.oa), _pm(row.miou), _pm(row.mf1), _pm(row.across_oa), _pm(row.across_miou), _pm(row.across_mf1),
-            )
-        )  # fmt: skip
+        lines.append(_line(row))
         following = rows[place + 1] if place + 1 < len(rows) else None
         if following is None or (following.pair, following.label) != (row.pair, row.label):
             lines += [_published(score, row) for score in published_offline(which) if _fits(score, row)]
     return lines
+
+
+def _line(row: OfflineRow) -> tuple[str, ...]:
+    steps = sorted({step for step in row.steps if step is not None})
+    numbers = f" ({steps[0]})" if len(steps) == 1 else f" ({steps[0]} to {steps[-1]})" if steps else ""
+    return (
+        row.pair, f"{row.label} ~" if row.random_start else row.label,
+        "-" if row.parameters is None else f"{row.parameters / 1e6:.2f}", row.weights + numbers,
+        _pm(row.oa), _pm(row.miou), _pm(row.mf1), _pm(row.across_oa), _pm(row.across_miou), _pm(row.across_mf1),
+    )  # fmt: skip
 
 
 def _fits(score: OfflineScore, row: OfflineRow) -> bool:

@@ -34,6 +34,8 @@ class BenchmarkSummary:
     ranking: tuple[RankedRow, ...] = ()
     notes: tuple[str, ...] = ()
     costs: tuple[CostLine, ...] = ()
+    figure: Path | None = None
+    """Figure 6, if it was asked for and could be drawn."""
 
     def text(self, offline: str | None = None) -> str:
         """Return every table for a terminal; ``offline`` (II or III) adds that published table of offline validation."""

@@ -47,6 +47,12 @@ def command(
         help="Table of the challenge. I: its systems and ours, ranked. II: MRSN by the published offline protocol. III: MRSN "
         "and its reductions, trained alike.",
     ),
+    figure: int = typer.Option(
+        None,
+        "--figure",
+        help="6: a test tile from each modality alone, all of them, and adapted, as PNG and in the page. Without --table "
+        "nothing else is run, and --recipes are a supervised and an adapting one.",
+    ),
     baseline: str = typer.Option(
         None,
         "--baseline",
@@ -70,6 +76,7 @@ def command(
             out=out,
             data=data,
             table=table,
+            figure=figure,
             preset=preset,
             seeds=seeds,
             modalities=modalities,
@@ -87,11 +94,18 @@ def command(
         return
     if json:
         content = summary.table().as_json()
-        page = str(summary.page) if summary.page else None
-        print_json({"page": page, **{name: content[name] for name in ("rows", "against", "failed", "ranking")}})
+        paths = {"page": summary.page, "figure": summary.figure}
+        print_json(
+            {
+                **{name: path and str(path) for name, path in paths.items()},
+                **{name: content[name] for name in ("rows", "against", "failed", "ranking", "offline")},
+            }
+        )
     else:
         typer.echo(summary.text(table if table in {"II", "III"} else None))
-        typer.echo(summary.page or out / "benchmark.json")
+        for path in (summary.page or out / "benchmark.json", summary.figure):
+            if path is not None:
+                typer.echo(path)
     if summary.failures:
         name, why = next(iter(summary.failures.items()))
         runs = len(summary.failures) + len(summary.results)
