@@ -78,7 +78,7 @@ def of_dataset(pair: Pair, source: City, target: City) -> Pair:
 
 
 def check_label_numbers(pair: Pair, source: City) -> None:
-    """Raise DataError if the labels of the source, or the ground truth, are evidently in another numbering than stated."""
+    """Raise DataError if the labels of the source, or the ground truth, evidently have another label mapping than stated."""
     for path, city in ((pair.source, source), (pair.reference, None)):
         if path is None or not is_city(path):
             continue
