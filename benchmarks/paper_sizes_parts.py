@@ -19,7 +19,7 @@ from c2seg.models import build_model, place
 from c2seg.pipeline.prepare import Prepared, prepare
 from c2seg.progress import no_progress
 from c2seg.recipes import Recipe, load_recipe
-from c2seg.recipes.training import MaskedMethod, PseudoLabelMethod
+from c2seg.recipes.training import Augmentation, MaskedMethod, PseudoLabelMethod, Sampling
 from c2seg.sampling import PatchSampler, TrainingScene, training_scenes
 from c2seg.train.loader import batches, to_batch
 from c2seg.train.world import World
@@ -188,8 +188,7 @@ def measure(cell: Cell, folder: Path, device: torch.device, batch: int, limits: 
     samplers = _samplers(cell, batch, data, source, target)
     forward = None
     if device.type == "cuda":
-        one = PatchSampler(target, training.sampling.model_copy(update={"batch_size": 1}), training.augment, 0, outputs)
-        forward = compared(model, to_batch(one.load(one.draw(0)), torch.device("cpu")).patch, world)
+        forward = compared(model, one_window(target, training.sampling), world)
         torch.cuda.reset_peak_memory_stats()
     model = place(model, device).train()
     background = cell.recipe.background != "none"
@@ -236,6 +235,14 @@ def _steps(method, samplers, device: torch.device, last: int, limits: Limits) ->
         yield now - begun, time.process_time() - worked, loaded - begun, loss
         if done >= limits.steps or now - start >= limits.seconds or now >= limits.end:
             return
+
+
+def one_window(scenes: Sequence[TrainingScene], sampling: Sampling) -> Mapping[str, Tensor]:
+    """Return one patch as a map's windows come: not augmented, and not enlarged."""
+    plain = Augmentation(flips=False, rotations=False)
+    unlabeled = [replace(scene, targets=None) for scene in scenes]
+    sampler = PatchSampler(unlabeled, sampling.model_copy(update={"batch_size": 1}), plain, 0, 1)
+    return to_batch(sampler.load(sampler.draw(0)), torch.device("cpu")).patch
 
 
 def compared(model: nn.Module, patch: Mapping[str, Tensor], world: World) -> dict[str, float]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib.util
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from c2seg.data import Normalizer, PreparedCity, city_statistics, open_labeled_city
 from c2seg.models import build_model
 from c2seg.recipes import load_recipe, presets, recipe_names
+from c2seg.sampling import training_scenes
 from c2seg.train.world import World
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -103,3 +106,45 @@ def test_the_archive_holds_code_and_inputs(sizes, tmp_path, monkeypatch):
     monkeypatch.setattr(sizes, "PACK_LIMIT", 1000)
     with pytest.raises(SystemExit, match="more than 0 MiB"):
         sizes.pack(tmp_path / "in", tmp_path / "large.tar.gz")
+
+
+def test_a_pass_is_compared_on_a_window_as_maps_have_it(parts, cells, make_city):
+    cell = next(cell for cell in cells if cell.name == "mmglots paper-ab")
+    labeled = open_labeled_city(make_city("s", height=200, width=200))
+    statistics = city_statistics(labeled.images, ("msi",))
+    prepared = PreparedCity(labeled, statistics, Normalizer.fit("source", statistics))
+    patch = parts.one_window(training_scenes(prepared, ("msi",)), cell.recipe.training.sampling)
+    assert patch["msi"].shape[2:] == (128, 128)  # the network enlarges it to 640
+
+
+def test_steps_to_warm_up_are_not_measured(parts, monkeypatch):
+    calls = []
+
+    class Method:
+        def step(self, source, target):
+            calls.append((source, target))
+            return {"loss": torch.tensor(float(len(calls)))}
+
+    monkeypatch.setattr(parts, "batches", lambda sampler, first, last: iter(range(first, last)))
+    monkeypatch.setattr(parts, "to_batch", lambda sample, device: sample)
+    limits = parts.Limits(warm_up=5, steps=3, seconds=60, end=time.perf_counter() + 60)
+    steps = list(parts._steps(Method(), ("sampler", None), torch.device("cpu"), 100, limits))
+    assert [loss for *_, loss in steps] == [6, 7, 8]
+    assert calls[0] == (0, None)
+    late = parts.Limits(warm_up=5, steps=3, seconds=60, end=0)
+    assert len(list(parts._steps(Method(), ("sampler", None), torch.device("cpu"), 100, late))) == 1
+
+
+def test_what_does_not_fit_is_halved(parts, cells, monkeypatch):
+    cell = next(cell for cell in cells if cell.name == "unet paper-ab")
+    asked = []
+
+    def measure(cell, folder, device, batch, limits):
+        asked.append(batch)
+        if batch > 4:
+            raise torch.cuda.OutOfMemoryError
+        return batch
+
+    monkeypatch.setattr(parts, "measure", measure)
+    assert parts.on_cuda(cell, Path(), torch.device("cuda"), 10.0) == 4
+    assert asked == [16, 8, 4]
