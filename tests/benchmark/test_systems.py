@@ -29,8 +29,8 @@ from c2seg.legend import c2seg13
 from c2seg.recipes import load_recipe, recipe_names
 from helpers.benchmark_runs import FakeRunner
 
-MEMBERS = ["mmuda-ensemble", "mmuda-ensemble (hsi)", "mmuda-ensemble (sar)", "mmuda-ensemble (msi)", "mmuda"]
-ROWS = [*MEMBERS, "second-place@no-rules", "second-place"]
+PARTS = ["mmuda-ensemble", "mmuda-ensemble (hsi)", "mmuda-ensemble (sar)", "mmuda-ensemble (msi)", "mmuda"]
+ROWS = [*PARTS, "second-place@no-rules", "second-place"]
 FOREST = {"model.trees=3", "prediction.window_px=64"}
 
 
@@ -44,8 +44,8 @@ def write_system(tmp_path):
     """Return a maker of system files: three forests, unless keys say otherwise."""
 
     def make(**keys):
-        members = {"all": {"recipe": "forest"}, "far": {"recipe": "forest", "inputs": ["hsi"]}}
-        content = {"name": "mine", "members": members, "mean": {"all": 1}, "rules": {"Urban fabric": "far"}, **keys}
+        parts = {"all": {"recipe": "forest"}, "far": {"recipe": "forest", "inputs": ["hsi"]}}
+        content = {"name": "mine", "parts": parts, "mean": {"all": 1}, "rules": {"Urban fabric": "far"}, **keys}
         path = tmp_path / "mine.yaml"
         path.write_text(yaml.safe_dump(content, sort_keys=False))
         return str(path)
@@ -63,8 +63,8 @@ def test_shipped_systems_are_of_shipped_recipes(name, preset):
     assert is_system(name)
     assert system.name == name
     assert name not in recipe_names()
-    for member in system.members.values():
-        load_recipe(member.recipe, preset)
+    for part in system.parts.values():
+        load_recipe(part.recipe, preset)
 
 
 def test_the_second_place_s_rules_are_those_of_fuse():
@@ -80,10 +80,10 @@ def test_the_second_place_s_rules_are_those_of_fuse():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"mean": {"al": 1}}, "mean: unknown member 'al'. Did you mean 'all'?"),
+        ({"mean": {"al": 1}}, "mean: unknown part 'al'. Did you mean 'all'?"),
         ({"mean": {"all": 0}}, "mean.all: Input should be greater than 0"),
         ({"mean": {"all": None}}, "mean: Dictionary should have at least 1 item"),
-        ({"rules": {"Street": "ms"}}, "rules: unknown member 'ms'"),
+        ({"rules": {"Street": "ms"}}, "rules: unknown part 'ms'"),
         ({"soft": True, "threshold": 0.5}, "a rule is soft or has a threshold, not both"),
         ({"threshold": 1.5}, "threshold: Input should be less than or equal to 1"),
         ({"rows": ["softer"], "variants": {"soft": {}}}, "rows: unknown variant 'softer'. Did you mean 'soft'?"),
@@ -112,6 +112,19 @@ def test_names_that_no_system_has(tmp_path):
     assert not is_system(str(tmp_path / "r.yaml"))
 
 
+def test_systems_are_listed_and_printed_with_the_recipes(capsys):
+    assert run(["recipes"]) == 0
+    assert "[a system of mmuda-ensemble, mmuda]" in capsys.readouterr().out
+    assert run(["recipes", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["second-place"]["parts"] == ["mmuda-ensemble", "mmuda"]
+    assert run(["recipes", "second-place"]) == 0
+    assert capsys.readouterr().out.startswith("name: second-place")
+    assert run(["recipes", "second-place@soft", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["soft"] is True
+    assert run(["recipes", "second-place", "--preset", "tiny"]) == 2
+    assert "second-place is a system" in capsys.readouterr().err
+
+
 # The plan
 
 
@@ -125,15 +138,15 @@ def test_members_are_planned_once_whoever_asks_for_them(pair, tmp_path):
     assert len(folders) == len(set(folders))
     labels = {item.label: item for item in runs}
     assert set(ROWS) <= set(labels)
-    assert {label for label in MEMBERS if labels[label].probabilities} == set(MEMBERS)
+    assert {label for label in PARTS if labels[label].probabilities} == set(PARTS)
     assert not labels["mmuda (hsi)"].probabilities
     assert labels["mmuda-ensemble (hsi)"].settings().inputs == ("hsi",)
-    assert [member.label for member in labels["second-place"].fusion.members] == ["mmuda", *MEMBERS[:4]]
+    assert [part.label for part in labels["second-place"].fusion.parts] == ["mmuda", *PARTS[:4]]
 
 
 def test_variants_stand_alone_or_come_with_ablations(pair, tmp_path):
     assert [item.label for item in planned(pair, tmp_path, "second-place@no-generator")] == [
-        *MEMBERS[:4], "second-place@no-generator",
+        *PARTS[:4], "second-place@no-generator",
     ]  # fmt: skip
     named = benchmark_names(["second-place", "mmuda@concat"], ablations=True)
     variants = [f"second-place@{variant}" for variant in system_variants("second-place")]
@@ -149,7 +162,7 @@ def test_what_the_generator_starts_from_is_trained_once(pair, tmp_path, preset):
     runs = plan(benchmark)
     common = {item.label: item.common for item in runs}
     assert len(common["mmuda"]) == 4
-    assert {key for label in MEMBERS[:4] for key in common[label]} == set(common["mmuda"])
+    assert {key for label in PARTS[:4] for key in common[label]} == set(common["mmuda"])
     assert common["hrnet"] == common["mmuda-ensemble"]
     assert common["unet"] == common["second-place"] == ()
     after = order(runs)
@@ -164,7 +177,7 @@ def test_a_modality_that_a_city_lacks_leaves_its_expert_out(make_city, tmp_path,
     for city in cities:
         (city / "sar.tif").unlink()
     runs = planned(cities, tmp_path, "second-place")
-    assert "s-t: second-place without its member sar: the cities lack sar" in caplog.text
+    assert "s-t: second-place without its part sar: the cities lack sar" in caplog.text
     assert [item.label for item in runs] == [label for label in ROWS if "(sar)" not in label]
     assert [name for name, _ in runs[-1].fusion.rules] == ["Arable land", "Street"]
 
@@ -185,7 +198,7 @@ def test_classes_that_the_legend_lacks_are_refused_before_any_work(pair, write_s
 
 def test_inside_a_city_members_have_rows(pair, tmp_path, caplog):
     runs = planned(str(pair[0]), tmp_path, "second-place")
-    assert [item.label for item in runs] == MEMBERS
+    assert [item.label for item in runs] == PARTS
     assert "has no row inside one city" in caplog.text
 
 
@@ -194,7 +207,7 @@ def test_inside_a_city_members_have_rows(pair, tmp_path, caplog):
 
 @pytest.fixture
 def experts_err():
-    """Every member is right but the radar's expert, who sees water in every third row."""
+    """Every part is right but the radar's expert, who sees water in every third row."""
     return FakeRunner(wrong={"mmuda-ensemble-sar": 3})
 
 
@@ -253,7 +266,7 @@ def test_what_is_finished_is_not_done_again_unless_a_member_changes(pair, tmp_pa
     (whole.folder / "result.json").unlink()
     assert run_all(benchmark, plan(benchmark), again)[0][-1].scores == first[-1].scores
     assert [task.out for task in again.predicted] == [hsi.map]
-    # a member that was mapped anew is fused anew
+    # a part that was mapped anew is fused anew
     FakeRunner(wrong={"mmuda-ensemble-hsi": 2}).predict(replace(again.predicted[0]))
     assert not finished(benchmark, whole)
     # and so is the system where a recipe changes
@@ -264,7 +277,7 @@ def test_what_is_finished_is_not_done_again_unless_a_member_changes(pair, tmp_pa
 def test_a_system_fails_with_its_member_and_alone(pair, tmp_path):
     benchmark = Benchmark(parse_pairs([pair]), ("second-place", "second-place@no-generator"), tmp_path / "b", seeds=1)
     results, failed = run_all(benchmark, plan(benchmark), FakeRunner(failing={"mmuda": "no room left"}))
-    assert [result.label for result in results] == [*MEMBERS[:4], "second-place@no-generator"]
+    assert [result.label for result in results] == [*PARTS[:4], "second-place@no-generator"]
     assert failed["s-t second-place seed 0"] == "second-place needs the map of mmuda, which has failed"
 
 
@@ -291,7 +304,7 @@ def test_calls_start_when_those_before_them_are_over():
 
 @pytest.mark.slow
 def test_a_system_of_forests(pair, write_system, tmp_path, capsys):
-    """The whole is what ``c2seg fuse`` makes of the members' probabilities; soft rules make another map."""
+    """The whole is what ``c2seg fuse`` makes of the parts' probabilities; soft rules make another map."""
     path = write_system(variants={"soft": {"soft": True}, "alone": {"rules": {"Urban fabric": None}}}, rows=["alone"])
     options = [part for text in sorted(FOREST) for part in ("--set", text)]
     arguments = ["--recipes", f"{path},{path}@soft", "--seeds", "1", "--jobs", "2", "--out", str(tmp_path / "b")]

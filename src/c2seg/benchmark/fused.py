@@ -31,7 +31,7 @@ class Fusion:
     soft: bool = False
 
     @property
-    def members(self) -> tuple[Run, ...]:
+    def parts(self) -> tuple[Run, ...]:
         """Every run whose map is read, once."""
         runs = [run for run, _ in self.mean] + [run for _, run in self.rules]
         return tuple({run.folder: run for run in runs}.values())
@@ -43,7 +43,7 @@ class Fusion:
             rules=tuple((name, run.label) for name, run in self.rules),
             threshold=self.threshold,
             soft=self.soft,
-            recipes={run.label: run.settings() for run in self.members},
+            recipes={run.label: run.settings() for run in self.parts},
         )
 
 
@@ -63,21 +63,21 @@ def check_classes(system: System, legend: Legend) -> None:
             raise RecipeError(f"system {system.name}: rules: {unknown_name('class', name, legend.names)}")
 
 
-def fused_runs(system: System, members: Mapping[str, Sequence[Run]], place: Path) -> Iterator[Run]:
+def fused_runs(system: System, parts: Mapping[str, Sequence[Run]], place: Path) -> Iterator[Run]:
     """Yield the runs of a system, one for every seed, in the folder ``place``.
 
-    ``members`` are its trained runs by name, in the order of seeds; those that the cities allow. Rules without their expert are
+    ``parts`` are its trained runs by name, in the order of seeds; those that the cities allow. Rules without their expert are
     left out, and so is a map of which nothing remains; a note says so.
     """
-    mean = {name: weight for name, weight in system.mean.items() if name in members}
-    rules = {name: expert for name, expert in system.rules.items() if expert in members}
+    mean = {name: weight for name, weight in system.mean.items() if name in parts}
+    rules = {name: expert for name, expert in system.rules.items() if expert in parts}
     if not mean or (system.rules and not rules and (system.soft or system.threshold is not None)):
-        _LOG.warning("system %s is left out: the cities lack modalities of its members", system.name)
+        _LOG.warning("system %s is left out: the cities lack modalities of its parts", system.name)
         return
-    for seed, first in enumerate(members[next(iter(mean))]):
+    for seed, first in enumerate(parts[next(iter(mean))]):
         fusion = Fusion(
-            tuple((members[name][seed], weight) for name, weight in mean.items()),
-            tuple((name, members[expert][seed]) for name, expert in rules.items()),
+            tuple((parts[name][seed], weight) for name, weight in mean.items()),
+            tuple((name, parts[expert][seed]) for name, expert in rules.items()),
             system.threshold if rules else None,
             system.soft and bool(rules),
         )

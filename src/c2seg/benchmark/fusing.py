@@ -1,4 +1,4 @@
-"""Fused runs: make the map of the members' probabilities, score it, sum up what the members cost."""
+"""Fused runs: make the map of the parts' probabilities, score it, sum up what the parts cost."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ N = TypeVar("N", int, float)
 
 
 def run_fused(run: Run, fusion: Fusion, key: BenchmarkKey, device: str, runner: Runner) -> BenchmarkResult:
-    """Fuse and score one run whose members are finished; return its result. A member's probabilities are predicted again where
+    """Fuse and score one run whose parts are finished; return its result. A part's probabilities are predicted again where
     they are missing or not those of its model.
     """
-    members = [_result(run, member) for member in fusion.members]
-    for member in fusion.members:
-        if not _has_probabilities(member):
-            runner.predict(predict_task(replace(member, probabilities=True), device))
+    parts = [_result(run, part) for part in fusion.parts]
+    for part in fusion.parts:
+        if not _has_probabilities(part):
+            runner.predict(predict_task(replace(part, probabilities=True), device))
     seconds = runner.fuse(fuse_task(run, fusion))
     reference = run.pair.reference
     scored = None if reference is None else runner.score(score_task(run, reference))
-    return _summed(run, fusion, key, members, seconds, scored)
+    return _summed(run, fusion, key, parts, seconds, scored)
 
 
-def _result(run: Run, member: Run) -> BenchmarkResult:
-    """Return the result of a member; InputError if it has none."""
+def _result(run: Run, part: Run) -> BenchmarkResult:
+    """Return the result of a part; InputError if it has none."""
     try:
-        return BenchmarkResult.read(member.folder / "result.json")
+        return BenchmarkResult.read(part.folder / "result.json")
     except C2SegError as error:
-        raise InputError(f"{run.label} needs the map of {member.label}, which has no result") from error
+        raise InputError(f"{run.label} needs the map of {part.label}, which has no result") from error
 
 
-def _has_probabilities(member: Run) -> bool:
+def _has_probabilities(part: Run) -> bool:
     """Return True if the probabilities of every map of a run are there, of the model that made the map."""
-    for ids, probabilities in zip(_scenes(member.map), _scenes(member.probabilities_map), strict=False):
+    for ids, probabilities in zip(_scenes(part.map), _scenes(part.probabilities_map), strict=False):
         try:
             record = MapRecord.read(ids.with_suffix(".json"))
             model = RasterFile(probabilities).tags.get("MODEL")
@@ -62,7 +62,7 @@ def _has_probabilities(member: Run) -> bool:
             return False
         if record.key is not None and record.key.model != model:
             return False
-    return 0 < len(_scenes(member.map)) == len(_scenes(member.probabilities_map))
+    return 0 < len(_scenes(part.map)) == len(_scenes(part.probabilities_map))
 
 
 def _scenes(place: Path) -> list[Path]:
@@ -73,16 +73,16 @@ def _scenes(place: Path) -> list[Path]:
 
 
 def fused_from_present_maps(result: BenchmarkResult, fusion: Fusion) -> bool:
-    """Return False if the probabilities of a member are others now than those that the map was fused from. Members whose
+    """Return False if the probabilities of a part are others now than those that the map was fused from. Parts whose
     probabilities were removed, to save space, count as unchanged.
     """
-    now = _digests(fusion.members)
+    now = _digests(fusion.parts)
     return all(result.fused_from.get(label) == digest for label, digest in now.items())
 
 
-def _digests(members: Sequence[Run]) -> dict[str, str]:
-    """Return a digest of the probabilities of each member that has any."""
-    files = {member.label: _scenes(member.probabilities_map) for member in members}
+def _digests(parts: Sequence[Run]) -> dict[str, str]:
+    """Return a digest of the probabilities of each part that has any."""
+    files = {part.label: _scenes(part.probabilities_map) for part in parts}
     return {label: files_digest(paths) for label, paths in files.items() if paths}
 
 
@@ -90,13 +90,13 @@ def _summed(
     run: Run,
     fusion: Fusion,
     key: BenchmarkKey,
-    members: Sequence[BenchmarkResult],
+    parts: Sequence[BenchmarkResult],
     seconds: float,
     scored: ScoreRecord | None,
 ) -> BenchmarkResult:
-    """Return the result of a fused run; its costs are those of its members and of the fusion."""
-    uses = [member.uses_target_images for member in members]
-    commits = {member.commit for member in members}
+    """Return the result of a fused run; its costs are those of its parts and of the fusion."""
+    uses = [part.uses_target_images for part in parts]
+    commits = {part.commit for part in parts}
     return BenchmarkResult(
         key=key,
         pair=run.pair.name,
@@ -105,11 +105,11 @@ def _summed(
         label=run.label,
         seed=run.seed,
         iterations=None,
-        fit_seconds=_training_seconds(members),
-        map_seconds=seconds + sum(member.map_seconds or 0.0 for member in members),
-        peak_memory_mib=_known(max, [member.peak_memory_mib for member in members]),
-        parameters=_known(sum, [member.parameters for member in members]),
-        gflops_128=_known(sum, [member.gflops_128 for member in members]),
+        fit_seconds=_training_seconds(parts),
+        map_seconds=seconds + sum(part.map_seconds or 0.0 for part in parts),
+        peak_memory_mib=_known(max, [part.peak_memory_mib for part in parts]),
+        parameters=_known(sum, [part.parameters for part in parts]),
+        gflops_128=_known(sum, [part.gflops_128 for part in parts]),
         uses_target_images=TargetImageUse(
             normalization=any(use.normalization for use in uses), training=any(use.training for use in uses)
         ),
@@ -117,16 +117,16 @@ def _summed(
         validation=None,
         scores=scored,
         offline=None,
-        fused_from=_digests(fusion.members),
+        fused_from=_digests(fusion.parts),
     )
 
 
-def _training_seconds(members: Sequence[BenchmarkResult]) -> float:
-    """Return how long the trainings of all members took; those that some have in common count once."""
-    shared = Counter(key for member in members for key in member.shared_seconds)
-    seconds = {key: value for member in members for key, value in member.shared_seconds.items()}
+def _training_seconds(parts: Sequence[BenchmarkResult]) -> float:
+    """Return how long the trainings of all parts took; those that some have in common count once."""
+    shared = Counter(key for part in parts for key in part.shared_seconds)
+    seconds = {key: value for part in parts for key, value in part.shared_seconds.items()}
     twice = sum((count - 1) * seconds[key] for key, count in shared.items())
-    return sum(member.fit_seconds for member in members) - twice
+    return sum(part.fit_seconds for part in parts) - twice
 
 
 def _known(total: Callable[[list[N]], N], values: Sequence[N | None]) -> N | None:
@@ -158,7 +158,7 @@ def fuse_maps(task: FuseTask) -> float:
 
 def _command(task: FuseTask) -> tuple[str, ...]:
     """Return what repeats a fusion by hand."""
-    rules = [part for name, path in task.rules for part in ("--rule", f"{name}={path}")]
+    rules = [text for name, path in task.rules for text in ("--rule", f"{name}={path}")]
     how = ["--soft"] if task.soft else [] if task.threshold is None else ["--threshold", f"{task.threshold:g}"]
     weights = ",".join(f"{weight:g}" for _, weight in task.mean)
     maps = [str(path) for path, _ in task.mean]

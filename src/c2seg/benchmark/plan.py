@@ -15,7 +15,7 @@ from c2seg.benchmark.fused import Fusion, check_classes, fused_runs, wanted_syst
 from c2seg.benchmark.pairs import Pair, PairLike, parse_pairs
 from c2seg.benchmark.published_pairs import check_label_numbers, of_dataset
 from c2seg.benchmark.sharing import common_only, trainings
-from c2seg.benchmark.systems import Member, is_system
+from c2seg.benchmark.systems import Part, is_system
 from c2seg.data import City, open_city
 from c2seg.data.published import DATASETS
 from c2seg.errors import InputError, RecipeError
@@ -117,8 +117,8 @@ def plan(benchmark: Benchmark) -> list[Run]:
                 # A run that is planned twice is one run; its probabilities are predicted if any fused run reads them.
                 earlier = runs.get(run.folder, run)
                 common = () if benchmark.equal_seconds else trainings(run, _shared(*cities))
-                wanted = run.probabilities or earlier.probabilities
-                runs[run.folder] = replace(run, probabilities=wanted, common=common)
+                layers = run.probabilities or earlier.probabilities
+                runs[run.folder] = replace(run, probabilities=layers, common=common)
     return common_only(list(runs.values()))
 
 
@@ -132,33 +132,31 @@ def _runs_of(benchmark: Benchmark, pair: Pair, name: str, cities: tuple[City, Ci
 
 
 def _system(benchmark: Benchmark, pair: Pair, name: str, cities: tuple[City, City]) -> Iterator[Run]:
-    """Yield the runs of a system: its members, those that need modalities that a city lacks left out, then its maps."""
+    """Yield the runs of a system: its parts, those that need modalities that a city lacks left out, then its maps."""
     systems = wanted_systems(name)
     for system in systems:
         check_classes(system, cities[0].legend)
     shared = set(_shared(*cities))
-    members: dict[str, list[Run]] = {}
-    used = {key for system in systems for key in system.used_members}
-    for key, member in systems[-1].members.items():
+    parts: dict[str, list[Run]] = {}
+    used = {key for system in systems for key in system.used_parts}
+    for key, part in systems[-1].parts.items():
         if key not in used:
             continue
-        if member.inputs is not None and not shared.issuperset(member.inputs):
-            _LOG.warning(
-                "%s: %s without its member %s: the cities lack %s", pair.name, name, key, _lacking(member, shared)
-            )
+        if part.inputs is not None and not shared.issuperset(part.inputs):
+            _LOG.warning("%s: %s without its part %s: the cities lack %s", pair.name, name, key, _lacking(part, shared))
             continue
-        inputs = "default" if member.inputs is None else "+".join(member.inputs)
-        members[key] = [replace(run, probabilities=True) for run in _seeds(benchmark, pair, member.recipe, inputs)]
-        yield from members[key]
+        inputs = "default" if part.inputs is None else "+".join(part.inputs)
+        parts[key] = [replace(run, probabilities=True) for run in _seeds(benchmark, pair, part.recipe, inputs)]
+        yield from parts[key]
     if pair.inside:
-        _LOG.warning("%s: %s has no row inside one city, where no maps are written; its members have", pair.name, name)
+        _LOG.warning("%s: %s has no row inside one city, where no maps are written; its parts have", pair.name, name)
         return
     for system in systems:
-        yield from fused_runs(system, members, benchmark.out / "runs" / pair.name)
+        yield from fused_runs(system, parts, benchmark.out / "runs" / pair.name)
 
 
-def _lacking(member: Member, shared: Collection[str]) -> str:
-    return ", ".join(name for name in member.inputs or () if name not in shared)
+def _lacking(part: Part, shared: Collection[str]) -> str:
+    return ", ".join(name for name in part.inputs or () if name not in shared)
 
 
 def _preset(name: str, source: City, pair: Pair) -> str:

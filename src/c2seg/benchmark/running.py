@@ -64,7 +64,7 @@ def _submitted(
 
 
 def _after(runs: Sequence[Run]) -> dict[int, list[int]]:
-    """Return which runs follow which others: fused ones their members, and those with a training in common the first of them.
+    """Return which runs follow which others: fused ones their parts, and those with a training in common the first of them.
 
     Fused ones that read the same maps follow each other, too: the first may have to predict them again.
     """
@@ -73,7 +73,7 @@ def _after(runs: Sequence[Run]) -> dict[int, list[int]]:
     trained: dict[str, int] = {}
     after: dict[int, list[int]] = {}
     for place, run in enumerate(runs):
-        folders = [member.folder for member in run.fusion.members] if run.fusion else []
+        folders = [part.folder for part in run.fusion.parts] if run.fusion else []
         after[place] = [
             *(places[folder] for folder in folders),
             *(readers[folder] for folder in folders if folder in readers),
@@ -129,8 +129,8 @@ def run_one(benchmark: Benchmark, run: Run, runner: Runner) -> BenchmarkResult:
 
 
 def _fused(benchmark: Benchmark, run: Run, fusion: Fusion, runner: Runner) -> BenchmarkResult:
-    """Fuse and score one run; InputError if a member has no result of these settings."""
-    if missing := [member.label for member in fusion.members if not finished(benchmark, member)]:
+    """Fuse and score one run; InputError if a part has no result of these settings."""
+    if missing := [part.label for part in fusion.parts if not finished(benchmark, part)]:
         raise InputError(f"{run.label} needs the map of {', '.join(missing)}, which has failed")
     return run_fused(run, fusion, _key(benchmark, run), benchmark.device, runner)
 

@@ -1,7 +1,7 @@
 """Systems: several recipes whose maps are fused into one, each described by a YAML file.
 
-A system names its *members* (recipes, each on some inputs), those whose probabilities are averaged (``mean``), and *rules*, by
-which single classes are taken from experts, members themselves. ``variants`` are overlays as those of a recipe; ``rows`` names
+A system names its *parts* (recipes, each on some inputs), those whose probabilities are averaged (``mean``), and *rules*, by
+which single classes are taken from experts, parts themselves. ``variants`` are overlays as those of a recipe; ``rows`` names
 the ones that always stand beside the whole system in a table. Systems are shipped in ``shipped``, or given as files.
 """
 
@@ -18,12 +18,12 @@ from c2seg.errors import RecipeError, unknown_name
 from c2seg.recipes import Strict, plugin_recipes, recipe_names
 from c2seg.recipes.schema import overlay
 
-__all__ = ["Member", "System", "is_system", "load_system", "system_names", "system_text", "system_variants"]
+__all__ = ["Part", "System", "is_system", "load_system", "system_names", "system_text", "system_variants"]
 
 _FILES = (".yaml", ".yml")
 
 
-class Member(Strict):
+class Part(Strict):
     """A recipe that is trained for a system: its name (or ``recipe@variant``, or a file), and the modalities it sees."""
 
     recipe: str
@@ -37,12 +37,12 @@ class System(Strict):
     name: str
     description: str = ""
     citation: str = ""
-    members: dict[str, Member] = Field(min_length=1)
+    parts: dict[str, Part] = Field(min_length=1)
     """What is trained, by name within the system, in this order."""
     mean: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)
-    """Members whose probabilities are averaged, and their weights."""
+    """Parts whose probabilities are averaged, and their weights."""
     rules: dict[str, str] = Field(default_factory=dict)
-    """Class (a name or an id of the legend) -> the member that decides it, one after the other."""
+    """Class (a name or an id of the legend) -> the part that decides it, one after the other."""
     threshold: float | None = Field(default=None, ge=0, le=1)
     """Experts decide only from this probability on."""
     soft: bool = False
@@ -59,22 +59,22 @@ class System(Strict):
         return {str(key): value for key, value in content.items() if value is not None}
 
     @model_validator(mode="after")
-    def _members(self) -> System:
+    def _parts(self) -> System:
         if not self.name or any(sign in self.name for sign in "/\\:"):
             raise ValueError(f"name: {self.name!r} names a folder, so it must not be empty or hold a / or a colon")
         for place, names in (("mean", list(self.mean)), ("rules", list(self.rules.values()))):
             for name in names:
-                if name not in self.members:
-                    raise ValueError(f"{place}: {unknown_name('member', name, self.members)}")
+                if name not in self.parts:
+                    raise ValueError(f"{place}: {unknown_name('part', name, self.parts)}")
         if self.soft and self.threshold is not None:
             raise ValueError("a rule is soft or has a threshold, not both")
         return self
 
     @property
-    def used_members(self) -> dict[str, Member]:
-        """The members that the map depends on: those of the mean, and those that decide a class."""
+    def used_parts(self) -> dict[str, Part]:
+        """The parts that the map depends on: those of the mean, and those that decide a class."""
         names = {*self.mean, *self.rules.values()}
-        return {name: member for name, member in self.members.items() if name in names}
+        return {name: part for name, part in self.parts.items() if name in names}
 
 
 def system_names() -> tuple[str, ...]:
@@ -89,7 +89,7 @@ def is_system(name: str) -> bool:
     if not base.endswith(_FILES):
         return base in system_names()
     content = parse_yaml(read_text(base, error=RecipeError, what="the recipe "), f"recipe {base}", RecipeError)
-    return isinstance(content, dict) and "members" in content
+    return isinstance(content, dict) and "parts" in content
 
 
 def system_text(name: str) -> str:

@@ -119,7 +119,7 @@ def fuse_task(run: Run, fusion: Fusion) -> FuseTask:
     return FuseTask(
         source=run.pair.source,
         out=run.map,
-        mean=tuple((member.probabilities_map, weight) for member, weight in fusion.mean),
+        mean=tuple((part.probabilities_map, weight) for part, weight in fusion.mean),
         rules=tuple((name, expert.probabilities_map) for name, expert in fusion.rules),
         threshold=fusion.threshold,
         soft=fusion.soft,
