@@ -23,10 +23,10 @@ def command(
         metavar="PATH",
         help="A city (folder of rasters, split of tiles, .mat file), or a folder with the releases.",
     ),
-    label_map: str = typer.Option(
+    label_map: str | None = typer.Option(
         None, "--label-map", metavar="NAME", help="Label mapping of the label, or a mapping file."
     ),
-    against: Path = typer.Option(None, "--against", metavar="CITY", help="Compare the HSI bands with another city's."),
+    against: Path | None = typer.Option(None, "--against", metavar="CITY", help="Compare the HSI bands with another city's."),
     headers_only: bool = typer.Option(False, "--headers-only", help="Read no pixels: no counts, no statistics."),
     json: bool = JSON,
     quiet: bool = QUIET,
