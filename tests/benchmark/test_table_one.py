@@ -170,6 +170,7 @@ def test_the_command_writes_the_table_and_resumes(folders, capsys, monkeypatch):
     assert "C2Seg-BW is not under" in said
     table = BenchmarkTable.read(out / "benchmark.json")
     assert [row.label for row in table.ranking] == ["forest", "unet"]
+    assert '<h2 id="table0-h">Table I</h2>' in (out / "benchmark.html").read_text()
     lines = list(csv.DictReader((out / "table1.csv").read_text().splitlines()))
     assert [(line["rank"], line["label"], line["dataset"]) for line in lines] == [
         ("1", "forest", "AB"),
@@ -179,6 +180,9 @@ def test_the_command_writes_the_table_and_resumes(folders, capsys, monkeypatch):
     trained = len(runner.fitted)
     assert run([*arguments, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["ranking"] == [row.as_json() for row in table.ranking]
+    assert run([*arguments, "--json", "--baseline", "unet"]) == 0
+    ranked = json.loads(capsys.readouterr().out)["ranking"]
+    assert [row["behind_first"] for row in ranked] == [None, None]  # differences are those of the U-Net
     assert len(runner.fitted) == trained
 
 

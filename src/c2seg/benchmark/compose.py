@@ -21,7 +21,7 @@ from c2seg.benchmark.running import finished, run_all
 from c2seg.benchmark.statement import CostLine, cost_lines, cost_text, total_hours
 from c2seg.benchmark.summary import BenchmarkSummary
 from c2seg.benchmark.systems import is_system, system_variants
-from c2seg.benchmark.table_one import first_row, ranking, ranking_csv, ranking_notes
+from c2seg.benchmark.table_one import first_row, ranking, ranking_csv, ranking_html, ranking_notes
 from c2seg.benchmark.tables import as_csv, rows
 from c2seg.errors import C2SegError, InputError, unknown_name
 from c2seg.outputs import commit, make_folder, working_in
@@ -109,10 +109,10 @@ def run_benchmark(
             device=device,
             overrides=tuple(overrides),
             jobs=jobs,
+            figure=shown,
         )
         runs = plan(benchmark)
-        figured = figure_runs(benchmark, shown) if shown else []
-        runs += [run for run in figured if run.folder not in {one.folder for one in runs}]
+        figured = figure_runs(runs, shown) if shown else []
         _check_baseline(baseline, runs)
         if dry_run:
             return _stated(benchmark, runs, bars)
@@ -227,6 +227,7 @@ def _summary(
     lines = tuple(rows(outcome.results, baseline))
     differences = tuple(_compare(runs, baseline, bars))
     pairs = _pairs_of(runs)
+    behind = differences if table == "I" and pairs and baseline == first_row(lines, pairs) else ()
     summary = BenchmarkSummary(
         folder=benchmark.out,
         baseline=baseline,
@@ -235,7 +236,7 @@ def _summary(
         results=tuple(outcome.results),
         failures=outcome.failures,
         page=benchmark.out / "benchmark.html" if across else None,
-        ranking=ranking(lines, pairs, differences) if table == "I" and pairs else (),
+        ranking=ranking(lines, pairs, behind) if table == "I" and pairs else (),
         notes=tuple(ranking_notes(pairs)),
         costs=tuple(outcome.costs),
         figure=outcome.figure.path if outcome.figure else None,
@@ -246,7 +247,7 @@ def _summary(
             files.text(benchmark.out / "table1.csv", ranking_csv(summary.ranking))
         files.text(benchmark.out / "benchmark.json", summary.table().as_text(), main=True)
     if summary.page:
-        _report(benchmark, across, summary.page, outcome.figure, bars)
+        _report(benchmark, across, summary, outcome.figure, bars)
     return summary
 
 
@@ -259,15 +260,18 @@ def _compare(runs: Sequence[Run], baseline: str, bars: Bars) -> list[PairedDiffe
         return []
 
 
-def _report(benchmark: Benchmark, runs: Sequence[Run], page: Path, figure: Figure6 | None, bars: Bars) -> None:
-    """Write the page of the first seed's runs and its figure of whole cities; figure 6 is in the page, too."""
+def _report(
+    benchmark: Benchmark, runs: Sequence[Run], summary: BenchmarkSummary, figure: Figure6 | None, bars: Bars
+) -> None:
+    """Write the page of the first seed's runs and its figure of whole cities; Table I and figure 6 are in the page, too."""
     options = ReportOptions(
-        page,
+        summary.page,
         figure=benchmark.out / "benchmark.png",
         cities=tuple(dict.fromkeys(pair.target for pair in benchmark.pairs if not pair.inside)),
         references=tuple(dict.fromkeys(pair.reference for pair in benchmark.pairs if pair.reference)),
         reference_cities={pair.reference: pair.target for pair in benchmark.pairs if pair.reference},
         overwrite=True,
         pictures=((figure.title, figure.uri),) if figure else (),
+        tables=(("Table I", ranking_html(summary.ranking, summary.notes)),) if summary.ranking else (),
     )
     make_report([run.folder for run in runs if run.seed == 0], options, bars=bars)

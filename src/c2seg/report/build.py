@@ -45,6 +45,8 @@ class ReportOptions:
     reference_cities: Mapping[Path, Path] = field(default_factory=dict)
     pictures: tuple[tuple[str, str], ...] = ()
     """More pictures at the end of the page: title and data URI of each."""
+    tables: tuple[tuple[str, str], ...] = ()
+    """More tables before them: title and HTML of each; texts in it must be escaped."""
 
     @property
     def outputs(self) -> dict[str, Output]:
@@ -100,7 +102,7 @@ def make_report(
         text = render_page(
             PageContent(
                 opened, tuple(shown), tuple(drawn), panels, len(views) - len(shown), options.palette, options.title,
-                figures, verified_maps(opened), options.pictures,
+                figures, verified_maps(opened), options.pictures, options.tables,
             )
         )  # fmt: skip
         size = len(text.encode("utf-8"))

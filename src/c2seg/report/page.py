@@ -50,6 +50,8 @@ class PageContent:
     verified: tuple[VerifiedMap, ...] = ()
     pictures: tuple[tuple[str, str], ...] = ()
     """Title and data URI."""
+    tables: tuple[tuple[str, str], ...] = ()
+    """Title and HTML, in which texts are escaped."""
 
 
 def render_page(content: PageContent) -> str:
@@ -84,6 +86,7 @@ def render_page(content: PageContent) -> str:
         published=published,
         figures=content.figures,
         pictures=content.pictures,
+        tables=[(title, Markup(table)) for title, table in content.tables],
         data={"views": [_view_data(k, content) for k in range(len(content.views))]},
     )
 
@@ -149,6 +152,7 @@ def _sections(content: PageContent, curves: bool, published: bool) -> list[tuple
     sections += [("published", "Published results")] if published else []
     sections.append(("provenance", "Provenance"))
     sections += [("figure", "Figure")] if content.figures else []
+    sections += [(f"table{k}", title) for k, (title, _) in enumerate(content.tables)]
     return sections + [(f"picture{k}", title.split(":")[0]) for k, (title, _) in enumerate(content.pictures)]
 
 
