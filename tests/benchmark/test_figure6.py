@@ -84,6 +84,7 @@ def test_the_figure_shows_each_modality_alone_all_and_adapted(pair, tmp_path, mo
     assert "Figure 6: t, tile 5" in page
     assert page.count('src="data:image/png;base64,') >= 1
     before, trained = figure.read_bytes(), len(runner.fitted)
+    monkeypatch.setattr("c2seg.benchmark.compose.make_report", lambda *given, **named: None)
     assert run([*arguments, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["figure"] == str(figure)
     assert len(runner.fitted) == trained  # the maps of the folder are taken
@@ -92,8 +93,9 @@ def test_the_figure_shows_each_modality_alone_all_and_adapted(pair, tmp_path, mo
 
 def test_the_panels_in_the_order_of_the_paper(pair, tmp_path, monkeypatch):
     drawn = titles(monkeypatch)
-    benchmark = Benchmark(parse_pairs([pair]), (), tmp_path / "b")
-    runs = figure_runs(benchmark, ("unet", "advent"))
+    benchmark = Benchmark(parse_pairs([pair]), (), tmp_path / "b", figure=("unet", "advent"))
+    runs = figure_runs(plan(benchmark), ("unet", "advent"))
+    assert len(runs) == 5
     run_all(benchmark, runs, FakeRunner())
     make_figure6(tmp_path / "figure.png", runs)
     assert drawn == [
@@ -130,14 +132,17 @@ def test_the_recipes_of_the_figure():
 
 
 def test_the_runs_are_those_of_the_table(pair, tmp_path):
-    """A folder in which the recipes were compared has what the figure shows."""
-    benchmark = Benchmark(parse_pairs([pair]), ("unet", "advent"), tmp_path / "b", single_modalities=True)
-    compared = {run.folder: run for run in plan(benchmark)}
-    figured = figure_runs(replace(benchmark, recipes=()), ("unet", "advent"))
-    assert len(figured) == 5
-    assert all(compared[run.folder] == run for run in figured)
-    system = replace(benchmark, recipes=("second-place",), single_modalities=False)  # the second place's experts
-    assert {run.folder for run in figure_runs(system)} <= {run.folder for run in plan(system)}
+    """The second place's parts are shown, and none is planned twice."""
+    table = Benchmark(parse_pairs([pair]), ("second-place",), tmp_path / "b", seeds=2, preset="demo")
+    both = plan(replace(table, figure=("mmuda-ensemble", "mmuda")))
+    assert both == plan(table)
+    figured = figure_runs(both, ("mmuda-ensemble", "mmuda"))
+    assert [run.label for run in figured] == [
+        "mmuda-ensemble", "mmuda-ensemble (hsi)", "mmuda-ensemble (sar)", "mmuda-ensemble (msi)", "mmuda"
+    ]  # fmt: skip
+    alone = plan(replace(table, recipes=(), figure=("mmuda-ensemble", "mmuda")))
+    assert {run.folder for run in alone} == {run.folder for run in figured}
+    assert all(run.common for run in alone)  # the generator starts from networks that the ensembles have, too
 
 
 def test_a_city_alone_has_no_figure(make_city, tmp_path):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from c2seg.benchmark.pairs import Pair
-from c2seg.benchmark.plan import Benchmark, Run, plan
+from c2seg.benchmark.plan import Run
 from c2seg.data import City, Scene, open_city
 from c2seg.data.published import DATASETS, challenge_tiles
 from c2seg.errors import InputError
@@ -60,18 +60,19 @@ def figure_recipes(figure: int | None, table: str | None, recipes: Sequence[str]
     return recipes[0], recipes[1]
 
 
-def figure_runs(benchmark: Benchmark, recipes: tuple[str, str] = FIGURE_RECIPES) -> list[Run]:
-    """Return the runs that the figure needs, of one seed each: the first recipe on each modality alone and on all, and the
-    second. They are those of the benchmark's tables where these have them.
-
-    Raises InputError without a pair of two cities.
+def figure_runs(runs: Sequence[Run], recipes: tuple[str, str]) -> list[Run]:
+    """Return those of a plan that the figure shows: of the first seed, the first recipe on each modality alone and on all, and
+    the second. Raises InputError without a pair of two cities.
     """
-    pairs = tuple(pair for pair in benchmark.pairs if not pair.inside)
-    if not pairs:
+    whole, adapted = recipes
+    across = [run for run in runs if run.seed == 0 and not run.pair.inside]
+    if not across:
         raise InputError("figure 6 shows a test city: give a pair of a source and a target")
-    one = replace(benchmark, pairs=pairs, seeds=1)
-    alone = plan(replace(one, recipes=recipes[:1], single_modalities=True))
-    return [*alone, *plan(replace(one, recipes=recipes[1:], single_modalities=False))]
+    return [
+        run
+        for run in across
+        if (run.recipe == whole and "+" not in run.inputs) or (run.recipe == adapted and run.inputs == "default")
+    ]
 
 
 def make_figure6(path: Path, runs: Sequence[Run], palette: str = "default") -> Figure6:
@@ -118,7 +119,7 @@ def _titled(runs: Sequence[Run]) -> Iterator[tuple[str, Run]]:
         (f"{run.inputs.upper()} alone", run) for run in sorted(single, key=lambda run: rank.get(run.inputs, len(rank)))
     )
     whole = [run for run in runs if run.inputs == "default"]
-    yield from ((f"{'adapted' if run.settings().uses_target else 'multimodal'}: {run.recipe}", run) for run in whole)
+    yield from ((f"{'adapted' if run.uses_target else 'multimodal'}: {run.recipe}", run) for run in whole)
 
 
 def _dataset(city: City) -> str | None:

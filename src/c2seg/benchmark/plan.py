@@ -44,6 +44,8 @@ class Benchmark:
     equal_seconds: float | None = None
     offline: bool = False
     """Also score a random split of overlapping tiles inside the source, as published offline numbers were made."""
+    figure: tuple[str, str] | None = None
+    """Recipes whose maps figure 6 shows, one seed of each: one on each modality alone and on all, and an adapted one."""
     device: str = "cpu"
     overrides: tuple[str, ...] = ()
     jobs: int = 1
@@ -95,6 +97,12 @@ class Run:
         """Return the checked recipe, with more overrides on top. Raises RecipeError."""
         return load_recipe(self.recipe, self.preset, (*self.overrides, *overrides))
 
+    @property
+    def uses_target(self) -> bool:
+        """True if anything behind the map is trained on images of the target. Raises RecipeError."""
+        runs = (self,) if self.fusion is None else self.fusion.parts
+        return any(run.settings().uses_target for run in runs)
+
 
 def plan(benchmark: Benchmark) -> list[Run]:
     """Return every run, pairs first, then recipes, then seeds; checks recipes, cities and ground truths before any work."""
@@ -111,15 +119,24 @@ def plan(benchmark: Benchmark) -> list[Run]:
             )
         if pair.reference is not None and len(cities[1].scenes) == 1:
             check_reference(cities[1].scenes[0].grid, f"the map of {pair.target}", pair.reference)
-        for recipe in benchmark.recipes:
-            preset = _preset(benchmark.preset, cities[0], pair)
-            for run in _runs_of(replace(benchmark, preset=preset), pair, recipe, cities):
+        preset = _preset(benchmark.preset, cities[0], pair)
+        for part in _parts(replace(benchmark, preset=preset), pair):
+            for run in _runs_of(part, pair, part.recipes[0], cities):
                 # A run that is planned twice is one run; its probabilities are predicted if any fused run reads them.
                 earlier = runs.get(run.folder, run)
                 common = () if benchmark.equal_seconds else trainings(run, _shared(*cities))
                 layers = run.probabilities or earlier.probabilities
                 runs[run.folder] = replace(run, probabilities=layers, common=common)
     return common_only(list(runs.values()))
+
+
+def _parts(benchmark: Benchmark, pair: Pair) -> Iterator[Benchmark]:
+    """Yield a benchmark of each recipe, and of those of the figure."""
+    yield from (replace(benchmark, recipes=(name,)) for name in benchmark.recipes)
+    if benchmark.figure is not None and not pair.inside:
+        whole, adapted = benchmark.figure
+        yield replace(benchmark, recipes=(whole,), seeds=1, single_modalities=True)
+        yield replace(benchmark, recipes=(adapted,), seeds=1, single_modalities=False)
 
 
 def _runs_of(benchmark: Benchmark, pair: Pair, name: str, cities: tuple[City, City]) -> Iterator[Run]:

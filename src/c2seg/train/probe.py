@@ -18,7 +18,7 @@ class Probe(Protocol):
         """Iterations between two looks."""
 
     def resume(self, step: int) -> None:
-        """Forget what was seen after ``step``, from which the training goes on (0: it begins)."""
+        """Forget what was seen after ``step``, from which the training resumes (0: it begins)."""
 
     def look(self, step: int, weights: Mapping[str, np.ndarray]) -> None:
         """Look at the weights after ``step`` iterations, averaged ones if the model will be; they are not to be changed."""
