@@ -11,19 +11,22 @@ import pytest
 import rasterio
 import yaml
 
+from c2seg.artifacts import RunRecord
 from c2seg.artifacts.benchmark import BenchmarkResult
 from c2seg.artifacts.maps import MapRecord
 from c2seg.artifacts.runs import TargetImageUse
 from c2seg.benchmark.comparison import compare_recipes
 from c2seg.benchmark.compose import _names as benchmark_names
+from c2seg.benchmark.equal import equal_preset
 from c2seg.benchmark.plan import Benchmark, parse_pairs, plan
 from c2seg.benchmark.running import _after as order
 from c2seg.benchmark.running import finished, run_all
 from c2seg.benchmark.scheduling import in_order
 from c2seg.benchmark.systems import is_system, load_system, system_names, system_variants
 from c2seg.benchmark.tables import rows
+from c2seg.benchmark.tasks import fit_city, fuse_city, predict_city, score_city
 from c2seg.cli import run
-from c2seg.errors import RecipeError
+from c2seg.errors import InputError, RecipeError
 from c2seg.fusion import SECOND_PLACE
 from c2seg.legend import c2seg13
 from c2seg.recipes import load_recipe, recipe_names
@@ -57,7 +60,7 @@ def write_system(tmp_path):
 
 
 @pytest.mark.parametrize("name", [n for s in system_names() for n in (s, *(f"{s}@{v}" for v in system_variants(s)))])
-@pytest.mark.parametrize("preset", ["tiny", "small", "paper-ab", "paper-bw"])
+@pytest.mark.parametrize("preset", ["demo", "tiny", "small", "paper-ab", "paper-bw"])
 def test_shipped_systems_are_of_shipped_recipes(name, preset):
     system = load_system(name)
     assert is_system(name)
@@ -141,6 +144,8 @@ def test_members_are_planned_once_whoever_asks_for_them(pair, tmp_path):
     assert {label for label in PARTS if labels[label].probabilities} == set(PARTS)
     assert not labels["mmuda (hsi)"].probabilities
     assert labels["mmuda-ensemble (hsi)"].settings().inputs == ("hsi",)
+    assert labels["second-place"].uses_target
+    assert not labels["mmuda-ensemble"].uses_target
     assert [part.label for part in labels["second-place"].fusion.parts] == ["mmuda", *PARTS[:4]]
 
 
@@ -155,7 +160,7 @@ def test_variants_stand_alone_or_come_with_ablations(pair, tmp_path):
     assert labels == [*ROWS, *(name for name in variants if name not in ROWS), "mmuda@concat"]
 
 
-@pytest.mark.parametrize("preset", ["paper-ab", "paper-bw"])
+@pytest.mark.parametrize("preset", ["demo", "paper-ab", "paper-bw"])
 def test_what_the_generator_starts_from_is_trained_once(pair, tmp_path, preset):
     """The ordinary networks, of all modalities and of each alone, are those of the ensembles and of ``hrnet``."""
     benchmark = Benchmark(parse_pairs([pair]), ("second-place", "hrnet", "unet"), tmp_path / "b", preset, seeds=1)
@@ -163,7 +168,7 @@ def test_what_the_generator_starts_from_is_trained_once(pair, tmp_path, preset):
     common = {item.label: item.common for item in runs}
     assert len(common["mmuda"]) == 4
     assert {key for label in PARTS[:4] for key in common[label]} == set(common["mmuda"])
-    assert common["hrnet"] == common["mmuda-ensemble"]
+    assert (common["hrnet"] == common["mmuda-ensemble"]) == preset.startswith("paper")
     assert common["unet"] == common["second-place"] == ()
     after = order(runs)
     assert set(after[4]) == {0, 1, 2, 3}  # the generator after the ensembles
@@ -200,6 +205,15 @@ def test_inside_a_city_members_have_rows(pair, tmp_path, caplog):
     runs = planned(str(pair[0]), tmp_path, "second-place")
     assert [item.label for item in runs] == PARTS
     assert "has no row inside one city" in caplog.text
+
+
+def test_table_three_compares_the_parts_of_a_system(write_system):
+    parts = {"all": {"recipe": "mrsn"}, "far": {"recipe": "mrsn-1b"}}
+    assert equal_preset([write_system(parts=parts), "mrsn-2b"], "paper") == "ablation"
+    with pytest.raises(
+        InputError, match=r"^table III compares equal trainings: mmuda-ensemble trains 300 .*, mrsn 400"
+    ):
+        equal_preset(["second-place", "mrsn"], "tiny")
 
 
 # The rows
@@ -333,3 +347,43 @@ def test_a_system_of_forests(pair, write_system, tmp_path, capsys):
 def read(path):
     with rasterio.open(path) as dataset:
         return dataset.read(1)
+
+
+class OneProcess:
+    """Does all tasks here."""
+
+    def fit(self, task):
+        return fit_city(task)
+
+    def predict(self, task):
+        return predict_city(task)
+
+    def fuse(self, task):
+        return fuse_city(task)
+
+    def score(self, task):
+        return score_city(task)
+
+    def stop(self):
+        raise AssertionError
+
+
+@pytest.mark.slow
+def test_the_second_place_with_real_networks(pair, tmp_path):
+    """Of every part a map; the generator takes over the four networks that it starts from."""
+    options = ("training.iterations=4", "training.sampling.batch_size=4", "prediction.tta=false")
+    benchmark = Benchmark(
+        parse_pairs([pair]), ("second-place",), tmp_path / "b", preset="demo", seeds=1, overrides=options
+    )
+    results, failed = run_all(benchmark, plan(benchmark), OneProcess())
+    assert not failed
+    assert [result.label for result in results] == ROWS
+    assert all(result.scores.miou is not None for result in results)
+    records = {result.label: RunRecord.read(run.folder / "record.json") for result, run in
+               zip(results[:5], plan(benchmark), strict=False)}  # fmt: skip
+    shared = {
+        label: sorted(one.reused for one in record.shared_trainings.values()) for label, record in records.items()
+    }
+    assert shared == {**{label: [False] * 4 for label in PARTS[:4]}, "mmuda": [False] * 2 + [True] * 4}
+    assert results[-1].fit_seconds < sum(result.fit_seconds for result in results[:5])
+    assert all(finished(benchmark, run) for run in plan(benchmark))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from c2seg.benchmark.fused import trained_recipes
 from c2seg.errors import InputError
 from c2seg.recipes import Recipe, load_recipe, presets
 
@@ -18,6 +19,7 @@ def equal_preset(recipes: Sequence[str], preset: str, overrides: Sequence[str] =
 
     Raises InputError if they would differ in iterations, batch or patches.
     """
+    recipes = trained_recipes(recipes)
     known = [set(presets(name.partition("@")[0])) for name in recipes]
     if preset.startswith("paper") and all(_PUBLISHED in names for names in known):
         preset = _PUBLISHED

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from c2seg.artifacts.benchmark import FusionKey
-from c2seg.benchmark.systems import System, load_system
+from c2seg.benchmark.systems import System, is_system, load_system
 from c2seg.errors import RecipeError, unknown_name
 from c2seg.legend import Legend
 
 if TYPE_CHECKING:
     from c2seg.benchmark.plan import Run
 
-__all__ = ["Fusion", "check_classes", "fused_runs", "wanted_systems"]
+__all__ = ["Fusion", "check_classes", "fused_runs", "trained_recipes", "wanted_systems"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -53,6 +53,17 @@ def wanted_systems(name: str) -> list[System]:
     if "@" in name:
         return [system]
     return [*(load_system(f"{name}@{row}") for row in system.rows), system]
+
+
+def trained_recipes(names: Sequence[str]) -> list[str]:
+    """Return the recipes that are trained for recipes and systems, each once."""
+    parts = [
+        [part.recipe for system in wanted_systems(name) for part in system.used_parts.values()]
+        if is_system(name)
+        else [name]
+        for name in names
+    ]
+    return list(dict.fromkeys(recipe for group in parts for recipe in group))
 
 
 def check_classes(system: System, legend: Legend) -> None:
