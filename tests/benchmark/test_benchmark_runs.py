@@ -196,11 +196,15 @@ def test_costs_are_stated_by_recipe_and_what_cannot_be_measured_is_unknown(bench
     assert not runner.fitted
     forest, unet = cost_lines(benchmark, runs, runner)
     assert forest.hours is None
-    assert unet == CostLine("s-t", "unet", 2, iterations, None, None, 100.0, 0.25, 2 * iterations * 0.25 / 3600)
+    assert unet == CostLine(
+        "s-t", "unet", 2, iterations, memory_mib=100.0, step_seconds=0.25, hours=2 * iterations * 0.25 / 3600
+    )
     text = cost_text([forest, unet], jobs=2)
     assert f"about {iterations * 0.25 / 3600:.1f} hours of training, and unknown ones of forest" in text
     assert "at most 100 MiB of main memory a run" in text
     assert cost_lines(benchmark, runs, None)[1] == unet  # measured before
+    twice = cost_lines(replace(benchmark, offline=True), runs, None)[1]
+    assert twice.hours == pytest.approx(2 * unet.hours)  # the offline protocol trains once more
 
 
 def test_a_finished_seed_tells_what_the_others_cost(benchmark):

@@ -120,6 +120,8 @@ class BenchmarkCosts(CheckedArtifact):
     forest_seconds: float = 0.0
     peak_memory_mib: float | None = None
     """Main memory of the process that trained; None: not recorded."""
+    device_memory_mib: float | None = None
+    """Reserved on a CUDA device; None: none was used, or not recorded."""
     parameters: int | None = None
     gflops_128: float | None = None
 

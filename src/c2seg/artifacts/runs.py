@@ -278,6 +278,8 @@ class RunRecord(RunProvenance, TrainingFacts, Artifact):
     seconds: float | None = None
     """Of the whole fit; None: not recorded."""
     peak_memory_mib: float | None = None
+    device_memory_mib: float | None = None
+    """Reserved on a CUDA device at most; None: none was used, or not recorded."""
 
     @classmethod
     def upgraded(cls, content: Json) -> Json:

@@ -29,7 +29,8 @@ def training_seconds(benchmark: Benchmark, run: Run, costs: BenchmarkCosts) -> t
     recipe = run.settings()
     folds = 0 if run.pair.reference is not None else recipe.validation.folds
     steps = _steps(recipe, benchmark.equal_seconds, costs)
-    return (costs.step_seconds * steps + costs.forest_seconds) * (folds + recipe.validation.final), steps
+    trainings = folds + recipe.validation.final + benchmark.offline
+    return (costs.step_seconds * steps + costs.forest_seconds) * trainings, steps
 
 
 def _steps(recipe: Recipe, equal_seconds: float | None, costs: BenchmarkCosts) -> int:
@@ -105,6 +106,7 @@ def _of_networks(record: RunRecord, *, processors: bool) -> BenchmarkCosts:
         forest=forest,
         forest_seconds=forest_seconds,
         peak_memory_mib=record.peak_memory_mib,
+        device_memory_mib=record.device_memory_mib,
         parameters=record.parameters,
         gflops_128=record.gflops_128,
     )

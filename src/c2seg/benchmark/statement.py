@@ -18,15 +18,16 @@ from c2seg.recipes.models import ForestModel
 
 __all__ = ["CostLine", "cost_lines", "cost_text", "total_hours"]
 
-_HEAD = ("pair", "recipe", "runs", "Mpar", "GFLOP", "MiB", "s/step", "steps", "hours")
+_HEAD = ("pair", "recipe", "runs", "Mpar", "GFLOP", "MiB", "GPU MiB", "s/step", "steps", "hours")
 
 
 @dataclass(frozen=True)
 class CostLine:
     """What a recipe costs on a pair, over all its waiting seeds.
 
-    None: not known. ``memory_mib`` is main memory of the training process, ``step_seconds`` the seconds of an iteration (of a
-    tree, of a forest), ``iterations`` those of a run, ``hours`` of all its runs, one after the other.
+    None: not known. ``memory_mib`` is main memory of the training process, ``device_memory_mib`` what it reserved on a GPU.
+    ``step_seconds`` are the seconds of an iteration (of a tree, of a forest), ``iterations`` those of a training, ``hours`` of
+    all its trainings, one after the other; with the offline protocol there is one more for each run.
     """
 
     pair: str
@@ -36,6 +37,7 @@ class CostLine:
     parameters: int | None = None
     gflops_128: float | None = None
     memory_mib: float | None = None
+    device_memory_mib: float | None = None
     step_seconds: float | None = None
     hours: float | None = None
 
@@ -72,7 +74,8 @@ def cost_text(lines: Sequence[CostLine], jobs: int = 1) -> str:
     cells = [
         [
             line.pair, line.label, str(line.runs), _text(line.parameters and line.parameters / 1e6, 2),
-            _text(line.gflops_128, 2), _text(line.memory_mib, 0), _text(line.step_seconds, 3), _text(line.iterations, 0),
+            _text(line.gflops_128, 2), _text(line.memory_mib, 0), _gpu(line),
+            _text(line.step_seconds, 3), _text(line.iterations, 0),
             _text(line.hours, 2),
         ]
         for line in lines
@@ -83,6 +86,8 @@ def cost_text(lines: Sequence[CostLine], jobs: int = 1) -> str:
         together += f", and unknown ones of {', '.join(unknown)}, which were not measured on this device"
     largest = max((line.memory_mib or 0.0 for line in lines), default=0.0)
     memory = f"; at most {largest:.0f} MiB of main memory a run" if largest else ""
+    on_device = max((line.device_memory_mib or 0.0 for line in lines), default=0.0)
+    memory += f", and {on_device:.0f} MiB of a GPU's" if on_device else ""
     return f"{aligned([list(_HEAD), *cells])}\n{together}{memory}"
 
 
@@ -99,6 +104,7 @@ def _line(benchmark: Benchmark, group: Sequence[Run], runner: Runner | None) -> 
         parameters=costs.parameters,
         gflops_128=costs.gflops_128,
         memory_mib=costs.peak_memory_mib,
+        device_memory_mib=costs.device_memory_mib,
         step_seconds=costs.step_seconds,
         hours=len(group) * seconds / 3600,
     )
@@ -129,6 +135,7 @@ def _of_finished(benchmark: Benchmark, run: Run) -> BenchmarkCosts | None:
                     forest=record.forest_seconds or 0.0,
                     forest_seconds=record.forest_seconds or 0.0,
                     peak_memory_mib=record.peak_memory_mib,
+                    device_memory_mib=record.device_memory_mib,
                     parameters=record.parameters,
                     gflops_128=record.gflops_128,
                 )
@@ -141,6 +148,11 @@ def _iterations(benchmark: Benchmark, run: Run) -> int | None:
     if isinstance(recipe.model, ForestModel):
         return recipe.model.trees
     return None if benchmark.equal_seconds else recipe.training.iterations
+
+
+def _gpu(line: CostLine) -> str:
+    """Return the memory on a GPU as text; ``-`` where the costs are known, and it used none."""
+    return "-" if line.hours is not None and line.device_memory_mib is None else _text(line.device_memory_mib, 0)
 
 
 def _text(value: float | None, digits: int) -> str:

@@ -19,6 +19,7 @@ from c2seg.data.layouts import layout_plugins
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import needs_extra
 from c2seg.outputs import working_in
+from c2seg.pipeline.costs import device_memory_mib
 from c2seg.pipeline.drift import sample_pixels
 from c2seg.pipeline.fitted import Fitted
 from c2seg.pipeline.forest import fit_forest_model
@@ -127,6 +128,7 @@ def fit(
             summary=summary,
             seconds=round(seconds, 3),
             peak_memory_mib=round(peak_memory_mib(), 1),
+            device_memory_mib=device_memory_mib(),
         )
         best = trained.offline.best if trained.offline and not recipe.validation.final else {}
         if is_first():
