@@ -12,7 +12,7 @@ from c2seg.artifacts.offline_table import OfflineAcross
 from c2seg.artifacts.scores import ScoreRecord
 from c2seg.benchmark.equal import equal_preset
 from c2seg.benchmark.offline import offline_overrides
-from c2seg.benchmark.offline_tables import offline_html, offline_notes, offline_rows, offline_text
+from c2seg.benchmark.offline_tables import offline_csv, offline_html, offline_notes, offline_rows, offline_text
 from c2seg.benchmark.plan import Benchmark, parse_pairs, plan
 from c2seg.benchmark.running import finished, run_all
 from c2seg.cli import run
@@ -122,6 +122,12 @@ def test_table_two_tells_last_and_best_inside_and_across():
     )
     assert any("28 of 28 overlap training tiles, and 100.0% of their pixels are trained on" in n for n in notes)
     assert "<td>MRSN AB</td>" in offline_html(rows, "II")
+    titles, *lines = [line.split(",") for line in offline_csv(rows, "II").splitlines()]
+    cells = [dict(zip(titles, line, strict=True)) for line in lines]
+    assert [(c["label"], c["weights"], c["miou"]) for c in cells] == [
+        ("mrsn", "last", "0.85"), ("mrsn", "best", "0.86"), ("mrsn", "published", "0.8657"), ("mrsn", "published", "0.8547")
+    ]  # fmt: skip
+    assert (cells[0]["leak"], cells[0]["released_split"], cells[1]["across_miou"]) == ("1.0", "True", "0.14")
     assert not offline_rows([result("a", "unet", 0, 0.2)])
     assert offline_notes([]) == []
 
@@ -212,3 +218,7 @@ def test_table_two_trains_mrsn_alone(pair, tmp_path, monkeypatch, capsys):
     table = BenchmarkTable.read(tmp_path / "b/benchmark.json")
     assert [row.weights for row in table.offline] == ["last", "best"]
     assert table.rows[0].offline_miou[0] == 0.7
+    assert (tmp_path / "b/table2.csv").read_text().startswith("pair,label,weights")
+    page = (tmp_path / "b/benchmark.html").read_text()
+    assert "<td>MRSN AB</td>" in page
+    assert "overlap training tiles" in page

@@ -12,6 +12,7 @@ from pathlib import Path
 from c2seg.artifacts.benchmark import BenchmarkResult, PairedDifference
 from c2seg.benchmark.comparison import compare_recipes
 from c2seg.benchmark.figure6 import Figure6, figure_recipes, figure_runs, make_figure6
+from c2seg.benchmark.offline_tables import offline_csv, offline_html, offline_rows
 from c2seg.benchmark.pairs import Pair, PairLike, parse_pairs
 from c2seg.benchmark.plan import Benchmark, Run, plan
 from c2seg.benchmark.published_pairs import pairs_under
@@ -245,10 +246,21 @@ def _summary(
         files.text(benchmark.out / "benchmark.csv", as_csv(summary.rows))
         if summary.ranking:
             files.text(benchmark.out / "table1.csv", ranking_csv(summary.ranking))
+        if table and is_offline(table):
+            files.text(benchmark.out / f"table{len(table)}.csv", offline_csv(offline_rows(summary.results), table))
         files.text(benchmark.out / "benchmark.json", summary.table().as_text(), main=True)
     if summary.page:
-        _report(benchmark, across, summary, outcome.figure, bars)
+        _report(benchmark, across, summary, _tables(summary, table), outcome.figure, bars)
     return summary
+
+
+def _tables(summary: BenchmarkSummary, table: str | None) -> tuple[tuple[str, str], ...]:
+    """Return the challenge's table for the page: its title and HTML."""
+    if summary.ranking:
+        return (("Table I", ranking_html(summary.ranking, summary.notes)),)
+    if table and is_offline(table):
+        return ((f"Table {table}", offline_html(offline_rows(summary.results), table)),)
+    return ()
 
 
 def _compare(runs: Sequence[Run], baseline: str, bars: Bars) -> list[PairedDifference]:
@@ -261,9 +273,14 @@ def _compare(runs: Sequence[Run], baseline: str, bars: Bars) -> list[PairedDiffe
 
 
 def _report(
-    benchmark: Benchmark, runs: Sequence[Run], summary: BenchmarkSummary, figure: Figure6 | None, bars: Bars
+    benchmark: Benchmark,
+    runs: Sequence[Run],
+    summary: BenchmarkSummary,
+    tables: tuple[tuple[str, str], ...],
+    figure: Figure6 | None,
+    bars: Bars,
 ) -> None:
-    """Write the page of the first seed's runs and its figure of whole cities; Table I and figure 6 are in the page, too."""
+    """Write the page of the first seed's runs and its figure of whole cities; tables and figure 6 are in the page, too."""
     options = ReportOptions(
         summary.page,
         figure=benchmark.out / "benchmark.png",
@@ -272,6 +289,6 @@ def _report(
         reference_cities={pair.reference: pair.target for pair in benchmark.pairs if pair.reference},
         overwrite=True,
         pictures=((figure.title, figure.uri),) if figure else (),
-        tables=(("Table I", ranking_html(summary.ranking, summary.notes)),) if summary.ranking else (),
+        tables=tables,
     )
     make_report([run.folder for run in runs if run.seed == 0], options, bars=bars)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from statistics import mean, stdev
@@ -15,7 +17,7 @@ from c2seg.data.splits import dataset_of_tiles
 from c2seg.metrics.published import OfflineScore, published_offline, published_scores
 from c2seg.recipes import random_start
 
-__all__ = ["offline_html", "offline_notes", "offline_rows", "offline_text"]
+__all__ = ["offline_csv", "offline_html", "offline_notes", "offline_rows", "offline_text"]
 
 _HEAD = ("pair", "recipe", "Mpar", "weights", "OA", "mIoU", "mF1", "across: OA", "mIoU", "mF1")
 _PUBLISHED_ACROSS = ("challenge", "mean", "MRSN (third place)")
@@ -42,6 +44,24 @@ def offline_html(rows: Sequence[OfflineRow], which: str) -> str:
     head = "".join(f"<th>{escape(cell)}</th>" for cell in _HEAD)
     notes = "".join(f"<p>{escape(note)}</p>" for note in offline_notes(rows))
     return f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>{notes}"
+
+
+def offline_csv(rows: Sequence[OfflineRow], which: str) -> str:
+    """Return Table II or III as CSV; means and deviations apart, the published rows at the end."""
+    out = io.StringIO()
+    scores = [f"{prefix}{name}" for prefix in ("", "across_") for name in ("oa", "miou", "mf1")]
+    writer = csv.writer(out, lineterminator="\n")
+    spreads = [part for name in scores for part in (name, f"{name}_std")]
+    writer.writerow(["pair", "label", "weights", "seeds", "parameters", "released_split", "leak", *spreads])
+    for row in rows:
+        released, leak = all(split.released for split in row.splits), max(split.leak for split in row.splits)
+        numbers = [part for name in scores for part in getattr(row, name)]
+        writer.writerow([row.pair, row.label, row.weights, row.seeds, row.parameters, released, leak, *numbers])
+    for score in published_offline(which):
+        published = [part for value in (score.oa, score.miou, score.mf1) for part in (value, None)]
+        beside = [None] * len(published)  # across the cities: the mean of both datasets alone
+        writer.writerow([score.dataset, score.recipe, "published", None, None, True, None, *published, *beside])
+    return out.getvalue()
 
 
 def offline_notes(rows: Sequence[OfflineRow]) -> list[str]:
