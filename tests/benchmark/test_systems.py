@@ -24,13 +24,13 @@ from c2seg.benchmark.running import finished, run_all
 from c2seg.benchmark.scheduling import in_order
 from c2seg.benchmark.systems import is_system, load_system, system_names, system_variants
 from c2seg.benchmark.tables import rows
-from c2seg.benchmark.tasks import fit_city, fuse_city, predict_city, score_city
+from c2seg.benchmark.tasks import FuseTask, fit_city, fuse_city, predict_city, score_city
 from c2seg.cli import run
 from c2seg.errors import InputError, RecipeError
 from c2seg.fusion import SECOND_PLACE
 from c2seg.legend import c2seg13
 from c2seg.recipes import load_recipe, recipe_names
-from helpers.benchmark_runs import FakeRunner
+from helpers.benchmark_runs import FakeRunner, write_certain
 
 PARTS = ["mmuda-ensemble", "mmuda-ensemble (hsi)", "mmuda-ensemble (sar)", "mmuda-ensemble (msi)", "mmuda"]
 ROWS = [*PARTS, "second-place@no-rules", "second-place"]
@@ -168,7 +168,7 @@ def test_what_the_generator_starts_from_is_trained_once(pair, tmp_path, preset):
     common = {item.label: item.common for item in runs}
     assert len(common["mmuda"]) == 4
     assert {key for label in PARTS[:4] for key in common[label]} == set(common["mmuda"])
-    assert (common["hrnet"] == common["mmuda-ensemble"]) == preset.startswith("paper")
+    assert common["hrnet"] == common["mmuda-ensemble"]
     assert common["unet"] == common["second-place"] == ()
     after = order(runs)
     assert set(after[4]) == {0, 1, 2, 3}  # the generator after the ensembles
@@ -293,6 +293,29 @@ def test_a_system_fails_with_its_member_and_alone(pair, tmp_path):
     results, failed = run_all(benchmark, plan(benchmark), FakeRunner(failing={"mmuda": "no room left"}))
     assert [result.label for result in results] == [*PARTS[:4], "second-place@no-generator"]
     assert failed["s-t second-place seed 0"] == "second-place needs the map of mmuda, which has failed"
+
+
+def test_scenes_are_fused_one_by_one(make_city, tmp_path):
+    """A city of several scenes has a folder of maps, and one of probabilities."""
+    city = make_city("s", seed=1)
+    with rasterio.open(city / "label.tif") as label:
+        profile, ids = label.profile, label.read(1)
+    for scene, classes in (("x", ids), ("y", np.where(ids == 1, 3, ids))):
+        for name, water in (("voter", 10), ("expert", 1)):
+            place = tmp_path / name / f"{scene}.tif"
+            place.parent.mkdir(exist_ok=True)
+            write_certain(place, np.where(classes == 3, water, classes).astype(np.uint8), profile)
+    task = FuseTask(
+        city,
+        tmp_path / "out",
+        ((tmp_path / "voter", 1.0),),
+        (("Surface water", tmp_path / "expert"),),
+        None,
+        soft=False,
+    )
+    assert fuse_city(task) > 0
+    for scene, classes in (("x", ids), ("y", np.where(ids == 1, 3, ids))):
+        np.testing.assert_array_equal(read(tmp_path / f"out/{scene}.tif"), np.where(classes == 3, 1, classes))
 
 
 def test_calls_start_when_those_before_them_are_over():
