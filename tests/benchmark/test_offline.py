@@ -61,12 +61,12 @@ def test_the_weights_that_were_scored_are_scored_across_too(pair, tmp_path):
 @pytest.mark.parametrize(
     ("recipe", "preset", "expected"),
     [
-        ("mrsn", "paper-ab", (128, 1600)), ("mrsn", "paper-bw", (128, 1600)), ("mrsn", "ablation", (128, 400)),
-        ("mrsn", "tiny", (128, 80)), ("forest", "tiny", (128, None)),
+        ("mrsn", "paper-ab", (64, 1600)), ("mrsn", "paper-bw", (64, 1600)), ("mrsn", "ablation", (64, 400)),
+        ("mrsn", "tiny", (64, 80)), ("forest", "tiny", (64, None)),
     ],
 )  # fmt: skip
 def test_weights_are_scored_as_often_as_published(pair, tmp_path, recipe, preset, expected):
-    """Every 1600 iterations, as in the third place's notebook, and five times at least."""
+    """Every 1600 iterations, as in the third place's notebook, and five times at least. Tiles are halved to fit the city."""
     (one,) = plan(Benchmark(parse_pairs([pair]), (recipe,), tmp_path / "b", preset=preset, seeds=1, offline=True))
     settings = one.settings(*offline_overrides(one)).validation
     assert (settings.tile_px, settings.score_every) == expected
@@ -80,9 +80,9 @@ def test_the_tiles_are_those_of_the_dataset(tmp_path, bands, override, tile_px):
     """Beijing's are 256 px every 128 px, whatever its layout; what the user says comes first."""
     places = [tmp_path / name for name in ("one", "two")]
     for place in places:
-        city = toy_city(60, 48)
+        city = toy_city(270, 261)
         scene = city.images.scenes[0]
-        cube = np.ones((bands, 20, 16), np.uint16)
+        cube = np.ones((bands, 90, 87), np.uint16)
         hsi = replace(scene.modalities["hsi"], source=ArrayRaster(cube), bands=(Band(),) * bands)
         modalities = {**scene.modalities, "hsi": hsi}
         write_folder(replace(city, images=replace(city.images, scenes=(replace(scene, modalities=modalities),))), place)

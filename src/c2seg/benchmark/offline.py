@@ -59,13 +59,18 @@ def offline_overrides(run: Run, overrides: Sequence[str] = ()) -> tuple[str, ...
 
 
 def _tile_px(run: Run, recipe: Recipe) -> int:
-    """Return the recipe's side of tiles, or that of the dataset whose bands the source has where the recipe names none."""
+    """Return the recipe's side of tiles; where it names none that of the dataset whose bands the source has, halved until it
+    fits a smaller city.
+    """
     stated = recipe.validation.tile_px
     if stated != type(recipe.validation)().tile_px:
         return stated
     city = open_city(run.pair.source)
     bands = city.band_counts(city.modality_names)
-    return next((facts.tile_px for facts in DATASETS.values() if facts.bands() == bands), stated)
+    side = next((facts.tile_px for facts in DATASETS.values() if facts.bands() == bands), stated)
+    while any(side > min(scene.grid.height, scene.grid.width) for scene in city.scenes):
+        side //= 2
+    return side
 
 
 def chooses_other(record: OfflineRecord | None) -> bool:
