@@ -22,6 +22,7 @@ from c2seg.benchmark.plan import Benchmark, parse_pairs, plan
 from c2seg.benchmark.running import _after as order
 from c2seg.benchmark.running import finished, run_all
 from c2seg.benchmark.scheduling import in_order
+from c2seg.benchmark.statement import cost_lines, cost_text
 from c2seg.benchmark.systems import is_system, load_system, system_names, system_variants
 from c2seg.benchmark.tables import rows
 from c2seg.benchmark.tasks import FuseTask, fit_city, fuse_city, predict_city, score_city
@@ -170,6 +171,10 @@ def test_what_the_generator_starts_from_is_trained_once(pair, tmp_path, preset):
     assert {key for label in PARTS[:4] for key in common[label]} == set(common["mmuda"])
     assert common["hrnet"] == common["mmuda-ensemble"]
     assert common["unet"] == common["second-place"] == ()
+    text = cost_text(cost_lines(benchmark, runs, None))
+    assert "in common are run once" in text
+    assert "second-place" not in text
+    assert "in common" not in cost_text(cost_lines(benchmark, [item for item in runs if item.label == "unet"], None))
     after = order(runs)
     assert set(after[4]) == {0, 1, 2, 3}  # the generator after the ensembles
     runner = FakeRunner()

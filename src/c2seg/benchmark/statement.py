@@ -40,6 +40,8 @@ class CostLine:
     device_memory_mib: float | None = None
     step_seconds: float | None = None
     hours: float | None = None
+    common: bool = False
+    """True if trainings of it are those of other rows, too: they are run once, and counted here for each."""
 
 
 def cost_lines(
@@ -84,6 +86,8 @@ def cost_text(lines: Sequence[CostLine], jobs: int = 1) -> str:
     together = f"about {total_hours(lines) / jobs:.1f} hours of training"
     if unknown:
         together += f", and unknown ones of {', '.join(unknown)}, which were not measured on this device"
+    if any(line.common for line in lines):
+        together += "; trainings that rows have in common are run once and counted for each, so that it takes less"
     largest = max((line.memory_mib or 0.0 for line in lines), default=0.0)
     memory = f"; at most {largest:.0f} MiB of main memory a run" if largest else ""
     on_device = max((line.device_memory_mib or 0.0 for line in lines), default=0.0)
@@ -93,7 +97,7 @@ def cost_text(lines: Sequence[CostLine], jobs: int = 1) -> str:
 
 def _line(benchmark: Benchmark, group: Sequence[Run], runner: Runner | None) -> CostLine:
     run = group[0]
-    line = CostLine(run.pair.name, run.label, len(group))
+    line = CostLine(run.pair.name, run.label, len(group), common=bool(run.common))
     costs = _costs(benchmark, run, runner)
     if costs is None:
         return replace(line, iterations=_iterations(benchmark, run))
