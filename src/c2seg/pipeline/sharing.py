@@ -25,13 +25,13 @@ _OF_THE_RUN = frozenset(
 def training_text(recipe: Recipe, data: Prepared, network: Network) -> str:
     """Return as JSON what a training of ``network`` on ``data`` sees: bands, classes, and values after normalization."""
     inputs = {name: [repr(band) for band in data.inputs[name]] for name in network.inputs}
-    cities = [*data.sources, *([data.target] if data.target else [])]
+    normalizers = [source.normalizer for source in data.sources] + ([data.target.normalizer] if data.target else [])
     content = {
         "recipe": recipe.model_dump(mode="json", exclude={*_ELSEWHERE, *_OF_THE_RUN}),
         "inputs": inputs,
         "order": list(inputs),
         "classes": list(data.legend.names),
-        "normalized": [_digest(city.normalizer, network.inputs) for city in cities],
+        "normalized": [_digest(normalizer, network.inputs) for normalizer in normalizers],
     }
     return json.dumps(content, sort_keys=True)
 
