@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from c2seg.api.converting import convert_city
     from c2seg.api.dataset import CityDataset
     from c2seg.api.estimating import estimate_accuracy
+    from c2seg.api.finding import find_data
     from c2seg.api.fitting import fit
     from c2seg.api.fusing import fuse_maps
     from c2seg.api.labeling import make_labels
@@ -62,6 +63,7 @@ __all__ = [
     "draw_sample",
     "estimate_accuracy",
     "export_model",
+    "find_data",
     "fit",
     "fuse_maps",
     "inspect_city",
@@ -87,6 +89,7 @@ _MODULES = {
     "draw_sample": "c2seg.api.sampling_maps",
     "estimate_accuracy": "c2seg.api.estimating",
     "export_model": "c2seg.api.models",
+    "find_data": "c2seg.api.finding",
     "fit": "c2seg.api.fitting",
     "fuse_maps": "c2seg.api.fusing",
     "inspect_city": "c2seg.api.cities",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -47,6 +47,8 @@ class Artifact(Record):
     ``schema_number``, and ``upgraded`` converts older files to the current schema.
     """
 
+    sorted_keys: ClassVar[bool] = True
+    """False where the order of a mapping means something, such as that of a recipe's stages."""
     artifact: str
     schema_number: int = Field(default=1, alias="schema")
 
@@ -93,8 +95,8 @@ class Artifact(Record):
         return cls.parse(content, str(path))
 
     def as_text(self) -> str:
-        """Return the content of the file: sorted keys."""
-        return json_text(self._content(), sort_keys=True) + "\n"
+        """Return the content of the file: keys are sorted, or in the order of the fields (``sorted_keys``)."""
+        return json_text(self._content(), sort_keys=self.sorted_keys) + "\n"
 
     def write(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
         """Write the file atomically. Raises OutputError if it is not writable."""

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 import pytest
 
 from c2seg.artifacts.benchmark import BenchmarkResult
-from c2seg.benchmark.costs import equal_time, estimate_seconds
+from c2seg.benchmark.costs import equal_time
 from c2seg.benchmark.plan import Benchmark, parse_pairs, plan
 from c2seg.benchmark.processes import Processes
 from c2seg.benchmark.runner import SpawningRunner, thread_variables
 from c2seg.benchmark.running import finished, run_all
+from c2seg.benchmark.statement import CostLine, cost_lines, cost_text, total_hours
 from helpers.benchmark_runs import FakeRunner
 from helpers.process_calls import kill_itself
 
@@ -91,7 +92,8 @@ def test_inside_a_city_the_folds_are_scored(make_city, tmp_path):
     assert result.scores.miou == 0.71
     assert [c.name for c in result.scores.classes][:1] == ["Surface water"]
     assert result.map_seconds is None
-    assert result.offline.scores.miou == 0.71
+    assert result.offline.offline.last.miou == 0.7
+    assert result.offline_across is None
     assert [(task.out.name, task.recipe.validation.kind) for task in runner.fitted] == [
         ("offline", "random_tiles"), ("seed0", "blocks")
     ]  # fmt: skip
@@ -177,15 +179,37 @@ def test_equal_time_counts_the_forest_beside_the_networks(benchmark, forest, ste
     runner = FakeRunner(costs=costs)
     benchmark = replace(benchmark, recipes=("unet",), seeds=1, equal_seconds=100, overrides=(f"forest={forest}",))
     (run,) = plan(benchmark)
-    assert estimate_seconds(benchmark, [run], runner) == pytest.approx(seconds)
+    assert total_hours(cost_lines(benchmark, [run], runner)) == pytest.approx(seconds / 3600)
     assert equal_time(benchmark, run, runner) == (f"training.iterations={steps}",)
     assert len(runner.fitted) == 1  # what it costs is measured once
     assert runner.fitted[0].recipe.training.iterations == 20
     assert not runner.fitted[0].out.exists()
 
 
-def test_estimates_count_seeds_and_what_cannot_be_measured_as_none(benchmark):
+def test_costs_are_stated_by_recipe_and_what_cannot_be_measured_is_unknown(benchmark):
     runner = FakeRunner(failing={"forest": "no room left"})
     runs = plan(benchmark)
     iterations = runs[-1].settings().training.iterations
-    assert estimate_seconds(benchmark, runs, runner) == pytest.approx(2 * iterations * 0.25)
+    assert cost_lines(benchmark, runs, None) == [
+        CostLine("s-t", "forest", 2, 200), CostLine("s-t", "unet", 2, iterations)
+    ]  # fmt: skip
+    assert not runner.fitted
+    forest, unet = cost_lines(benchmark, runs, runner)
+    assert forest.hours is None
+    assert unet == CostLine(
+        "s-t", "unet", 2, iterations, memory_mib=100.0, step_seconds=0.25, hours=2 * iterations * 0.25 / 3600
+    )
+    text = cost_text([forest, unet], jobs=2)
+    assert f"about {iterations * 0.25 / 3600:.1f} hours of training, and unknown ones of forest" in text
+    assert "at most 100 MiB of main memory a run" in text
+    assert cost_lines(benchmark, runs, None)[1] == unet  # measured before
+    twice = cost_lines(replace(benchmark, offline=True), runs, None)[1]
+    assert twice.hours == pytest.approx(2 * unet.hours)  # the offline protocol trains once more
+
+
+def test_a_finished_seed_tells_what_the_others_cost(benchmark):
+    runs = [run for run in plan(benchmark) if run.recipe == "unet"]
+    run_all(benchmark, runs[:1], FakeRunner())
+    (line,) = cost_lines(benchmark, runs[1:], None)
+    assert (line.runs, line.step_seconds) == (1, 0.25)
+    assert line.hours == pytest.approx(line.iterations * 0.25 / 3600)

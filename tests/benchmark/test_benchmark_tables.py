@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from c2seg.benchmark.tables import as_csv, as_html, as_text, modality_text, offline_text, rows
+from c2seg.benchmark.tables import as_csv, as_html, as_text, modality_text, rows
 from helpers.benchmark_runs import result
 
 RESULTS = [
@@ -51,14 +51,3 @@ def test_classes_stand_in_columns_beside_many_recipes():
     assert lines[0] == "IoU by class (1 water; 3 street), a"
     assert lines[1].split() == ["recipe", "1", "3"]
     assert lines[-1].split() == ["recipe6", "0.500", "0.600"]
-
-
-def test_table_three_shows_the_published_reductions_beside_ours():
-    results = [result("a", name, 0, 0.2, offline=0.71) for name in ("mrsn-1b", "mrsn")] + [result("a", "unet", 0, 0.2)]
-    lines = [line.split("  ") for line in offline_text(rows(results), "III").splitlines()]
-    cells = [[cell.strip() for cell in line if cell] for line in lines]
-    assert cells[1:] == [
-        ["a", "mrsn-1b", "0.00", "0.710", "UperNet AB 0.761", "0.200"],
-        ["a", "mrsn", "0.00", "0.710", "MRSN AB 0.820", "0.200"],
-    ]
-    assert "MRSN AB 0.866, MRSN BW 0.855" in offline_text(rows(results), "II")

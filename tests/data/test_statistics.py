@@ -91,6 +91,15 @@ def test_tile_averages_equal_numpy_and_have_the_smaller_deviation(toy: LabeledCi
     assert (found.std < city_statistics(city, ["msi"])["msi"].std).all()
 
 
+def test_scenes_without_tiles_take_half_overlapping_ones(toy: LabeledCity) -> None:
+    tiles = TileGrid(150, 130, 64, 32)
+    tiled = replace(toy.images, scenes=(replace(toy.images.scenes[0], tiles=tiles),))
+    expected = city_statistics(tiled, ["msi", "hsi"], kind="tiles")
+    assert city_statistics(toy.images, ["msi", "hsi"], kind="tiles", tile_px=64) == expected
+    assert city_statistics(tiled, ["msi", "hsi"], kind="tiles", tile_px=16) == expected  # those of the release
+    assert city_statistics(toy.images, ["msi"], kind="tiles", tile_px=512)["msi"].count  # larger than the scene
+
+
 def test_tile_averages_without_tiles_are_refused(toy: LabeledCity) -> None:
     with pytest.raises(DataError, match="not distributed in tiles"):
         city_statistics(toy.images, ["msi"], kind="tiles")

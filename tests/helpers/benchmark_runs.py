@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import rasterio
 
 from c2seg.artifacts import MapRecord, RunRecord, ValidationRecord, provenance, run_provenance
 from c2seg.artifacts.benchmark import BenchmarkKey, BenchmarkResult, PooledScores
+from c2seg.artifacts.offline import OfflineRecord, SplitRecord, TileScores
+from c2seg.artifacts.offline_table import OfflineAcross
 from c2seg.artifacts.runs import TargetImageUse
 from c2seg.artifacts.scores import ClassName, ScoreRecord, ScoreValues
-from c2seg.benchmark.tasks import FitTask, PredictTask, ScoreTask, Trained, score_city
+from c2seg.benchmark.tasks import FitTask, FuseTask, PredictTask, ScoreTask, Trained, fuse_city, score_city
 from c2seg.errors import C2SegError
+from c2seg.legend import c2seg13
 from c2seg.metrics import Confusion
 from c2seg.recipes import load_recipe
 
@@ -29,6 +33,8 @@ class FakeRunner:
     failing: dict[str, str] = field(default_factory=dict)
     costs: dict[str, float] = field(default_factory=lambda: {"step_seconds": 0.25, "step_processor_seconds": 0.5})
     fitted: list[FitTask] = field(default_factory=list)
+    predicted: list[PredictTask] = field(default_factory=list)
+    fused: list[FuseTask] = field(default_factory=list)
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def fit(self, task: FitTask) -> Trained:
@@ -37,8 +43,11 @@ class FakeRunner:
             raise C2SegError(why)
         record = self.record(task)
         record.write(task.out / "record.json")
-        folds = task.recipe.validation.folds or task.recipe.validation.kind == "random_tiles"
-        return Trained(10.0, record, validation(0.71) if folds else None)
+        settings = task.recipe.validation
+        if settings.kind == "random_tiles":
+            steps = (settings.score_every, task.recipe.training.iterations) if settings.score_every else (None,)
+            return Trained(10.0, record, validation(0.71, offline(*zip(steps, (0.8, 0.7), strict=False), tiles=90)))
+        return Trained(10.0, record, validation(0.71) if settings.folds else None)
 
     def record(self, task: FitTask) -> RunRecord:
         come_from = run_provenance(
@@ -62,13 +71,31 @@ class FakeRunner:
             path=task.out.name, pixels=ids.size, nodata_pixels=0, area_km2={"Surface water": 1.0}, seconds=1.0
         )
         record.write(task.out.with_suffix(".json"))
+        if task.probabilities is not None:
+            write_certain(task.probabilities, ids[0], profile)
+        self.predicted.append(task)
         return 1.0
+
+    def fuse(self, task: FuseTask) -> float:
+        self.fused.append(task)
+        return fuse_city(task)
 
     def score(self, task: ScoreTask) -> ScoreRecord:
         return score_city(task)
 
     def stop(self) -> None:
         self.stopped.set()
+
+
+def write_certain(path: Path, ids: np.ndarray, profile: dict[str, object]) -> None:
+    """Write the probabilities of a map [H, W] that is sure of its classes, as predict does."""
+    classes = c2seg13()
+    layers = np.where(ids == np.array(classes.ids, np.uint8)[:, None, None], np.uint8(200), np.uint8(0))
+    layers[:, (ids == 0) | (ids == 255)] = 255
+    with rasterio.open(path, "w", **{**profile, "count": len(layers), "nodata": 255}) as file:
+        file.write(layers)
+        for band, name in enumerate(classes.names, 1):
+            file.set_band_description(band, name)
 
 
 def values(miou: float | None, iou=(0.5, 0.1), support=(5000, 10)) -> ScoreValues:
@@ -79,14 +106,25 @@ def values(miou: float | None, iou=(0.5, 0.1), support=(5000, 10)) -> ScoreValue
     )  # fmt: skip
 
 
-def validation(miou: float) -> ValidationRecord:
+def validation(miou: float, record: OfflineRecord | None = None) -> ValidationRecord:
     """Folds that never were."""
-    return ValidationRecord(kind="folds", scores=values(miou), confusion=Confusion.empty((1, 3)))
+    return ValidationRecord(kind="folds", scores=values(miou), confusion=Confusion.empty((1, 3)), offline=record)
+
+
+def offline(*scored: tuple[int | None, float], tiles: int = 273, background: bool = True) -> OfflineRecord:
+    """The offline scores of a training that never was: steps with their mIoU."""
+    empty = Confusion.empty((0, 1, 3))
+    checkpoints = tuple(TileScores(step=step, scores=values(miou), confusion=empty) for step, miou in scored)
+    split = SplitRecord(
+        released=tiles in {273, 7140}, tile_px=128, step_px=64, training_tiles=tiles * 9 // 10,
+        validation_tiles=tiles - tiles * 9 // 10, leaking_tiles=28, validation_px=1000, leaked_px=1000,
+    )  # fmt: skip
+    return OfflineRecord(splits=(split,), background=background, checkpoints=checkpoints)
 
 
 def result(
     pair: str, label: str, seed: int, miou: float | None, *, iou=(0.5, 0.1), names=("water", "street"),
-    offline: float | None = None,
+    record: OfflineRecord | None = None, across: OfflineAcross | None = None,
 ) -> BenchmarkResult:  # fmt: skip
     """The result of a run."""
     classes = tuple(ClassName(id=number, name=name) for number, name in zip((1, 3), names, strict=True))
@@ -95,7 +133,7 @@ def result(
         map_seconds=1.0, peak_memory_mib=100.0, parameters=1000, gflops_128=1.0,
         uses_target_images=TargetImageUse(normalization=True, training=False), commit=None, validation=None,
         scores=PooledScores(**dict(values(miou, iou)), classes=classes),
-        offline=None if offline is None else validation(offline),
+        offline=None if record is None else validation(0.1, record), offline_across=across,
     )  # fmt: skip
 
 

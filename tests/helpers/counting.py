@@ -57,6 +57,20 @@ def mmglots(bands: int, classes: int, msi: int = 4) -> int:
     return total + conv(wide, 256, 3) + batch_norm(256) + 256 * classes + classes
 
 
+def mmglots_paper(bands: int, classes: int, msi: int = 4) -> int:
+    """As the paper's text has it: one encoder behind two stems, two fusion weights a level, two blocks a stage, no doubling."""
+    wide = 768
+    stems = conv(bands - msi, 32, 3) + 2 * (conv(32, 32, 3) + conv(32, 64, 3) + 2 * batch_norm(32) + batch_norm(64))
+    separate = 2 * resnet34_1c(0, wide) + conv(bands - msi, 32, 3)
+    shared = stems + resnet34_1c(0, wide) - (conv(32, 32, 3) + conv(32, 64, 3) + 2 * batch_norm(32) + batch_norm(64))
+    block = 4 * wide + 4 * (wide * wide + wide) + (8 * wide * wide + 5 * wide)
+    heads = 2 * (3 + 6 + 12 + 24) - (3 + 6 + 3 * 12 + 24)
+    doubling = conv(wide, wide, 2) + wide
+    total = mmglots(bands, classes, msi) + shared - separate
+    total += 4 * 2 - 4 * 3  # weights of SAR and HSI alone
+    return total + 2 * block + 13 * 13 * heads - 3 * doubling
+
+
 def resnet50(bands: int) -> int:
     """Stem 7 x 7 to 64; stages of 3, 4, 6, 3 bottlenecks (1 x 1, 3 x 3, 1 x 1 to four times the width), no classifier."""
     total = conv(bands, 64, 7) + batch_norm(64)

@@ -249,3 +249,28 @@ def test_the_projection_takes_channels_that_are_components_already(make_city):
     again = principal_components([(scene, mixed)], "hsi", 3)
     assert again.axes.shape == (3, 4)
     np.testing.assert_allclose(np.abs(again.axes), np.eye(4)[:3], atol=1e-2)
+
+
+# Readings of the paper and of the code
+
+
+@pytest.mark.parametrize("preset", ["paper-ab", "paper-bw"])
+def test_the_code_and_the_text_are_two_recipes(preset):
+    code, text = (load_recipe(name, preset) for name in ("highdan", "highdan@paper-text"))
+    assert (code.model.blocks, text.model.blocks) == ((4, 4, 3, 1), (4, 4, 4, 4))
+    weights = [[d.weight for d in recipe.training.method.discriminators] for recipe in (code, text)]
+    assert weights == [[0.01, 0.01], [0.5, 0.5]]
+    assert (code.training.sampling.batch_size, text.training.sampling.batch_size) == (4, 16)
+    same = {"training": {"iterations", "loss", "optimizer", "schedule"}, "prediction": True, "normalization": True}
+    assert code.model_dump(include=same) == text.model_dump(include=same)
+
+
+def test_the_discriminators_have_their_own_second_beta():
+    recipe = load_recipe("highdan", "paper-ab")
+    torch.manual_seed(0)
+    model = build_model(load_recipe("highdan", "tiny").model, {"msi": 4, "sar": 2}, 14)
+    context = MethodContext(model, recipe.training, 14, None, torch.device("cpu"), background=True)
+    method = METHODS["adversarial"](context)
+    assert method.optimizer_step.optimizer.param_groups[0]["betas"] == (0.9, 0.999)
+    assert method.discriminator_optimizer_step.optimizer.param_groups[0]["betas"] == (0.9, 0.99)
+    assert load_recipe("highdan", "tiny").training.method.optimizer.beta2 == 0.999  # as its figures were measured

@@ -234,6 +234,41 @@ def test_settings_that_cannot_be_are_refused(key, value, message):
         load_recipe("mmglots", None, [f"model.{key}={value}"])
 
 
+def test_patches_of_a_training_come_enlarged():
+    model = build(bands={"msi": 3}, scale=2, enlarges="prediction").eval()
+    small = {"msi": torch.randn(1, 3, 32, 48)}
+    large = {"msi": nn.functional.interpolate(small["msi"], scale_factor=2.0, mode="bilinear")}
+    with torch.inference_mode():
+        levels = model.fused(small)
+        model.train()
+        for a, b in zip(levels, model.eval().fused(small), strict=True):
+            torch.testing.assert_close(a, b)
+        always = build(bands={"msi": 3}, scale=2).eval()
+        for a, b in zip(levels, always.fused(small), strict=True):
+            torch.testing.assert_close(a, b)
+        assert [tuple(maps.shape) for maps in model.train().fused(large)] == [tuple(maps.shape) for maps in levels]
+        assert model(large)["logits"].shape == (1, 5, 64, 96)
+
+
+@pytest.mark.parametrize("preset", ["tiny", "small", "paper-ab", "paper-bw"])
+def test_zoomed_patches_are_enlarged_as_the_network_enlarges(preset):
+    recipe = load_recipe("mmglots", preset)
+    assert recipe.training.augment.enlarge == recipe.model.scale
+    assert recipe.training.sampling.patch_px * recipe.training.augment.enlarge == recipe.model.input_px
+    with pytest.raises(RecipeError, match=r"augment.enlarge must be .* for this network, found 1:"):
+        load_recipe("mmglots", preset, ["training.augment.enlarge=1"])
+    with pytest.raises(RecipeError, match=r"augment.enlarge must be 1 for this network"):
+        load_recipe("unet", "tiny", ["training.augment.enlarge=2"])
+
+
+def test_the_paper_reads_otherwise_than_the_code():
+    code, paper = (load_recipe(name, "paper-ab") for name in ("mmglots", "mmglots@paper"))
+    assert (paper.model.share_stages, paper.model.fusion, paper.model.upsampling) == (True, "sum", "bilinear")
+    assert paper.model.decoder_blocks == (2, 2, 2, 2)
+    assert paper.training == code.training
+    assert paper.model.pretrained == "imagenet"
+
+
 # BEiT
 
 

@@ -260,6 +260,51 @@ def test_timms_weights_fill_every_trunk(tmp_path):
     assert f"{len(report.loaded)} of {len(report.loaded)} tensors" in report.line
 
 
+def test_stems_as_released_are_the_files_or_random(tmp_path):
+    import timm
+
+    torch.manual_seed(5)
+    whole = timm.create_model("convnext_atto").state_dict()
+    torch.save(dict(whole), tmp_path / "weights.pth")
+    model = small(stems="released")
+    drawn = {name: trunk.stem[0].weight.detach().clone() for name, trunk in model.trunks.items()}
+    inputs = {"msi": specs("blue", "green", "red", "nir"), "sar": specs(None, None), "hsi": specs(*[None] * 7)}
+    report = load_pretrained(model, str(tmp_path / "weights.pth"), inputs)
+    for name in ("rgb", "gbnir"):  # whatever the three bands show
+        assert torch.equal(model.trunks[name].stem[0].weight, whole["stem.0.weight"])
+    for name in ("sar", "hsi"):
+        assert torch.equal(model.trunks[name].stem[0].weight, drawn[name])
+    assert report.missing == ("sar.stem.0.weight", "hsi.stem.0.weight")
+    assert "rgb: as in the file; sar: not loaded, random" in report.first
+
+
+def test_the_last_resize_aligns_corners_as_released():
+    torch.manual_seed(0)
+    maps = {}
+    for aligned in (False, True):
+        model = small(align_corners=aligned).eval()
+        with torch.inference_mode():
+            maps[aligned] = model(patch())["logits"]
+    assert not torch.allclose(maps[True], maps[False])
+    heads = []
+    model = small(align_corners=True).eval()
+    for head in model.heads:
+        head.register_forward_hook(lambda _, __, outputs: heads.append(outputs[0]))
+    with torch.inference_mode():
+        logits = model(patch())["logits"]
+    total = torch.stack(heads).sum(dim=0)
+    for corner in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+        torch.testing.assert_close(logits[..., *corner], total[..., *corner])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_corners_are_aligned_where_windows_are_as_large_as_patches(name):
+    for preset in ("tiny", "small", "paper-ab", "paper-bw"):
+        recipe = load_recipe(name, preset)
+        same = recipe.prediction.window_px == recipe.training.sampling.patch_px
+        assert recipe.model.align_corners == same == preset.startswith("paper")
+
+
 def test_the_weights_that_the_network_would_fetch_have_these_names(tmp_path):
     """The path of pretrained=imagenet, with the encoder that it would fetch built without its weights."""
     from safetensors.torch import save_file

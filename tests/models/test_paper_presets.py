@@ -19,6 +19,7 @@ SIZES = {
 # Recipe -> parameters by (bands, classes).
 COUNTS = {
     "mmglots": counting.mmglots,
+    "mmglots@paper": counting.mmglots_paper,
     "unet": counting.unet,
     "segnet": counting.segnet,
     "deeplabv3plus": counting.deeplabv3plus,
@@ -65,6 +66,8 @@ def test_a_forward_and_a_step_at_the_true_size(name, preset, inputs):
         logits = model.eval()(patch)["logits"]
     assert logits.shape == (1, CLASSES, side, side)
     assert logits.isfinite().all()
+    side = round(side * recipe.training.augment.enlarge)  # as patches of a training come
+    patch = {n: torch.randn(1, c, side, side).contiguous(memory_format=torch.channels_last) for n, c in bands.items()}
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
     training_method = METHODS["supervised"](
         MethodContext(model.train(), recipe.training, CLASSES, None, torch.device("cpu"))

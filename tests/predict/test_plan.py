@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from c2seg.data.tiling import TileGrid
 from c2seg.errors import InputError
 from c2seg.predict import WindowPlan
-from c2seg.predict.plan import taper
+from c2seg.predict.plan import taper, window_plan
+from c2seg.recipes.schema import Prediction
 
 
 @st.composite
@@ -73,3 +76,19 @@ def test_wrong_plans_are_refused():
         WindowPlan(100, 100, 20, 0, 8)
     with pytest.raises(InputError, match="leaves no step"):
         WindowPlan(100, 100, 16, 12, 8)
+
+
+@pytest.mark.parametrize(("height", "width", "count"), [(2465, 811, 140), (2456, 811, 140)])
+def test_windows_as_tiles_are_those_of_the_release(height, width, count):
+    """Berlin's, by a network of stride 32, whose usual windows overhang the last row."""
+    scene = SimpleNamespace(grid=SimpleNamespace(height=height, width=width))
+    network = SimpleNamespace(stride_px=32)
+    tiles = TileGrid(height, width, 128, 128, order="rows")
+    plan = window_plan(scene, Prediction(window_px=128, windows="tiles", overlap_px=43), network)
+    windows = [window for row in range(len(plan.rows)) for window in plan.windows(row)]
+    assert windows == list(tiles.windows())
+    assert len(windows) == count
+    usual = window_plan(scene, Prediction(window_px=128, overlap_px=0), network)
+    assert usual.rows[-1] + 128 > height
+    small = SimpleNamespace(grid=SimpleNamespace(height=100, width=811))
+    assert window_plan(small, Prediction(window_px=128, windows="tiles"), network).window_hw == (128, 128)

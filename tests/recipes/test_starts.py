@@ -26,6 +26,23 @@ def test_a_random_start_is_told():
     assert random_start(load_recipe("unet", "tiny")) is None
 
 
+def test_one_network_among_several_is_told():
+    override = "stages.training.networks.hrnet-w32.model.pretrained=null"
+    note = random_start(load_recipe("mmuda-ensemble", "paper-ab", [override]))
+    assert note is not None
+    assert "starts at random here (training.hrnet-w32);" in note
+    note = random_start(load_recipe("mmuda", "paper-ab", ["stages.sar.model.pretrained=null"]))
+    assert note is not None
+    assert "(sar.0);" in note
+    assert "shared.0, msi.0, sar.0, hsi.0" in random_start(load_recipe("mmuda", "tiny"))
+
+
+@pytest.mark.parametrize("name", ["mmglots@paper", "mrsn@as-released", "mmuda@as-released", "highdan@paper-text"])
+def test_variants_start_as_published_too(name):
+    assert random_start(load_recipe(name, "paper-ab")) is None
+    assert random_start(load_recipe(name, "tiny")) is not None
+
+
 def test_weights_are_given_to_recipes_that_take_them(make_city, tmp_path, caplog):
     pair = Pair(make_city("s", seed=1), make_city("t", seed=2), None)
     benchmark = Benchmark(

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from c2seg.data import BlockFolds, LabeledCity, Normalizer, PreparedCity, city_statistics, open_city
 from c2seg.data.layouts import open_labeled_city
@@ -11,7 +12,8 @@ from c2seg.errors import TrainingError
 from c2seg.recipes.training import Augmentation, Sampling
 from c2seg.sampling import BandUnits, PatchSampler, augment_geometry, augment_radiometry, drop_modality, training_scenes
 from c2seg.sampling.zoom import nearest, zoomed
-from c2seg.train.loader import batches
+from c2seg.train.loader import batches, to_batch
+from c2seg.train.resampling import resampled
 
 NAMES = ("msi", "sar", "hsi")
 PLAIN = Augmentation(flips=False, rotations=False)
@@ -287,3 +289,64 @@ def test_mixed_patches_do_not_depend_on_which_others_are_loaded(make_city):
         np.testing.assert_array_equal(alone.targets[0], together.targets[slot])
         for name, values in alone.patch.items():
             np.testing.assert_array_equal(values[0], together.patch[name][slot])
+
+
+# Enlarged patches
+
+
+def test_a_street_seen_from_afar_keeps_its_contrast_in_an_enlarged_patch():
+    """A window of twice the patch, enlarged five times in one resampling: nothing is lost that the window shows."""
+    street = np.zeros((1, 64, 64), np.float32)
+    street[:, :, 20] = 1.0
+    texture = np.random.default_rng(0).standard_normal((1, 64, 64), np.float32)
+    valid = np.ones((64, 64), bool)
+    once = zoomed({"street": street, "texture": texture}, valid, 160)[0]
+    small = zoomed({"street": street, "texture": texture}, valid, 32)
+    twice = zoomed(*small, 160)[0]
+    assert once["street"].max() > 0.85 > 0.5 >= twice["street"].max()
+    assert once["texture"].std() > 1.5 * twice["texture"].std()
+
+
+def test_what_shrinks_is_averaged_and_not_skipped():
+    stripes = np.tile([1.0, -1.0], 30).astype(np.float32)[None, None, :].repeat(60, axis=1)
+    shrunk = zoomed({"msi": stripes}, np.ones((60, 60), bool), 25)[0]["msi"]
+    assert np.abs(shrunk[:, :, 1:-1]).max() < 0.1
+    level = zoomed({"msi": np.full((1, 60, 60), 3.0, np.float32)}, np.ones((60, 60), bool), 25)[0]["msi"]
+    np.testing.assert_allclose(level, 3.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [25, 40, 100])
+def test_numpy_and_torch_resample_alike(size):
+    rng = np.random.default_rng(1)
+    valid = rng.random((40, 40)) > 0.2
+    values = rng.standard_normal((3, 40, 40), np.float32) * valid
+    expected, _ = zoomed({"msi": values}, valid, size)
+    np.testing.assert_allclose(
+        resampled(torch.from_numpy(values), torch.from_numpy(valid), size), expected["msi"], atol=1e-4
+    )
+
+
+def test_windows_become_the_patches_of_a_direct_reading(make_city):
+    scenes = scenes_of(make_city(valid=True, height=90, width=110))
+    augment = Augmentation(zoom=(0.5, 2.0), enlarge=2.5, gain_std=0.1, offset_std=0.1)
+    sampler = sampler_of(scenes, patch_px=16, augment=augment)
+    draws = sampler.draw(0)
+    windows, expected = sampler.load(draws, resample=False), sampler.load(draws)
+    assert len(set(windows.windows.sides)) > 2
+    assert expected.windows is None
+    batch = to_batch(windows, torch.device("cpu"))
+    assert batch.targets.shape == batch.valid.shape == (6, 40, 40)
+    np.testing.assert_array_equal(batch.targets, expected.targets)
+    np.testing.assert_array_equal(batch.valid, expected.valid)
+    for name, values in expected.patch.items():
+        assert values.shape[-2:] == (40, 40)
+        np.testing.assert_allclose(batch.patch[name], values, atol=2e-4)
+
+
+def test_loaders_leave_the_resampling_to_the_device(make_city):
+    scenes = scenes_of(make_city())
+    enlarging = sampler_of(scenes, patch_px=16, augment=Augmentation(zoom=(0.5, 2.0), enlarge=2))
+    assert next(batches(enlarging, 0, 1)).windows is not None
+    mixed = sampler_of(scenes, patch_px=16, augment=Augmentation(enlarge=2, cutmix=0.5))
+    assert next(batches(mixed, 0, 1)).patch["msi"].shape[-1] == 32
+    assert next(batches(sampler_of(scenes, patch_px=16), 0, 1)).windows is None

@@ -114,6 +114,7 @@ def score(
     block_px: int = 100,
     replicates: int = 1000,
     boundary_px: int | None = None,
+    tile_px: int | None = None,
     workers: int = 2,
     seed: int = 0,
     out: FilePath | None = None,
@@ -139,6 +140,8 @@ def score(
         block_px: Side of the bootstrap's blocks in pixels of the ground truth.
         replicates: How often blocks are drawn.
         boundary_px: Add boundary F1 within so many pixels.
+        tile_px: Add the scores over touching tiles of this side (``record.by_tiles``), as the challenge counts: 128 for AB, 256
+            for BW.
         workers: Threads that read and count.
         seed: Of the bootstrap.
         out: Also write the scores to this JSON file.
@@ -173,6 +176,7 @@ def score(
             block_px=block_px,
             replicates=replicates,
             boundary_px=boundary_px,
+            tile_px=tile_px,
             workers=workers,
             seed=seed,
             bars=bars,

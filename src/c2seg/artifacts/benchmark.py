@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
+from c2seg.artifacts.offline_table import OfflineAcross, OfflineRow
 from c2seg.artifacts.runs import TargetImageUse
 from c2seg.artifacts.scores import ClassName, ScoreRecord, ScoreValues
 from c2seg.artifacts.upgrade import upgraded_result
@@ -18,22 +21,48 @@ __all__ = [
     "BenchmarkResult",
     "BenchmarkRow",
     "BenchmarkTable",
+    "FusionKey",
     "MeanStd",
     "PairedDifference",
     "PooledScores",
+    "RankedRow",
+    "RankedScores",
 ]
+
+
+class FusionKey(Record):
+    """What a fused map depends on: rows of the table whose maps are averaged, with their weights, and, by class, those that
+    decide; and the recipes behind these rows."""
+
+    mean: tuple[tuple[str, float], ...]
+    rules: tuple[tuple[str, str], ...]
+    threshold: float | None
+    soft: bool
+    recipes: dict[str, Recipe]
 
 
 class BenchmarkKey(Record):
     """What a result depends on. ``cities`` are fingerprints of source and target."""
 
-    recipe: Recipe
+    recipe: Recipe | None
+    """None: the map is fused from those of others."""
+    fusion: FusionKey | None = None
+    """How it is fused; None: it is of one recipe."""
     seed: int
     equal_seconds: float | None
     offline: bool
     device: str
     cities: tuple[str, ...]
     reference: str | None
+    tile_px: int | None = None
+    """Side of the challenge's tiles over which the map is scored, too."""
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """Every recipe that was trained for the result."""
+        if self.recipe is not None:
+            return (self.recipe,)
+        return tuple(self.fusion.recipes.values()) if self.fusion else ()
 
 
 class PooledScores(ScoreValues):
@@ -45,6 +74,7 @@ class PooledScores(ScoreValues):
 class BenchmarkResult(CheckedArtifact):
     """One run of a benchmark: what it cost and how good its map is."""
 
+    sorted_keys = False  # a recipe's stages have an order
     artifact: Literal["benchmark_result"] = "benchmark_result"
     key: BenchmarkKey
     pair: str
@@ -65,6 +95,12 @@ class BenchmarkResult(CheckedArtifact):
     """Of the map, of the pooled folds inside a city, or None where there is no ground truth."""
     offline: ValidationRecord | None
     """Of a random split of overlapping tiles, which leaks."""
+    offline_across: OfflineAcross | None = None
+    """Scores of the weights of that training across the cities; None: without it, or without ground truth."""
+    shared_seconds: dict[str, float] = Field(default_factory=dict)
+    """Seconds of trainings that other runs may have in common, by a digest. Those taken over count in ``fit_seconds``, too."""
+    fused_from: dict[str, str] = Field(default_factory=dict)
+    """Digests of the probabilities that a fused map was made of, by row of the table; empty: it is of one recipe."""
 
     @classmethod
     def upgraded(cls, content: Json) -> Json:
@@ -82,6 +118,12 @@ class BenchmarkCosts(CheckedArtifact):
     forest: float = 0.0
     """Of the forest beside networks."""
     forest_seconds: float = 0.0
+    peak_memory_mib: float | None = None
+    """Main memory of the process that trained; None: not recorded."""
+    device_memory_mib: float | None = None
+    """Reserved on a CUDA device; None: none was used, or not recorded."""
+    parameters: int | None = None
+    gflops_128: float | None = None
 
 
 MeanStd = tuple[float | None, float | None]
@@ -101,17 +143,58 @@ class BenchmarkRow(Record):
     kappa: MeanStd
     mf1: MeanStd
     miou: MeanStd
+    tiles_oa: MeanStd = (None, None)
+    """Over the challenge's tiles, where pixels of overlaps count in each; None: of no city of the challenge."""
+    tiles_mf1: MeanStd = (None, None)
+    tiles_miou: MeanStd = (None, None)
     miou_common: MeanStd
     """Of the classes with at least 1000 ground truth pixels."""
     difference: MeanStd
     """mIoU minus that of the baseline with the same seed."""
     offline_miou: MeanStd
+    """Of the last weights on a split that leaks, in the convention of the third place."""
     fit_seconds: float | None
     map_seconds: float | None
     peak_memory_mib: float | None
     parameters: int | None
     gflops_128: float | None
     iterations: int | None
+
+
+class RankedScores(Record):
+    """Scores of a row of Table I on a dataset, or on average over both: means and deviations over seeds, and as published."""
+
+    oa: MeanStd
+    """This and the next two as the challenge counts: over its tiles."""
+    miou: MeanStd
+    mf1: MeanStd
+    mosaic_oa: MeanStd
+    """This and the next two count every pixel once."""
+    mosaic_miou: MeanStd
+    mosaic_mf1: MeanStd
+    published_oa: float | None = None
+    published_miou: float | None = None
+    published_mf1: float | None = None
+
+
+class RankedRow(Record):
+    """A row of Table I, ranked by mean IoU."""
+
+    rank: int
+    label: str
+    method: str | None
+    """Name of the published method; None: it is none of the table."""
+    uses_target: str
+    """As in ``BenchmarkRow``."""
+    seeds: int
+    datasets: dict[str, RankedScores]
+    """By column: ``AB``, ``BW``, or the name of another pair."""
+    average: RankedScores | None
+    """None with one dataset."""
+    behind_first: float | None = None
+    """mIoU of the first row minus this one's, over the same pairs, seeds and blocks; None for the first row itself."""
+    p_value: float | None = None
+    """Of that difference, two-sided."""
 
 
 class PairedDifference(Comparison):
@@ -124,8 +207,13 @@ class PairedDifference(Comparison):
 class BenchmarkTable(Artifact):
     """``benchmark.json``: the rows of the table, paired differences, all results, and what went wrong by run."""
 
+    sorted_keys = False
     artifact: Literal["benchmark"] = "benchmark"
     rows: tuple[BenchmarkRow, ...]
     against: tuple[PairedDifference, ...]
     results: tuple[BenchmarkResult, ...]
     failed: dict[str, str]
+    offline: tuple[OfflineRow, ...] = ()
+    """Rows of Tables II and III; empty without the offline protocol."""
+    ranking: tuple[RankedRow, ...] = ()
+    """Rows of Table I; empty without it."""

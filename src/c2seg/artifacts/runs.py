@@ -23,6 +23,7 @@ __all__ = [
     "RunProvenance",
     "RunRecord",
     "RunSummary",
+    "SharedTraining",
     "SourceCheckRecord",
     "SourceCity",
     "TargetCity",
@@ -120,6 +121,13 @@ class PretrainedFacts(Record):
     """All of it in one line for people."""
 
 
+class SharedTraining(Record):
+    """Seconds of a training, whoever ran it, and whether the run took it over from another one."""
+
+    seconds: float
+    reused: bool
+
+
 class TrainingFacts(Record):
     """Facts of the training of networks. Seconds are those that pass; processor seconds count every thread."""
 
@@ -140,6 +148,8 @@ class TrainingFacts(Record):
     forest_seconds: float | None = None
     """Of a forest beside the networks."""
     forest_processor_seconds: float | None = None
+    shared_trainings: dict[str, SharedTraining] = Field(default_factory=dict)
+    """Trainings that other runs of a benchmark may have in common, by a digest of all that they depend on."""
 
 
 class AdaptationCheck(Record):
@@ -268,6 +278,8 @@ class RunRecord(RunProvenance, TrainingFacts, Artifact):
     seconds: float | None = None
     """Of the whole fit; None: not recorded."""
     peak_memory_mib: float | None = None
+    device_memory_mib: float | None = None
+    """Reserved on a CUDA device at most; None: none was used, or not recorded."""
 
     @classmethod
     def upgraded(cls, content: Json) -> Json:

@@ -22,6 +22,7 @@ __all__ = [
     "ScoreIntervals",
     "ScoreRecord",
     "ScoreValues",
+    "ScoresByTiles",
     "class_names",
 ]
 
@@ -126,6 +127,14 @@ class BoundaryScores(Record):
     counts: BoundaryPixels
 
 
+class ScoresByTiles(ScoreValues):
+    """Scores over touching tiles, as the challenge counts them: where tiles overlap, a pixel counts in each."""
+
+    tile_px: int
+    tiles: int
+    """Number of tiles."""
+
+
 class ScoreRecord(ScoreValues, Artifact):
     """Scores of a map, or of a folder of tiles, against a ground truth. Names are those of files, not paths."""
 
@@ -142,6 +151,8 @@ class ScoreRecord(ScoreValues, Artifact):
     intervals: ScoreIntervals | None = None
     comparison: ScoreComparison | None = None
     boundary: BoundaryScores | None = None
+    by_tiles: ScoresByTiles | None = None
+    """Of the same map over the challenge's tiles; all other scores count every pixel once. None: not asked for."""
     uncovered: float | None = None
     """Share of the labeled pixels where the map has no class; they count as errors. None: not recorded."""
     notes: tuple[str, ...] = ()

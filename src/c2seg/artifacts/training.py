@@ -10,9 +10,9 @@ from c2seg.artifacts.upgrade import upgraded_state
 from c2seg.recipes import Recipe
 from c2seg.recipes.models import Model
 from c2seg.recipes.training import Training
-from c2seg.records import Artifact, Json, Record
+from c2seg.records import Artifact, CheckedArtifact, Json, Record
 
-__all__ = ["StateHeader", "TrainedSettings", "TrainingIdentity"]
+__all__ = ["SharedTrainingCosts", "StateHeader", "TrainedSettings", "TrainingIdentity"]
 
 
 class TrainedSettings(Record):
@@ -51,6 +51,14 @@ class TrainingIdentity(Artifact):
     def upgraded(cls, content: Json) -> Json:
         """Return the identity in a state of 0.1.0 in the present layout."""
         return upgraded_state(content)
+
+
+class SharedTrainingCosts(CheckedArtifact):
+    """What a training that several runs share cost the one that ran it; None: too few iterations to measure."""
+
+    artifact: Literal["shared_training"] = "shared_training"
+    step_seconds: float | None
+    step_processor_seconds: float | None
 
 
 class StateHeader(Artifact):

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from c2seg.artifacts.offline import OfflineRecord
 from c2seg.artifacts.scores import ConfusionCounts, ScoreValues
 from c2seg.artifacts.upgrade import upgraded_validation
 from c2seg.metrics import Confusion, scores
@@ -41,12 +42,22 @@ class ValidationRecord(Artifact):
     confusion: ConfusionCounts
     reliability: ReliabilityRecord | None = None
     """How often the model's probabilities were right there; None: not recorded."""
+    offline: OfflineRecord | None = None
+    """Of a random split of overlapping tiles: the scores as the challenge's third place counted them; None: guarded folds."""
 
     @classmethod
-    def of(cls, kind: str, pooled: Confusion, reliability: Reliability | None = None) -> ValidationRecord:
+    def of(
+        cls,
+        kind: str,
+        pooled: Confusion,
+        reliability: Reliability | None = None,
+        offline: OfflineRecord | None = None,
+    ) -> ValidationRecord:
         """Return the record of counts."""
         counts = None if reliability is None else ReliabilityRecord.of(reliability)
-        return ValidationRecord(kind=kind, scores=ScoreValues.of(scores(pooled)), confusion=pooled, reliability=counts)
+        return ValidationRecord(
+            kind=kind, scores=ScoreValues.of(scores(pooled)), confusion=pooled, reliability=counts, offline=offline
+        )
 
     @classmethod
     def upgraded(cls, content: Json) -> Json:

@@ -1,60 +1,36 @@
-"""What training costs on this machine: measured in a few steps of each recipe, for estimates and for equal time."""
+"""What training costs on this machine: measured in a few steps of each recipe, to state it before, and for equal time."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from c2seg.artifacts.benchmark import BenchmarkCosts
 from c2seg.artifacts.runs import RunRecord
-from c2seg.benchmark.plan import Benchmark, Pair, Run
+from c2seg.benchmark.plan import Benchmark, Run
 from c2seg.benchmark.runner import Runner
 from c2seg.benchmark.tasks import fit_task
 from c2seg.data import open_city
-from c2seg.errors import C2SegError, DataError
-from c2seg.progress import Progress, no_progress
+from c2seg.errors import C2SegError
 from c2seg.recipes import Recipe
 from c2seg.recipes.models import ForestModel
 
-__all__ = ["equal_time", "estimate_seconds", "measure_costs"]
+__all__ = ["equal_time", "known_costs", "measure_costs", "training_seconds"]
 
 _CALIBRATION_STEPS = 20
 _NO_FOLDS = ("validation.folds=0", "validation.final=true")
 
 
-def estimate_seconds(
-    benchmark: Benchmark, waiting: Sequence[Run], runner: Runner, progress: Progress = no_progress
-) -> float:
-    """Return about how many seconds of training these runs take, one after the other, from a few measured steps of each recipe.
-
-    A recipe that cannot be measured counts as 0 s; it fails when it is run. A variant costs as much as its recipe, except
-    with equal time, which needs the cost of each.
-    """
-    total = 0.0
-    groups: dict[tuple[Pair, str], list[Run]] = {}
-    for run in waiting:
-        groups.setdefault((run.pair, run.label), []).append(run)  # the seeds cost the same
-    for done, group in enumerate(groups.values()):
-        total += len(group) * _training_seconds(benchmark, group[0], runner)
-        progress(done + 1, len(groups), group[0].label)
-    return total
-
-
-def _training_seconds(benchmark: Benchmark, run: Run, runner: Runner) -> float:
+def training_seconds(benchmark: Benchmark, run: Run, costs: BenchmarkCosts) -> tuple[float, int]:
+    """Return about how many seconds the training of a run takes, and its iterations (of a forest: trees)."""
     recipe = run.settings()
-    measured = run if benchmark.equal_seconds else replace(run, recipe=run.recipe.split("@")[0])
-    try:
-        costs = measure_costs(benchmark, measured, runner)
-    except C2SegError:
-        return 0.0
     folds = 0 if run.pair.reference is not None else recipe.validation.folds
     steps = _steps(recipe, benchmark.equal_seconds, costs)
-    return (costs.step_seconds * steps + costs.forest_seconds) * (folds + recipe.validation.final)
+    trainings = folds + recipe.validation.final + benchmark.offline
+    return (costs.step_seconds * steps + costs.forest_seconds) * trainings, steps
 
 
 def _steps(recipe: Recipe, equal_seconds: float | None, costs: BenchmarkCosts) -> int:
@@ -76,11 +52,18 @@ def _steps_within(seconds: float, costs: BenchmarkCosts) -> int:
     return max(_CALIBRATION_STEPS, round((seconds - costs.forest) / costs.step))
 
 
+def known_costs(benchmark: Benchmark, run: Run) -> BenchmarkCosts | None:
+    """Return what was measured of a recipe in this folder on this kind of device; None if nothing was."""
+    with suppress(C2SegError):
+        return BenchmarkCosts.read(_calibration(benchmark, run))
+    return None
+
+
 def measure_costs(benchmark: Benchmark, run: Run, runner: Runner) -> BenchmarkCosts:
     """Measure what a recipe costs, once for the bands of a city; the file is in the benchmark's folder."""
+    if (known := known_costs(benchmark, run)) is not None:
+        return known
     path = _calibration(benchmark, run)
-    with suppress(DataError):  # not there, or damaged
-        return BenchmarkCosts.read(path)
     folder = path.with_suffix("")
     shutil.rmtree(folder, ignore_errors=True)
     costs = _measure(benchmark, run, runner, folder)
@@ -103,7 +86,8 @@ def _measure(benchmark: Benchmark, run: Run, runner: Runner, folder: Path) -> Be
     if isinstance(model, ForestModel):
         trees = max(1, model.trees // 10)
         trained = runner.fit(fit_task(run, benchmark.device, folder, (f"model.trees={trees}", *_NO_FOLDS)))
-        return BenchmarkCosts(step=0.0, step_seconds=trained.seconds / trees)
+        memory = trained.record.peak_memory_mib
+        return BenchmarkCosts(step=0.0, step_seconds=trained.seconds / trees, peak_memory_mib=memory)
     steps = f"training.iterations={_CALIBRATION_STEPS}"
     trained = runner.fit(fit_task(run, benchmark.device, folder, (steps, *_NO_FOLDS)))
     return _of_networks(trained.record, processors=benchmark.device == "cpu")
@@ -116,4 +100,13 @@ def _of_networks(record: RunRecord, *, processors: bool) -> BenchmarkCosts:
         step, forest = record.step_processor_seconds, record.forest_processor_seconds or 0.0
     if not step or not seconds:
         raise C2SegError(f"recipe {record.recipe}: its record does not tell what an iteration costs")
-    return BenchmarkCosts(step=step, step_seconds=seconds, forest=forest, forest_seconds=forest_seconds)
+    return BenchmarkCosts(
+        step=step,
+        step_seconds=seconds,
+        forest=forest,
+        forest_seconds=forest_seconds,
+        peak_memory_mib=record.peak_memory_mib,
+        device_memory_mib=record.device_memory_mib,
+        parameters=record.parameters,
+        gflops_128=record.gflops_128,
+    )

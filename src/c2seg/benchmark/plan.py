@@ -7,16 +7,19 @@ its scores), ``benchmark.json``, ``benchmark.csv`` and ``benchmark.html``.
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from c2seg.benchmark.fused import Fusion, check_classes, fused_runs, wanted_systems
+from c2seg.benchmark.pairs import Pair, PairLike, parse_pairs
+from c2seg.benchmark.published_pairs import check_label_numbers, of_dataset
+from c2seg.benchmark.sharing import common_only, trainings
+from c2seg.benchmark.systems import Part, is_system
 from c2seg.data import City, open_city
-from c2seg.data.layouts import has_labels, is_city
 from c2seg.data.published import DATASETS
 from c2seg.errors import InputError, RecipeError
-from c2seg.metrics import check_reference, open_references
+from c2seg.metrics import check_reference
 from c2seg.recipes import Recipe, load_recipe
 
 __all__ = ["Benchmark", "Pair", "PairLike", "Run", "parse_pairs", "plan"]
@@ -24,38 +27,6 @@ __all__ = ["Benchmark", "Pair", "PairLike", "Run", "parse_pairs", "plan"]
 FOLDS = 4
 
 _LOG = logging.getLogger(__name__)
-
-StrPath = str | os.PathLike[str]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A labeled source, an unlabeled target, and the target's ground truth (None: the target cannot be scored).
-
-    The target may be the source itself: then guarded block folds inside the city are scored, pooled, and methods that train
-    on a target's images see those of the city, of the held-out blocks too.
-    """
-
-    source: Path
-    target: Path
-    reference: Path | None
-    number: int = 1
-    """Among pairs of cities with the same names."""
-
-    @property
-    def inside(self) -> bool:
-        """True if the pair is one city."""
-        return self.source == self.target
-
-    @property
-    def name(self) -> str:
-        """Folder name of the pair."""
-        cities = dict.fromkeys(path.resolve().name for path in (self.source, self.target))
-        return "-".join([*cities, *([str(self.number)] if self.number > 1 else [])])
-
-
-PairLike = str | Pair | tuple[StrPath, StrPath] | tuple[StrPath, StrPath, StrPath]
-"""A pair as it may be given: ``"SOURCE:TARGET[:REFERENCE]"``, ``"CITY"``, or a tuple of paths."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +44,8 @@ class Benchmark:
     equal_seconds: float | None = None
     offline: bool = False
     """Also score a random split of overlapping tiles inside the source, as published offline numbers were made."""
+    figure: tuple[str, str] | None = None
+    """Recipes whose maps figure 6 shows, one seed of each: one on each modality alone and on all, and an adapted one."""
     device: str = "cpu"
     overrides: tuple[str, ...] = ()
     jobs: int = 1
@@ -81,7 +54,11 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Run:
-    """One training and prediction: pair, recipe, inputs (``default`` or a modality), seed, and where it goes."""
+    """One training and prediction: pair, recipe, inputs (``default``, or modalities with ``+``), seed, and where it goes.
+
+    A run with a ``fusion`` is not trained: its map is made of those of other runs, ``recipe`` is the name of a system, and
+    there are no ``settings``.
+    """
 
     pair: Pair
     recipe: str
@@ -90,11 +67,21 @@ class Run:
     folder: Path
     preset: str
     overrides: tuple[str, ...]
+    probabilities: bool = False
+    """Also predict the probabilities of all classes: a fused run reads them."""
+    fusion: Fusion | None = None
+    common: tuple[str, ...] = ()
+    """Digests of trainings that other runs of the benchmark have, too: each is run once."""
 
     @property
     def map(self) -> Path:
         """Where the map of the target goes."""
         return self.folder / "maps" / f"{self.pair.target.resolve().name}.tif"
+
+    @property
+    def probabilities_map(self) -> Path:
+        """Where the probabilities of the target's classes go, if they are asked for."""
+        return self.map.with_name(f"{self.pair.target.resolve().name}.probabilities.tif")
 
     @property
     def label(self) -> str:
@@ -110,51 +97,20 @@ class Run:
         """Return the checked recipe, with more overrides on top. Raises RecipeError."""
         return load_recipe(self.recipe, self.preset, (*self.overrides, *overrides))
 
-
-def parse_pairs(pairs: Sequence[PairLike]) -> tuple[Pair, ...]:
-    """Read pairs; those whose cities have the same names as an earlier pair's are numbered."""
-    numbered: list[Pair] = []
-    for given in pairs:
-        pair = _pair(given)
-        same = sum(other.name == replace(pair, number=other.number).name for other in numbered)
-        numbered.append(replace(pair, number=same + 1))
-    return tuple(numbered)
-
-
-def _pair(given: PairLike) -> Pair:
-    """Read one pair. Without a reference the target's own label is the ground truth, if it has one."""
-    if isinstance(given, Pair):
-        return given
-    parts = given.split(":") if isinstance(given, str) else [os.fspath(path) for path in given]
-    if len(parts) not in {1, 2, 3} or not all(parts):
-        raise InputError(f"pair {given!r} is not of the form SOURCE:TARGET[:REFERENCE], nor a city")
-    if len(parts) == 1:
-        return Pair(Path(parts[0]), Path(parts[0]), None)
-    source, target = Path(parts[0]), Path(parts[1])
-    if source.resolve() == target.resolve():
-        raise InputError(f"pair {given!r} names one city twice; give it once for folds inside it")
-    if len(parts) == 3:
-        return Pair(source, target, Path(parts[2]))
-    return Pair(source, target, _labels_of(target))
-
-
-def _labels_of(target: Path) -> Path | None:
-    """Return the target's label, as a file if nothing else is needed to read it; None if it has none."""
-    beside = target / "label.tif"
-    if beside.is_file() and not (target / "city.yaml").is_file():
-        return beside
-    if not is_city(target) or not has_labels(target):
-        return None
-    (first, *others) = open_references(target)
-    plain = first.path == beside and not first.states_legend and first.code.label_map == "challenge"
-    return beside if plain and not others else target
+    @property
+    def uses_target(self) -> bool:
+        """True if anything behind the map is trained on images of the target. Raises RecipeError."""
+        runs = (self,) if self.fusion is None else self.fusion.parts
+        return any(run.settings().uses_target for run in runs)
 
 
 def plan(benchmark: Benchmark) -> list[Run]:
     """Return every run, pairs first, then recipes, then seeds; checks recipes, cities and ground truths before any work."""
-    runs: list[Run] = []
-    for pair in benchmark.pairs:
-        cities = open_city(pair.source), open_city(pair.target)
+    runs: dict[Path, Run] = {}
+    for given in benchmark.pairs:
+        cities = open_city(given.source), open_city(given.target)
+        pair = of_dataset(given, *cities)
+        check_label_numbers(pair, cities[0])
         if pair.reference is None and not pair.inside:
             _LOG.warning(
                 "%s: %s has no ground truth, so its maps get no scores; give one as a third path",
@@ -163,11 +119,61 @@ def plan(benchmark: Benchmark) -> list[Run]:
             )
         if pair.reference is not None and len(cities[1].scenes) == 1:
             check_reference(cities[1].scenes[0].grid, f"the map of {pair.target}", pair.reference)
-        for recipe in benchmark.recipes:
-            preset = _preset(benchmark.preset, cities[0], pair)
-            for inputs in _inputs(benchmark, *cities):
-                runs += _seeds(replace(benchmark, preset=preset), pair, recipe, inputs)
-    return runs
+        preset = _preset(benchmark.preset, cities[0], pair)
+        for part in _parts(replace(benchmark, preset=preset), pair):
+            for run in _runs_of(part, pair, part.recipes[0], cities):
+                # A run that is planned twice is one run; its probabilities are predicted if any fused run reads them.
+                earlier = runs.get(run.folder, run)
+                common = () if benchmark.equal_seconds else trainings(run, _shared(*cities))
+                layers = run.probabilities or earlier.probabilities
+                runs[run.folder] = replace(run, probabilities=layers, common=common)
+    return common_only(list(runs.values()))
+
+
+def _parts(benchmark: Benchmark, pair: Pair) -> Iterator[Benchmark]:
+    """Yield a benchmark of each recipe, and of those of the figure."""
+    yield from (replace(benchmark, recipes=(name,)) for name in benchmark.recipes)
+    if benchmark.figure is not None and not pair.inside:
+        whole, adapted = benchmark.figure
+        yield replace(benchmark, recipes=(whole,), seeds=1, single_modalities=True)
+        yield replace(benchmark, recipes=(adapted,), seeds=1, single_modalities=False)
+
+
+def _runs_of(benchmark: Benchmark, pair: Pair, name: str, cities: tuple[City, City]) -> Iterator[Run]:
+    """Yield the runs of a recipe or of a system."""
+    if is_system(name):
+        yield from _system(benchmark, pair, name, cities)
+        return
+    for inputs in _inputs(benchmark, *cities):
+        yield from _seeds(benchmark, pair, name, inputs)
+
+
+def _system(benchmark: Benchmark, pair: Pair, name: str, cities: tuple[City, City]) -> Iterator[Run]:
+    """Yield the runs of a system: its parts, those that need modalities that a city lacks left out, then its maps."""
+    systems = wanted_systems(name)
+    for system in systems:
+        check_classes(system, cities[0].legend)
+    shared = set(_shared(*cities))
+    parts: dict[str, list[Run]] = {}
+    used = {key for system in systems for key in system.used_parts}
+    for key, part in systems[-1].parts.items():
+        if key not in used:
+            continue
+        if part.inputs is not None and not shared.issuperset(part.inputs):
+            _LOG.warning("%s: %s without its part %s: the cities lack %s", pair.name, name, key, _lacking(part, shared))
+            continue
+        inputs = "default" if part.inputs is None else "+".join(part.inputs)
+        parts[key] = [replace(run, probabilities=True) for run in _seeds(benchmark, pair, part.recipe, inputs)]
+        yield from parts[key]
+    if pair.inside:
+        _LOG.warning("%s: %s has no row inside one city, where no maps are written; its parts have", pair.name, name)
+        return
+    for system in systems:
+        yield from fused_runs(system, parts, benchmark.out / "runs" / pair.name)
+
+
+def _lacking(part: Part, shared: Collection[str]) -> str:
+    return ", ".join(name for name in part.inputs or () if name not in shared)
 
 
 def _preset(name: str, source: City, pair: Pair) -> str:
@@ -186,8 +192,13 @@ def _preset(name: str, source: City, pair: Pair) -> str:
 
 def _inputs(benchmark: Benchmark, source: City, target: City) -> list[str]:
     """Return what a recipe is trained on, one after the other: its inputs, and each modality alone if asked for."""
-    shared = [name for name in source.modality_names if name in target.modality_names]
+    shared = _shared(source, target)
     return ["default", *shared] if benchmark.single_modalities and len(shared) > 1 else ["default"]
+
+
+def _shared(source: City, target: City) -> list[str]:
+    """Return the modalities that both cities have."""
+    return [name for name in source.modality_names if name in target.modality_names]
 
 
 def _fitting(recipe: str, benchmark: Benchmark) -> tuple[str, ...]:
@@ -206,7 +217,10 @@ def _fitting(recipe: str, benchmark: Benchmark) -> tuple[str, ...]:
 
 def _seeds(benchmark: Benchmark, pair: Pair, recipe: str, inputs: str) -> Iterator[Run]:
     """Yield the runs that differ by their seeds only."""
-    overrides = (*_fitting(recipe, benchmark), *(() if inputs == "default" else (f"inputs=[{inputs}]",)))
+    overrides = (
+        *_fitting(recipe, benchmark),
+        *(() if inputs == "default" else (f"inputs=[{inputs.replace('+', ',')}]",)),
+    )
     if pair.inside:
         folds = load_recipe(recipe, benchmark.preset, overrides).validation.folds or FOLDS
         overrides += (f"validation.folds={folds}", "validation.final=false")

@@ -7,7 +7,17 @@ from typing import Protocol
 
 from c2seg.artifacts.scores import ScoreRecord
 from c2seg.benchmark.processes import Processes
-from c2seg.benchmark.tasks import FitTask, PredictTask, ScoreTask, Trained, fit_city, predict_city, score_city
+from c2seg.benchmark.tasks import (
+    FitTask,
+    FuseTask,
+    PredictTask,
+    ScoreTask,
+    Trained,
+    fit_city,
+    fuse_city,
+    predict_city,
+    score_city,
+)
 
 __all__ = ["Runner", "SpawningRunner"]
 
@@ -23,6 +33,9 @@ class Runner(Protocol):
 
     def predict(self, task: PredictTask) -> float:
         """Predict a city; return the seconds it took."""
+
+    def fuse(self, task: FuseTask) -> float:
+        """Make a map of other maps; return the seconds it took."""
 
     def score(self, task: ScoreTask) -> ScoreRecord:
         """Score a map."""
@@ -48,6 +61,10 @@ class SpawningRunner:
     def predict(self, task: PredictTask) -> float:
         """Predict in a process of its own."""
         return self._processes.call(predict_city, task)
+
+    def fuse(self, task: FuseTask) -> float:
+        """Fuse in a process of its own."""
+        return self._processes.call(fuse_city, task)
 
     def score(self, task: ScoreTask) -> ScoreRecord:
         """Score in a process of its own."""

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 from c2seg.artifacts.benchmark import BenchmarkKey, BenchmarkResult, PooledScores
 from c2seg.artifacts.scores import ScoreRecord, class_names
 from c2seg.benchmark.costs import equal_time
+from c2seg.benchmark.fused import Fusion
+from c2seg.benchmark.fusing import fused_from_present_maps, run_fused
+from c2seg.benchmark.offline import is_scored_offline, run_offline
 from c2seg.benchmark.plan import Benchmark, Run
 from c2seg.benchmark.runner import Runner
+from c2seg.benchmark.scheduling import in_order
 from c2seg.benchmark.tasks import Trained, fit_task, predict_task, score_task
 from c2seg.data import open_city
 from c2seg.errors import C2SegError, InputError
@@ -36,36 +43,66 @@ def run_all(
     progress(0, len(runs), "")
     with ExitStack() as stack:
         pool = executor or stack.enter_context(ThreadPoolExecutor(benchmark.jobs))
-        futures = {pool.submit(run_one, benchmark, run, runner): place for place, run in enumerate(runs)}
+        submit = partial(_submitted, benchmark, runs, runner)
         try:
-            for done, future in enumerate(as_completed(futures)):
-                place = futures[future]
+            for done, (place, future) in enumerate(in_order(pool, submit, len(runs), _after(runs))):
                 try:
                     results[place] = future.result()
                 except C2SegError as error:
                     failed[runs[place].name] = str(error)
                 progress(done + 1, len(runs), runs[place].name)
         except BaseException:
-            for future in futures:
-                future.cancel()
             runner.stop()
             raise
     return [results[place] for place in sorted(results)], failed
 
 
+def _submitted(
+    benchmark: Benchmark, runs: Sequence[Run], runner: Runner, pool: Executor, place: int
+) -> Future[BenchmarkResult]:
+    return pool.submit(run_one, benchmark, runs[place], runner)
+
+
+def _after(runs: Sequence[Run]) -> dict[int, list[int]]:
+    """Return which runs follow which others: fused ones their parts, and those with a training in common the first of them.
+
+    Fused ones that read the same maps follow each other, too: the first may have to predict them again.
+    """
+    places = {run.folder: place for place, run in enumerate(runs)}
+    readers: dict[Path, int] = {}
+    trained: dict[str, int] = {}
+    after: dict[int, list[int]] = {}
+    for place, run in enumerate(runs):
+        folders = [part.folder for part in run.fusion.parts] if run.fusion else []
+        after[place] = [
+            *(places[folder] for folder in folders),
+            *(readers[folder] for folder in folders if folder in readers),
+        ]
+        after[place] += [trained[key] for key in run.common if key in trained]
+        readers |= dict.fromkeys(folders, place)
+        trained = dict.fromkeys(run.common, place) | trained
+    return after
+
+
 def run_one(benchmark: Benchmark, run: Run, runner: Runner) -> BenchmarkResult:
-    """Train, predict and score one run, unless that is done; write and return its result."""
+    """Train, predict and score one run, or fuse and score it, unless that is done; write and return its result."""
     path = run.folder / "result.json"
     if finished(benchmark, run):
         return BenchmarkResult.read(path)
+    if run.fusion is not None:
+        fused = _fused(benchmark, run, run.fusion, runner)
+        fused.write(path)
+        return fused
     overrides = equal_time(benchmark, run, runner)
-    offline = _offline(benchmark, run, overrides, runner)
-    trained = runner.fit(fit_task(run, benchmark.device, run.folder, overrides))
+    offline, across = run_offline(benchmark, run, overrides, runner)
+    task = fit_task(run, benchmark.device, run.folder, overrides)
+    trained = runner.fit(replace(task, trainings=benchmark.out / "trainings") if run.common else task)
     if trained.record.few_shot:
         raise InputError(
             f"{run.folder} is few-shot: it was trained on labels of the target; a benchmark compares runs without any"
         )
     seconds, scored = (None, _inside(run, trained)) if run.pair.inside else _predict_and_score(benchmark, run, runner)
+    shared = trained.record.shared_trainings
     result = BenchmarkResult(
         key=_key(benchmark, run),
         pair=run.pair.name,
@@ -74,7 +111,7 @@ def run_one(benchmark: Benchmark, run: Run, runner: Runner) -> BenchmarkResult:
         label=run.label,
         seed=run.seed,
         iterations=trained.record.iterations,
-        fit_seconds=trained.seconds,
+        fit_seconds=trained.seconds + sum(one.seconds for one in shared.values() if one.reused),
         map_seconds=seconds,
         peak_memory_mib=trained.record.peak_memory_mib,
         parameters=trained.record.parameters,
@@ -83,10 +120,19 @@ def run_one(benchmark: Benchmark, run: Run, runner: Runner) -> BenchmarkResult:
         commit=trained.record.commit,
         validation=trained.validation,
         scores=scored,
-        offline=offline.validation if offline else None,
+        shared_seconds={key: one.seconds for key, one in shared.items()},
+        offline=offline,
+        offline_across=across,
     )
     result.write(path)
     return result
+
+
+def _fused(benchmark: Benchmark, run: Run, fusion: Fusion, runner: Runner) -> BenchmarkResult:
+    """Fuse and score one run; InputError if a part has no result of these settings."""
+    if missing := [part.label for part in fusion.parts if not finished(benchmark, part)]:
+        raise InputError(f"{run.label} needs the map of {', '.join(missing)}, which has failed")
+    return run_fused(run, fusion, _key(benchmark, run), benchmark.device, runner)
 
 
 def _predict_and_score(benchmark: Benchmark, run: Run, runner: Runner) -> tuple[float, ScoreRecord | None]:
@@ -103,21 +149,17 @@ def _inside(run: Run, trained: Trained) -> PooledScores:
     return PooledScores(**dict(trained.validation.scores), classes=classes)
 
 
-def _offline(benchmark: Benchmark, run: Run, overrides: Sequence[str], runner: Runner) -> Trained | None:
-    """Train on a random split of overlapping tiles: what published offline validation measured."""
-    if not benchmark.offline:
-        return None
-    split = (*overrides, "validation={kind: random_tiles, final: false}")
-    return runner.fit(fit_task(run, benchmark.device, run.folder / "offline", split))
-
-
 def finished(benchmark: Benchmark, run: Run) -> bool:
     """Return True if the run's result is there and belongs to these settings."""
     path = run.folder / "result.json"
     if not path.exists():
         return False
     try:
-        return _without_prose(BenchmarkResult.read(path).key) == _without_prose(_key(benchmark, run))
+        result = BenchmarkResult.read(path)
+        same = _without_prose(result.key) == _without_prose(_key(benchmark, run))
+        if run.fusion is not None:
+            return same and fused_from_present_maps(result, run.fusion)
+        return same and (not benchmark.offline or is_scored_offline(result))
     except C2SegError:  # damaged, or of settings that this version does not have
         return False
 
@@ -125,17 +167,22 @@ def finished(benchmark: Benchmark, run: Run) -> bool:
 def _key(benchmark: Benchmark, run: Run) -> BenchmarkKey:
     """Return what a result depends on."""
     return BenchmarkKey(
-        recipe=run.settings(),
+        recipe=None if run.fusion else run.settings(),
+        fusion=run.fusion.key() if run.fusion else None,
         seed=run.seed,
         equal_seconds=benchmark.equal_seconds,
         offline=benchmark.offline,
         device=benchmark.device,
         cities=tuple(open_city(path).fingerprint() for path in (run.pair.source, run.pair.target)),
         reference=str(run.pair.reference) if run.pair.reference else None,
+        tile_px=run.pair.tile_px,
     )
 
 
 def _without_prose(key: BenchmarkKey) -> BenchmarkKey:
-    """Return a key without the texts of its recipe, which change no result."""
-    recipe = key.recipe.model_copy(update={"description": "", "citation": ""})
-    return key.model_copy(update={"recipe": recipe})
+    """Return a key without the texts of its recipes, which change no result."""
+    prose = {"description": "", "citation": ""}
+    if key.fusion is not None:
+        recipes = {label: recipe.model_copy(update=prose) for label, recipe in key.fusion.recipes.items()}
+        return key.model_copy(update={"fusion": key.fusion.model_copy(update={"recipes": recipes})})
+    return key.model_copy(update={"recipe": key.recipe and key.recipe.model_copy(update=prose)})

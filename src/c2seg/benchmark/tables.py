@@ -9,10 +9,9 @@ from html import escape
 from statistics import mean, stdev
 
 from c2seg.artifacts.benchmark import BenchmarkResult, BenchmarkRow, MeanStd
-from c2seg.metrics.published import published_offline
 from c2seg.recipes import random_start
 
-__all__ = ["aligned", "as_csv", "as_html", "as_text", "modality_text", "offline_text", "rows"]
+__all__ = ["aligned", "as_csv", "as_html", "as_text", "modality_text", "pm", "rows"]
 
 RARE_PX = 1000
 _SCORES = ("oa", "kappa", "mf1", "miou")
@@ -66,8 +65,8 @@ def _cells(table: Sequence[BenchmarkRow], baseline: str) -> list[list[str]]:
     lines = [[*_BEFORE, f"vs {baseline}", *_AFTER]]
     lines += [
         [
-            row.pair, row.label, row.uses_target, _pm(row.oa), _pm(row.kappa), _pm(row.mf1), _pm(row.miou),
-            _pm(row.miou_common), _pm(row.difference, sign=True), _n(row.fit_seconds, 0), _n(row.peak_memory_mib, 0),
+            row.pair, row.label, row.uses_target, pm(row.oa), pm(row.kappa), pm(row.mf1), pm(row.miou),
+            pm(row.miou_common), pm(row.difference, sign=True), _n(row.fit_seconds, 0), _n(row.peak_memory_mib, 0),
             _millions(row.parameters), _n(row.gflops_128, 2),
         ]
         for row in table
@@ -112,23 +111,6 @@ def _classes(pair: str, results: Sequence[BenchmarkResult]) -> tuple[str, str]:
     return f"IoU by class ({key}), {pair}", aligned(turned)
 
 
-def offline_text(table: Sequence[BenchmarkRow], which: str) -> str:
-    """Return the challenge's Table II or III: the leaking split inside the source, as published and across cities."""
-    published: dict[str, list[str]] = {}
-    for score in published_offline(which):
-        if score.miou is not None:
-            published.setdefault(score.recipe, []).append(f"{score.method} {score.dataset} {score.miou:.3f}")
-    lines = [["pair", "recipe", "Mpar", "offline mIoU (leaks)", "as published", "mIoU across cities"]]
-    lines += [
-        [
-            row.pair, row.label, _millions(row.parameters), _pm(row.offline_miou),
-            ", ".join(published.get(row.label, ["-"])), _pm(row.miou),
-        ]
-        for row in table if row.offline_miou[0] is not None
-    ]  # fmt: skip
-    return aligned(lines)
-
-
 def aligned(lines: Sequence[Sequence[str]]) -> str:
     """Return cells as columns of equal width."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
@@ -145,14 +127,17 @@ def _row(
         seeds=len(seeds),
         uses_target=("*" if uses.training else "")
         + ("+" if uses.normalization else "")
-        + ("~" if random_start(seeds[0].key.recipe) else ""),
+        + ("~" if any(random_start(recipe) for recipe in seeds[0].key.recipes) else ""),
         oa=_spread([_score(r, "oa") for r in seeds]),
         kappa=_spread([_score(r, "kappa") for r in seeds]),
         mf1=_spread([_score(r, "mf1") for r in seeds]),
         miou=_spread([_score(r, "miou") for r in seeds]),
+        tiles_oa=_spread([_score(r, "oa", by_tiles=True) for r in seeds]),
+        tiles_mf1=_spread([_score(r, "mf1", by_tiles=True) for r in seeds]),
+        tiles_miou=_spread([_score(r, "miou", by_tiles=True) for r in seeds]),
         miou_common=_spread([_common(r) for r in seeds]),
         difference=_spread(_differences(seeds, base)),
-        offline_miou=_spread([r.offline.scores.miou for r in seeds if r.offline]),
+        offline_miou=_spread([r.offline.offline.last.miou for r in seeds if r.offline and r.offline.offline]),
         fit_seconds=_average([r.fit_seconds for r in seeds]),
         map_seconds=_average([r.map_seconds for r in seeds]),
         peak_memory_mib=_average([r.peak_memory_mib for r in seeds]),
@@ -169,6 +154,12 @@ def _mean_row(label: str, results: Sequence[BenchmarkResult], pairs: Sequence[st
     complete = [group for group in by_seed.values() if len(group) == len(pairs)]
     means = {name: _spread([_average([_score(r, name) for r in group], all_needed=True) for group in complete])
              for name in _SCORES}  # fmt: skip
+    means |= {
+        f"tiles_{name}": _spread(
+            [_average([_score(r, name, by_tiles=True) for r in group], all_needed=True) for group in complete]
+        )
+        for name in ("oa", "mf1", "miou")
+    }
     common = _spread([_average([_common(r) for r in group], all_needed=True) for group in complete])
     return _row("mean", label, results, {}).model_copy(update={**means, "miou_common": common})
 
@@ -179,8 +170,10 @@ def _differences(seeds: Sequence[BenchmarkResult], base: Mapping[tuple[str, int]
     return [ours - theirs for ours, theirs in both if ours is not None and theirs is not None]
 
 
-def _score(result: BenchmarkResult, name: str) -> float | None:
-    value: float | None = getattr(result.scores, name) if result.scores else None
+def _score(result: BenchmarkResult, name: str, *, by_tiles: bool = False) -> float | None:
+    """Return a score of a result; None where it has none, or was not scored over tiles."""
+    scores = getattr(result.scores, "by_tiles", None) if by_tiles else result.scores
+    value: float | None = getattr(scores, name, None)
     return value
 
 
@@ -205,7 +198,8 @@ def _spread(values: Sequence[float | None]) -> MeanStd:
     return mean(known), stdev(known) if len(known) > 1 else None
 
 
-def _pm(value: MeanStd, *, sign: bool = False) -> str:
+def pm(value: MeanStd, *, sign: bool = False) -> str:
+    """Return a mean and a deviation as text."""
     center, spread = value
     if center is None:
         return "-"

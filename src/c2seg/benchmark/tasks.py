@@ -9,16 +9,20 @@ from pathlib import Path
 from c2seg.artifacts.runs import RunRecord
 from c2seg.artifacts.scores import ScoreRecord
 from c2seg.artifacts.validation import ValidationRecord
+from c2seg.benchmark.fused import Fusion
 from c2seg.benchmark.plan import Run
 from c2seg.recipes import Recipe
 
 __all__ = [
     "FitTask",
+    "FuseTask",
     "PredictTask",
     "ScoreTask",
     "Trained",
     "fit_city",
     "fit_task",
+    "fuse_city",
+    "fuse_task",
     "predict_city",
     "predict_task",
     "score_city",
@@ -30,7 +34,8 @@ __all__ = [
 class FitTask:
     """Train a recipe on ``source`` for ``target`` into the run folder ``out``; a training that was stopped there is resumed.
 
-    ``command`` repeats it by hand; it goes into the run's record.
+    ``command`` repeats it by hand; it goes into the run's record. ``trainings`` is the folder of finished trainings that runs
+    have in common.
     """
 
     recipe: Recipe
@@ -40,25 +45,46 @@ class FitTask:
     seed: int
     device: str
     command: tuple[str, ...] = ()
+    trainings: Path | None = None
 
 
 @dataclass(frozen=True)
 class PredictTask:
-    """Predict ``city`` with a model file into ``out``."""
+    """Predict ``city`` with a model file into ``out``, and the probabilities of all classes where they are asked for."""
 
     model: Path
     city: Path
     out: Path
     device: str
+    probabilities: Path | None = None
+
+
+@dataclass(frozen=True)
+class FuseTask:
+    """Make a map of maps into ``out``: a weighted mean of probabilities, then rules, each a class and the map that decides it.
+
+    The classes are those of the city ``source``. Folders hold a map for every scene.
+    """
+
+    source: Path
+    out: Path
+    mean: tuple[tuple[Path, float], ...]
+    rules: tuple[tuple[str, Path], ...]
+    threshold: float | None
+    soft: bool
 
 
 @dataclass(frozen=True)
 class ScoreTask:
-    """Score a map against a ground truth, by rows and columns where there is no georeference, into the JSON file ``out``."""
+    """Score a map against a ground truth, by rows and columns where there is no georeference, into the JSON file ``out``.
+
+    With ``tile_px`` also over touching tiles of that side, as the challenge counts.
+    """
 
     prediction: Path
     reference: Path
     out: Path
+    tile_px: int | None = None
 
 
 @dataclass(frozen=True)
@@ -84,17 +110,31 @@ def fit_task(run: Run, device: str, folder: Path, overrides: Sequence[str] = ())
 
 def predict_task(run: Run, device: str) -> PredictTask:
     """Return the prediction of a run's target."""
-    return PredictTask(run.folder / "model.safetensors", run.pair.target, run.map, device)
+    probabilities = run.probabilities_map if run.probabilities else None
+    return PredictTask(run.folder / "model.safetensors", run.pair.target, run.map, device, probabilities)
+
+
+def fuse_task(run: Run, fusion: Fusion) -> FuseTask:
+    """Return how the map of a run is made of those of others."""
+    return FuseTask(
+        source=run.pair.source,
+        out=run.map,
+        mean=tuple((part.probabilities_map, weight) for part, weight in fusion.mean),
+        rules=tuple((name, expert.probabilities_map) for name, expert in fusion.rules),
+        threshold=fusion.threshold,
+        soft=fusion.soft,
+    )
 
 
 def score_task(run: Run, reference: Path) -> ScoreTask:
     """Return the scoring of a run's map."""
-    return ScoreTask(run.map, reference, run.folder / f"scores-{run.map.stem}.json")
+    return ScoreTask(run.map, reference, run.folder / f"scores-{run.map.stem}.json", run.pair.tile_px)
 
 
 def fit_city(task: FitTask) -> Trained:
     """Train as ``c2seg fit --resume`` does."""
     from c2seg.pipeline.fit import fit
+    from c2seg.pipeline.prepare import Storage
 
     result = fit(
         task.recipe,
@@ -104,6 +144,7 @@ def fit_city(task: FitTask) -> Trained:
         seed=task.seed,
         device=task.device,
         resume=True,
+        storage=Storage(trainings=task.trainings),
         command=task.command,
     )
     return Trained(result.seconds, RunRecord.read(task.out / "record.json"), result.validation)
@@ -114,17 +155,26 @@ def predict_city(task: PredictTask) -> float:
     from c2seg.predict import MapOptions
     from c2seg.predict.city import predict
 
-    command = (
+    command: tuple[str, ...] = (
         "c2seg", "predict", str(task.model), str(task.city), "--out", str(task.out), "--overwrite", "--device", task.device
     )  # fmt: skip
-    results = predict(task.model, task.city, MapOptions(task.out, overwrite=True), device=task.device, command=command)
+    command += () if task.probabilities is None else ("--probabilities", str(task.probabilities))
+    options = MapOptions(task.out, probabilities=task.probabilities, overwrite=True)
+    results = predict(task.model, task.city, options, device=task.device, command=command)
     return sum(result.seconds for result in results)
+
+
+def fuse_city(task: FuseTask) -> float:
+    """Fuse as ``c2seg fuse --overwrite`` does, scene by scene; return the seconds."""
+    from c2seg.benchmark.fusing import fuse_maps
+
+    return fuse_maps(task)
 
 
 def score_city(task: ScoreTask) -> ScoreRecord:
     """Score as ``c2seg score --overwrite`` does."""
     from c2seg.pipeline.scoring import score_maps
 
-    record = score_maps(task.prediction, task.reference)
+    record = score_maps(task.prediction, task.reference, tile_px=task.tile_px)
     record.write(task.out)
     return record

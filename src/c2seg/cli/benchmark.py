@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from c2seg.cli.console import JSON, QUIET, notes_on_stderr, print_json, progress_bars
-from c2seg.errors import C2SegError, InputError, unknown_name
+from c2seg.errors import C2SegError
+
+if TYPE_CHECKING:
+    from c2seg.benchmark.summary import BenchmarkSummary
 
 __all__ = ["command"]
-
-_TABLES = {
-    "I": "the challenge's systems across cities",
-    "II": "a random split of overlapping tiles inside the source (leaks) beside the score across cities",
-    "III": "the same for MRSN and its reductions",
-}
-_RECIPES = {"II": "mrsn", "III": "mrsn-1b,mrsn-2b,mrsn-3b,mrsn"}
 
 
 def command(
     pair: list[str] = typer.Option(
-        ..., "--pair", help="SOURCE:TARGET[:REFERENCE], or CITY for pooled folds inside it; may be repeated."
+        [], "--pair", help="SOURCE:TARGET[:REFERENCE], or CITY for pooled folds inside it; may be repeated."
+    ),
+    data: Path = typer.Option(
+        None, "--data", metavar="ROOT", help="In the place of --pair: folder with the releases of C2Seg, at any depth."
     ),
     recipes: str | None = typer.Option(
         None,
         "--recipes",
-        help="Names, separated by commas, or all (default: forest,unet; II: mrsn; III: MRSN and its reductions).",
+        help="Names, separated by commas, or all (default: those of --table, else forest,unet).",
     ),
     out: Path = typer.Option(..., "--out", help="The benchmark's folder."),
     preset: str = typer.Option(
@@ -41,54 +42,70 @@ def command(
         None, "--equal-time", min=1, help="Training seconds of every recipe of networks (on a CPU, processor time)."
     ),
     table: str = typer.Option(
-        "I",
+        None,
         "--table",
-        help="I: across cities. II: with the published offline protocol beside. III: MRSN and its reductions, trained alike.",
+        help="Table of the challenge. I: its systems and ours, ranked. II: MRSN by the published offline protocol. III: MRSN "
+        "and its reductions, trained alike.",
+    ),
+    figure: int = typer.Option(
+        None,
+        "--figure",
+        help="6: a test tile from each modality alone, all of them, and adapted, as PNG and in the page. Without --table "
+        "nothing else is run, and --recipes are a supervised and an adapting one.",
     ),
     baseline: str = typer.Option(
         None,
         "--baseline",
-        help="Recipe with which the others are compared (default: forest if it is run, else the first).",
+        help="Recipe with which the others are compared (default: of Table I the first; forest if it is run; the first run).",
     ),
     set_: list[str] = typer.Option([], "--set", help="key.path=value for every recipe; may be repeated."),
     jobs: int = typer.Option(1, "--jobs", min=1, help="Runs at a time; each gets an equal part of the cores."),
     device: str = typer.Option("cpu", "--device", help="auto, cpu or cuda."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Say what is known of hours and memory, and run nothing."),
     json: bool = JSON,
     quiet: bool = QUIET,
 ) -> None:
     """Compare recipes on pairs of cities: train, predict, score; one table. Run it again to resume after a stop."""
     from c2seg.benchmark import run_benchmark
 
-    if table not in _TABLES:
-        raise InputError(unknown_name("table", table, _TABLES))
-    offline = table in {"II", "III"}
-    if table == "III" and recipes is None and preset.startswith("paper"):
-        preset = "ablation"  # the network and its reductions, all trained alike: 2000 iterations of 12 patches
     silent = quiet or json
     with notes_on_stderr("c2seg.benchmark", quiet=silent), progress_bars(quiet=silent) as bars:
         summary = run_benchmark(
-            pair,
-            [name.strip() for name in (recipes or _RECIPES.get(table, "forest,unet")).split(",")],
+            pair or None,
+            [name.strip() for name in recipes.split(",")] if recipes else None,
             out=out,
+            data=data,
+            table=table,
+            figure=figure,
             preset=preset,
             seeds=seeds,
             modalities=modalities,
             ablations=ablations,
             equal_seconds=equal_time,
-            offline=offline,
             baseline=baseline,
             overrides=set_,
             device=device,
             jobs=jobs,
+            dry_run=dry_run,
             progress=bars,
         )
+    if dry_run:
+        _say_costs(summary, json=json)
+        return
     if json:
         content = summary.table().as_json()
-        page = str(summary.page) if summary.page else None
-        print_json({"page": page, **{name: content[name] for name in ("rows", "against", "failed")}})
+        paths = {"page": summary.page, "figure": summary.figure}
+        print_json(
+            {
+                **{name: path and str(path) for name, path in paths.items()},
+                **{name: content[name] for name in ("rows", "against", "failed", "ranking", "offline")},
+            }
+        )
     else:
-        typer.echo(summary.text(table if offline else None))
-        typer.echo(summary.page or out / "benchmark.json")
+        typer.echo(summary.text(table if table in {"II", "III"} else None))
+        for path in (summary.page or out / "benchmark.json", summary.figure):
+            if path is not None:
+                typer.echo(path)
     if summary.failures:
         name, why = next(iter(summary.failures.items()))
         runs = len(summary.failures) + len(summary.results)
@@ -96,3 +113,11 @@ def command(
             f"{len(summary.failures)} of {runs} runs failed and are not in the table ({out / 'benchmark.json'} says why): "
             f"{name}: {why}"
         )
+
+
+def _say_costs(summary: BenchmarkSummary, *, json: bool) -> None:
+    """Print what is known of the costs."""
+    if json:
+        print_json({"costs": [asdict(line) for line in summary.costs]})
+    else:
+        typer.echo(summary.text())

@@ -22,6 +22,7 @@ OPTIONS = {
     "confidence": "--confidence",
     "crs": "--crs",
     "csv": "--csv",
+    "data": "--data",
     "delta": "--delta",
     "dem": "--dem",
     "dem_datum": "--dem-datum",

@@ -31,6 +31,7 @@ def command(
     block_px: int = typer.Option(100, "--block-px", min=1, help="Side of the bootstrap's blocks, pixels of the ground truth."),
     replicates: int = typer.Option(1000, "--replicates", min=20, help="Replicates of the bootstrap."),
     boundary_px: int | None = typer.Option(None, "--boundary-px", min=0, max=64, help="Also boundary F1 within N pixels."),
+    tile_px: int | None = typer.Option(None, "--tile-px", min=1, help="Also by tiles, as the challenge: AB 128, BW 256."),
     _by_index: bool = typer.Option(False, "--by-index", hidden=True),  # of 0.1.0; rows are matched where nothing else can be
     workers: int = typer.Option(2, "--workers", min=1, help="Threads that read and count."),
     out: Path | None = typer.Option(None, "--out", metavar="F.json", help="Write the scores as JSON, too."),
@@ -59,6 +60,7 @@ def command(
             block_px=block_px,
             replicates=replicates,
             boundary_px=boundary_px,
+            tile_px=tile_px,
             workers=workers,
             seed=seed,
             out=out,
@@ -89,6 +91,9 @@ def _print(record: ScoreRecord) -> None:
         f"disagreement: quantity {number(record.quantity_disagreement)}, allocation "
         f"{number(record.allocation_disagreement)}; {record.pixels:,} labeled pixels, protocol {record.protocol}"
     )
+    if tiles := record.by_tiles:
+        values = "  ".join(f"{title} {number(getattr(tiles, name))}" for name, title in HEADLINE.items())
+        typer.echo(f"by {tiles.tiles} tiles of {tiles.tile_px} px, overlaps count in each: {values}")
     if record.boundary:
         typer.echo(f"boundary F1 within {record.boundary.tolerance_px} px: {number(record.boundary.mean_f1)}")
 

@@ -18,11 +18,12 @@ from c2seg.errors import DataError, InputError, one_line
 from c2seg.legend import BACKGROUND, IGNORE, Legend
 from c2seg.types import Window
 
-__all__ = ["detect_label_map", "load_label_map", "resolve_label_maps"]
+__all__ = ["contradicted_label_map", "detect_label_map", "load_label_map", "resolve_label_maps", "states_label_map"]
 
 _SAMPLES = 8  # windows along each axis
 _SAMPLE_PX = 256
 _LEAST_PX = 20  # of a class, to estimate its near infrared
+_CERTAIN_PX = 200  # sampled pixels of both water values, to contradict what is stated
 _DARKER = 0.8  # ratio of the near infrared of water to that of the water of another label mapping
 
 
@@ -88,13 +89,60 @@ def detect_label_map(city: City, scene: int, label: Label) -> str:
     )
 
 
+def contradicted_label_map(city: LabeledCity, *, is_stated: bool = False) -> str | None:
+    """Return, in a line, why the label mapping of a label is wrong; None if nothing says so.
+
+    It is wrong if the label has values outside of it. One that nobody stated (``is_stated``) is also wrong if what it calls
+    water is bright in the near infrared, and what another mapping of the legend calls water is dark. Up to 64 windows are read.
+    """
+    legend = city.images.legend
+    names = ["challenge", *legend.label_maps]
+    for index, label in enumerate(city.labels):
+        infrared = _infrared_by_value(city.images, index, label)
+        values = set(infrared) - {IGNORE}
+        matching = [name for name in names if values <= set(legend.codes(name))]
+        if label.label_map not in matching:
+            unknown = sorted(values - set(legend.codes(label.label_map)))[:8]
+            fits = f"those of {matching[0]!r} fit: {_statement(matching[0])}" if matching else "give a mapping file"
+            return f"{label.origin}: values {unknown} are not in the label mapping {label.label_map!r}; {fits}"
+        water = _darkest_water(legend, matching, infrared) if len(matching) > 1 and not is_stated else None
+        seen = [infrared.get(_water(legend, name), (None, 0))[1] for name in matching]
+        if water not in (None, label.label_map) and min(seen) >= _CERTAIN_PX:
+            return (
+                f"{label.origin}: the labels are numbered as {water!r}, not as {label.label_map!r} (its water is bright in the "
+                f"near infrared, value {_water(legend, water or '')} is dark); {_statement(water or '')}"
+            )
+    return None
+
+
+def states_label_map(path: Path) -> bool:
+    """Return whether a city says how its labels are numbered; of a .mat file it is said or detected."""
+    if path.is_file():
+        return True
+    for file in (path / "tiles.yaml", path / "city.yaml"):
+        content = read_yaml(file, DataError) if file.is_file() else None
+        label = content.get("label") if isinstance(content, dict) else None
+        if any(isinstance(part, dict) and "label_map" in part for part in (content, label)):
+            return True
+    return False
+
+
+def _statement(name: str) -> str:
+    return f"write label_map: {name} into tiles.yaml, or into the label of city.yaml, beside the folders"
+
+
+def _water(legend: Legend, name: str) -> int:
+    """Return the value of water in a label mapping; 255 if it has none."""
+    water = next((c.id for c in legend.classes if "surface water" in c.name.lower()), None)
+    return next((value for value, number in legend.codes(name).items() if number == water), IGNORE)
+
+
 def _darkest_water(
     legend: Legend, names: Sequence[str], infrared: Mapping[int, tuple[float | None, int]]
 ) -> str | None:
     """Return the label mapping whose water is clearly darker in the near infrared than that of the others."""
-    water = next((c.id for c in legend.classes if "surface water" in c.name.lower()), None)
     known = {v: nir for v, (nir, pixels) in infrared.items() if nir is not None and pixels >= _LEAST_PX}
-    values = {name: next((v for v, id_ in legend.codes(name).items() if id_ == water), IGNORE) for name in names}
+    values = {name: _water(legend, name) for name in names}
     levels = {name: known.get(value, float("inf")) for name, value in values.items()}
     first, second = sorted(levels, key=lambda name: levels[name])[:2]
     classes = [nir for v, nir in known.items() if any(legend.codes(name).get(v) for name in names)]

@@ -44,16 +44,23 @@ def prepare_cities(
     normalization: Normalization,
     max_bands: int | None,
     progress: Progress,
+    *,
+    tile_px: int | None = None,
 ) -> PreparedCities:
     """Match the cities' bands with ``inputs``, compute statistics, and fit the normalization.
 
-    A modality of more than ``max_bands`` bands is projected on components of the labeled cities. Raises DataError if bands
-    cannot be matched, or if a city has no valid pixel.
+    A modality of more than ``max_bands`` bands is projected on components of the labeled cities. ``tile_px``: the statistics
+    over the labeled cities are means over tiles, of this side where data do not come as tiles; None: over all pixels. Raises
+    DataError if bands cannot be matched, or if a city has no valid pixel.
     """
     sources, target, notes = _matched(sources, target, inputs)
     names, ranked = tuple(inputs), normalization == "quantile"
     statistics = [city_statistics(city.images, names, progress, quantiles=ranked) for city in sources]
     pooled = _pooled(statistics)
+    if tile_px is not None:
+        pooled = _pooled(
+            [city_statistics(city.images, names, progress, kind="tiles", tile_px=tile_px) for city in sources]
+        )
     of_each_city = normalization in OF_EACH_CITY
     plain = [Normalizer.fit(normalization, band if of_each_city else pooled) for band in statistics]
     fitted = _projected(plain, sources, max_bands, progress)

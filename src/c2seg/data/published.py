@@ -22,9 +22,12 @@ __all__ = [
     "ARCHIVES",
     "CITIES",
     "DATASETS",
+    "RELEASE_FILES",
+    "RELEASE_PAGE",
     "PublishedCity",
     "PublishedDataset",
     "band_roles",
+    "challenge_tiles",
     "city_of_tiles",
     "published_means",
 ]
@@ -64,6 +67,17 @@ ARCHIVES = {
 }
 """MD5 of the challenge's archives."""
 
+RELEASE_PAGE = "https://github.com/danfenghong/RSE_Cross-city"
+"""Page of the dataset paper, whose README links the folders of both releases on Google Drive and Baidu."""
+
+RELEASE_FILES = {
+    "Augsburg": ("augsburg_multimodal.mat",),
+    "Berlin": ("berlin_multimodal.mat",),
+    "Beijing": ("beijing.mat", "beijing_label.mat"),
+    "Wuhan": ("wuhan.mat", "wuhan_label.mat"),
+}
+"""Files of the full-scene release by city; the tiles of AB and of BW are an archive each."""
+
 
 @dataclass(frozen=True, slots=True)
 class PublishedCity:
@@ -94,6 +108,17 @@ CITIES = {
         PublishedCity("Wuhan", "C2Seg-BW", "test", 6225, 8670),
     )
 }
+
+
+def challenge_tiles(dataset: str, height: int, width: int) -> TileGrid:
+    """Return the tiles in which the challenge scores a target city of a dataset (``C2Seg-AB``, ``C2Seg-BW``).
+
+    They touch, and the last row and column are shifted back. A smaller city, as simulated ones are, has smaller tiles.
+    """
+    tile = DATASETS[dataset].tile_px
+    while tile > min(height, width):
+        tile //= 2
+    return TileGrid(height, width, tile, tile)
 
 
 def city_of_tiles(count: int, tile_px: int) -> PublishedCity | None:

@@ -16,7 +16,15 @@ from c2seg.data.tiling import TileGrid
 from c2seg.documents import parse_yaml
 from c2seg.errors import InputError, unknown_name
 
-__all__ = ["LeakReport", "TileSplit", "leak_report", "published_split", "random_split", "third_place_split"]
+__all__ = [
+    "LeakReport",
+    "TileSplit",
+    "dataset_of_tiles",
+    "leak_report",
+    "published_split",
+    "random_split",
+    "third_place_split",
+]
 
 TEAMS = {"uda": "second place", "mrsn": "third place"}
 _TILES = {273: "C2Seg-AB", 7140: "C2Seg-BW"}
@@ -68,6 +76,12 @@ def published_split(name: str, count: int) -> TileSplit:
     excluded = {*validation, *entry["left_out"]}
     training = tuple(number for number in range(count) if number not in excluded)
     return TileSplit(name, training, tuple(validation), is_released=True)
+
+
+def dataset_of_tiles(count: int) -> str | None:
+    """Return ``AB`` or ``BW`` for the number of a dataset's training tiles; None for another number."""
+    name = _TILES.get(count)
+    return name and name[-2:]
 
 
 def third_place_split(count: int) -> TileSplit:

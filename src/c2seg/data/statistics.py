@@ -10,6 +10,7 @@ import numpy as np
 
 from c2seg.data.city import City, Scene, blocks
 from c2seg.data.quantiles import PixelSample
+from c2seg.data.tiling import TileGrid
 from c2seg.errors import DataError, number_ranges
 from c2seg.progress import Progress, no_progress
 from c2seg.types import Window
@@ -117,6 +118,7 @@ def city_statistics(
     progress: Progress = no_progress,
     *,
     kind: Literal["pooled", "tiles"] = "pooled",
+    tile_px: int | None = None,
     quantiles: bool = False,
 ) -> dict[str, BandStatistics]:
     """Return the band statistics of the scaled values of each modality over its valid pixels.
@@ -124,8 +126,8 @@ def city_statistics(
     ``pooled``: exact mean and standard deviation of all pixels. ``tiles``: mean over tiles of each tile's mean and standard
     deviation, as published for the challenge. Overlaps then count several times, and the deviations are smaller. A cell of a
     coarser modality has the weight of its valid fine pixels. ``quantiles``: also compute quantiles from a uniform sample
-    of 2^15 to 2^16 pixels. Raises DataError if a modality has no valid pixel (with the empty bands), or if the tiles are
-    unknown.
+    of 2^15 to 2^16 pixels. ``tile_px``: side of the half-overlapping tiles of scenes that are not distributed in tiles. Raises
+    DataError if a modality has no valid pixel (with the empty bands), or if the tiles are unknown.
     """
     jobs = [(name, scene) for name in modalities for scene in city.scenes]
     total = sum(scene.grid.height * scene.grid.width for _, scene in jobs)
@@ -136,7 +138,7 @@ def city_statistics(
         sample = PixelSample() if quantiles else None
         for scene in city.scenes:
             area = scene.grid.height * scene.grid.width
-            parts_of_scene = _tile_parts(scene, name) if kind == "tiles" else _block_parts(scene, name, sample)
+            parts_of_scene = _tile_parts(scene, name, tile_px) if kind == "tiles" else _block_parts(scene, name, sample)
             for fraction, part in parts_of_scene:
                 if kind == "pooled" and parts:
                     parts[0] = parts[0].merge(part)
@@ -169,13 +171,17 @@ def _block_parts(scene: Scene, name: str, sample: PixelSample | None) -> Iterato
         yield done / (source.height * source.width), BandStatistics.of(pixels, counts)
 
 
-def _tile_parts(scene: Scene, name: str) -> Iterator[tuple[float, BandStatistics]]:
-    if scene.tiles is None:
+def _tile_parts(scene: Scene, name: str, tile_px: int | None) -> Iterator[tuple[float, BandStatistics]]:
+    tiles = scene.tiles
+    if tiles is None and tile_px is not None:
+        side = min(tile_px, scene.grid.height, scene.grid.width)
+        tiles = TileGrid(scene.grid.height, scene.grid.width, side, max(1, side // 2))
+    if tiles is None:
         raise DataError(f"scene {scene.name!r} is not distributed in tiles; use pooled statistics")
-    for index, window in enumerate(scene.tiles.windows(), 1):
+    for index, window in enumerate(tiles.windows(), 1):
         values, valid = scene.read(name, window)
         part = BandStatistics.of(values.reshape(values.shape[0], -1), valid.ravel().astype(np.int64))
-        yield index / scene.tiles.count, part
+        yield index / tiles.count, part
 
 
 def _average(parts: Sequence[BandStatistics]) -> BandStatistics:

@@ -43,6 +43,12 @@ class TileFolds:
         return leak_report(self.split, self.tiles)
 
     @property
+    def tested_windows(self) -> tuple[Window, ...]:
+        """The tiles of validation, which overlap; by number."""
+        windows = list(self.tiles.windows())
+        return tuple(windows[index] for index in self.split.validation)
+
+    @property
     def split(self) -> TileSplit:
         """The tiles of training and of validation."""
         return third_place_split(self.tiles.count)

@@ -265,7 +265,7 @@ def _optimizer(parameters: list[dict[str, Any]], settings: Optimizer) -> torch.o
     if settings.name == "sgd":
         return torch.optim.SGD(parameters, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
     kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
-    return kind(parameters, settings.lr, betas=(settings.momentum, 0.999), weight_decay=settings.weight_decay)
+    return kind(parameters, settings.lr, betas=(settings.momentum, settings.beta2), weight_decay=settings.weight_decay)
 
 
 def _factor(settings: Schedule, iterations: int) -> Callable[[int], float]:

@@ -26,7 +26,7 @@ from c2seg.progress import Progress, no_progress
 from c2seg.raster import read_boundless
 from c2seg.types import Window
 
-__all__ = ["count_maps", "read_pair", "reference_ids", "run_strips", "strips"]
+__all__ = ["count_maps", "count_windows", "read_pair", "reference_ids", "run_strips", "strips"]
 
 _STRIP_PX = 2_000_000  # pixels of ground truth per read of a worker
 
@@ -65,6 +65,30 @@ def count_maps(
         counts[done : done + len(part)] = part
         done += len(part)
     return [Confusion(ids, block) for block in counts]
+
+
+def count_windows(
+    pair: MapPair, windows: Sequence[Window], *, protocol: str = "challenge", workers: int = 1
+) -> list[Confusion]:
+    """Count windows of a pair of maps, each by itself; as ``count_maps``."""
+    ids = protocol_ids(pair.code.legend.ids, protocol)
+    refuse = PROTOCOLS[protocol].refuses_outside
+    parts = [(pair, part, place) for place, window in enumerate(windows) for part in _parts(window)]
+
+    def count(one: MapPair, window: Window) -> np.ndarray:
+        return _count(*read_pair(one, window), ids, refuse, one).counts
+
+    counts = [Confusion.empty(ids) for _ in windows]
+    jobs = [(one, window) for one, window, _ in parts]
+    for (_, _, place), values in zip(parts, run_strips(count, jobs, workers, no_progress), strict=True):
+        counts[place] += Confusion(ids, values)
+    return counts
+
+
+def _parts(window: Window) -> list[Window]:
+    """Divide a window into parts of full width and about 2 million pixels."""
+    rows = max(1, _STRIP_PX // window.width)
+    return [window.rows(row, min(rows, window.height - row)) for row in range(0, window.height, rows)]
 
 
 def strips(pairs: Iterable[MapPair], unit_px: int | None = None) -> list[tuple[MapPair, Window]]:

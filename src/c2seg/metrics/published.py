@@ -22,7 +22,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class PublishedScore:
-    """A published row, as fractions 0..1; None if not published. ``dataset`` is ``AB``, ``BW`` or ``mean`` (of both)."""
+    """A published row, as fractions 0..1; None if not published. ``dataset`` is ``AB``, ``BW`` or ``mean`` (of both).
+
+    ``recipe`` is the recipe of c2seg for the method, or the system of ``c2seg benchmark``; None if there is none.
+    """
 
     source: str
     dataset: str
@@ -30,6 +33,7 @@ class PublishedScore:
     oa: float | None
     miou: float | None
     mf1: float | None
+    recipe: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ def published_scores() -> tuple[PublishedScore, ...]:
     return tuple(
         PublishedScore(
             row["source"], row["dataset"], row["method"],
-            _fraction(row["oa"]), _fraction(row["miou"]), _fraction(row["mf1"]),
+            _fraction(row["oa"]), _fraction(row["miou"]), _fraction(row["mf1"]), row["recipe"] or None,
         )
         for row in _rows("scores.csv")
     )  # fmt: skip

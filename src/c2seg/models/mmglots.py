@@ -47,6 +47,7 @@ class MMGLOTS(nn.Module):
         width = settings.width
         scale = Fraction(settings.scale)
         self.scale = settings.scale
+        self.enlarges = settings.enlarges
         self.stride_px = _COARSEST * scale.denominator // gcd(scale.numerator, _COARSEST)
         self.feature_channels = width
         self.others = tuple(name for name in bands if name != _PRIMARY)
@@ -107,7 +108,7 @@ class MMGLOTS(nn.Module):
         return fused
 
     def _enlarged(self, maps: Tensor) -> Tensor:
-        if self.scale == 1:
+        if self.scale == 1 or (self.training and self.enlarges == "prediction"):
             return maps
         return F.interpolate(maps, scale_factor=self.scale, mode="bilinear", align_corners=False)
 

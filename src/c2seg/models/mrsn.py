@@ -85,6 +85,8 @@ class MRSN(nn.Module):
         self.feature_channels = settings.channels * len(self.groups)
         self.stride_px = 8 if settings.stem_upsample else 16
         self.encoder_name = settings.encoder
+        self.align_corners = settings.align_corners
+        self.fitted_stems = settings.stems == "fitted"
         self.roles = {position: role for role, position in _colors(settings, bands.get(_OPTICAL, 0)).items()}
 
     @classmethod
@@ -102,7 +104,8 @@ class MRSN(nn.Module):
                 if modality == _OPTICAL:
                     band = replace(band, role=self.roles.get(position, band.role))
                 bands.setdefault(modality, []).append(band)
-            parts[name] = EncoderPart(self.trunks[name], f"tu-{self.encoder_name}", bands)
+            trunk = self.trunks[name]
+            parts[name] = EncoderPart(trunk, f"tu-{self.encoder_name}", bands, fit_first=self.fitted_stems)
         return parts
 
     def forward(self, patch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -115,7 +118,7 @@ class MRSN(nn.Module):
         logits = torch.stack([output for output, _ in outputs]).sum(dim=0)
         size = next(iter(patch.values())).shape[-2:]
         return {
-            "logits": F.interpolate(logits, size, mode="bilinear", align_corners=False),
+            "logits": F.interpolate(logits, size, mode="bilinear", align_corners=self.align_corners),
             "features": torch.cat([features for _, features in outputs], dim=1),
         }
 

@@ -65,11 +65,15 @@ class PretrainedReport:
 
 @dataclass(frozen=True)
 class EncoderPart:
-    """An encoder of a network: its module, its name in segmentation-models-pytorch, and its bands by modality."""
+    """An encoder of a network: its module, its name in segmentation-models-pytorch, and its bands by modality.
+
+    ``fit_first=False``: a first convolution of the file's shape is loaded as it is, and one of another shape is not loaded.
+    """
 
     module: nn.Module
     name: str
     inputs: Inputs
+    fit_first: bool = True
 
 
 def load_pretrained(model: nn.Module, source: str | None, inputs: Inputs) -> PretrainedReport | None:
@@ -106,8 +110,13 @@ def _load(part: EncoderPart, state: Mapping[str, Tensor], source: str) -> Pretra
     names = _best_names(state, target, first)
     values = {name: state[origin] for name, origin in names.items()}
     note = "not loaded"
-    if first in values:
+    if first in values and part.fit_first:
         values[first], note = fit_first_convolution(values[first], part.inputs)
+    elif first in values and values[first].shape == target[first].shape:
+        note = "as in the file"
+    elif first in values:
+        del values[first]
+        note = "not loaded, random"
     where = f"ImageNet weights of {_plain(part.name)}" if source == "imagenet" else source
     if not any(value.ndim > 1 for value in values.values()):
         raise ModelFileError(
@@ -116,7 +125,7 @@ def _load(part: EncoderPart, state: Mapping[str, Tensor], source: str) -> Pretra
         )
     nn.Module.load_state_dict(part.module, values, strict=False)  # some encoders override it, always strict
     counters = {name for name in target if name.endswith("num_batches_tracked")}
-    used = set(names.values())
+    used = {names[name] for name in values}
     return PretrainedReport(
         source=where,
         loaded=tuple(name for name in target if name in values and name not in counters),

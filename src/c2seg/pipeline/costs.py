@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from c2seg.artifacts import TrainingFacts
+from c2seg.artifacts.runs import SharedTraining
 
 if TYPE_CHECKING:
     from c2seg.train import TrainingResult
 
-__all__ = ["COSTS", "Stopwatch", "summed", "training_facts"]
+__all__ = ["COSTS", "Stopwatch", "device_memory_mib", "summed", "training_facts"]
 
 COSTS = ("step_seconds", "step_processor_seconds", "forest_seconds", "forest_processor_seconds")
 """Fields of ``TrainingFacts`` that are times."""
@@ -26,6 +28,17 @@ class Stopwatch:
     def spent(self) -> tuple[float, float]:
         """Return the seconds and the processor seconds since its creation, to a thousandth."""
         return round(time.perf_counter() - self._begun[0], 3), round(time.process_time() - self._begun[1], 3)
+
+
+def device_memory_mib() -> float | None:
+    """Return the largest memory that torch has reserved on a CUDA device in this process, MiB; None if it used none.
+
+    Torch is not imported for it: what did not import torch used no device.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return None
+    return float(torch.cuda.max_memory_reserved()) / 2**20
 
 
 def training_facts(
@@ -53,7 +66,11 @@ def training_facts(
         step_processor_seconds=round(processor / iterations, 6),
         forest_seconds=forest[0] if forest else None,
         forest_processor_seconds=forest[1] if forest else None,
-    )
+        shared_trainings={
+            one.key: SharedTraining(seconds=round(one.seconds, 3), reused=one.reused)
+            for one in (result.shared for result, _ in trainings) if one
+        },
+    )  # fmt: skip
 
 
 def summed(facts: TrainingFacts, other: TrainingFacts | None) -> TrainingFacts:

@@ -19,6 +19,7 @@ from c2seg.data.layouts import layout_plugins
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import needs_extra
 from c2seg.outputs import working_in
+from c2seg.pipeline.costs import device_memory_mib
 from c2seg.pipeline.drift import sample_pixels
 from c2seg.pipeline.fitted import Fitted
 from c2seg.pipeline.forest import fit_forest_model
@@ -39,8 +40,8 @@ __all__ = ["FitResult", "fit"]
 
 @dataclass(frozen=True)
 class FitResult:
-    """The path of the model (None if only folds were trained), the scores on the source's folds (None without validation),
-    seconds, and notes for people."""
+    """The path of the model (None if only guarded folds were trained), the scores on the source's folds (None without
+    validation), seconds, and notes for people."""
 
     model: Path | None
     validation: ValidationRecord | None
@@ -111,7 +112,8 @@ def fit(
         )
         validation = None
         if trained.validation is not None:
-            validation = ValidationRecord.of(folds, trained.validation, trained.reliability)
+            offline = trained.offline.record if trained.offline else None
+            validation = ValidationRecord.of(folds, trained.validation, trained.reliability, offline)
         sampled = sample_pixels(prepared.sources, prepared.modalities, seed)
         summary = (
             summarize(prepared, sampled, validation, SummaryFacts(out, target, preset, seed)) if is_first() else None
@@ -126,18 +128,20 @@ def fit(
             summary=summary,
             seconds=round(seconds, 3),
             peak_memory_mib=round(peak_memory_mib(), 1),
+            device_memory_mib=device_memory_mib(),
         )
-        final = recipe.validation.final
+        best = trained.offline.best if trained.offline and not recipe.validation.final else {}
         if is_first():
             seen = seen_pixels(prepared, sampled, origin.run_id)
-            write_run(out, RunFiles(recipe, header, trained.tensors, record, validation, trained.curves, final, seen))
+            write_run(out, RunFiles(recipe, header, trained.tensors, record, validation, trained.curves, seen, best))
         pretrained = tuple(text for text in (facts.pretrained and facts.pretrained.line, facts.random_start) if text)
         checks = [one.record.notes for one in (checked, trained.labeled) if one]
         notes = (
             *alone, *prepared.notes, *pretrained, *trained.notes,
             *(choices.notes if choices else ()), *(n for part in checks for n in part)
         )  # fmt: skip
-        return FitResult(out / "model.safetensors" if final else None, validation, seconds, notes, summary)
+        model = out / "model.safetensors" if trained.tensors else None
+        return FitResult(model, validation, seconds, notes, summary)
 
 
 def _choices(recipe: Recipe, prepared: Prepared, seed: int, bars: Bars) -> LabelChoices | None:

@@ -9,7 +9,10 @@ from c2seg.forest.few_labels import LabeledTarget
 from c2seg.forest.fit import TrainedForest, train_forest
 from c2seg.metrics.reliability import Reliability
 from c2seg.pipeline.fitted import Fitted
+from c2seg.pipeline.held_out import count_held_out
+from c2seg.pipeline.offline import held_tiles, offline_fit
 from c2seg.pipeline.prepare import FitJob
+from c2seg.pipeline.tile_scores import TileTest
 from c2seg.recipes.models import ForestModel
 
 __all__ = ["fit_forest_model", "forest_tensors"]
@@ -19,8 +22,9 @@ _LONG_S = 5.0
 
 def fit_forest_model(job: FitJob, model: ForestModel) -> Fitted:
     """Return the forest (no tensors without a final one) and the scores on the folds (None without validation)."""
-    reliability = Reliability()
-    settings, prepared = job.recipe.validation, job.prepared
+    settings, prepared, reliability = job.recipe.validation, job.prepared, Reliability()
+    if settings.kind == "random_tiles":
+        return _fit_offline(job, model)
     trained = train_forest(
         prepared.sources if settings.final else (),
         prepared.with_folds(settings).sources if settings.count else (),
@@ -44,6 +48,17 @@ def _notes(trained: TrainedForest) -> tuple[str, ...]:
     """Say what the folds took, where that is long."""
     seconds = trained.validation_seconds
     return () if seconds < _LONG_S else (f"validation took {seconds:.0f} s; `validation=False` omits it",)
+
+
+def _fit_offline(job: FitJob, model: ForestModel) -> Fitted:
+    """Train on the training tiles of a random split and score on the others; then on everything, if the recipe asks for it."""
+    on_disk, held = held_tiles(job, job.prepared)
+    tensors, test, reliability = forest_tensors(on_disk, model), TileTest(job, held), Reliability()
+    pooled = count_held_out(held, job.recipe.prediction, test.predictor(tensors), reliability)
+    offline = offline_fit(test, tensors)
+    if job.recipe.validation.final:
+        tensors = forest_tensors(job, model)
+    return Fitted(tensors, TrainingFacts(), pooled, reliability=reliability, offline=offline)
 
 
 def forest_tensors(job: FitJob, model: ForestModel) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Predict the pixels of a fold that a model was not trained on."""
+"""Predict the pixels of a fold that a model was not trained on, and count them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,37 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from c2seg.legend import Legend
+from c2seg.metrics import Confusion, confusion_counts
+from c2seg.metrics.reliability import Reliability
 from c2seg.pipeline.prepare import Prepared
 from c2seg.predict import Predictor, predict_rows
 from c2seg.predict.backends.ensemble import WeightedEnsemble
+from c2seg.predict.decision import expected_iou, subsampled
 from c2seg.predict.plan import window_plan
 from c2seg.recipes.schema import Prediction
 from c2seg.types import Window
 
-__all__ = ["held_out_pixels"]
+__all__ = ["count_held_out", "held_out_pixels"]
+
+
+def count_held_out(held: Prepared, settings: Prediction, predictor: Predictor, reliability: Reliability) -> Confusion:
+    """Return the confusion over the pixels that the data hold out; ``reliability`` counts their probabilities."""
+    legend = held.legend
+    total = Confusion.empty(legend.ids)
+    if settings.decision == "argmax":
+        for ids, (probabilities,) in held_out_pixels(held, settings, [predictor]):
+            total += _counted(ids, probabilities, probabilities.argmax(axis=0), legend, reliability)
+        return total
+    # Decided when all probabilities are known.
+    strips = [
+        (ids, probabilities.astype(np.float16))
+        for ids, (probabilities,) in held_out_pixels(held, settings, [predictor])
+    ]
+    decision = expected_iou(subsampled([values for _, values in strips], legend.num_classes), held.present)
+    for ids, probabilities in strips:
+        total += _counted(ids, probabilities, decision.classes(probabilities), legend, reliability)
+    return total
 
 
 def held_out_pixels(
@@ -32,3 +55,13 @@ def held_out_pixels(
                 ids, tested = source.city.read_held_out(index, window)
                 tested &= first.valid
                 yield ids[tested], [strip.scores[:, tested] for strip in strips]
+
+
+def _counted(
+    ids: np.ndarray, probabilities: np.ndarray, index: np.ndarray, legend: Legend, reliability: Reliability
+) -> Confusion:
+    """Return the confusion of decided classes [N], and count how often their probabilities were right."""
+    labeled = legend.index_table()[ids] < legend.num_classes
+    chosen = np.take_along_axis(probabilities, index[None], axis=0)[0][labeled]
+    reliability.add(chosen.astype(np.float64), legend.id_table()[index][labeled] == ids[labeled])
+    return confusion_counts(ids, legend.id_table()[index], legend.ids)

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from c2seg.artifacts import TrainingFacts
 from c2seg.data.target_labels import TargetLabels
-from c2seg.legend import Legend
-from c2seg.metrics import Confusion, confusion_counts
+from c2seg.metrics import Confusion
 from c2seg.metrics.reliability import Reliability
 from c2seg.pipeline.costs import summed
 from c2seg.pipeline.fitted import Fitted
-from c2seg.pipeline.held_out import held_out_pixels
+from c2seg.pipeline.held_out import count_held_out
 from c2seg.pipeline.label_check import check_with_labels, predicting_tensors, split_labels
+from c2seg.pipeline.offline import OfflineFit, TileWatch, held_tiles, offline_fit
 from c2seg.pipeline.prepare import FitJob, Prepared
 from c2seg.pipeline.source_check import CheckedRecipe, run_source_check
 from c2seg.pipeline.stages import TrainedStages, train_stages
+from c2seg.pipeline.tile_scores import TileTest
 from c2seg.predict import Predictor
 from c2seg.predict.backends import BackendOptions
 from c2seg.predict.backends.ensemble import with_forest
 from c2seg.predict.backends.torch import network_predictor
-from c2seg.predict.decision import expected_iou, subsampled
 from c2seg.recipes.schema import Validation
 
 __all__ = ["fit_networks"]
@@ -42,17 +39,21 @@ def fit_networks(job: FitJob) -> Fitted:
     validation = Confusion.empty(data.legend.ids) if job.recipe.validation.count else None
     reliability = Reliability()
     trained = TrainedStages({}, TrainingFacts(iterations=job.recipe.training.iterations))
+    offline = None
     for fold in range(job.recipe.validation.count):
         folder = job.out / "folds" / str(fold)
-        held, trained = train_without_fold(job, data, job.recipe.validation, folder, fold)
+        if job.recipe.validation.kind == "random_tiles":
+            held, trained, offline = _train_offline(job, data, folder)
+        else:
+            held, trained = train_without_fold(job, data, job.recipe.validation, folder, fold)
         assert validation is not None
-        validation += _test(job, held, trained, reliability)
-    tensors, labeled = {}, None
+        validation += count_held_out(held, job.recipe.prediction, _predictor(job, held, trained), reliability)
+    tensors, labeled = (trained.tensors if offline else {}), None
     if job.recipe.validation.final:
         trained, labeled = _final(job, data, held_labels)
         tensors = trained.tensors
     facts = summed(trained.facts, checked.facts if checked else None)
-    return Fitted(tensors, facts, validation, checked, reliability, trained.curves, labeled)
+    return Fitted(tensors, facts, validation, checked, reliability, trained.curves, labeled, offline)
 
 
 def _without_held_labels(job: FitJob) -> tuple[FitJob, TargetLabels | None]:
@@ -78,6 +79,15 @@ def _final(job: FitJob, data: Prepared, held: TargetLabels | None) -> tuple[Trai
     return replace(trained, tensors=predicting_tensors(labeled.recipe, data, trained.tensors)), labeled
 
 
+def _train_offline(job: FitJob, data: Prepared, folder: Path) -> tuple[Prepared, TrainedStages, OfflineFit]:
+    """Train on the tiles of training; return the data that hold out the others, what was trained, and its offline scores."""
+    on_disk, held = held_tiles(job, data)
+    test = TileTest(job, held)
+    watch = TileWatch(test)
+    trained = train_stages(on_disk, held, folder, watch)
+    return held, trained, offline_fit(test, trained.tensors, watch)
+
+
 def train_without_fold(
     job: FitJob, data: Prepared, folds: Validation, folder: Path, fold: int
 ) -> tuple[Prepared, TrainedStages]:
@@ -85,38 +95,6 @@ def train_without_fold(
     held = data.with_folds(folds).holding_out(fold)
     on_disk = job.prepared.with_folds(folds).holding_out(fold)
     return held, train_stages(replace(job, prepared=on_disk), held, folder)
-
-
-def _test(job: FitJob, held: Prepared, trained: TrainedStages, reliability: Reliability) -> Confusion:
-    """Return the confusion over the pixels that the data hold out; ``reliability`` counts their probabilities."""
-    legend, settings = held.legend, job.recipe.prediction
-    predictor = _predictor(job, held, trained)
-    total = Confusion.empty(legend.ids)
-    if settings.decision == "argmax":
-        for ids, probabilities in _held_out(job, held, predictor):
-            total += _counted(ids, probabilities, probabilities.argmax(axis=0), legend, reliability)
-        return total
-    # Decided when all probabilities are known.
-    strips = [(ids, probabilities.astype(np.float16)) for ids, probabilities in _held_out(job, held, predictor)]
-    decision = expected_iou(subsampled([values for _, values in strips], legend.num_classes), held.present)
-    for ids, probabilities in strips:
-        total += _counted(ids, probabilities, decision.classes(probabilities), legend, reliability)
-    return total
-
-
-def _counted(
-    ids: np.ndarray, probabilities: np.ndarray, index: np.ndarray, legend: Legend, reliability: Reliability
-) -> Confusion:
-    """Return the confusion of decided classes [N], and count how often their probabilities were right."""
-    labeled = legend.index_table()[ids] < legend.num_classes
-    chosen = np.take_along_axis(probabilities, index[None], axis=0)[0][labeled]
-    reliability.add(chosen.astype(np.float64), legend.id_table()[index][labeled] == ids[labeled])
-    return confusion_counts(ids, legend.id_table()[index], legend.ids)
-
-
-def _held_out(job: FitJob, held: Prepared, predictor: Predictor) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for ids, (probabilities,) in held_out_pixels(held, job.recipe.prediction, [predictor]):
-        yield ids, probabilities
 
 
 def _predictor(job: FitJob, held: Prepared, trained: TrainedStages) -> Predictor:

@@ -138,10 +138,14 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Storage:
-    """Where pixels are kept while a network trains: memory up to a budget, then memory-mapped files in ``cache``."""
+    """Where pixels are kept while a network trains: memory up to a budget, then memory-mapped files in ``cache``.
+
+    ``trainings`` is a folder of finished trainings that runs have in common; None: every run trains all of its networks.
+    """
 
     cache: Path | None = None
     memory_bytes: int = 4 * 2**30
+    trainings: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -192,7 +196,11 @@ def prepare(
     counts += 0 if few is None else np.bincount(few.ids, minlength=len(counts))
     trained = tuple(number for number in legend.ids if counts[number])
     notes = (*_unknown_classes(legend, trained), *remarks, *few_notes)
-    made = prepare_cities(cities, target_city, inputs, recipe.normalization, recipe.max_bands, progress)
+    by_tile = recipe.statistics == "tiles" and recipe.normalization == "source"
+    tile_px = recipe.training.sampling.patch_px if by_tile else None
+    made = prepare_cities(
+        cities, target_city, inputs, recipe.normalization, recipe.max_bands, progress, tile_px=tile_px
+    )
     return recipe, Prepared(
         made.sources, made.target, inputs, made.statistics, trained, (*made.notes, *notes), few, labeled_pixels
     )

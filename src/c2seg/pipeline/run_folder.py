@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +29,9 @@ class RunFiles:
     record: RunRecord
     validation: ValidationRecord | None
     curves: str
-    final: bool
-    """Whether there is a model."""
     seen: SeenPixels
+    best: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Tensors that were best on the validation tiles of a random split (``best.safetensors``), where they are not the last."""
 
 
 def check_run_folder(out: Path, recipe: Recipe, inputs: Sequence[Path], *, overwrite: bool, resume: bool) -> None:
@@ -50,13 +50,15 @@ def write_run(out: Path, run: RunFiles) -> None:
     """Write all files of a run; the model, or without one the record, appears last."""
     outputs = _outputs(out)
     with commit(overwrite=True) as files:
-        if run.final:
+        if run.tensors:
             write_model_file(files.add(outputs["model"], main=True), run.header, run.tensors)
         files.text(outputs["recipe"], yaml.safe_dump(run.recipe.model_dump(mode="json"), sort_keys=False))
-        files.text(outputs["record"], run.record.as_text(), main=not run.final)
+        files.text(outputs["record"], run.record.as_text(), main=not run.tensors)
         if run.validation:
             files.text(outputs["validation"], run.validation.as_text())
-        if run.final:
+        if run.best:
+            write_model_file(files.add(outputs["best"]), run.header, run.best)
+        if run.tensors:
             files.text(outputs["seen"], run.seen.as_text())
         if run.curves:
             files.text(outputs["curves"], run.curves)
@@ -82,6 +84,7 @@ def _outputs(out: Path) -> dict[str, Output]:
 
     return {
         "model": Output(out / "model.safetensors"),
+        "best": Output(out / "best.safetensors", "best", replaces=of_a_run),
         "record": Output(out / "record.json", replaces=record),
         "validation": Output(out / "validation.json", replaces=replaces_json("validation", out / "validation.json")),
         "seen": Output(out / "seen.json", replaces=replaces_json("seen", out / "seen.json")),

@@ -16,6 +16,7 @@ from c2seg.artifacts.scores import (
     ScoreComparison,
     ScoreIntervals,
     ScoreRecord,
+    ScoresByTiles,
     ScoreValues,
     class_names,
 )
@@ -34,6 +35,7 @@ from c2seg.metrics import (
     pair_maps,
     scores,
 )
+from c2seg.metrics.tiles import count_tiles
 from c2seg.pipeline.few_shot import check_comparable, leave_out, left_out_pixels
 from c2seg.pipeline.score_notes import score_notes, uncovered_share
 from c2seg.progress import Bars, silent_bars
@@ -59,6 +61,7 @@ def score_maps(
     block_px: int = 100,
     replicates: int = 1000,
     boundary_px: int | None = None,
+    tile_px: int | None = None,
     workers: int = 2,
     seed: int = 0,
     bars: Bars = silent_bars,
@@ -71,7 +74,8 @@ def score_maps(
     states), ``label_field`` the attribute of a vector file. ``on``: whose grid is scored where one is coarser. Pixels
     count only where the raster ``valid`` is non-zero. ``intervals`` adds 95 % intervals by block bootstrap (``replicates``
     draws of squares of ``block_px`` ground truth pixels, with ``seed``), ``against`` the paired difference to a second map,
-    ``boundary_px`` boundary F1 within that many pixels.
+    ``boundary_px`` boundary F1 within that many pixels, ``tile_px`` the scores over touching tiles of that side, where
+    pixels of tiles that overlap count in each, as in the challenge.
     ``workers`` threads read and count; memory does not depend on the size of the maps.
 
     Raises InputError for unknown names and invalid settings, DataError and GridError for files that do not fit.
@@ -90,6 +94,10 @@ def score_maps(
 
     work = _Scoring(_protocol(protocol), workers, bars)
     pairs = match(Path(prediction))
+    if tile_px is not None and len(pairs) > 1:
+        raise InputError(
+            f"`tile_px` cuts one map into tiles; {prediction} holds {len(pairs)} maps, which are tiles or scenes"
+        )
     left_out = left_out_pixels(pairs)
     settings = BootstrapSettings(replicates=replicates, seed=seed, block_px=block_px)
     sampling = block_px if intervals or against is not None else None
@@ -117,6 +125,7 @@ def score_maps(
         intervals=work.intervals(blocks, settings) if intervals else None,
         comparison=comparison,
         boundary=work.boundary(pairs, boundary_px) if boundary_px is not None else None,
+        by_tiles=work.by_tiles(pairs[0], confusion, tile_px) if tile_px is not None else None,
         few_shot=left_out is not None,
         left_out_pixels=left_out.left_out if left_out else 0,
     )
@@ -153,6 +162,11 @@ class _Scoring:
         return BoundaryScores(
             tolerance_px=tolerance_px, mean_f1=counts.mean_f1(), f1=counts.f1(), counts=_boundary_pixels(counts)
         )
+
+    def by_tiles(self, pair: MapPair, whole: Confusion, tile_px: int) -> ScoresByTiles:
+        counts, tiles = count_tiles(pair, whole, tile_px, protocol=self.protocol, workers=self.workers)
+        values = ScoreValues.of(scores(counts, self.protocol))
+        return ScoresByTiles(**dict(values), tile_px=tile_px, tiles=tiles)
 
 
 def _boundary_pixels(counts: BoundaryCounts) -> BoundaryPixels:

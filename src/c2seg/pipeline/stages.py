@@ -17,16 +17,19 @@ from c2seg.models import last_layers
 from c2seg.models.ensemble import output_count, tensor_prefix
 from c2seg.pipeline.costs import Stopwatch, training_facts
 from c2seg.pipeline.forest import forest_tensors
+from c2seg.pipeline.offline import TileWatch
 from c2seg.pipeline.prepare import FitJob, Prepared
 from c2seg.pipeline.pseudo_labels import Teacher, label_target
+from c2seg.pipeline.sharing import training_text
 from c2seg.process import is_first
 from c2seg.raster import short
 from c2seg.recipes import Recipe
 from c2seg.recipes.schema import ONLY_STAGE, Network, Stage
 from c2seg.recipes.training import MaskedMethod, PseudoLabelMethod
 from c2seg.sampling import TrainingScene, sparse_scenes, training_scenes, with_few_labels
-from c2seg.train import StopSignal, TrainingJob, TrainingResult, max_parallel, train, train_in_parallel
+from c2seg.train import SharedTrainings, StopSignal, TrainingJob, TrainingResult, max_parallel, train, train_in_parallel
 from c2seg.train.curves import join_curves
+from c2seg.train.probe import Probe
 
 __all__ = ["TrainedStages", "train_stages"]
 
@@ -59,17 +62,17 @@ class _Trained:
         return self.result.weights
 
 
-def train_stages(job: FitJob, data: Prepared, folder: Path) -> TrainedStages:
+def train_stages(job: FitJob, data: Prepared, folder: Path, watch: TileWatch | None = None) -> TrainedStages:
     """Train every stage of a recipe, and its forest.
 
-    ``data`` are the job's cities close at hand; both hold out the same fold, if any. Raises InputError when the cities lack
-    modalities of every stage.
+    ``data`` are the job's cities close at hand; both hold out the same fold, if any. ``watch`` looks at the network that
+    predicts while it trains. Raises InputError when the cities lack modalities of every stage.
     """
-    watch = Stopwatch()
+    stopwatch = Stopwatch()
     recipe = job.recipe
     forest = forest_tensors(job, recipe.forest.model) if recipe.forest else {}
-    forest_costs = watch.spent() if recipe.forest else None
-    stages = _Stages(job, data, folder, forest)
+    forest_costs = stopwatch.spent() if recipe.forest else None
+    stages = _Stages(job, data, folder, forest, watch)
     for name in recipe.stages:
         stages.train(name)
     trained = [network for networks in stages.done.values() for network in networks]
@@ -95,6 +98,7 @@ class _Stages:
     data: Prepared
     folder: Path
     forest: Weights
+    watch: TileWatch | None = None
     done: dict[str, list[_Trained]] = field(default_factory=dict)
 
     def train(self, name: str) -> None:
@@ -119,14 +123,16 @@ class _Stages:
         ]
 
     def _training(self, stage: Stage, network: Network, index: int, labels: Sequence[np.ndarray]) -> _Training:
+        folder = _network_folder(self.job.recipe, self.folder, network)
         return _Training(
             self.job,
             self.data,
             network,
             self.job.seed + index * NETWORK_SEED,
-            _network_folder(self.job.recipe, self.folder, network),
+            folder,
             self._initial_weights(stage, network, index),
             tuple(labels),
+            self.watch.probe(network, folder, self.forest) if self.watch else None,
         )
 
     def _initial_weights(self, stage: Stage, network: Network, index: int) -> Weights:
@@ -168,6 +174,7 @@ class _Training:
     folder: Path
     start: Mapping[str, np.ndarray]
     labels: tuple[np.ndarray, ...]
+    probe: Probe | None = None
 
     def run(self, stop: StopSignal | None) -> TrainingResult:
         """Train; a network that was pretrained without classes comes without the layers that follow from their number."""
@@ -196,7 +203,16 @@ class _Training:
             device=self.job.device,
             inputs=bands,
             initial_weights=self.start,
+            probe=self.probe,
+            shared=self._shared(recipe),
         )
+
+    def _shared(self, recipe: Recipe) -> SharedTrainings | None:
+        """Return where finished trainings are that runs have in common; folds, and what a probe looks at, are the run's own."""
+        folder = self.job.storage.trainings
+        if folder is None or self.probe is not None or self.data.held_out is not None:
+            return None
+        return SharedTrainings(folder, training_text(recipe, self.data, self.network))
 
     def _bands(self, modality: str) -> tuple[Band, ...]:
         projection = self.data.projection

@@ -303,11 +303,27 @@ def batch_size(header: Header) -> int:
 def _scene_options(city: City, options: MapOptions) -> list[MapOptions]:
     if len(city.scenes) == 1:
         return [options]
-    if len(options.places) > 1:
-        raise InputError("a city of several scenes gives a folder of maps; other layers and a preview need one scene")
-    if options.out.exists() and not options.out.is_dir():
-        raise InputError(f"a city of several scenes gives a folder of maps; {options.out} is a file")
-    return [replace(options, out=options.out / f"{scene.name}.tif") for scene in city.scenes]
+    if options.places.keys() - {"ids", "probabilities"}:
+        raise InputError(
+            "a city of several scenes gives a folder of maps, and one of probabilities; other layers and a preview need one "
+            "scene"
+        )
+    folders = [path for path in (options.out, options.probabilities) if path is not None]
+    for folder in folders:
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"a city of several scenes gives a folder of maps; {folder} is a file")
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise InputError(
+            f"a city of several scenes gives a folder of maps and one of probabilities; both are {options.out}"
+        )
+    return [
+        replace(
+            options,
+            out=options.out / f"{scene.name}.tif",
+            probabilities=options.probabilities and options.probabilities / f"{scene.name}.tif",
+        )
+        for scene in city.scenes
+    ]
 
 
 def _statistics(header: Header, city: City, absent: Mapping[str, int], progress: Progress) -> dict[str, BandStatistics]:

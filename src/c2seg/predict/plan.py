@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -108,6 +108,13 @@ def taper(size: int, overlap_px: int) -> np.ndarray:
 
 
 def window_plan(scene: Scene, settings: Prediction, predictor: object) -> WindowPlan:
-    """Return the windows of a predictor over a scene; offsets are multiples of its ``stride_px`` if it has one."""
+    """Return the windows of a predictor over a scene; offsets are multiples of its ``stride_px`` if it has one.
+
+    Windows that are ``tiles`` lie where ``data.TileGrid`` has them, if the scene holds one.
+    """
     snap = int(getattr(predictor, "stride_px", 1))
-    return WindowPlan(scene.grid.height, scene.grid.width, settings.window_px, settings.overlap, snap)
+    height, width = scene.grid.height, scene.grid.width
+    plan = WindowPlan(height, width, settings.window_px, settings.overlap, snap)
+    if settings.windows == "tiles" and min(height, width) >= settings.window_px:
+        return replace(plan, snap_px=1)
+    return plan

@@ -21,6 +21,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from c2seg.errors import C2SegError, DataError, one_line
+from c2seg.raster.downloads import download_problem
 from c2seg.raster.hdf5 import check_all_stored
 
 __all__ = ["GDAL_ERRORS", "data_files", "open_raster", "read_faults", "vrt_sources", "without_georeference"]
@@ -64,7 +65,8 @@ def open_raster(path: Path, subdataset: str | None = None) -> Any:
             if subdataset is not None:
                 dataset = _subdataset(dataset, path, subdataset)
     except (*GDAL_ERRORS, TypeError, OSError) as error:
-        raise DataError(f"cannot open {path} as a raster: {_why(path, error)}") from error
+        reason = download_problem(path) or f"cannot open {path} as a raster: {_why(path, error)}"
+        raise DataError(reason) from error
     try:
         _check_opened(dataset, path, chosen=subdataset is not None)
     except DataError:

@@ -105,7 +105,7 @@ def random_start(recipe: Recipe) -> str | None:
     if name not in (*recipe_names(), *plugin_recipes()):
         return None
     published = {key: value for key, value in _parse(name).items() if key not in ("presets", "variants")}
-    return starts.random_start(recipe, published)
+    return starts.random_start(recipe, _validate(name, published))
 
 
 def recipe_from_dict(content: Mapping[str, Any], where: str) -> Recipe:

@@ -149,6 +149,12 @@ class MRSNModel(ModelSettings):
     channels: Width = 128
     """Channels of the heads."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    align_corners: bool = False
+    """Of the last resize, from the heads' logits to the input, as released. The pixels of a map then lie where training saw
+    them only in windows of ``patch_px``."""
+    stems: Literal["fitted", "released"] = "fitted"
+    """First weights of the stems, with ``pretrained``: fitted to the bands by their colors; or, as released, those of the file
+    as they are for branches of three bands (whatever these show), random for others."""
     colors: dict[Literal["blue", "green", "red", "nir"], Annotated[int, Field(ge=0)]] | None = None
     """Positions (from 0) of the colors in ``msi``; null: by the bands' roles or wavelengths, filled in when a model is
     trained; where these are unknown, blue, green, red, near infrared in this order."""
@@ -163,6 +169,8 @@ class MMGLOTSModel(ModelSettings):
     name: Literal["mmglots"] = "mmglots"
     scale: float = Field(default=5.0, ge=0.25, le=16)
     """Factor by which inputs are enlarged inside the network (5 for AB tiles, 2.5 for BW); a multiple of 0.25."""
+    enlarges: Literal["always", "prediction"] = "always"
+    """``prediction``: patches of a training come enlarged, by ``training.augment.enlarge``, which must equal ``scale``."""
     input_px: int = Field(default=640, ge=32, le=4096, multiple_of=16)
     """Side of the enlarged patch for which BEiT has its tables of relative positions; other sizes work too."""
     width: int = Field(default=768, ge=8, le=MOST_CHANNELS)

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from c2seg.data.normalize import OF_EACH_CITY, Normalization
 from c2seg.errors import unknown_name
-from c2seg.recipes.models import ForestModel, HighDANModel, Model, Strict
+from c2seg.recipes.models import ForestModel, HighDANModel, MMGLOTSModel, Model, Strict
 from c2seg.recipes.training import AdversarialMethod, MaskedMethod, PseudoLabelMethod, Training
 
 __all__ = [
@@ -44,12 +44,16 @@ class Validation(Strict):
     numbers. It needs no ``folds``."""
     tile_px: int = Field(default=128, ge=8)
     """Side of the tiles of ``random_tiles`` where the data are not released as half-overlapping tiles."""
+    score_every: int | None = Field(default=None, ge=1)
+    """Of ``random_tiles``: iterations between scores of the weights on the validation tiles, so that the best can be told
+    from the last; null: only the last weights are scored."""
     folds: int = Field(default=0, ge=0, le=16)
     block_px: int | None = Field(default=None, ge=4)
     """Side of a block; null: a sixth of the scene's shorter side, at least four times the guard."""
     guard_px: int = Field(default=8, ge=0)
     final: bool = True
-    """Train on all labels after the folds; ``false``: scores only, no model."""
+    """Train on all labels after the folds; ``false``: scores only, no model, but with ``random_tiles`` the model of its
+    training tiles."""
 
     @property
     def count(self) -> int:
@@ -62,6 +66,8 @@ class Validation(Strict):
             raise ValueError("folds must be 0 (no validation) or at least 2")
         if not (self.final or self.count):
             raise ValueError("final: false leaves nothing to do without folds")
+        if self.score_every and self.kind != "random_tiles":
+            raise ValueError("score_every is for random_tiles: no guarded fold chooses weights")
         return self
 
 
@@ -71,6 +77,9 @@ class Prediction(Strict):
     window_px: int = Field(default=256, ge=8, le=16_384)
     overlap_px: int | None = Field(default=None, ge=0)
     """Overlap of neighboring windows; null: a quarter of the window (0 for models that need none)."""
+    windows: Literal["blended", "tiles"] = "blended"
+    """``tiles``: as the challenge maps its test tiles, one by one: no overlap but of the last row and column, which end at the
+    edge of the scene. With ``window_px`` as ``patch_px``, a network then sees what it was trained on. ``overlap_px`` is 0."""
     batch_size: int = Field(default=4, ge=1, le=4096)
     tta: bool = False
     """Average over flips and rotations."""
@@ -86,6 +95,8 @@ class Prediction(Strict):
     @property
     def overlap(self) -> int:
         """Overlap in pixels with the default filled in."""
+        if self.windows == "tiles":
+            return 0
         return self.window_px // 4 if self.overlap_px is None else self.overlap_px
 
     @model_validator(mode="after")
@@ -222,6 +233,10 @@ class Recipe(Strict):
     inputs: Inputs = "all"
     """Modalities in the order in which they are stacked; ``all``: those that every city has."""
     normalization: Normalization = "per_city"
+    statistics: Literal["pooled", "tiles"] = "pooled"
+    """Those of the sources, by which ``normalization: source`` standardizes: of all pixels, or the means over tiles of each
+    tile's mean and deviation, as the challenge's first and third place did. Tiles are the release's, else half-overlapping
+    ones of ``patch_px``. Other normalizations always take all pixels."""
     max_bands: int | None = Field(default=None, ge=1)
     """A modality with more bands is projected on this many principal components of the sources' normalized bands, each of
     unit deviation there; null: never."""
@@ -429,6 +444,18 @@ def _check_networks(name: str, stage: Stage) -> None:
         if change.training.method != stage.training.method:
             raise ValueError(f"stages.{name}.networks.{network}: the method belongs to the stage")
         _check_attention(change)
+        _check_enlargement(change)
+
+
+def _check_enlargement(change: Variation) -> None:
+    """Raise ValueError where patches are enlarged by both sampling and network, by neither, or by different factors."""
+    factor, model = change.training.augment.enlarge, change.model
+    awaited = model.scale if isinstance(model, MMGLOTSModel) and model.enlarges == "prediction" else 1.0
+    if factor != awaited:
+        raise ValueError(
+            f"training.augment.enlarge must be {awaited:g} for this network, found {factor:g}: model.scale where "
+            "model.enlarges is prediction, else 1"
+        )
 
 
 def _check_attention(change: Variation) -> None:

@@ -2,44 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
-from c2seg.recipes.schema import Recipe
+from c2seg.recipes.schema import Recipe, Stage
 
 __all__ = ["random_start"]
 
 
-def random_start(recipe: Recipe, published: Mapping[str, Any]) -> str | None:
-    """Return a note if a network of ``recipe`` starts at random and that of ``published``, its file's content, does not.
+def random_start(recipe: Recipe, published: Recipe) -> str | None:
+    """Return a note if a network of ``recipe`` starts at random and that of ``published`` does not.
 
-    ``published`` is the recipe without presets and overrides. None: all start as published.
+    ``published`` is the recipe without presets and overrides. Networks are compared by stage and name. None: all start as
+    published.
     """
-    resolved = recipe.model_dump(mode="json")
-    weights = [value for path, value in _pretrained(published) if _at(resolved, path) is None]
-    if not weights:
+    weights: dict[str, None] = {}
+    networks: list[str] = []
+    for name, stage in recipe.stages.items():
+        if name not in published.stages:
+            continue
+        for network, source in _random(stage, published.stages[name]):
+            weights[source] = None
+            networks.append(f"{name}.{network}")
+    if not networks:
         return None
+    several = sum(len(stage.variations) for stage in recipe.stages.values()) > 1
+    which = f" ({', '.join(networks)})" if several else ""
     return (
-        f"{recipe.name} is published with pretrained weights ({', '.join(dict.fromkeys(weights))}) and starts at random here; "
+        f"{recipe.name} is published with pretrained weights ({', '.join(weights)}) and starts at random here{which}; "
         "`model.pretrained` names weights"
     )
 
 
-def _pretrained(content: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the places of pretrained weights in a recipe, and their names."""
-    if not isinstance(content, Mapping):
-        return
-    for key, value in content.items():
-        if key == "pretrained" and isinstance(value, str):
-            yield (*path, key), value
-        else:
-            yield from _pretrained(value, (*path, str(key)))
-
-
-def _at(content: Any, path: tuple[str, ...]) -> object:
-    """Return the value at a place; a text of no meaning where there is no such place."""
-    for key in path:
-        if not isinstance(content, Mapping) or key not in content:
-            return ""
-        content = content[key]
-    return content
+def _random(stage: Stage, published: Stage) -> list[tuple[str, str]]:
+    """Return the networks of a stage that start at random, with the weights that they are published with."""
+    random = []
+    for name, network in stage.variations.items():
+        source = getattr(published.variations.get(name, published).model, "pretrained", None)
+        if source is not None and getattr(network.model, "pretrained", source) is None:
+            random.append((name, source))
+    return random

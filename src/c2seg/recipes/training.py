@@ -87,6 +87,8 @@ class Optimizer(Strict):
     weight_decay: float = Field(default=0.01, ge=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Momentum of sgd; first beta of adam and adamw."""
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    """Second beta of adam and adamw."""
     gradient_clip: float | None = Field(default=1.0, gt=0)
     """Largest norm of the gradient; null for none."""
 
@@ -133,6 +135,9 @@ class Augmentation(Strict):
     """By multiples of 90 degrees."""
     zoom: tuple[float, float] | None = None
     """Range of a random factor of scale, drawn evenly: a window of patch_px / factor is resized to the patch."""
+    enlarge: float = Field(default=1.0, ge=1, le=16)
+    """Patches of a training are enlarged by this factor in the same resampling as ``zoom``, for a network that enlarges its
+    inputs only in prediction (mmglots). So zooming out loses no detail before the enlargement."""
     gain_std: float = Field(default=0.0, ge=0)
     offset_std: float = Field(default=0.0, ge=0)
     noise_std: float = Field(default=0.0, ge=0)

@@ -43,6 +43,10 @@ class ReportOptions:
     title: str | None = None
     overwrite: bool = False
     reference_cities: Mapping[Path, Path] = field(default_factory=dict)
+    pictures: tuple[tuple[str, str], ...] = ()
+    """More pictures at the end of the page: title and data URI of each."""
+    tables: tuple[tuple[str, str], ...] = ()
+    """More tables before them: title and HTML of each; texts in it must be escaped."""
 
     @property
     def outputs(self) -> dict[str, Output]:
@@ -92,12 +96,13 @@ def make_report(
     text, size = "", 0
     if options.out is not None:
         panels = _panels(opened, views, shown, bars)
-        drawn = draw_views(shown, opened, MAX_BYTES - _TEXT_BYTES - _figure_bytes(shown), bars("drawing"))
+        room = MAX_BYTES - _TEXT_BYTES - _figure_bytes(shown) - sum(len(uri) for _, uri in options.pictures)
+        drawn = draw_views(shown, opened, room, bars("drawing"))
         figures = tuple(figure_uri(view, opened, palette=options.palette) for view in shown[:MAX_FIGURES])
         text = render_page(
             PageContent(
                 opened, tuple(shown), tuple(drawn), panels, len(views) - len(shown), options.palette, options.title,
-                figures, verified_maps(opened),
+                figures, verified_maps(opened), options.pictures, options.tables,
             )
         )  # fmt: skip
         size = len(text.encode("utf-8"))

@@ -22,10 +22,20 @@ from c2seg.report.layers import reference_ids
 from c2seg.report.runs import Run
 from c2seg.report.views import View, class_colors
 
-__all__ = ["FIGURE_FORMATS", "check_figure", "figure_uri", "write_figure"]
+__all__ = [
+    "FIGURE_FORMATS",
+    "WIDTH_INCHES",
+    "check_figure",
+    "colored",
+    "draw_legend",
+    "figure_uri",
+    "panel_letter",
+    "save_figure",
+    "write_figure",
+]
 
 FIGURE_FORMATS = (".png", ".svg", ".pdf")
-_WIDTH_INCHES = 7.16  # both columns of an IEEE page
+WIDTH_INCHES = 7.16  # both columns of an IEEE page
 _WIDEST_INCHES, _LONGEST_INCHES = 2.4, 4.0  # of a panel
 _LEAST_INCHES = 0.2
 _MOST_PANELS = 10  # side by side
@@ -53,17 +63,18 @@ def write_figure(
     check_figure(path)
     figure = _draw(views, runs, palette, _PIXELS)
     with atomic_file(path, overwrite=overwrite) as temporary:
-        _save(figure, temporary, path.suffix.lower()[1:], dpi=400)
+        save_figure(figure, temporary, path.suffix.lower()[1:], dpi=400)
 
 
 def figure_uri(view: View, runs: Sequence[Run], *, palette: str = "default", dpi: int = 200) -> str:
     """Return the figure of one view as a data URI (WebP) for a page."""
     stream = io.BytesIO()
-    _save(_draw([view], runs, palette, 160_000), stream, "webp", dpi=dpi)
+    save_figure(_draw([view], runs, palette, 160_000), stream, "webp", dpi=dpi)
     return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 
-def _save(figure: Any, target: Any, kind: str, *, dpi: int) -> None:
+def save_figure(figure: Any, target: Any, kind: str, *, dpi: int) -> None:
+    """Write a figure of matplotlib to a path or stream; equal content gives equal bytes."""
     import matplotlib
 
     # No dates and fixed identifiers, so that a figure under version control changes only with its content.
@@ -101,7 +112,7 @@ def _draw(views: Sequence[View], runs: Sequence[Run], palette: str, pixels: int)
             axes.set_axis_off()
             if k == 0:
                 _scale_bar(axes, line.view, image.shape[1])
-    _legend(figure, views[0].legend, palette, columns=legend_columns)
+    draw_legend(figure, views[0].legend, palette, columns=legend_columns)
     return figure
 
 
@@ -126,12 +137,14 @@ def _lines(view: View, panels: Panels) -> list[_Line]:
     height, width = _panel_inches(view, columns)
     letters = max(8, int(width * 72 / (0.55 * _TITLE_POINTS)))  # about half as wide as high
     named = [
-        ("\n".join(textwrap.wrap(f"({_letter(k)}) {title}", letters)), image) for k, (title, image) in enumerate(panels)
+        ("\n".join(textwrap.wrap(f"({panel_letter(k)}) {title}", letters)), image)
+        for k, (title, image) in enumerate(panels)
     ]
     return [_Line(view, named[first : first + columns], height, width) for first in range(0, len(named), columns)]
 
 
-def _letter(number: int) -> str:
+def panel_letter(number: int) -> str:
+    """Return the letter of a panel: a, b, c; after z, numbers."""
     return "abcdefghijklmnopqrstuvwxyz"[number] if number < 26 else str(number + 1)
 
 
@@ -139,7 +152,7 @@ def _panel_inches(view: View, panels: int) -> tuple[float, float]:
     """Return height and width of each of a row's panels, true to the ground's proportions, except for long strips."""
     x, y = view.grid.resolution_xy
     ratio = view.grid.height * y / (view.grid.width * x)
-    width = min(_WIDEST_INCHES, _WIDTH_INCHES / max(1, panels), _LONGEST_INCHES / ratio)
+    width = min(_WIDEST_INCHES, WIDTH_INCHES / max(1, panels), _LONGEST_INCHES / ratio)
     return max(width * ratio, _LEAST_INCHES), max(width, _LEAST_INCHES)
 
 
@@ -153,13 +166,14 @@ def _panels(view: View, runs: Sequence[Run], palette: str, sampling: Sampling) -
             panels.append((item.title.split(" (")[0], rgba[..., :3]))
     colors = class_colors(view.legend, palette)
     if view.reference is not None:
-        panels.append(("Reference", _colored(reference_ids(view, sampling), colors)))
+        panels.append(("Reference", colored(reference_ids(view, sampling), colors)))
     for index, entry in view.maps:
-        panels.append((runs[index].name, _colored(sample_ids(entry.raster, sampling), colors)))
+        panels.append((runs[index].name, colored(sample_ids(entry.raster, sampling), colors)))
     return panels
 
 
-def _colored(ids: np.ndarray, colors: Mapping[int, tuple[int, int, int]]) -> np.ndarray:
+def colored(ids: np.ndarray, colors: Mapping[int, tuple[int, int, int]]) -> np.ndarray:
+    """Return the colors of ids uint8 [h, w], as fractions [h, w, 3]: white for 0 and 255, gray for unknown ones."""
     table = np.tile(np.array(_UNKNOWN, np.float32), (256, 1))
     table[[0, 255]] = 1.0
     for number, rgb in colors.items():
@@ -192,7 +206,8 @@ def _scale_bar(axes: Any, view: View, columns: int) -> None:
     )  # fmt: skip
 
 
-def _legend(figure: Any, legend: Legend, palette: str, *, columns: int) -> None:
+def draw_legend(figure: Any, legend: Legend, palette: str, *, columns: int) -> None:
+    """Draw the classes and their colors at the lower edge."""
     from matplotlib.patches import Patch
 
     colors = class_colors(legend, palette)

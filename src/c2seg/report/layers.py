@@ -23,7 +23,7 @@ from c2seg.report.imagery import Sampling, encode_picture, picture, sample, samp
 from c2seg.report.runs import MapFile, Run
 from c2seg.report.views import View
 
-__all__ = ["Layer", "Reliability", "RenderedView", "draw_views", "reference_ids"]
+__all__ = ["Layer", "Reliability", "RenderedView", "draw_views", "reference_ids", "to_class_ids"]
 
 MAX_VIEWS = 12
 _FIRST_PIXELS = 1_200_000  # of one view, if the budget allows
@@ -151,10 +151,11 @@ def reference_ids(view: View, sampling: Sampling) -> np.ndarray:
     if unplaced_side(view.grid, view.name, source):
         sampling = Sampling(source.grid, sampling.height, sampling.width)
     values, inside = sample(source, sampling.axes(source.grid), (0,))
-    return _to_class_ids(np.where(inside, values[0], values.dtype.type(0)), source, view.code)
+    return to_class_ids(np.where(inside, values[0], values.dtype.type(0)), source, view.code)
 
 
-def _to_class_ids(values: np.ndarray, source: RasterSource, code: ReferenceCode) -> np.ndarray:
+def to_class_ids(values: np.ndarray, source: RasterSource, code: ReferenceCode) -> np.ndarray:
+    """Return the ids uint8 [h, w] of a ground truth's values; 0 where it has none."""
     nodata = source.nodata
     missing = np.zeros(values.shape, bool)
     if nodata is not None and nodata not in (code.legend.label_maps.get(code.label_map) or code.legend.ids):

@@ -48,6 +48,10 @@ class PageContent:
     title: str | None
     figures: tuple[str, ...]
     verified: tuple[VerifiedMap, ...] = ()
+    pictures: tuple[tuple[str, str], ...] = ()
+    """Title and data URI."""
+    tables: tuple[tuple[str, str], ...] = ()
+    """Title and HTML, in which texts are escaped."""
 
 
 def render_page(content: PageContent) -> str:
@@ -81,6 +85,8 @@ def render_page(content: PageContent) -> str:
         curves=curves,
         published=published,
         figures=content.figures,
+        pictures=content.pictures,
+        tables=[(title, Markup(table)) for title, table in content.tables],
         data={"views": [_view_data(k, content) for k in range(len(content.views))]},
     )
 
@@ -145,7 +151,9 @@ def _sections(content: PageContent, curves: bool, published: bool) -> list[tuple
     sections += [("curves", "Training curves")] if curves else []
     sections += [("published", "Published results")] if published else []
     sections.append(("provenance", "Provenance"))
-    return sections + ([("figure", "Figure")] if content.figures else [])
+    sections += [("figure", "Figure")] if content.figures else []
+    sections += [(f"table{k}", title) for k, (title, _) in enumerate(content.tables)]
+    return sections + [(f"picture{k}", title.split(":")[0]) for k, (title, _) in enumerate(content.pictures)]
 
 
 def _verifications(content: PageContent) -> list[VerificationContext]:

@@ -63,6 +63,18 @@ class Sample:
     patch: Patch
     valid: np.ndarray
     targets: np.ndarray | None
+    windows: Windows | None = None
+    """Given where ``patch`` is not resampled yet: valid and targets have their final size B x ``windows.size_px`` squared."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of a city of different sizes in one array, each in the upper left corner, which become patches of ``size_px``."""
+
+    sides: tuple[int, ...]
+    valid: np.ndarray
+    """Bool [B, H, W] of the windows."""
+    size_px: int
 
 
 def training_scenes(
@@ -163,8 +175,18 @@ class PatchSampler:
         """Return the draws of a step."""
         return [self.draw_one(step, slot) for slot in range(self.settings.batch_size)]
 
-    def load(self, draws: Sequence[Draw]) -> Sample:
-        """Read and augment the patches of the given draws."""
+    @property
+    def size_px(self) -> int:
+        """Side of the patches that are trained on."""
+        return round(self.settings.patch_px * self.augment.enlarge)
+
+    def load(self, draws: Sequence[Draw], *, resample: bool = True) -> Sample:
+        """Read and augment the patches of the given draws.
+
+        ``resample=False``: patches that are to be enlarged stay windows of the city; ``zoom.resampled`` makes the patches.
+        """
+        if not (resample or self.size_px == self.settings.patch_px or self.augment.cutmix):
+            return self._load_windows(draws)
         patches = {draw.key: self._load_one(draw) for draw in draws}
         loaded = [self._cutmix(draw, patches) for draw in draws]
         names = loaded[0][0]
@@ -173,6 +195,26 @@ class PatchSampler:
             {name: np.stack([patch[name] for patch, _, _ in loaded]) for name in names},
             np.stack([valid for _, valid, _ in loaded]),
             np.stack(targets) if targets else None,
+        )
+
+    def _load_windows(self, draws: Sequence[Draw]) -> Sample:
+        """Read and augment the windows of the given draws, without resampling their images."""
+        loaded = [self._load_one(draw, resample=False) for draw in draws]
+        sides = tuple(valid.shape[-1] for _, valid, _ in loaded)
+        largest = max(sides)
+
+        def padded(array: np.ndarray) -> np.ndarray:
+            rest = largest - array.shape[-1]
+            return np.pad(array, [(0, 0)] * (array.ndim - 2) + [(0, rest)] * 2) if rest else array
+
+        patch = {name: np.stack([padded(patch[name]) for patch, _, _ in loaded]) for name in loaded[0][0]}
+        targets = [target for _, _, target in loaded if target is not None]
+        valid = [valid for _, valid, _ in loaded]
+        return Sample(
+            patch,
+            np.stack([nearest(mask, self.size_px) for mask in valid]),
+            np.stack(targets) if targets else None,
+            Windows(sides, np.stack([padded(mask) for mask in valid]), self.size_px),
         )
 
     def draw_one(self, step: int, slot: int) -> Draw:
@@ -253,7 +295,7 @@ class PatchSampler:
             return loaded
         _, _, step, slot = draw.key
         other = self.draw_one(step, (slot + int(rng.integers(1, self.settings.batch_size))) % self.settings.batch_size)
-        box = cut_box(self.settings.patch_px, rng)
+        box = cut_box(self.size_px, rng)
         patch, valid, target = loaded
         # With several processes, another process may have loaded the other patch.
         other_patch, other_valid, other_target = patches[other.key] if other.key in patches else self._load_one(other)
@@ -261,10 +303,9 @@ class PatchSampler:
         labels = None if target is None or other_target is None else _pasted(target, other_target, box)
         return pasted, _pasted(valid, other_valid, box), labels
 
-    def _load_one(self, draw: Draw) -> _Loaded:
+    def _load_one(self, draw: Draw, *, resample: bool = True) -> _Loaded:
         scene = self.scenes[draw.scene]
-        size = self.settings.patch_px
-        patch, valid = self._read(scene, draw.window)
+        patch, valid = self._read(scene, draw.window) if resample else scene.reader(draw.window)
         patch = self._with_fda(patch, valid, draw)
         rng = np.random.default_rng((*draw.key, 1))
         patch = augment_radiometry(patch, valid, scene.units, self.augment, rng)
@@ -274,14 +315,14 @@ class PatchSampler:
             target = np.full((draw.window.height, draw.window.width), UNLABELED, np.uint8)
             inside = draw.window.intersect(Window(0, 0, *scene.targets.shape))
             target[inside.shift(-draw.window.row, -draw.window.col).slices] = scene.targets[inside.slices]
-            target = augment_geometry(nearest(target, size), draw.turns, draw.flip)
+            target = augment_geometry(nearest(target, self.size_px), draw.turns, draw.flip)
         rotated = {name: augment_geometry(values, draw.turns, draw.flip) for name, values in patch.items()}
         return rotated, augment_geometry(valid, draw.turns, draw.flip), target
 
     def _read(self, scene: TrainingScene, window: Window) -> tuple[Patch, np.ndarray]:
         """Return a window of a scene and its validity, resized to the patch size."""
         patch, valid = scene.reader(window)
-        size = self.settings.patch_px
+        size = self.size_px
         return (patch, valid) if window.height == size else zoomed(patch, valid, size)
 
     def _with_fda(self, patch: Patch, valid: np.ndarray, draw: Draw) -> Patch:
@@ -293,7 +334,9 @@ class PatchSampler:
         if rng.random() >= fda.fraction:
             return patch
         scene, window = target._uniform(rng, draw.window.height)
-        return apply_fda(patch, valid, *self._read(target.scenes[scene], window), fda.beta)
+        reader = target.scenes[scene].reader
+        other = reader(window) if len(valid) == window.height else self._read(target.scenes[scene], window)
+        return apply_fda(patch, valid, *other, fda.beta)
 
 
 def _pasted(array: np.ndarray, other: np.ndarray, box: tuple[slice, slice]) -> np.ndarray:

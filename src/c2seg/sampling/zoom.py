@@ -1,4 +1,4 @@
-"""Patches at another scale."""
+"""Patches at another scale: resampled once, from the source, and antialiased where they shrink."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ __all__ = ["nearest", "zoomed"]
 def zoomed(patch: Patch, valid: np.ndarray, size: int) -> tuple[Patch, np.ndarray]:
     """Return float32 [C, size, size] by modality and valid bool [size, size] from square patches of any size.
 
-    Images are interpolated bilinearly among valid pixels only. Validity is that of the nearest pixel; invalid pixels are 0.
+    Images are interpolated bilinearly among valid pixels only. Where they shrink, the triangle of the interpolation is as much
+    wider, so that what is finer than the new pixels is averaged and not skipped.
+
+    Validity is that of the nearest pixel; invalid pixels are 0.
     Pixels are areas: the corners of the patches coincide, not the centers of the corner pixels.
     """
     new_valid = nearest(valid, size)
@@ -33,6 +36,9 @@ def nearest(array: np.ndarray, size: int) -> np.ndarray:
 def _bilinear(values: np.ndarray, size: int) -> np.ndarray:
     for axis in (-2, -1):
         side = values.shape[axis]
+        if side > size:
+            values = _shrunk(values, size, axis)
+            continue
         position = np.clip((np.arange(size) + 0.5) * side / size - 0.5, 0, side - 1)
         low = np.minimum(position.astype(np.int64), max(0, side - 2))
         part = (position - low).astype(np.float32)
@@ -40,3 +46,14 @@ def _bilinear(values: np.ndarray, size: int) -> np.ndarray:
         high = np.minimum(low + 1, side - 1)
         values = np.take(values, low, axis) * (1 - part) + np.take(values, high, axis) * part
     return values
+
+
+def _shrunk(values: np.ndarray, size: int, axis: int) -> np.ndarray:
+    """Return values with one axis shrunk: weights fall linearly to 0 over one new pixel from the center of each."""
+    side = values.shape[axis]
+    centers = (np.arange(size) + 0.5) * side / size
+    distance = np.abs(np.arange(side)[None, :] + 0.5 - centers[:, None]) * size / side
+    weights = np.maximum(0.0, 1.0 - distance)
+    weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    shrunk: np.ndarray = values @ weights.T if axis == -1 else weights @ values
+    return shrunk

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from c2seg.train.loop import TrainingJob, TrainingResult, train
 from c2seg.train.parallel import max_parallel, train_in_parallel
+from c2seg.train.shared import SharedTrainings
 from c2seg.train.signals import StopSignal
 
-__all__ = ["StopSignal", "TrainingJob", "TrainingResult", "max_parallel", "train", "train_in_parallel"]
+__all__ = [
+    "SharedTrainings",
+    "StopSignal",
+    "TrainingJob",
+    "TrainingResult",
+    "max_parallel",
+    "train",
+    "train_in_parallel",
+]

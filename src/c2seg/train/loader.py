@@ -10,6 +10,7 @@ import torch
 
 from c2seg.methods import Batch
 from c2seg.sampling import PatchSampler, Sample
+from c2seg.train.resampling import patches_of
 
 __all__ = ["batches", "to_batch"]
 
@@ -23,7 +24,7 @@ def batches(
     """
 
     def load(step: int) -> Sample:
-        return sampler.load(sampler.draw(step)[rank::processes])
+        return sampler.load(sampler.draw(step)[rank::processes], resample=False)
 
     if threads < 1:
         yield from (load(step) for step in range(first, last))
@@ -43,10 +44,12 @@ def batches(
 
 
 def to_batch(sample: Sample, device: torch.device) -> Batch:
-    """Move a sample to a device, channels last in memory (faster convolutions)."""
+    """Move a sample to a device, channels last in memory (faster convolutions); windows are resampled there."""
     patch = {
         name: torch.from_numpy(values).to(device, non_blocking=True, memory_format=torch.channels_last)
         for name, values in sample.patch.items()
     }
+    if sample.windows is not None:
+        patch = patches_of(patch, sample.windows)
     targets = None if sample.targets is None else torch.from_numpy(sample.targets).to(device, torch.int64)
     return Batch(patch, torch.from_numpy(sample.valid).to(device), targets)

@@ -42,7 +42,9 @@ from c2seg.sampling import PatchSampler, TrainingScene
 from c2seg.train.checkpointing import checkpoint_activations
 from c2seg.train.curves import Curves
 from c2seg.train.loader import batches, to_batch
+from c2seg.train.probe import Probe
 from c2seg.train.randomness import RANDOM, randomness_unchanged
+from c2seg.train.shared import SharedResult, SharedTrainings
 from c2seg.train.signals import StopSignal
 from c2seg.train.state import (
     State,
@@ -84,6 +86,10 @@ class TrainingJob:
     """By tensor name; all other weights are random or pretrained."""
     labeled_target: Sequence[TrainingScene] = ()
     """The target's scenes with a few labels, of runs that are given some; part of each batch shows them."""
+    probe: Probe | None = None
+    """What looks at the weights now and then; it changes nothing."""
+    shared: SharedTrainings | None = None
+    """Where finished trainings are that other runs may have in common; None: nothing is shared."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,8 @@ class TrainingResult:
     step_processor_seconds: float | None = None
     pretrained: PretrainedReport | None = None
     """Which pretrained weights were loaded."""
+    shared: SharedResult | None = None
+    """How the training was shared with other runs, if it might be."""
 
 
 @randomness_unchanged()
@@ -123,11 +131,15 @@ def train(
     start = 0
     if not resume and world.is_first:
         remove_states(job.folder)
+    common = job.shared if world.size == 1 else None
+    adopted = bool(resume and common and common.adopt(now, job.folder))
     if resume and (path := state_file(job.folder)):
         state = load_state(path)
         check_same_run(state.identity, now, path)
         _restore(state, method, averaged, path)
         start = state.step
+    if job.probe and world.is_first:
+        job.probe.resume(start)
 
     def save(step: int) -> None:
         if world.is_first:
@@ -144,7 +156,10 @@ def train(
             if step % _LOG_EVERY == 0 or last:
                 curves.add(step, method.learning_rate(), rate, losses)
                 progress(step, settings.iterations, f"loss {losses['loss']:.3f}  {rate:.0f} patches/s")
-            if step % settings.checkpoint_every == 0 or last or stop.requested:
+            if looked := _look(job.probe, step, method, averaged, world, last=last):
+                clock += looked[0]  # is no time of the training
+                spent += looked[1]
+            if looked or step % settings.checkpoint_every == 0 or last or stop.requested:
                 curves.flush()
                 save(step)
             if stop.requested and not last:
@@ -153,12 +168,34 @@ def train(
     if 0 < (steps := settings.iterations - counted) < settings.iterations:
         costs = (time.perf_counter() - clock) / steps, (time.process_time() - spent) / steps
     world.barrier()
+    shared = None
+    if common:
+        costs, shared = common.finish(now, job.folder, costs, settings.iterations, adopted=adopted)
     model = method.model if averaged is None else averaged.module
     if settings.adabn:
         patches = target_patches(job.target, settings.sampling, job.seed, world.device)
         renew_statistics(model, patches, world.autocast)
-    weights = {name: value.cpu().numpy() for name, value in model.state_dict().items()}
-    return TrainingResult(weights, precision, built.parameters, round(built.gflops_128, 4), *costs, built.pretrained)
+    return TrainingResult(
+        _weights(model), precision, built.parameters, round(built.gflops_128, 4), *costs, built.pretrained, shared
+    )
+
+
+def _look(
+    probe: Probe | None, step: int, method: TrainingMethod, averaged: AveragedModel | None, world: World, *, last: bool
+) -> tuple[float, float] | None:
+    """Show the weights to a probe; return the seconds and processor seconds that it took, None if it did not look.
+
+    It is not shown the last weights, which are the result.
+    """
+    if probe is None or last or step % probe.every or not world.is_first:
+        return None
+    clock, spent = time.perf_counter(), time.process_time()
+    probe.look(step, _weights(method.model if averaged is None else averaged.module))
+    return time.perf_counter() - clock, time.process_time() - spent
+
+
+def _weights(model: nn.Module) -> dict[str, np.ndarray]:
+    return {name: value.cpu().numpy() for name, value in model.state_dict().items()}
 
 
 def _restore(state: State, method: TrainingMethod, averaged: AveragedModel | None, path: Path) -> None:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from c2seg.raster.downloads import UNFINISHED, archive_problem, download_problem
+
 __all__ = ["kind_hint"]
 
 _RASTERS = {".tif", ".tiff", ".vrt", ".png", ".nc", ".img", ".dat"}
 
 
 def kind_hint(path: Path) -> str | None:
-    """Return what a path is, with what to do, if it is a model, a run folder or a raster; None for anything else."""
+    """Return what a path is, with what to do, if it is a model, a run folder, a raster or an archive; None otherwise."""
+    if path.is_file() and path.suffix.lower() in UNFINISHED:
+        return download_problem(path)
+    if path.is_file() and path.suffix.lower() == ".zip":
+        return archive_problem(path) or f"{path} is an archive; unpack it, and give the folder of a city"
     if path.suffix.lower() in {".safetensors", ".onnx"}:
         return f"{path} is a model; give a city here (the model comes first: c2seg predict MODEL CITY)"
     if path.is_dir() and any((path / name).is_file() for name in ("model.safetensors", "record.json", "recipe.yaml")):

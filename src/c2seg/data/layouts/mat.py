@@ -28,6 +28,7 @@ from c2seg.data.published import CITIES, DATASETS, PublishedCity, band_roles
 from c2seg.errors import C2SegError, DataError, needs_extra, one_line
 from c2seg.legend import c2seg13
 from c2seg.raster import GridRelation
+from c2seg.raster.downloads import download_problem
 from c2seg.raster.hdf5 import check_link, check_stored, is_hdf5
 from c2seg.types import Grid, Window
 
@@ -343,4 +344,6 @@ def _scene(
 
 
 def _damaged(path: Path, what: str, error: BaseException) -> DataError:
+    if problem := download_problem(path):
+        return DataError(problem)
     return DataError(f"cannot read {what} of {path}: truncated or damaged ({one_line(error)})")

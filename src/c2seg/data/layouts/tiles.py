@@ -45,11 +45,11 @@ GRID_M = 10.0
 
 
 class TilesFile(BaseModel):
-    """The content of tiles.yaml."""
+    """The content of tiles.yaml. For the published releases ``label_map`` alone may be given; other cities need the sizes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
+    name: str | None = None
     height: int | None = Field(default=None, ge=1)
     width: int | None = Field(default=None, ge=1)
     tile_px: int | None = Field(default=None, ge=1)
@@ -64,6 +64,10 @@ class TilesFile(BaseModel):
         given = [name for name, value in sizes.items() if value is not None]
         if self.order == "none" and given:
             raise ValueError(f"order none assembles nothing: leave out {', '.join(given)}")
+        if self.model_fields_set == {"label_map"}:
+            return self
+        if self.name is None:
+            raise ValueError("name missing")
         if self.order != "none" and len(given) < len(sizes):
             missing = ", ".join(name for name in sizes if name not in given)
             raise ValueError(f"{missing} missing; order: none opens tiles one by one")
@@ -71,8 +75,8 @@ class TilesFile(BaseModel):
 
     @property
     def grid(self) -> TileGrid | None:
-        """The tiling; None with order none."""
-        if self.order == "none":
+        """The tiling; None with order none, and where none is given."""
+        if self.order == "none" or self.height is None:
             return None
         sizes = (self.height or 0, self.width or 0, self.tile_px or 0, self.step_px or 0)  # all are given, see above
         return TileGrid(*sizes, self.order)
@@ -96,7 +100,7 @@ def images(path: Path) -> City:
     try:
         stated = _stated(path)
         if stated is not None and stated.order == "none":
-            return _independent(path, stated.name, tile_files, problems)
+            return _independent(path, stated.name or name, tile_files, problems)
         candidates, published, name = _tilings(path, tile_files)
         if published:
             notes.append(f"{name}, the {published.split} city of {published.dataset}")
@@ -264,9 +268,10 @@ def _tilings(
     """Return the possible tilings, the published city (None: not published), and the city's name."""
     stated = _stated(path)
     if stated and (tiles := stated.grid):
-        city = CITIES.get(stated.name)
+        name = stated.name or path.resolve().name
+        city = CITIES.get(name)
         known = city if city and tiles in city.tile_grids() else None
-        return (tiles,), known, stated.name
+        return (tiles,), known, name
     with open_raster(next(iter(next(iter(tile_files.values())).values()))) as dataset:
         size = dataset.height
     count = 1 + max(max(files) for files in tile_files.values())
@@ -336,7 +341,10 @@ def _scene(
         if published:
             expected = DATASETS[published.dataset].bands()[key]
             if source.count != expected:
-                raise DataError(f"{files[0]} has {source.count} bands; {key} of {published.dataset} has {expected}")
+                raise DataError(
+                    f"{files[0]} has {source.count} bands; {key} of {published.dataset} has {expected}: these are "
+                    "not the published tiles (of a whole-scene file with more bands, the first ones are used)"
+                )
         modalities[key] = Modality(source, GridRelation(), str(files[0].parent), key, bands, nodata_all_bands=0)
     return Scene(name, grid, modalities, tiles=tiles), [evidence.text, note]
 
