@@ -11,7 +11,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import repeat
 from math import isfinite
 from pathlib import Path
@@ -36,15 +36,13 @@ from c2seg.models import (
 from c2seg.models.batch_statistics import synchronize_batch_norm
 from c2seg.models.cost import model_cost
 from c2seg.progress import Progress, no_progress
-from c2seg.recipes.schema import Recipe
-from c2seg.recipes.training import MaskedMethod, PseudoLabelMethod
-from c2seg.sampling import PatchSampler, TrainingScene
 from c2seg.train.checkpointing import checkpoint_activations
 from c2seg.train.curves import Curves
+from c2seg.train.job import TrainingJob, TrainingResult
 from c2seg.train.loader import batches, to_batch
 from c2seg.train.probe import Probe
 from c2seg.train.randomness import RANDOM, randomness_unchanged
-from c2seg.train.shared import SharedResult, SharedTrainings
+from c2seg.train.samplers import Samplers, samplers_of
 from c2seg.train.signals import StopSignal
 from c2seg.train.state import (
     State,
@@ -58,57 +56,10 @@ from c2seg.train.state import (
 from c2seg.train.statistics import check_batch_norm, renew_statistics, target_patches
 from c2seg.train.world import World, join_world
 
-__all__ = ["TrainingJob", "TrainingResult", "train"]
+__all__ = ["train"]
 
 _LOG_EVERY = 10
 _LABELS_AT_MOST = 0.8  # of the loss: a network cannot be trained on a few pixels alone
-
-
-@dataclass(frozen=True)
-class TrainingJob:
-    """One training: recipe, bands by modality, scenes with and without labels, seed, and the folder of its state."""
-
-    recipe: Recipe
-    bands: Mapping[str, int]
-    num_classes: int
-    """Outputs of the network, including that of the background."""
-    source: Sequence[TrainingScene]
-    target: Sequence[TrainingScene]
-    seed: int
-    folder: Path
-    data: str
-    """Fingerprint of all training data: a state of other data is refused."""
-    device: str = "auto"
-    loader_threads: int = 1
-    inputs: Mapping[str, Sequence[Band]] = field(default_factory=dict)
-    """Metadata of the bands, for pretrained weights; empty: unknown."""
-    initial_weights: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """By tensor name; all other weights are random or pretrained."""
-    labeled_target: Sequence[TrainingScene] = ()
-    """The target's scenes with a few labels, of runs that are given some; part of each batch shows them."""
-    probe: Probe | None = None
-    """What looks at the weights now and then; it changes nothing."""
-    shared: SharedTrainings | None = None
-    """Where finished trainings are that other runs may have in common; None: nothing is shared."""
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """The weights of a network by tensor name (averaged if the recipe says so), and the cost of its training."""
-
-    weights: dict[str, np.ndarray]
-    precision: str
-    """The precision that was used: ``32``, ``bf16`` or ``16``."""
-    parameters: int
-    gflops_128: float
-    """Of a forward pass over 128 x 128 pixels."""
-    step_seconds: float | None = None
-    """Of one iteration; None if too few were run to measure."""
-    step_processor_seconds: float | None = None
-    pretrained: PretrainedReport | None = None
-    """Which pretrained weights were loaded."""
-    shared: SharedResult | None = None
-    """How the training was shared with other runs, if it might be."""
 
 
 @randomness_unchanged()
@@ -124,7 +75,7 @@ def train(
     precision = choose_precision(settings.precision, choose_device(job.device))
     with RANDOM:
         world = join_world(job.device, precision)
-        samplers = _samplers(job, world.size)
+        samplers = samplers_of(job, world.size)
         built = _build(job, world, samplers)
     method, averaged = built.method, built.averaged
     now = identity(job.recipe, job.seed, job.data, _digest(job.initial_weights), world.device, precision, world.size)
@@ -213,66 +164,6 @@ def _restore(state: State, method: TrainingMethod, averaged: AveragedModel | Non
 
 
 @dataclass(frozen=True)
-class _Samplers:
-    """What a step draws: patches of the sources, of the target, and of the target's few labels."""
-
-    source: PatchSampler
-    target: PatchSampler | None
-    labeled: PatchSampler | None
-
-    def class_counts(self) -> np.ndarray:
-        """Return int64 [K] of trainable pixels of the sources; a class of the target's labels alone counts as a usual one."""
-        counts = self.source.class_counts()
-        if self.labeled is None or not counts.any():
-            return counts
-        usual = int(np.median(counts[counts > 0]))
-        return np.where((counts == 0) & (self.labeled.class_counts() > 0), usual, counts)
-
-
-def _samplers(job: TrainingJob, processes: int) -> _Samplers:
-    training = job.recipe.training
-    sampling = training.sampling
-    source_size, target_size = sampling.batch_size, sampling.batch_size
-    # source and target share one batch
-    if job.target and isinstance(training.method, PseudoLabelMethod | MaskedMethod):
-        size = min(max(1, round(training.method.target_fraction * sampling.batch_size)), sampling.batch_size - 1)
-        source_size, target_size = sampling.batch_size - size, size
-    labeled, parts = None, processes * training.accumulate
-    if job.labeled_target:
-        labeled = _labeled_sampler(job, parts, source_size)
-        source_size -= labeled.settings.batch_size
-    if min(source_size, target_size) < parts:
-        raise InputError(
-            f"a batch of {sampling.batch_size} patches ({source_size} of sources, {target_size} of the target) has too few for "
-            f"{processes} processes in {training.accumulate} parts each; give a larger training.sampling.batch_size"
-        )
-    source_sampling, target_sampling = (
-        sampling.model_copy(update={"batch_size": size}) for size in (source_size, target_size)
-    )
-    target = None
-    if job.target:
-        target = PatchSampler(job.target, target_sampling, training.augment, job.seed, job.num_classes, stream=1)
-    source = PatchSampler(job.source, source_sampling, training.augment, job.seed, job.num_classes, fda_target=target)
-    return _Samplers(source, target if training.method.uses_target else None, labeled)
-
-
-def _labeled_sampler(job: TrainingJob, parts: int, source_size: int) -> PatchSampler:
-    """Return the sampler of patches around the target's few labels: each of them shows one, which no other patch may cover."""
-    training = job.recipe.training
-    size = max(parts, round(job.recipe.target_labels.batch_fraction * training.sampling.batch_size))
-    if size > source_size - parts:
-        raise InputError(
-            f"labels of the target need room in the batch: sampling.batch_size is {training.sampling.batch_size}, and "
-            f"{source_size} patches of it show sources; give a larger one"
-        )
-    sampling = training.sampling.model_copy(
-        update={"batch_size": size, "class_balanced_fraction": 1.0, "cat_max_ratio": None}
-    )
-    augment = training.augment.model_copy(update={"cutmix": 0.0, "fda": None})
-    return PatchSampler(job.labeled_target, sampling, augment, job.seed, job.num_classes, stream=2)
-
-
-@dataclass(frozen=True)
 class _Built:
     """A training that is ready to run."""
 
@@ -284,7 +175,7 @@ class _Built:
     pretrained: PretrainedReport | None
 
 
-def _build(job: TrainingJob, world: World, samplers: _Samplers) -> _Built:
+def _build(job: TrainingJob, world: World, samplers: Samplers) -> _Built:
     training = job.recipe.training
     torch.manual_seed(job.seed)
     model = build_model(job.recipe.model, job.bands, job.num_classes)
@@ -363,7 +254,7 @@ def _steps(
     job: TrainingJob,
     world: World,
     built: _Built,
-    samplers: _Samplers,
+    samplers: Samplers,
     start: int,
 ) -> Iterator[tuple[int, dict[str, float], float]]:
     """Yield (completed steps, losses, patches per second) after every step."""
