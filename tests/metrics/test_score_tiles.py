@@ -37,10 +37,14 @@ def test_counts_are_those_of_every_tile(tmp_path, height, width, tile):
 
 def test_berlin_and_wuhan_repeat_what_their_tiles_share():
     """20 x 7 tiles of 128 px, and 25 x 34 of 256."""
-    for tiles, count in ((TileGrid(2465, 811, 128, 128), 140), (TileGrid(6225, 8670, 256, 256), 850)):
+    for tiles, count, share in (
+        (TileGrid(2465, 811, 128, 128), 140, 0.128),
+        (TileGrid(6225, 8670, 256, 256), 850, 0.031),
+    ):
         assert tiles.count == count
         extra = sum(w.height * w.width for w in repeated_windows(tiles))
         assert tiles.height * tiles.width + extra == count * tiles.tile_px**2
+        assert extra / (count * tiles.tile_px**2) == pytest.approx(share, abs=5e-4)
 
 
 def test_the_command_names_both(tmp_path, capsys):
