@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from c2seg.cli.console import JSON, OVERWRITE, QUIET, note, print_json, progress_bars
+from c2seg.cli.console import CLUSTER_HELP, JSON, OVERWRITE, QUIET, note, print_json, progress_bars
 
 if TYPE_CHECKING:
     from c2seg.artifacts import MapRecord, MapRun
@@ -36,8 +36,9 @@ def command(
     precision: str = typer.Option("32", "--precision", help="32, or bf16 after a check on windows of the city."),
     compile_: bool = typer.Option(False, "--compile", help="torch.compile the network first; for backend torch."),
     workers: int = typer.Option(1, "--workers", min=1, help="Processes that share the work."),
+    cluster: str = typer.Option(None, "--cluster", help=CLUSTER_HELP),
     threads: int = typer.Option(
-        None, "--threads", min=1, help="Threads of each process (default: all processors / workers)."
+        None, "--threads", min=1, help="Threads of each process (default: all processors / workers; 1 on clusters)."
     ),
     min_area_px: int = typer.Option(
         None,
@@ -75,6 +76,7 @@ def command(
             threads=threads,
             compile=compile_,
             workers=workers,
+            cluster=cluster,
             min_area_px=min_area_px,
             min_area_keep=_spared_classes(min_area_keep),
             palette=palette,

@@ -28,6 +28,7 @@ from c2seg.data.spectral import match_bands
 from c2seg.data.units import radar_unit, radar_unit_of, units_note
 from c2seg.errors import InputError
 from c2seg.outputs import check_outputs, commit, remove_folder
+from c2seg.parallel import open_crew
 from c2seg.predict import (
     MapOptions,
     Predictor,
@@ -96,8 +97,9 @@ def predict(
     fitted = (*read, *fitted, *_unit_notes(header, images))
     loaded = without_forest(loaded) if absent else loaded
     header = loaded.header
-    if options.workers < 1:
-        raise InputError(f"`workers` must be at least 1, found {options.workers}")
+    crews = open_crew(options.workers, options.cluster, keep_memory=True)
+    if options.cluster is not None:
+        threads = threads or 1  # here as there: some networks give other bits with other threads
     cleanup = requested_cleanup(options.min_area_px, options.min_area_keep, header.legend)
     scenes = list(zip(images.scenes, _scene_options(images, options), strict=True))
     outputs = [output for _, scene_options in scenes for output in scene_options.outputs.values()]
@@ -141,13 +143,20 @@ def predict(
         target_labels=(trained.target_labels,) if trained and trained.target_labels else (),
     )
     results = []
-    with commit(overwrite=options.overwrite) as files:
+    with commit(overwrite=options.overwrite) as files, crews as crew:
         for index, (scene, scene_options) in enumerate(scenes):
             decision = _decision(job, index, predictor)
             weights = decision.record() if decision else None
             scene_key = key.model_copy(update={"scene": scene.name, "backend": name, "decision": weights})
             build = partial(
-                _build, model, city, index, statistics, absent, name, replace(running, threads=worker_threads)
+                _build,
+                model.absolute(),
+                city.absolute(),
+                index,
+                statistics,
+                absent,
+                name,
+                replace(running, threads=worker_threads),
             )
             results.append(
                 make_scene(
@@ -158,6 +167,7 @@ def predict(
                     header.legend,
                     replace(scene_options, batch_size=batch_size(header), decision=decision, temperature=temperature),
                     scene_key,
+                    crew=crew,
                     build=build,
                     notes=notes,
                     progress=bars(f"predict {scene.name}"),
