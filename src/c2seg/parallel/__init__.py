@@ -11,5 +11,17 @@ from c2seg.parallel.crew import Crew, Limits, Worker, WorkerLostError
 from c2seg.parallel.opening import open_crew
 from c2seg.parallel.processes import LocalCrew
 from c2seg.parallel.run import run_tasks
+from c2seg.parallel.storing import Storing
 
-__all__ = ["Crew", "Job", "Limits", "LocalCrew", "TaskFunction", "Worker", "WorkerLostError", "open_crew", "run_tasks"]
+__all__ = [
+    "Crew",
+    "Job",
+    "Limits",
+    "LocalCrew",
+    "Storing",
+    "TaskFunction",
+    "Worker",
+    "WorkerLostError",
+    "open_crew",
+    "run_tasks",
+]

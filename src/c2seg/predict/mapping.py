@@ -23,7 +23,7 @@ from c2seg.outputs import (
     remove_folder,
     style_output,
 )
-from c2seg.parallel import Crew, open_crew, run_tasks
+from c2seg.parallel import Crew, Storing, open_crew, run_tasks
 from c2seg.predict.cache import block_cache
 from c2seg.predict.cleanup import CleanedMap, Cleanup, clean_rows, requested_cleanup
 from c2seg.predict.decision import Decision
@@ -32,7 +32,7 @@ from c2seg.predict.layers import layer_shapes
 from c2seg.predict.plan import WindowPlan
 from c2seg.predict.publish import make_files
 from c2seg.predict.scratch import Scratch, scratch_folder
-from c2seg.predict.strips import Build, StripFunction, StripJob, StripRows, StripWriter, Work, strip_tasks
+from c2seg.predict.strips import Build, StripFunction, StripJob, StripRows, Work, strip_tasks
 from c2seg.predict.timings import Timings
 from c2seg.process import peak_memory_mib, return_freed_memory
 from c2seg.progress import Progress, no_progress
@@ -221,25 +221,32 @@ def _compute(
 ) -> float:
     """Compute the strips that are missing; return the workers' peak memory in MiB."""
     total = len(work.plan.rows)
+    progress(len(scratch.finished), total, "strips")
 
-    def entered() -> None:
+    def store(strip: StripRows) -> dict[str, int]:
+        with stages.time("write"):
+            return scratch.rows.write(strip.first, strip.layers)
+
+    def enter(strip: StripRows, checksums: dict[str, int]) -> None:
+        stages.add(strip.seconds)
+        scratch.enter(strip.index, strip.note.model_copy(update={"checksums": checksums}))
         progress(len(scratch.finished), total, "strips")
 
-    entered()
     tasks = strip_tasks([index for index in range(total) if index not in scratch.finished])
     memory: dict[str, float] = {}
-    with StripWriter(scratch, stages, entered) as writer:
+    with Storing(store, enter) as storing:
         if build is None or crew is None or len(tasks) < 2:
             with StripFunction(work, *here) as function:
                 for task in tasks:
-                    writer.put(function(task))
+                    storing.put(function(task))
             return 0.0
 
         def finished(_: int, strip: StripRows, worker: str) -> None:
             memory[worker] = max(strip.peak_memory_mib, memory.get(worker, 0.0))
-            writer.put(strip)
+            storing.put(strip)
 
-        run_tasks(
-            crew, StripJob(work, build), tasks, finished, check=lambda: StripFunction(work, *here).check()
-        )  # fmt: skip
+        def check() -> int:
+            return StripFunction(work, *here).check()
+
+        run_tasks(crew, StripJob(work, build), tasks, finished, check=check)
     return sum(memory.values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -19,11 +18,10 @@ from c2seg.predict.decision import Decision
 from c2seg.predict.engine import Predictor, Reader, Strip, predict_parts
 from c2seg.predict.layers import decide, expected_pixels, layer_shapes
 from c2seg.predict.plan import WindowPlan
-from c2seg.predict.scratch import Scratch
 from c2seg.predict.timings import Timings
 from c2seg.process import peak_memory_mib, return_freed_memory
 
-__all__ = ["Build", "StripFunction", "StripJob", "StripRows", "StripTask", "StripWriter", "Work", "strip_tasks"]
+__all__ = ["Build", "StripFunction", "StripJob", "StripRows", "StripTask", "Work", "strip_tasks"]
 
 # Freed memory is returned after so many pixels: gaps between arrays add up, but new pages cost time.
 _TIDY_PIXELS = 2_000_000
@@ -172,43 +170,6 @@ class _Strip:
         differs = self.work.decision or self.work.temperature
         expected = tuple(round(float(value), 3) for value in self.expected) if differs else None
         return StripNote(counts=tuple(self.counts.tolist()), expected=expected)
-
-
-class StripWriter:
-    """Stores finished strips, one at a time in a thread of its own, and enters each in the ledger once its rows are on disk.
-
-    A context: a strip that was handed over before an error or a stop is not lost. ``entered`` is called after each entry.
-    """
-
-    def __init__(self, scratch: Scratch, stages: Timings, entered: Callable[[], None]) -> None:
-        self._scratch, self._stages, self._entered = scratch, stages, entered
-        self._pool = ThreadPoolExecutor(1)
-        self._pending: tuple[Future[dict[str, int]], StripRows] | None = None
-
-    def put(self, strip: StripRows) -> None:
-        """Store a strip, once the one before is stored. Raises OutputError."""
-        self._settle()
-        self._stages.add(strip.seconds)
-        self._pending = self._pool.submit(self._write, strip), strip
-
-    def _write(self, strip: StripRows) -> dict[str, int]:
-        with self._stages.time("write"):
-            return self._scratch.rows.write(strip.first, strip.layers)
-
-    def _settle(self) -> None:
-        if self._pending is not None:
-            (written, strip), self._pending = self._pending, None
-            self._scratch.enter(strip.index, strip.note.model_copy(update={"checksums": written.result()}))
-            self._entered()
-
-    def __enter__(self) -> StripWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._pool:
-            self._settle()
 
 
 def strip_tasks(missing: Sequence[int]) -> list[StripTask]:
