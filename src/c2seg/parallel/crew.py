@@ -29,7 +29,7 @@ class Limits:
     start_s: float = 900.0
     slowest: float = 20.0
     tries: int = 3
-    absent_s: float = 120.0
+    absent_s: float = 1800.0
 
 
 class Worker(Protocol):

@@ -23,6 +23,7 @@ R = TypeVar("R")
 
 _log = logging.getLogger(__name__)
 
+_SAY_S = 20
 _LOOK_S = 0.5  # how often stalls and new workers are looked for
 
 
@@ -70,6 +71,7 @@ class _Run:
         self._arrivals: queue.SimpleQueue[tuple[_Post, int, Future[Outcome[Any]]]] = queue.SimpleQueue()
         self._staffed = time.monotonic()
         self._looked = 0.0
+        self._has_said = False
 
     def run(self) -> None:
         try:
@@ -99,13 +101,22 @@ class _Run:
             if worker.name not in self._posts:
                 self._posts[worker.name] = _Post(worker)
             self._feed(self._posts[worker.name])
+        self._wait_for_workers()
+
+    def _wait_for_workers(self) -> None:
+        """Say once that there is no worker; raise C2SegError when none has come for long."""
         if self._posts:
-            self._staffed = time.monotonic()
-        elif time.monotonic() - self._staffed > self._limits.absent_s:
+            self._staffed, self._has_said = time.monotonic(), False
+            return
+        absent = time.monotonic() - self._staffed
+        if absent > self._limits.absent_s:
             raise C2SegError(
                 f"no worker has joined for {self._limits.absent_s:.0f} s; finished parts are kept: start workers and run the "
                 "same command to resume"
             )
+        if absent > _SAY_S and not self._has_said:
+            self._has_said = True
+            _log.warning("no worker has joined yet; waiting up to %.0f s", self._limits.absent_s)
 
     def _feed(self, post: _Post) -> None:
         while len(post.pending) < self._crew.depth and (index := self._lanes.next(post.worker.name)) is not None:
