@@ -34,7 +34,7 @@ from mapping_parts import class_map, write_scene
 
 import c2seg
 from c2seg.artifacts import StripsKey
-from c2seg.parallel import open_crew, run_tasks
+from c2seg.parallel import LocalCrew, open_crew, run_tasks
 from c2seg.predict.backends import BackendOptions
 from c2seg.predict.city import _build
 from c2seg.predict.layers import layer_shapes
@@ -131,7 +131,7 @@ def _computed(work: Work, job: StripJob, tasks: list[StripTask], out: Path) -> l
     rows: list[dict[str, float]] = []
     shapes = layer_shapes(work.layers, work.plan.width, work.legend.num_classes)
     key = StripsKey(model="scaling", layers=tuple(sorted(shapes)))
-    with Scratch(out, key, work.plan.height, shapes, work.plan.strips) as scratch, open_crew(2, None) as crew:
+    with Scratch(out, key, work.plan.height, shapes, work.plan.strips) as scratch, LocalCrew(1) as crew:
 
         def finished(_: int, result: tuple[float, Any], __: str) -> None:
             cpu, strip = result
@@ -142,7 +142,6 @@ def _computed(work: Work, job: StripJob, tasks: list[StripTask], out: Path) -> l
             size = len(pickle.dumps(strip, protocol=5))
             rows.append({"index": strip.index, "cpu": cpu, "store": store, "bytes": size})
 
-        crew._count = 1  # one process: processor seconds that no neighbor disturbs
         run_tasks(crew, TimedJob(job), tasks, finished)
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from c2seg.errors import C2SegError, InputError, MissingExtraError
 from c2seg.legend import LandClass, Legend
 from c2seg.parallel import Limits, open_crew, run_tasks
 from c2seg.predict import MapOptions, WindowPlan, predict_scene
-from helpers.clusters import SLOW_SCENE, UserCluster, slow_scene
+from helpers.clusters import PATHS, SLOW_SCENE, UserCluster, slow_scene
 from helpers.parallel_jobs import Squares
 
 pytest.importorskip("distributed")
@@ -212,5 +213,8 @@ def test_a_cluster_of_a_file_and_one_of_this_machine(tmp_path):
         "    print(len({pid for *_, pid in results}))\n"
     )
     for cluster in (str(spec), "local:2"):
-        done = subprocess.run([sys.executable, script, cluster], capture_output=True, text=True, cwd=tmp_path)
+        done = subprocess.run(
+            [sys.executable, script, cluster], capture_output=True, text=True, cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(PATHS)},
+        )  # fmt: skip
         assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr

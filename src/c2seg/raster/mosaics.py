@@ -52,18 +52,18 @@ def mosaic_text(files: Sequence[Path], beside: Path) -> str:
         if offset is None:
             raise GridError(f"{source.path} is not on the grid of {sources[0].path}; make a mosaic of those that are")
         places.append((source, *offset))
-    top, left = min(row for _, row, _ in places), min(col for _, _, col in places)
-    height = max(row + source.height for source, row, _ in places) - top
-    width = max(col + source.width for source, _, col in places) - left
+    first_row, first_col = min(row for _, row, _ in places), min(col for _, _, col in places)
+    height = max(row + source.height for source, row, _ in places) - first_row
+    width = max(col + source.width for source, _, col in places) - first_col
     root = Xml.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
     Xml.SubElement(root, "SRS").text = str(first.crs)
-    origin = first.transform @ Affine.translation(left, top)
+    origin = first.transform @ Affine.translation(first_col, first_row)
     a, b, c, d, e, f = origin[:6]
     Xml.SubElement(root, "GeoTransform").text = ", ".join(repr(float(value)) for value in (c, a, b, f, d, e))
     band = Xml.SubElement(root, "VRTRasterBand", dataType="Byte", band="1")
     Xml.SubElement(band, "NoDataValue").text = "0"
     for source, row, col in places:
-        _add(band, source, row - top, col - left, beside)
+        _add(band, source, row - first_row, col - first_col, beside)
     Xml.indent(root)
     return Xml.tostring(root, encoding="unicode") + "\n"
 
