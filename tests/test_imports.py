@@ -20,6 +20,7 @@ ROWS = [
         "types",
         "legend",
         "outputs",
+        "parallel",
         "plugins",
         "process",
         "progress",

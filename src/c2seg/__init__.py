@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from c2seg.api.assessing import assess_map
     from c2seg.api.certifying import certify_map
     from c2seg.api.cities import inspect_city, open_city
+    from c2seg.api.city_lists import predict_cities
     from c2seg.api.converting import convert_city
     from c2seg.api.dataset import CityDataset
     from c2seg.api.estimating import estimate_accuracy
@@ -72,6 +73,7 @@ __all__ = [
     "make_labels",
     "make_report",
     "open_city",
+    "predict_cities",
     "prepare_city",
     "run_benchmark",
     "score",
@@ -98,6 +100,7 @@ _MODULES = {
     "make_labels": "c2seg.api.labeling",
     "make_report": "c2seg.api.reporting",
     "open_city": "c2seg.api.cities",
+    "predict_cities": "c2seg.api.city_lists",
     "prepare_city": "c2seg.api.preparing",
     "run_benchmark": "c2seg.benchmark",
     "score": "c2seg.api.scoring",

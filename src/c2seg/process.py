@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 from typing import Any
 
 __all__ = [
     "is_first",
     "keep_freed_memory",
+    "peak_memory_mib",
     "processes",
     "return_freed_memory",
     "set_up",
@@ -93,3 +95,12 @@ def return_freed_memory() -> None:
     except (OSError, AttributeError):
         return
     trim(0)
+
+
+def peak_memory_mib() -> float:
+    """Return the largest resident memory of this process so far, MiB."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) / 1024
+    except (OSError, StopIteration):  # getrusage also counts the memory of the process that started this one
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

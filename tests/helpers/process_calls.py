@@ -41,7 +41,7 @@ def threads_of_libraries():
 def memory_after(mebibytes):
     import numpy as np
 
-    from c2seg.predict.workers import peak_memory_mib
+    from c2seg.process import peak_memory_mib
 
     held = np.ones(mebibytes * 2**20, np.uint8)
     return peak_memory_mib(), int(held[-1])

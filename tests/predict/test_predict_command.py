@@ -79,3 +79,13 @@ def _alive(pid):
         return False
     with open(f"/proc/{pid}/stat") as stat:
         return stat.read().split(")")[1].split()[0] != "Z"
+
+
+@pytest.mark.slow
+def test_a_cluster_of_this_machine_gives_the_same_bytes(forest, make_city, tmp_path):
+    pytest.importorskip("distributed")
+    city = make_city("target", seed=2, height=300)
+    command = [sys.executable, "-m", "c2seg", "predict", str(forest), str(city), "--quiet", "--out"]
+    subprocess.run([*command, str(tmp_path / "whole.tif")], check=True)
+    subprocess.run([*command, "map.tif", "--cluster", "local:4"], check=True, cwd=tmp_path)
+    assert (tmp_path / "map.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from c2seg.legend import Legend, c2seg13, load_legend
+from c2seg.raster import object_path
 
 __all__ = ["FilePath", "FilePaths", "as_legend", "as_path", "as_paths", "named_files", "optional_path"]
 
@@ -17,13 +18,13 @@ FilePaths = FilePath | Sequence[FilePath]
 
 
 def as_path(path: FilePath) -> Path:
-    """Return a path as a Path."""
-    return Path(path)
+    """Return a path as a Path; of an object ``s3://bucket/key`` as GDAL has it, ``/vsis3/bucket/key``."""
+    return object_path(path)
 
 
 def optional_path(path: FilePath | None) -> Path | None:
     """Return a path as a Path; None stays None."""
-    return None if path is None else Path(path)
+    return None if path is None else object_path(path)
 
 
 def named_files(*values: object) -> list[Path]:
@@ -34,8 +35,8 @@ def named_files(*values: object) -> list[Path]:
 def as_paths(paths: FilePaths) -> tuple[Path, ...]:
     """Return one or several paths as Paths."""
     if isinstance(paths, str | os.PathLike):
-        return (Path(paths),)
-    return tuple(Path(path) for path in paths)
+        return (object_path(paths),)
+    return tuple(object_path(path) for path in paths)
 
 
 def as_legend(legend: Legend | FilePath | None) -> Legend:

@@ -105,6 +105,7 @@ class Model:
         threads: int | None = None,
         compile: bool = False,
         workers: int = 1,
+        cluster: str | None = None,
         min_area_px: int | None = None,
         min_area_keep: Sequence[str] | None = None,
         palette: str = "default",
@@ -128,6 +129,8 @@ class Model:
             threads: Of the processor; None: all.
             compile: torch.compile, for backend ``torch``.
             workers: Processes that predict in parallel.
+            cluster: A Dask cluster in their place: ``tcp://host:port`` of its scheduler, ``local:N``, or a YAML file that
+                names its class (``docs/scaling.md``).
             min_area_px: Merge smaller connected areas into their largest neighbor, 2 or more.
             min_area_keep: Names or ids of classes that are left alone then; None: streets.
             palette: Colors of the map.
@@ -147,6 +150,7 @@ class Model:
             optional_path(runner_up),
             optional_path(preview),
             workers=workers,
+            cluster=cluster,
             overwrite=overwrite,
             palette=palette,
             min_area_px=min_area_px,

@@ -77,6 +77,7 @@ def prepare_city(
     dtype: Literal["auto", "float32"] = "auto",
     name: str | None = None,
     workers: int = 1,
+    cluster: str | None = None,
     dry_run: bool = False,
     overwrite: bool = False,
     progress: ShowProgress = False,
@@ -113,6 +114,7 @@ def prepare_city(
         dtype: ``float32`` stores reflectance as floats.
         name: The city's name; None: that of the folder.
         workers: Processes; the bytes do not depend on it.
+        cluster: A Dask cluster in their place, as in ``Model.predict``; it reads the products under the same paths.
         dry_run: Say what would be made; nothing is written.
         overwrite: Replace files of other inputs or parameters.
         progress: False, True for bars, or a callable.
@@ -122,10 +124,11 @@ def prepare_city(
         DataError: A product is unknown, damaged, incomplete or outside the area; no pixel is valid.
         OutputError: The folder holds something else.
     """
-    products: dict[Kind, tuple[Path, ...]] = {"msi": as_paths(msi), "hsi": as_paths(hsi), "sar": as_paths(sar)}
+    products: dict[Kind, tuple[Path, ...]] = {"msi": _absolute(msi), "hsi": _absolute(hsi), "sar": _absolute(sar)}
     options = ProductOptions(
-        kernel=kernel, bands=bands, mask_clouds=mask_clouds, cloud_margin_m=cloud_margin, dem=optional_path(dem),
-        dem_datum=dem_datum, backscatter=backscatter, speckle=speckle, speckle_px=speckle_px, multilook=multilook,
+        kernel=kernel, bands=bands, mask_clouds=mask_clouds, cloud_margin_m=cloud_margin,
+        dem=next(iter(_absolute(dem or ())), None), dem_datum=dem_datum, backscatter=backscatter,
+        speckle=speckle, speckle_px=speckle_px, multilook=multilook,
         sar_unit=sar_unit,
     )  # fmt: skip
     request = Request(
@@ -139,5 +142,10 @@ def prepare_city(
     if done is not None or dry_run:
         return PreparedCity(request.out, done or plan.record, "up to date" if done else "planned", plan.stored_bytes)
     with opened_bars(progress) as bars:
-        record = prepare_folder(plan, workers=workers, overwrite=overwrite, bars=bars)
+        record = prepare_folder(plan, workers=workers, cluster=cluster, overwrite=overwrite, bars=bars)
     return PreparedCity(request.out, record, "made", plan.stored_bytes)
+
+
+def _absolute(paths: FilePaths) -> tuple[Path, ...]:
+    """Return absolute paths: workers of a cluster have working folders of their own."""
+    return tuple(path.absolute() for path in as_paths(paths))

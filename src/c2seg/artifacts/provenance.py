@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from typing import Self
 
 from c2seg._version import __version__
+from c2seg.raster import is_object
 from c2seg.records import Record
 
 __all__ = ["Provenance", "base_names", "provenance", "relative_path"]
@@ -50,8 +51,8 @@ def base_names(text: str) -> str:
 
 
 def relative_path(path: Path, beside: Path) -> str:
-    """Return a path as seen from the folder of a file that names it."""
-    return os.path.relpath(path.resolve(), beside.parent.resolve())
+    """Return a path as seen from the folder of a file that names it; one in object storage as it is."""
+    return str(path) if is_object(path) else os.path.relpath(path.resolve(), beside.parent.resolve())
 
 
 def _words(command: str) -> list[str]:

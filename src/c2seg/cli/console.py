@@ -15,6 +15,7 @@ from c2seg.documents import json_text
 from c2seg.progress import Bars, Progress, silent_bars
 
 __all__ = [
+    "CLUSTER_HELP",
     "JSON",
     "OVERWRITE",
     "QUIET",
@@ -28,6 +29,7 @@ __all__ = [
 
 OVERWRITE = typer.Option(False, "--overwrite", help="Replace existing outputs.")
 QUIET = typer.Option(False, "--quiet", "-q", help="No progress, no notes.")
+CLUSTER_HELP = "A Dask cluster in place of --workers: tcp://HOST:PORT of its scheduler, local:N, or a YAML file."
 SEED = typer.Option(0, "--seed", min=0, help="Seed of everything random.")
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout and nothing else.")
 

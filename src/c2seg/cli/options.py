@@ -18,6 +18,7 @@ OPTIONS = {
     "bounds": "--bounds",
     "cache": "--cache",
     "city": "--city",
+    "cluster": "--cluster",
     "compile": "--compile",
     "confidence": "--confidence",
     "crs": "--crs",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from c2seg.cli.console import JSON, OVERWRITE, QUIET, note, print_json, progress_bars
+from c2seg.cli.console import CLUSTER_HELP, JSON, OVERWRITE, QUIET, note, print_json, progress_bars
+from c2seg.errors import DataError, InputError
 
 if TYPE_CHECKING:
     from c2seg.artifacts import MapRecord, MapRun
@@ -18,8 +19,12 @@ __all__ = ["command"]
 
 def command(
     model: Path = typer.Argument(..., help="model.safetensors of a run, or its ONNX file."),
-    city: Path = typer.Argument(..., help="The city to predict."),
-    out: Path = typer.Option(..., "--out", help="The map, a GeoTIFF (a folder for a city of several scenes)."),
+    city: list[Path] = typer.Argument(
+        ..., help="The city to predict; or several, or a list of them: .txt, .csv, or a STAC item collection (.json)."
+    ),
+    out: Path = typer.Option(
+        ..., "--out", help="The map, a GeoTIFF (a folder for a city of several scenes, and for several cities)."
+    ),
     probabilities: Path = typer.Option(None, "--probabilities", help="Also write all class probabilities here."),
     confidence: Path = typer.Option(
         None, "--confidence", help="Also write the probability of the predicted class here."
@@ -36,8 +41,9 @@ def command(
     precision: str = typer.Option("32", "--precision", help="32, or bf16 after a check on windows of the city."),
     compile_: bool = typer.Option(False, "--compile", help="torch.compile the network first; for backend torch."),
     workers: int = typer.Option(1, "--workers", min=1, help="Processes that share the work."),
+    cluster: str = typer.Option(None, "--cluster", help=CLUSTER_HELP),
     threads: int = typer.Option(
-        None, "--threads", min=1, help="Threads of each process (default: all processors / workers)."
+        None, "--threads", min=1, help="Threads of each process (default: all processors / workers; 1 on clusters)."
     ),
     min_area_px: int = typer.Option(
         None,
@@ -57,12 +63,22 @@ def command(
     json: bool = JSON,
     quiet: bool = QUIET,
 ) -> None:
-    """Predict the map of a whole city; run the same command again to resume after a stop."""
+    """Predict the map of a whole city, or of each of several; run the same command again to resume after a stop."""
     from c2seg.api.models import load_model
+    from c2seg.predict.cities import listed_cities
 
+    if len(city) > 1 or listed_cities(city[0]):
+        if any((probabilities, confidence, runner_up, preview)):
+            raise InputError("several cities give a folder of maps; other layers and a preview need one city")
+        _predict_cities(
+            model, city, out, json=json, quiet=quiet, backend=backend, device=device, precision=precision, tta=tta,
+            threads=threads, compile=compile_, workers=workers, cluster=cluster, min_area_px=min_area_px,
+            min_area_keep=_spared_classes(min_area_keep), palette=palette, overwrite=overwrite,
+        )  # fmt: skip
+        return
     with progress_bars(quiet=quiet or json) as bars:
         predicted = load_model(model).predict(
-            city,
+            city[0],
             out,
             probabilities=probabilities,
             confidence=confidence,
@@ -75,6 +91,7 @@ def command(
             threads=threads,
             compile=compile_,
             workers=workers,
+            cluster=cluster,
             min_area_px=min_area_px,
             min_area_keep=_spared_classes(min_area_keep),
             palette=palette,
@@ -97,6 +114,24 @@ def command(
             for line in _class_lines(result):
                 note(line)
     typer.echo(out)
+
+
+def _predict_cities(model: Path, cities: list[Path], out: Path, *, json: bool, quiet: bool, **options: Any) -> None:
+    from c2seg.api.city_lists import predict_cities
+
+    with progress_bars(quiet=quiet or json) as bars:
+        predicted = predict_cities(model, cities, out, progress=bars, command=["c2seg", *sys.argv[1:]], **options)
+    if json:
+        maps = {name: [record.as_json() for record in records] for name, records in predicted.maps.items()}
+        print_json({"out": str(out), "table": str(predicted.table), "maps": maps, "failed": predicted.failed})
+    else:
+        typer.echo(predicted.table)
+    if predicted.failed:
+        name, error = next(iter(predicted.failed.items()))
+        count = len(predicted.failed)
+        raise DataError(
+            f"{count} of {count + len(predicted.maps)} cities have no map: {name}: {error}; see {predicted.table}"
+        )
 
 
 def _class_lines(result: MapRecord) -> list[str]:

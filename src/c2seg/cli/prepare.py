@@ -7,7 +7,7 @@ from typing import Literal, cast
 
 import typer
 
-from c2seg.cli.console import JSON, OVERWRITE, QUIET, print_json, progress_bars
+from c2seg.cli.console import CLUSTER_HELP, JSON, OVERWRITE, QUIET, print_json, progress_bars
 from c2seg.cli.options import with_options
 from c2seg.errors import InputError
 
@@ -54,6 +54,7 @@ def command(
     ),
     name: str | None = typer.Option(None, "--name", help="The city's name; default: the folder's."),
     workers: int = typer.Option(1, "--workers", min=1, help="Processes; the result does not depend on it."),
+    cluster: str | None = typer.Option(None, "--cluster", help=CLUSTER_HELP),
     dry_run: bool = typer.Option(False, "--dry-run", help="Say what would be made; write nothing."),
     overwrite: bool = OVERWRITE,
     quiet: bool = QUIET,
@@ -82,7 +83,7 @@ def command(
                           sar_unit and _one_of("sar-unit", sar_unit, ("dB", "power", "amplitude"))),
             dem_datum=cast(Literal["ellipsoid", "egm96", "egm2008"] | None,
                            dem_datum and _one_of("dem-datum", dem_datum, ("ellipsoid", "egm96", "egm2008"))),
-            name=name, workers=workers, dry_run=dry_run, overwrite=overwrite, progress=bars,
+            name=name, workers=workers, cluster=cluster, dry_run=dry_run, overwrite=overwrite, progress=bars,
         )  # fmt: skip
     if as_json:
         print_json(

@@ -29,8 +29,7 @@ from c2seg.pipeline.label_trials import LabelChoices, choose_by_labels
 from c2seg.pipeline.prepare import FitJob, LabelFile, Prepared, Storage, prepare
 from c2seg.pipeline.run_folder import RunFiles, check_run_folder, write_run
 from c2seg.pipeline.summary import SummaryFacts, seen_pixels, summarize
-from c2seg.predict.workers import peak_memory_mib
-from c2seg.process import is_first
+from c2seg.process import is_first, peak_memory_mib
 from c2seg.progress import Bars, silent_bars
 from c2seg.recipes import Recipe, plugins_of, random_start
 from c2seg.recipes.models import ForestModel

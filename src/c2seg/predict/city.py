@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from c2seg.data.spectral import match_bands
 from c2seg.data.units import radar_unit, radar_unit_of, units_note
 from c2seg.errors import InputError
 from c2seg.outputs import check_outputs, commit, remove_folder
+from c2seg.parallel import Crew, open_crew
 from c2seg.predict import (
     MapOptions,
     Predictor,
@@ -44,7 +46,7 @@ from c2seg.predict.plan import window_plan
 from c2seg.predict.scratch import scratch_folder
 from c2seg.progress import Progress, silent_bars
 
-__all__ = ["batch_size", "open_for_model", "predict", "prepare_for_model", "without_forest"]
+__all__ = ["batch_size", "images_for_model", "open_for_model", "predict", "prepare_for_model", "without_forest"]
 
 _BATCH_BYTES = 32 * 2**20  # of inputs: several batches are in memory at once, and many bands make them wide
 
@@ -80,13 +82,15 @@ def predict(
     compile: bool = False,
     bars: Callable[[str], Progress] = silent_bars,
     command: Sequence[str] = (),
+    crew: Crew | None = None,
 ) -> list[MapRecord]:
     """Predict a city; return one record per scene.
 
     A city of one scene gives the file ``options.out``; a city of several scenes gives a folder with one map per scene.
     ``tta=None`` follows the recipe. ``backend="auto"`` measures the installed backends and takes the fastest. A reduced
     ``precision`` is first compared with 32 bits on sample windows. It is refused (InputError) when it changes too many
-    classes. A stopped run resumes when it is called again with the same arguments.
+    classes. A stopped run resumes when it is called again with the same arguments. ``crew``: workers as ``options`` ask for,
+    that serve other cities, too.
     """
     loaded = read_model_file(model)
     header = loaded.header
@@ -96,8 +100,9 @@ def predict(
     fitted = (*read, *fitted, *_unit_notes(header, images))
     loaded = without_forest(loaded) if absent else loaded
     header = loaded.header
-    if options.workers < 1:
-        raise InputError(f"`workers` must be at least 1, found {options.workers}")
+    crews = nullcontext(crew) if crew else open_crew(options.workers, options.cluster, keep_memory=True)
+    if options.cluster is not None:
+        threads = threads or 1  # here as there: some networks give other bits with other threads
     cleanup = requested_cleanup(options.min_area_px, options.min_area_keep, header.legend)
     scenes = list(zip(images.scenes, _scene_options(images, options), strict=True))
     outputs = [output for _, scene_options in scenes for output in scene_options.outputs.values()]
@@ -141,13 +146,20 @@ def predict(
         target_labels=(trained.target_labels,) if trained and trained.target_labels else (),
     )
     results = []
-    with commit(overwrite=options.overwrite) as files:
+    with commit(overwrite=options.overwrite) as files, crews as opened:
         for index, (scene, scene_options) in enumerate(scenes):
             decision = _decision(job, index, predictor)
             weights = decision.record() if decision else None
             scene_key = key.model_copy(update={"scene": scene.name, "backend": name, "decision": weights})
             build = partial(
-                _build, model, city, index, statistics, absent, name, replace(running, threads=worker_threads)
+                _build,
+                model.absolute(),
+                city.absolute(),
+                index,
+                statistics,
+                absent,
+                name,
+                replace(running, threads=worker_threads),
             )
             results.append(
                 make_scene(
@@ -158,6 +170,7 @@ def predict(
                     header.legend,
                     replace(scene_options, batch_size=batch_size(header), decision=decision, temperature=temperature),
                     scene_key,
+                    crew=opened,
                     build=build,
                     notes=notes,
                     progress=bars(f"predict {scene.name}"),
@@ -173,6 +186,11 @@ def open_for_model(header: Header, path: Path, progress: Progress) -> PreparedCi
     images, _ = match_bands(_opened(path, header), header.inputs)
     absent = check_city(header, images)
     return prepare_for_model(header, images, _statistics(header, images, absent, progress), absent)
+
+
+def images_for_model(header: Header, path: Path) -> City:
+    """Open a city with the bands of a model. Raises ModelFileError or DataError."""
+    return match_bands(_opened(path, header), header.inputs)[0]
 
 
 def _opened(path: Path, header: Header) -> City:

@@ -23,6 +23,7 @@ from c2seg.outputs import (
     remove_folder,
     style_output,
 )
+from c2seg.parallel import Crew, Storing, open_crew, run_tasks
 from c2seg.predict.cache import block_cache
 from c2seg.predict.cleanup import CleanedMap, Cleanup, clean_rows, requested_cleanup
 from c2seg.predict.decision import Decision
@@ -31,9 +32,9 @@ from c2seg.predict.layers import layer_shapes
 from c2seg.predict.plan import WindowPlan
 from c2seg.predict.publish import make_files
 from c2seg.predict.scratch import Scratch, scratch_folder
+from c2seg.predict.strips import Build, StripFunction, StripJob, StripRows, Work, strip_tasks
 from c2seg.predict.timings import Timings
-from c2seg.predict.workers import Build, Work, chunks, peak_memory_mib, run_strips, run_workers
-from c2seg.process import return_freed_memory
+from c2seg.process import peak_memory_mib, return_freed_memory
 from c2seg.progress import Progress, no_progress
 from c2seg.raster import qml_text
 from c2seg.types import Grid
@@ -56,6 +57,8 @@ class MapOptions:
     """A PNG of the map in the legend's colors."""
     batch_size: int = 1
     workers: int = 1
+    cluster: str | None = None
+    """A Dask cluster whose workers compute the strips, in place of ``workers`` processes; see ``parallel.open_crew``."""
     overwrite: bool = False
     palette: str = "default"
     decision: Decision | None = None
@@ -110,9 +113,10 @@ def predict_scene(
     file, preview and pixel counts), not the layers. Raises InputError for wrong options.
     """
     check_outputs(list(options.outputs.values()), overwrite=options.overwrite)
-    with commit(overwrite=options.overwrite) as files:
+    crews = open_crew(options.workers, options.cluster, keep_memory=True)
+    with commit(overwrite=options.overwrite) as files, crews as crew:
         result = make_scene(
-            files, reader, predictor, plan, legend, options, key, build=build, notes=notes, progress=progress
+            files, reader, predictor, plan, legend, options, key, crew=crew, build=build, notes=notes, progress=progress
         )
     remove_folder(scratch_folder(options.out))
     return result
@@ -127,6 +131,7 @@ def make_scene(
     options: MapOptions,
     key: MapKey,
     *,
+    crew: Crew | None = None,
     build: Build | None = None,
     notes: MapNotes = MapNotes(),  # noqa: B008 (frozen)
     progress: Progress = no_progress,
@@ -144,13 +149,13 @@ def make_scene(
     strips_key = StripsKey(**dict(key), layers=tuple(sorted(shapes)))
     with Scratch(options.out, strips_key, grid.height, shapes, plan.strips) as scratch:
         layers = tuple(shapes)
-        work = Work(plan, legend, layers, options.batch_size, scratch.folder, options.decision, options.temperature)
+        work = Work(plan, legend, layers, options.batch_size, options.decision, options.temperature)
         resumed = set(scratch.finished)
         outputs = options.outputs
         paths = {name: files.add(outputs[name], main=name == "ids") for name in options.places}
 
         def make() -> tuple[float, CleanedMap | None]:
-            memory = _compute(work, scratch, (reader, predictor), build, options.workers, stages, progress)
+            memory = _compute(work, scratch, (reader, predictor), build, crew, stages, progress)
             return_freed_memory()  # making the files needs blocks of other sizes than the windows freed
             cleaned = _cleaned(scratch, grid, cleanup, stages)
             with stages.time("publish"):
@@ -210,7 +215,7 @@ def _compute(
     scratch: Scratch,
     here: tuple[Reader, Predictor],
     build: Build | None,
-    workers: int,
+    crew: Crew | None,
     stages: Timings,
     progress: Progress,
 ) -> float:
@@ -218,14 +223,30 @@ def _compute(
     total = len(work.plan.rows)
     progress(len(scratch.finished), total, "strips")
 
-    def finished(index: int, note: StripNote) -> None:
-        scratch.enter(index, note)
+    def store(strip: StripRows) -> dict[str, int]:
+        with stages.time("write"):
+            return scratch.rows.write(strip.first, strip.layers)
+
+    def enter(strip: StripRows, checksums: dict[str, int]) -> None:
+        stages.add(strip.seconds)
+        scratch.enter(strip.index, strip.note.model_copy(update={"checksums": checksums}))
         progress(len(scratch.finished), total, "strips")
 
-    missing = [index for index in range(total) if index not in scratch.finished]
-    tasks = chunks(missing, workers if build else 1)
-    if build is not None and workers > 1 and len(tasks) > 1:
-        return run_workers(workers, work, build, tasks, stages, finished)
-    for strips in tasks:
-        run_strips(work, *here, scratch.rows, strips, stages, finished)
-    return 0.0
+    tasks = strip_tasks([index for index in range(total) if index not in scratch.finished])
+    memory: dict[str, float] = {}
+    with Storing(store, enter) as storing:
+        if build is None or crew is None or len(tasks) < 2:
+            with StripFunction(work, *here) as function:
+                for task in tasks:
+                    storing.put(function(task))
+            return 0.0
+
+        def finished(_: int, strip: StripRows, worker: str) -> None:
+            memory[worker] = max(strip.peak_memory_mib, memory.get(worker, 0.0))
+            storing.put(strip)
+
+        def check() -> int:
+            return StripFunction(work, *here).check()
+
+        run_tasks(crew, StripJob(work, build), tasks, finished, check=check)
+    return sum(memory.values())

@@ -32,6 +32,12 @@ class Timings:
             for stage, value in seconds.items():
                 self._seconds[stage] = self._seconds.get(stage, 0.0) + value
 
+    def drain(self) -> dict[str, float]:
+        """Return seconds by stage since the last call."""
+        with self._lock:
+            seconds, self._seconds = self._seconds, {}
+        return seconds
+
     def as_dict(self) -> dict[str, float]:
         """Return seconds by stage, to the millisecond."""
         with self._lock:

@@ -1,136 +1,119 @@
-"""The pieces of all layers computed, by one process or several; the calling process alone writes the ledger."""
+"""The pieces of all layers computed, here or by any worker; the calling process alone stores them."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import wait as wait_for
 
+import numpy as np
 import rasterio
 from threadpoolctl import threadpool_limits
 
-from c2seg.errors import C2SegError
+from c2seg.checksums import checksum
+from c2seg.parallel import Crew, Storing, run_tasks
 from c2seg.prepare.layer import ImageLayer
-from c2seg.prepare.scratch import STRIP_PX, LayerFile, Piece, Scratch
-from c2seg.process import set_up
+from c2seg.prepare.scratch import LayerFile, Piece, Scratch
 from c2seg.progress import Progress
+from c2seg.types import Window
 
 __all__ = ["Job", "compute"]
 
 _CACHE_BYTES = 256 << 20
 """Decoded blocks of native files: a row of JPEG 2000 tiles in all bands of a Sentinel-2 tile, so that none is decoded twice."""
-_TASK_STRIPS = 2
-"""Strips computed by one process in a row: JPEG 2000 tiles have 1024 rows."""
+_CHECK_PX = 64
+
+PieceKey = tuple[int, int]
+"""A piece: the number of its layer, and its own in the layer."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A layer and where its pieces go. Picklable."""
+    """A layer and where its pieces go."""
 
     layer: ImageLayer
     file: LayerFile
 
-    def run(self, number: int) -> Piece:
-        """Compute a piece and store it."""
-        window = self.file.windows[number]
-        return self.file.write(window, *self.layer.read(window))
+
+@dataclass(frozen=True)
+class _Pixels:
+    """A computed piece: stored numbers [C, H, W] and validity bool [H, W]."""
+
+    key: PieceKey
+    stored: np.ndarray
+    valid: np.ndarray
 
 
-def compute(jobs: Sequence[Job], scratch: Scratch, workers: int, progress: Progress) -> None:
+class _PieceFunction:
+    """Computes pieces of layers."""
+
+    def __init__(self, layers: Sequence[tuple[ImageLayer, Sequence[Window]]]) -> None:
+        self._layers = layers
+
+    def __call__(self, key: PieceKey) -> _Pixels:
+        """Compute a piece."""
+        layer, windows = self._layers[key[0]]
+        return _Pixels(key, *layer.read(windows[key[1]]))
+
+    def check(self) -> int:
+        """Return a checksum of some pixels in the middle of each layer."""
+        total = 0
+        for layer, _ in self._layers:
+            height, width = layer.grid.height, layer.grid.width
+            size = min(height, _CHECK_PX), min(width, _CHECK_PX)
+            stored, valid = layer.read(Window((height - size[0]) // 2, (width - size[1]) // 2, *size))
+            total = checksum(np.ascontiguousarray(valid), checksum(np.ascontiguousarray(stored), total))
+        return total
+
+
+@dataclass(frozen=True)
+class _PieceJob:
+    """The pieces of all layers as a job of other processes. Picklable."""
+
+    layers: tuple[tuple[ImageLayer, tuple[Window, ...]], ...]
+
+    @contextmanager
+    def start(self) -> Iterator[Callable[[PieceKey], _Pixels]]:
+        """Return a function of pieces."""
+        with _cached(), threadpool_limits(1):  # small matrix products: other threads would only spin
+            yield _PieceFunction(self.layers)
+
+
+def compute(jobs: Sequence[Job], scratch: Scratch, crew: Crew | None, progress: Progress) -> None:
     """Compute the pieces that are missing. Raises DataError for damaged inputs; finished pieces stay on disk."""
     total = sum(job.file.height * job.file.width * job.file.count for job in jobs)
+    layers = tuple((job.layer, tuple(job.file.windows)) for job in jobs)
     sizes = {
-        (job.file.name, number): window.height * window.width * job.file.count
-        for job in jobs
-        for number, window in enumerate(job.file.windows)
+        (index, number): window.height * window.width * jobs[index].file.count
+        for index, (_, windows) in enumerate(layers)
+        for number, window in enumerate(windows)
     }
-    done = float(sum(sizes[key] for key in scratch.finished if key in sizes))
+    tasks = [key for key in sizes if (jobs[key[0]].file.name, key[1]) not in scratch.finished]
+    done = float(sum(sizes.values()) - sum(sizes[key] for key in tasks))
     progress(done, total, "resumed" if done else "")
 
-    def finished(name: str, number: int, piece: Piece) -> None:
+    def store(pixels: _Pixels) -> Piece:
+        index, number = pixels.key
+        return jobs[index].file.write(layers[index][1][number], pixels.stored, pixels.valid)
+
+    def enter(pixels: _Pixels, piece: Piece) -> None:
         nonlocal done
-        scratch.enter(name, number, piece)
-        done += sizes[name, number]
+        name = jobs[pixels.key[0]].file.name
+        scratch.enter(name, pixels.key[1], piece)
+        done += sizes[pixels.key]
         progress(done, total, name)
 
-    tasks = list(_tasks(jobs, scratch))
-    if workers > 1 and len(tasks) > 1:
-        _in_processes(jobs, tasks, min(workers, len(tasks)), finished)
-    else:
-        with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES):
-            for index, numbers in tasks:
-                for number in numbers:
-                    finished(jobs[index].file.name, number, jobs[index].run(number))
+    function = _PieceFunction(layers)
+    with Storing(store, enter) as storing:
+        if crew is None or len(tasks) < 2:
+            with _cached():
+                for key in tasks:
+                    storing.put(function(key))
+        else:
+            run_tasks(
+                crew, _PieceJob(layers), tasks, lambda _, pixels, worker: storing.put(pixels), check=function.check
+            )  # fmt: skip
 
 
-def _tasks(jobs: Sequence[Job], scratch: Scratch) -> Iterator[tuple[int, list[int]]]:
-    """Yield the missing pieces: the number of the job, and pieces that belong together."""
-    for index, job in enumerate(jobs):
-        rows: dict[int, list[int]] = {}
-        for number, window in enumerate(job.file.windows):
-            if (job.file.name, number) not in scratch.finished:
-                rows.setdefault(window.row // (STRIP_PX * _TASK_STRIPS), []).append(number)
-        yield from ((index, numbers) for numbers in rows.values())
-
-
-def _in_processes(
-    jobs: Sequence[Job],
-    tasks: Sequence[tuple[int, list[int]]],
-    workers: int,
-    finished: Callable[[str, int, Piece], None],
-) -> None:
-    context = multiprocessing.get_context("spawn")  # a fork would copy the locks of GDAL's threads
-    pending = list(reversed(tasks))
-    running: dict[Future[list[Piece]], tuple[int, list[int]]] = {}
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (tuple(jobs),))
-    try:
-        while pending or running:
-            while pending and len(running) < workers:
-                task = pending.pop()
-                running[pool.submit(_run, *task)] = task
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                index, numbers = running.pop(future)
-                for number, piece in zip(numbers, future.result(), strict=True):
-                    finished(jobs[index].file.name, number, piece)
-    except BrokenProcessPool as error:
-        raise C2SegError(
-            "a worker process was killed (out of memory?); finished parts are kept: run the same command to resume, with "
-            "fewer `workers` if memory is short"
-        ) from error
-    finally:
-        if running:  # stopped by an error or a signal: do not wait for what is under way
-            for process in list((pool._processes or {}).values()):
-                process.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-_jobs: tuple[Job, ...] = ()
-"""What a worker process works on; empty in others."""
-
-
-def _start_worker(jobs: tuple[Job, ...]) -> None:
-    global _jobs
-    set_up()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
-    _jobs = jobs
-    threadpool_limits(1)  # small matrix products: other threads would only spin
-
-
-def _run(index: int, numbers: list[int]) -> list[Piece]:
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES):
-        return [_jobs[index].run(number) for number in numbers]
-
-
-def _follow(sentinel: int) -> None:
-    """End this process when its parent is gone, however that came about."""
-    wait_for([sentinel])
-    os._exit(1)
+def _cached() -> rasterio.Env:
+    return rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES)

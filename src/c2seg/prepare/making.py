@@ -9,6 +9,7 @@ from pathlib import Path
 
 from c2seg.errors import DataError, OutputError
 from c2seg.outputs import Commit, check_outputs, commit, remove_folder
+from c2seg.parallel import Crew, open_crew
 from c2seg.prepare.alignment import Registration, measured
 from c2seg.prepare.engine import Job, compute
 from c2seg.prepare.files import city_text, write_image, write_valid
@@ -32,8 +33,10 @@ class _NothingValidError(DataError):
 _TRIES = 3  # to read pieces as they were written
 
 
-def prepare_folder(plan: Plan, *, workers: int = 1, overwrite: bool = False, bars: Bars = silent_bars) -> PrepareRecord:
-    """Write a city folder, all files together, and return its record.
+def prepare_folder(
+    plan: Plan, *, workers: int = 1, cluster: str | None = None, overwrite: bool = False, bars: Bars = silent_bars
+) -> PrepareRecord:
+    """Write a city folder, all files together, and return its record. ``workers``, ``cluster``: see ``parallel.open_crew``.
 
     A stopped run resumes from its finished pieces if inputs and parameters are the same. Raises DataError if no pixel is
     valid, OutputError if files of other inputs or parameters exist.
@@ -44,8 +47,8 @@ def prepare_folder(plan: Plan, *, workers: int = 1, overwrite: bool = False, bar
     with _without_remains(request.out), Scratch(request.out, plan.record.key) as scratch:
         registration = measured(plan.layers, plan.grid, align=request.align, progress=bars("co-registration"))
         plan = replace(plan, layers=registration.layers)
-        with commit(overwrite=overwrite) as files:
-            record = _make(plan, registration, scratch, files, workers, bars)
+        with commit(overwrite=overwrite) as files, open_crew(workers, cluster) as crew:
+            record = _make(plan, registration, scratch, files, crew, bars)
     remove_folder(scratch_folder(request.out))
     if former is not None:
         _remove_former(request.out, former, plan)
@@ -96,14 +99,14 @@ def _check(plan: Plan, *, overwrite: bool) -> None:
 
 
 def _make(
-    plan: Plan, registration: Registration, scratch: Scratch, files: Commit, workers: int, bars: Bars
+    plan: Plan, registration: Registration, scratch: Scratch, files: Commit, crew: Crew | None, bars: Bars
 ) -> PrepareRecord:
     """Compute what is missing and write all files to their temporary places."""
     outputs = plan.outputs
     paths = {name: files.add(output, main=name == RECORD) for name, output in outputs.items()}
     jobs = [Job(layer, _file(layer, scratch.folder)) for layer in plan.layers]
     for attempt in range(_TRIES):
-        compute(jobs, scratch, workers, bars("warp"))
+        compute(jobs, scratch, crew, bars("warp"))
         _check_valid(jobs, scratch)
         try:
             share = _write_rasters(plan, jobs, scratch, paths, bars)

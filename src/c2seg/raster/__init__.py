@@ -7,6 +7,8 @@ from c2seg.raster.checked import CheckedRaster, raster_faults
 from c2seg.raster.cog import RasterTags, write_cog, write_map
 from c2seg.raster.digests import files_digest, short
 from c2seg.raster.grids import GridRelation, relate_grids
+from c2seg.raster.mosaics import mosaic_groups, mosaic_text
+from c2seg.raster.objects import is_object, object_names, object_path, object_text
 from c2seg.raster.opening import GDAL_ERRORS, data_files, open_raster, without_georeference
 from c2seg.raster.reading import ArrayRaster, RasterFile, RasterSource, read_boundless
 from c2seg.raster.sensors import KnownBand, KnownBands, known_bands
@@ -28,7 +30,13 @@ __all__ = [
     "bands_of",
     "data_files",
     "files_digest",
+    "is_object",
     "known_bands",
+    "mosaic_groups",
+    "mosaic_text",
+    "object_names",
+    "object_path",
+    "object_text",
     "open_raster",
     "qml_text",
     "raster_faults",

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from c2seg.errors import DataError
+from c2seg.raster.objects import is_object, object_digest
 
 __all__ = ["DIGITS", "files_digest", "short", "stat_key"]
 
@@ -62,6 +63,8 @@ def stat_key(path: Path) -> StatKey:
 
 
 def _file_digest(path: Path) -> str:
+    if is_object(path):
+        return object_digest(path)
     name, key = str(path.resolve()), stat_key(path)
     known = _remembered.get(name) or _recalled(name, key)
     if known and known[0] == key:

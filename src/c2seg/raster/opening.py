@@ -23,6 +23,7 @@ from rasterio.io import DatasetReader
 from c2seg.errors import C2SegError, DataError, one_line
 from c2seg.raster.downloads import download_problem
 from c2seg.raster.hdf5 import check_all_stored
+from c2seg.raster.objects import is_object
 
 __all__ = ["GDAL_ERRORS", "data_files", "open_raster", "read_faults", "vrt_sources", "without_georeference"]
 
@@ -41,6 +42,7 @@ _BY_SUFFIX = {
 _OTHERS = ("ENVI", "EHdr", "HFA", "GTiff")
 """Drivers of files with other suffixes (``.dat``, ``.img``, ``.bsq``, none): raw data with a header of the same name."""
 
+_OF_OBJECTS = {".tif", ".tiff", ".gtiff"}
 _VECTORS = {".geojson", ".json", ".gpkg", ".shp", ".kml", ".gml", ".fgb", ".osm", ".pbf"}
 _HDF5 = {".nc", ".nc4", ".h5", ".hdf5", ".he5"}
 _OF_NAME = (".aux.xml", ".msk", ".ovr", ".hdr", ".aux")
@@ -56,11 +58,14 @@ def open_raster(path: Path, subdataset: str | None = None) -> Any:
     ``subdataset`` is a variable's name (netCDF, HDF5) or a page's number from 1 (TIFF). Raises DataError if the file is
     missing, damaged, of an unknown kind, without bands, or leads to files outside its folder.
     """
-    if not path.is_file():
-        raise DataError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
-    _check_content(path)
+    if is_object(path):
+        _check_object(path)
+    else:
+        _check_file(path)
+        _check_content(path)
+    options = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"} if is_object(path) else {}  # no sidecars: digests know none
     try:
-        with without_georeference(), rasterio.Env(GDAL_VRT_ENABLE_PYTHON="NO"):
+        with without_georeference(), rasterio.Env(GDAL_VRT_ENABLE_PYTHON="NO", **options):
             dataset = DatasetReader(str(path), driver=list(_drivers(path)))
             if subdataset is not None:
                 dataset = _subdataset(dataset, path, subdataset)
@@ -73,6 +78,16 @@ def open_raster(path: Path, subdataset: str | None = None) -> Any:
         dataset.close()
         raise
     return dataset
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise DataError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
+
+
+def _check_object(path: Path) -> None:
+    if path.suffix.lower() not in _OF_OBJECTS:
+        raise DataError(f"{path}: of object storage only GeoTIFF can be read; write the image as one (gdal_translate)")
 
 
 def data_files(path: Path) -> tuple[Path, ...]:

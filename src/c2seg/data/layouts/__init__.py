@@ -18,6 +18,7 @@ from c2seg.data.layouts.kinds import kind_hint
 from c2seg.data.layouts.plugged import Layout, PluggedLayout
 from c2seg.errors import DataError, PluginError
 from c2seg.plugins import Plugin, installed
+from c2seg.raster import is_object
 
 __all__ = [
     "Layout",
@@ -37,6 +38,10 @@ _log = logging.getLogger(__name__)
 
 def layout_of(path: Path) -> Layout:
     """Return the layout of ``path``, built-in or of a plug-in. Raises DataError, which lists what was looked for."""
+    if is_object(path):
+        if folder.recognize(path):
+            return folder
+        raise DataError(f"{path} has no city: looked for {folder.LOOKS_FOR}")
     if not path.exists():
         raise DataError(f"{path} does not exist; give a city (a folder with msi.tif, hsi.tif, sar.tif or a city.yaml)")
     for layout in LAYOUTS:

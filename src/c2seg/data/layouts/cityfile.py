@@ -11,8 +11,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from c2seg.data.city import ROLES, Band
 from c2seg.data.layouts.old_keys import with_present_keys
-from c2seg.documents import read_yaml
+from c2seg.documents import YAML_BYTES, parse_yaml, read_yaml
 from c2seg.errors import DataError, unknown_name
+from c2seg.raster import is_object, object_names, object_text
 
 __all__ = ["CityFile", "LabelEntry", "ModalityEntry", "read_city_file"]
 
@@ -87,11 +88,12 @@ class CityFile(_Strict):
 def read_city_file(path: Path) -> CityFile:
     """Read the city.yaml of a folder; an empty one if there is none. Raises DataError, which names the wrong key."""
     file = path / "city.yaml"
-    if not file.is_file():
+    if not (file.name in object_names(path) if is_object(path) else file.is_file()):
         return CityFile()
     try:
-        content = read_yaml(file, DataError)
-        return CityFile.model_validate({} if content is None else content)
+        text = object_text(file, YAML_BYTES) if is_object(path) else None
+        content = read_yaml(file, DataError) if text is None else parse_yaml(text, str(file), DataError)
+        return _checked_names(CityFile.model_validate({} if content is None else content), file)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
@@ -99,6 +101,16 @@ def read_city_file(path: Path) -> CityFile:
         message = "unknown key" if unknown else first["msg"].removeprefix("Value error, ")
         keys, where = _keys_at(first["loc"])
         raise DataError(f"{file}: {place}: {message} (keys of {where}: {', '.join(keys)})") from error
+
+
+def _checked_names(settings: CityFile, file: Path) -> CityFile:
+    """Raise DataError if a city.yaml, which others may have written, names object storage: only users do."""
+    names = [name for entry in settings.modalities.values() for name in (entry.file, *(entry.files or ())) if name]
+    names += [settings.valid or "", settings.label.file if settings.label else "", *settings.scenes]
+    for name in names:
+        if is_object(Path(name)):
+            raise DataError(f"{file} names {name[:80]}, which is not followed; name files in the city's folder")
+    return settings
 
 
 def _keys_at(place: Sequence[int | str]) -> tuple[Iterable[str], str]:

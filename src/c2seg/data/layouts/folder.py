@@ -30,7 +30,7 @@ from c2seg.data.layouts.imagery import modality_of, open_modality
 from c2seg.data.vectors import burn_labels, is_vector
 from c2seg.errors import C2SegError, DataError
 from c2seg.legend import Legend, c2seg13, load_legend
-from c2seg.raster import ArrayRaster, RasterFile, StackedFiles, relate_grids
+from c2seg.raster import ArrayRaster, RasterFile, StackedFiles, is_object, object_names, relate_grids
 from c2seg.types import Grid
 
 __all__ = ["LOOKS_FOR", "NAME", "LabelFile", "images", "label_files", "labels", "legend_of", "recognize"]
@@ -41,7 +41,9 @@ MODALITIES = ("msi", "sar", "hsi")
 
 
 def recognize(path: Path) -> bool:
-    """Return True for a folder with a city.yaml or one of the standard rasters."""
+    """Return True for a folder with a city.yaml or one of the standard rasters, also in object storage."""
+    if is_object(path):
+        return "city.yaml" in object_names(path) or any(_named(path, name) for name in MODALITIES)
     return path.is_dir() and ((path / "city.yaml").is_file() or any(_named(path, name) for name in MODALITIES))
 
 
@@ -126,9 +128,11 @@ def _standard(path: Path, name: str) -> Path | None:
 
 
 def _named(path: Path, name: str) -> list[Path]:
+    names = {f"{name}.tif", f"{name}.tiff"}
+    if is_object(path):
+        return [path / file for file in object_names(path) if file.lower() in names]
     if not path.is_dir():
         raise DataError(f"{path} does not exist or is not a folder")
-    names = {f"{name}.tif", f"{name}.tiff"}
     return sorted(file for file in path.iterdir() if file.name.lower() in names and file.is_file())
 
 

@@ -16,7 +16,7 @@ from test_mapping import LEGEND
 from c2seg.artifacts import MapKey
 from c2seg.errors import C2SegError, DataError
 from c2seg.predict import MapOptions, WindowPlan, predict_scene
-from c2seg.predict.workers import chunks
+from c2seg.predict.strips import strip_tasks
 
 PLAN = WindowPlan(230, 40, 16, 5)
 
@@ -62,19 +62,11 @@ def run(path, workers, action=None):
     return predict_scene(reader, predictor, PLAN, LEGEND, options, MapKey(model="m"), build=partial(build, action))
 
 
-@given(missing=st.sets(st.integers(0, 300)), workers=st.integers(1, 9))
-def test_tasks_are_runs_of_what_is_missing(missing, workers):
-    tasks = chunks(sorted(missing), workers)
-    assert [index for task in tasks for index in task] == sorted(missing)
-    if len(missing) == 301:
-        assert workers <= len(tasks) <= 5 * workers
-
-
-def test_tasks_feed_every_worker_and_repeat_little():
-    assert [len(task) for task in chunks(range(10), 1)] == [10]
-    assert [len(task) for task in chunks(range(10), 3)] == [4, 4, 2]
-    assert {len(task) for task in chunks(range(640), 4)} == {40}
-    assert {len(task) for task in chunks(range(128), 4)} == {16}
+@given(missing=st.sets(st.integers(0, 300)))
+def test_tasks_are_what_is_missing_with_the_ends_of_its_runs(missing):
+    tasks = strip_tasks(sorted(missing))
+    assert [task.index for task in tasks] == sorted(missing)
+    assert all(set(range(task.index, task.stop)) <= missing and task.stop not in missing for task in tasks)
 
 
 def test_any_number_of_processes_gives_the_same_bytes(tmp_path):

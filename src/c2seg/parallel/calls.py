@@ -1,0 +1,137 @@
+"""What a worker process executes: a job's function, made once in each process, called for one task after another."""
+
+from __future__ import annotations
+
+import pickle
+import platform
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Generic, Protocol, TypeVar
+
+from c2seg._version import __version__
+from c2seg.errors import C2SegError, MissingExtraError
+
+__all__ = ["Facts", "Job", "Outcome", "TaskFunction", "call", "check_job", "facts", "forget", "packed"]
+
+T_contra = TypeVar("T_contra", contravariant=True)
+R_co = TypeVar("R_co", covariant=True)
+R = TypeVar("R")
+T = TypeVar("T")
+
+# Packages on which the pixels of results depend.
+_PACKAGES = ("numpy", "scipy", "rasterio", "scikit-learn", "torch", "onnxruntime", "openvino", "sarsen")
+
+TaskFunction = Callable[[T], R]
+
+
+class Job(Protocol[T_contra, R_co]):
+    """What the tasks have in common. Picklable: it travels to every worker."""
+
+    def start(self) -> AbstractContextManager[Callable[[T_contra], R_co]]:
+        """Return the function of the tasks, made in the worker, as a context that is left when the job ends there.
+
+        If the function has a method ``check``, it returns a checksum of a small part of the work: the self-test.
+        """
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[R]):
+    """What a task gave: its result, or the error to raise in the caller. Errors of any class survive the way."""
+
+    result: R | None = None
+    error: type[Exception] | None = None
+    text: str = ""
+
+    def value(self) -> R:
+        """Return the result, or raise the error."""
+        if self.error is not None:
+            raise self.error(self.text)
+        return self.result  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a process says of itself: versions by package, and the checksum of the self-test, if the job has one."""
+
+    versions: dict[str, str]
+    check: int | None
+
+
+def facts(check: Callable[[], int] | None) -> Facts:
+    """Return the facts of this process."""
+    versions = {"c2seg": __version__, "python": ".".join(platform.python_version_tuple()[:2])}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return Facts(versions, check() if check else None)
+
+
+def packed(job: Job[Any, Any]) -> bytes:
+    """Return a job as ``call`` takes it: pickled once, compared as bytes by the workers."""
+    return pickle.dumps(job)
+
+
+class _Started:
+    """The job that this process works on."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()  # a worker of a cluster may have several threads: one task at a time in a process
+        self.blob: bytes | None = None
+        self._context: AbstractContextManager[Callable[[Any], Any]] | None = None
+        self._function: Callable[[Any], Any] | None = None
+
+    def function(self, blob: bytes) -> Callable[[Any], Any]:
+        if self._function is None or blob != self.blob:
+            self.close()
+            job: Job[Any, Any] = pickle.loads(blob)
+            context = job.start()
+            self._function = context.__enter__()
+            self._context, self.blob = context, blob
+        return self._function
+
+    def close(self) -> None:
+        context, self._context, self._function, self.blob = self._context, None, None, None
+        if context is not None:
+            context.__exit__(None, None, None)
+
+
+_started = _Started()
+
+
+def call(blob: bytes, task: Any) -> Outcome[Any]:
+    """Compute a task of a job. After an error the job is started anew for the next task."""
+    return _outcome(lambda: _started.function(blob)(task))
+
+
+def check_job(blob: bytes) -> Outcome[Facts]:
+    """Start a job and return the facts of this process with its self-test."""
+    return _outcome(lambda: facts(getattr(_started.function(blob), "check", None)))
+
+
+def _outcome(action: Callable[[], Any]) -> Outcome[Any]:
+    with _started.lock:
+        try:
+            return Outcome(action())
+        except Exception as error:
+            outcome = _failure(error)
+        with suppress(Exception):  # the first error is the one that matters
+            _started.close()
+        return outcome
+
+
+def forget() -> None:
+    """End the job of this process: a worker of a cluster lives on without its memory."""
+    with _started.lock:
+        _started.close()
+
+
+def _failure(error: Exception) -> Outcome[Any]:
+    if isinstance(error, C2SegError):  # some take other arguments than a text
+        return Outcome(error=C2SegError if isinstance(error, MissingExtraError) else type(error), text=str(error))
+    return Outcome(error=RuntimeError, text=f"in a worker process:\n{traceback.format_exc()}")

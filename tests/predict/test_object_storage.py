@@ -1,0 +1,120 @@
+"""Cities in object storage: read in place, by workers too; the bytes of the same city on a disk."""
+
+from __future__ import annotations
+
+import pytest
+
+import c2seg
+from c2seg.cli import run
+from c2seg.data import open_city
+from c2seg.errors import DataError
+from c2seg.pipeline import fit
+from c2seg.predict.cities import listed_cities
+from c2seg.raster import object_path
+from c2seg.raster.objects import _client, _digests
+from c2seg.recipes import load_recipe
+
+pytest.importorskip("moto")
+boto3 = pytest.importorskip("boto3")
+
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_HTTPS": "NO", "AWS_VIRTUAL_HOSTING": "FALSE", "AWS_EC2_METADATA_DISABLED": "true",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def server():
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def bucket(server, monkeypatch):
+    """Return a putter of files into a bucket."""
+    for name, value in (ENVIRONMENT | {"AWS_ENDPOINT_URL": f"http://{server}", "AWS_S3_ENDPOINT": server}).items():
+        monkeypatch.setenv(name, value)
+    _client.cache_clear()
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="cities")
+
+    def put(folder, prefix):
+        for path in folder.iterdir():
+            client.put_object(Bucket="cities", Key=f"{prefix}/{path.name}", Body=path.read_bytes())
+
+    yield put
+    client.close()
+    _client().close()
+    _client.cache_clear()
+
+
+@pytest.fixture
+def forest(make_city, tmp_path):
+    settings = ["model.trees=5", "validation.folds=0", "prediction.window_px=24"]
+    fit(load_recipe("forest", "tiny", settings), [make_city("source", seed=1)], tmp_path / "run")
+    return tmp_path / "run" / "model.safetensors"
+
+
+def test_a_city_in_object_storage_gives_the_bytes_of_one_on_disk(bucket, forest, make_city, tmp_path):
+    city = make_city("target", seed=2, valid=True, hsi_ratio=3)
+    (city / "city.yaml").write_text("name: Target\n")
+    bucket(city, "deep/target")
+    assert open_city(object_path("s3://cities/deep/target")).fingerprint() == open_city(city).fingerprint()
+    assert run(["predict", str(forest), str(city), "--out", str(tmp_path / "disk.tif"), "--quiet"]) == 0
+    arguments = ["predict", str(forest), "s3://cities/deep/target", "--quiet", "--out"]
+    assert run([*arguments, str(tmp_path / "one.tif")]) == 0
+    assert run([*arguments, str(tmp_path / "two.tif"), "--workers", "2"]) == 0
+    for name in ("one.tif", "two.tif"):
+        assert (tmp_path / name).read_bytes() == (tmp_path / "disk.tif").read_bytes()
+    assert "/vsis3/cities/deep/target" in (tmp_path / "one.json").read_text()
+
+
+def test_an_object_that_changes_is_another_city(bucket, make_city):
+    city = make_city("target", seed=2)
+    bucket(city, "town")
+    before = open_city(object_path("s3://cities/town")).fingerprint()
+    bucket(make_city("other", seed=3), "town")
+    assert open_city(object_path("s3://cities/town")).fingerprint() != before
+    assert _digests
+
+
+def test_lists_name_objects(tmp_path):
+    (tmp_path / "l.txt").write_text("s3://cities/one\nnear\n")
+    entries = listed_cities(tmp_path / "l.txt")
+    assert [str(entry.path) for entry in entries] == ["/vsis3/cities/one", str(tmp_path / "near")]
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("s3://cities/nothing", "has no city: looked for"),
+        ("s3://nobody/town", "cannot read /vsis3/nobody/town: .*NoSuchBucket"),
+    ],
+)
+def test_what_is_not_there_is_told_in_one_line(bucket, place, said):
+    with pytest.raises(DataError, match=said) as caught:
+        c2seg.open_city(place)
+    assert "\n" not in str(caught.value)
+
+
+def test_only_geotiffs_are_read(bucket, make_city, tmp_path):
+    city = make_city("target", seed=2)
+    (city / "city.yaml").write_text("modalities: {msi: {file: all.vrt}}\n")
+    bucket(city, "virtual")
+    with pytest.raises(DataError, match="only GeoTIFF"):
+        c2seg.open_city("s3://cities/virtual")
+
+
+@pytest.mark.parametrize(
+    "text", ["modalities: {msi: {file: /vsis3/b/msi.tif}}", "valid: /vsis3/b/v.tif", "scenes: [/vsis3/b]"]
+)
+def test_a_file_on_disk_leads_to_no_object(make_city, text):
+    """A city.yaml that others wrote must not make requests with the user's credentials."""
+    city = make_city("target", seed=2)
+    (city / "city.yaml").write_text(f"{text}\n")
+    with pytest.raises(DataError, match="which is not followed"):
+        c2seg.open_city(city)
