@@ -181,9 +181,13 @@ class Decoder:
 
 @dataclass(frozen=True, slots=True)
 class CheckedSubmission:
-    """What a valid submission holds: tiles, pixels by class id (0: none predicted), and the archive's SHA-256."""
+    """What a valid submission holds: tiles, pixels by class id (0: none predicted), and the archive's SHA-256.
+
+    ``summary`` is the number and size of the tiles in words.
+    """
 
     tiles: int
+    summary: str
     class_pixels: dict[int, int]
     sha256: str
 
@@ -202,7 +206,7 @@ def check_submission(archive: Path, tile_set: TileSet, decoder: Decoder) -> Chec
     except SubmissionError as error:
         raise SubmissionError(f"{archive.name}: {error}") from None
     used = {i: int(counts[i]) for i in (BACKGROUND, *tile_set.ids)}
-    return CheckedSubmission(len(tile_set.sizes), used, file_sha256(archive))
+    return CheckedSubmission(len(tile_set.sizes), tile_set.summary, used, file_sha256(archive))
 
 
 def file_sha256(path: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -37,7 +37,7 @@ def init(
     order: Literal["columns", "rows"] = typer.Option("columns", "--tile-order", help="How tiles of a raster are numbered."),
     label_map: str | None = typer.Option(None, "--label-map", metavar="NAME", help="Label mapping of the reference's values."),
     legend: Path | None = typer.Option(None, "--legend", metavar="FILE", help="Legend (YAML); default C2Seg-13."),
-    opening: bool = typer.Option(True, "--opening/--empty", help="Begin with the challenge paper's Table I, or empty."),
+    opening: bool = typer.Option(False, "--opening/--empty", help="List the 2023 challenge's Table I, or begin empty."),
     max_entries: int = typer.Option(MAX_ENTRIES, "--max-entries", min=1, help="Entries that a team may add."),
     as_json: bool = JSON,
     overwrite: bool = OVERWRITE,
@@ -126,18 +126,21 @@ def _sides(values: Sequence[str], names: Sequence[str]) -> dict[str, int]:
 
 def _table(rows: Sequence[Row], datasets: Sequence[str]) -> str:
     team = max([4, *(len(row.team) for row in rows)])
-    method = max([6, *(len(row.method) for row in rows)])
-    lines = [f"{'rank':>4}  {'team':<{team}}  {'method':<{method}}  {'OA':>6}  {'Kappa':>6}  {'mF1':>6}  {'mIoU':>6}"]
+    method = max([6, *(len(row.method) for row in rows), *(len(name) for name in datasets)])
+    scores = f"{'OA':>6}  {'Kappa':>6}  {'mF1':>6}  {'mIoU':>6}"
+    lines = [f"{'':>11} {'':<{team}}  {'':<{method}}  {'tile-counted':<30}    mosaic"]
+    lines.append(f"{'rank':>4}  {'id':>4}  {'team':<{team}}  {'method':<{method}}  {scores}    {scores}")
     for row in rows:
-        values = "  ".join(_show(row.means[metric]) for metric in METRICS)
-        lines.append(f"{row.rank or '-':>4}  {row.team:<{team}}  {row.method:<{method}}  {values}")
+        start = f"{row.rank or '-':>4}  {row.entry:>4}  {row.team:<{team}}  {row.method:<{method}}"
+        lines.append(f"{start}  {_show(row.tiles.means)}    {_show(row.mosaic.means)}")
         for name in datasets:
-            values = "  ".join(_show(row.datasets[name][metric]) for metric in METRICS)
-            lines.append(f"{'':>4}  {'':<{team}}  {name:<{method}.{method}}  {values}")
+            both = "    ".join(_show(scored.datasets.get(name, {})) for scored in (row.tiles, row.mosaic))
+            lines.append(f"{'':>10}  {'':<{team}}  {name:<{method}}  {both}")
     if any(row.published for row in rows):
         lines.append("Published: challenge paper, Table I (C2Seg-AB and C2Seg-BW)")
     return "\n".join(lines)
 
 
-def _show(value: float | None) -> str:
-    return f"{'-':>6}" if value is None else f"{value:6.4f}"
+def _show(scores: Mapping[str, float | None]) -> str:
+    values = (scores.get(metric) for metric in METRICS)
+    return "  ".join(f"{'-':>6}" if value is None else f"{value:6.4f}" for value in values)

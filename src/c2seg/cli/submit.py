@@ -37,9 +37,10 @@ def pack(
             source, out, _legend(legend), tile_px=tile_px, order=order, overwrite=overwrite, progress=progress
         )
     if as_json:
-        print_json({"archive": str(out), "tiles": len(packed.sizes), "bytes": out.stat().st_size})
+        sizes = [list(size) for size in sorted(set(packed.sizes.values()))]
+        print_json({"archive": str(out), "tiles": len(packed.sizes), "sizes": sizes, "bytes": out.stat().st_size})
     else:
-        note(f"{out}: {len(packed.sizes)} tiles, {out.stat().st_size:,} bytes", quiet=quiet)
+        note(f"{out}: {packed.summary}, {out.stat().st_size:,} bytes", quiet=quiet)
 
 
 @app.command()
@@ -58,7 +59,7 @@ def check(
         print_json(checked.as_dict())
     else:
         empty = f", {checked.class_pixels[0]:,} pixels without a class" if checked.class_pixels[0] else ""
-        note(f"{archive.name}: valid, {checked.tiles} tiles{empty}", quiet=quiet)
+        note(f"{archive.name}: valid, {checked.summary}{empty}", quiet=quiet)
 
 
 def _legend(path: Path | None) -> Legend:
