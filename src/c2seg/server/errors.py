@@ -23,7 +23,7 @@ Code = Literal[
 ]
 
 
-class Refusal(C2SegError):  # noqa: N818 - it is an answer, not a fault
+class Refusal(C2SegError):
     """A request that the rules of the season do not allow. The message is one line, and fit for a participant.
 
     It never names a path of the server, a label, or anything that depends on one.

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from c2seg.challenge.publish import board_csv
 from c2seg.server import audit, boards, entries, lookups, phases, seasons, teams, tokens
-from c2seg.server.archives import Archives, Stored
+from c2seg.server.archives import Archives
 from c2seg.server.database import Database
 from c2seg.server.folder import ServerFolder
 from c2seg.server.jobs import Jobs
@@ -223,7 +223,7 @@ class Service:
         now = _now(received_at)
         with self.database.read() as session:  # cheap reasons first, before anything is moved
             entries.check_archives(session, team_id, method, _sizes(archives), now)
-        stored: dict[str, Stored] = {name: self.archives.adopt(path) for name, path in archives.items()}
+        stored = self.archives.adopt_all(archives)
         with self.database.write() as session:
             entry = entries.add_entry(session, team_id, method, stored, actor=actor, now=now)
         self.jobs.enqueue(entry.id)
