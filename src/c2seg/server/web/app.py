@@ -12,14 +12,12 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from c2seg._version import __version__
-from c2seg.server.service import Service
 from c2seg.server.web import api, organizer, organizer_teams, public, team, tus_routes
 from c2seg.server.web.bodies import BodyLimits, SizeOf
 from c2seg.server.web.faults import add_handlers, refuse
 from c2seg.server.web.headers import SecurityHeaders
 from c2seg.server.web.render import problem_page
-from c2seg.server.web.settings import WebSettings
-from c2seg.server.web.site import Site, address_of, make_site
+from c2seg.server.web.site import Site, address_of
 from c2seg.server.web.sweeping import sweeping
 
 __all__ = ["create_app"]
@@ -30,10 +28,9 @@ _FORM_BYTES = 1 << 20
 """Of a form around its archives."""
 
 
-def create_app(service: Service, settings: WebSettings | None = None) -> ASGIApp:
-    """Return the ASGI application of a season. It stores nothing but in the service's data folder."""
-    settings = settings or WebSettings()
-    site = make_site(service, settings)
+def create_app(site: Site) -> ASGIApp:
+    """Return the ASGI application of a site. It stores nothing but in the service's data folder."""
+    settings = site.settings
     app = FastAPI(
         title="c2seg challenge", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json",
         lifespan=_lifespan, redirect_slashes=False,

@@ -36,6 +36,11 @@ REFUSED: Mapping[Code, int] = {
     "unknown": 404,
 }
 _INTERNAL = "internal error; the organizers find the reason in the server's log"
+_DETAILS = {
+    "Not Found": "there is nothing at this address",
+    "Method Not Allowed": "this address does not allow that method",
+}
+"""What starlette says by itself, in our words."""
 _Show = Callable[[Request, int, str], Response]
 
 
@@ -75,7 +80,9 @@ def add_handlers(app: FastAPI, show: _Show) -> None:
         headers = dict(error.headers or {})
         if error.status_code in (408, 413):
             headers["Connection"] = "close"
-        return answer(request, error.status_code, _code(error.status_code), str(error.detail), headers)
+        return answer(
+            request, error.status_code, _code(error.status_code), _DETAILS.get(error.detail, error.detail), headers
+        )
 
     def tus(request: Request, error: TusError) -> Response:
         headers = {"Tus-Resumable": VERSION}

@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from c2seg.server.errors import Refusal
 from c2seg.server.views import Board, Challenge, Part, Phase
 from c2seg.server.web.access import TheSite, Visitor, VisitorOf
-from c2seg.server.web.render import facts_of, page, style, style_url
+from c2seg.server.web.render import facts_of, page, read_icon, style, style_url
 from c2seg.server.web.site import Site
 from c2seg.server.web.texts import TEXTS, read_page
 
@@ -27,7 +27,7 @@ def home(request: Request, site: TheSite, visitor: VisitorOf) -> Response:
     """The challenge: its phases, and how to take part."""
     challenge = site.service.challenge()
     text = read_page(site.service.folder.pages, "about", facts_of(challenge))
-    return page(request, visitor, "home.html.j2", challenge.season.title, challenge=challenge, text=text)
+    return page(request, visitor, "home.html.j2", "The challenge", challenge=challenge, text=text)
 
 
 @router.get("/board")
@@ -80,6 +80,12 @@ def style_sheet(request: Request) -> Response:
         raise HTTPException(404, "there is no such file")
     headers = {"Cache-Control": "public, max-age=31536000, immutable"}
     return Response(style(), media_type="text/css; charset=utf-8", headers=headers)
+
+
+@router.get("/icon.svg")
+def icon() -> Response:
+    """The icon of browser tabs."""
+    return Response(read_icon(), media_type="image/svg+xml", headers={"Cache-Control": "public, max-age=86400"})
 
 
 @router.get("/robots.txt")

@@ -109,6 +109,12 @@ def style() -> bytes:
 
 
 @cache
+def read_icon() -> bytes:
+    """Return the icon of browser tabs."""
+    return resources.files("c2seg.server.web").joinpath("templates", "icon.svg.j2").read_bytes()
+
+
+@cache
 def style_url() -> str:
     """Return its address, which changes with its content."""
     return f"/style-{hashlib.sha256(style()).hexdigest()[:16]}.css"
@@ -120,7 +126,13 @@ def _environment() -> Environment:
         loader=PackageLoader("c2seg.server.web", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=StrictUndefined,
     )  # fmt: skip
-    environment.filters |= {"utc": _utc, "iso": _iso, "field": _field, "from_seconds": _from_seconds}
+    environment.filters |= {
+        "utc": _utc,
+        "iso": _iso,
+        "field": _field,
+        "from_seconds": _from_seconds,
+        "sentence": _sentence,
+    }
     return environment
 
 
@@ -134,6 +146,12 @@ def _utc(value: datetime | str) -> str:
 
 def _iso(value: datetime | str) -> str:
     return _moment(value).isoformat(timespec="seconds")
+
+
+def _sentence(text: str) -> str:
+    """Return a message of the core as a sentence of a page."""
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _from_seconds(value: int) -> datetime:

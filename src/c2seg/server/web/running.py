@@ -24,9 +24,10 @@ from c2seg.server.service import Service, open_service
 from c2seg.server.web.app import create_app
 from c2seg.server.web.protocol import timed_protocol
 from c2seg.server.web.settings import WebSettings
+from c2seg.server.web.site import Site, make_site
 from c2seg.server.web.texts import write_pages
 
-__all__ = ["Address", "Tls", "run_site"]
+__all__ = ["Address", "Tls", "run_site", "server_config"]
 
 _log = logging.getLogger("c2seg.server")
 _RESTART_S = 2.0
@@ -96,16 +97,20 @@ def _temporary_files_in(folder: Path) -> Iterator[None]:
 def _serve(
     service: Service, address: Address, settings: WebSettings, listener: socket.socket, ready: Callable[[str], None]
 ) -> None:
-    limits = settings.limits
-    config = uvicorn.Config(
-        create_app(service, settings), http=timed_protocol(limits.header_s), ws="none", lifespan="on", log_config=None,
+    config = server_config(make_site(service, settings), address.tls)
+    _Server(config, lambda: ready(_url(address, listener))).run(sockets=[listener])
+
+
+def server_config(site: Site, tls: Tls | None = None) -> uvicorn.Config:
+    """Return how uvicorn serves a site: one process, HTTP/1.1, our limits, no log of its own."""
+    limits = site.settings.limits
+    return uvicorn.Config(
+        create_app(site), http=timed_protocol(limits.header_s), ws="none", lifespan="on", log_config=None,
         server_header=False, timeout_keep_alive=15, timeout_graceful_shutdown=int(_STOP_S),
         limit_concurrency=limits.connections, h11_max_incomplete_event_size=_HEAD_BYTES,
-        forwarded_allow_ips=list(settings.trusted_proxies),
-        ssl_certfile=address.tls.certificate if address.tls else None,
-        ssl_keyfile=str(address.tls.key) if address.tls else None,
+        forwarded_allow_ips=list(site.settings.trusted_proxies),
+        ssl_certfile=tls.certificate if tls else None, ssl_keyfile=str(tls.key) if tls else None,
     )  # fmt: skip
-    _Server(config, lambda: ready(_url(address, listener))).run(sockets=[listener])
 
 
 def _url(address: Address, listener: socket.socket) -> str:

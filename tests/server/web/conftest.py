@@ -1,0 +1,12 @@
+"""One site for a module's tests."""
+
+import pytest
+
+from helpers.challenge_site import running_site
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    with running_site(tmp_path_factory.mktemp("site")) as running:
+        running.open_phase()
+        yield running
