@@ -32,7 +32,16 @@ from c2seg.server.views import (
     WorkerState,
 )
 
-__all__ = ["board_is_public", "challenge", "entries", "entry", "queue_position", "queue_state", "status_of"]
+__all__ = [
+    "board_is_public",
+    "challenge",
+    "entries",
+    "entry",
+    "entry_count",
+    "queue_position",
+    "queue_state",
+    "status_of",
+]
 
 _MOST = 1000
 _WAITING = ("queued", "scoring")
@@ -74,6 +83,11 @@ def entries(
     return tuple(_views(session, query, now, private=private))
 
 
+def entry_count(session: Session) -> int:
+    """Return how many entries there are."""
+    return session.scalar(select(func.count()).select_from(EntryRow)) or 0
+
+
 def queue_position(session: Session, entry_id: int) -> int | None:
     """Return the place of an entry in the queue; None if it does not wait."""
     waiting = _waiting().with_only_columns(EntryRow.id)
@@ -104,13 +118,13 @@ def status_of(row: EntryRow) -> Status:
     return status
 
 
-def _waiting() -> Select[tuple[EntryRow]]:
+def _waiting() -> Select[EntryRow]:
     return select(EntryRow).where(
         EntryRow.status.in_(_WAITING), EntryRow.withdrawn_at.is_(None), EntryRow.disqualified_at.is_(None)
     )
 
 
-def _query() -> Select[tuple[EntryRow]]:
+def _query() -> Select[EntryRow]:
     return select(EntryRow).options(
         joinedload(EntryRow.team),
         joinedload(EntryRow.phase),
@@ -119,7 +133,7 @@ def _query() -> Select[tuple[EntryRow]]:
     )
 
 
-def _views(session: Session, query: Select[tuple[EntryRow]], now: datetime, *, private: bool) -> list[Entry]:
+def _views(session: Session, query: Select[EntryRow], now: datetime, *, private: bool) -> list[Entry]:
     facts = season(session)
     names = [(row.id, row.name) for row in datasets(session)]
     rows = session.scalars(query.execution_options(populate_existing=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -64,8 +65,7 @@ def add_phase(session: Session, values: PhaseValues, *, actor: str, now: datetim
     check_running(session)
     if values.part != "all":
         _check_part(session, values.part)
-    row = PhaseRow(**{field.name: getattr(values, field.name) for field in fields(values)})
-    row.opens_at, row.closes_at = _utc(values.opens_at), _utc(values.closes_at)
+    row = PhaseRow(**{field.name: _utc(getattr(values, field.name)) for field in fields(values)})
     _check(session, row, None)
     session.add(row)
     session.flush()
@@ -80,7 +80,7 @@ def set_phase(session: Session, phase_id: int, changes: PhaseChanges, *, actor: 
     given = {f.name: value for f in fields(changes) if (value := getattr(changes, f.name)) is not None}
     with session.no_autoflush:
         for name, value in given.items():
-            setattr(row, name, _utc(value) if isinstance(value, datetime) else value)
+            setattr(row, name, _utc(value))
         _check(session, row, row.id)
     note(session, actor, "change phase", f"phase {row.name}", now, **given)
     return view(row)
@@ -136,11 +136,13 @@ def _check_part(session: Session, part: Part) -> None:
         )
 
 
-def _utc(value: datetime | None) -> datetime | None:
-    """Return a time in UTC. Raises Refusal (invalid) for one without a zone."""
-    if value is not None and value.tzinfo is None:
+def _utc(value: Any) -> Any:
+    """Return a time in UTC, and any other value as it is. Raises Refusal (invalid) for a time without a zone."""
+    if not isinstance(value, datetime):
+        return value
+    if value.tzinfo is None:
         raise Refusal("invalid", f"the time {value} has no zone; write 2027-01-31T12:00Z")
-    return None if value is None else value.astimezone(UTC)
+    return value.astimezone(UTC)
 
 
 def _row(session: Session, phase_id: int) -> PhaseRow:

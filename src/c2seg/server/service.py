@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -241,6 +241,11 @@ class Service:
         with self.database.read() as session:
             return lookups.entries(session, team_id, _now(None), private=private, limit=limit, before=before)
 
+    def entry_count(self) -> int:
+        """Return how many entries the season has, of all kinds."""
+        with self.database.read() as session:
+            return lookups.entry_count(session)
+
     def quota(self, team_id: int, phase_id: int, now: datetime | None = None) -> Quota:
         """Return what a team has used of a phase."""
         with self.database.read() as session:
@@ -336,8 +341,4 @@ def _sizes(archives: Mapping[str, Path]) -> dict[str, int]:
 
 
 def _csv(board: Board | None) -> str | None:
-    return None if board is None else board_csv(_rows(board), board.datasets)
-
-
-def _rows(board: Board) -> Sequence[boards.Row]:
-    return board.rows
+    return None if board is None else board_csv(board.rows, board.datasets)

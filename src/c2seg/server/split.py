@@ -106,5 +106,5 @@ def missing_classes(
     total = sum(class_pixels.values())
     for part in set(parts.values()):
         there = sum(class_pixels[number] for number, name in parts.items() if name == part)
-        missing[part] = [int(ids[k]) for k in np.flatnonzero((np.asarray(total) > 0) & (np.asarray(there) == 0))]
+        missing[part] = [ids[int(k)] for k in np.flatnonzero((np.asarray(total) > 0) & (np.asarray(there) == 0))]
     return {part: classes for part, classes in missing.items() if classes}

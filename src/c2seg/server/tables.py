@@ -167,7 +167,7 @@ class Entry(Base):
         UniqueConstraint("team_id", "phase_id", "digest"),
         Index("ix_entry_status_id", "status", "id"),
         Index("ix_entry_team_id_phase_id", "team_id", "phase_id"),
-        # An id is never given twice, also after a restore of an older backup in the same database.
+        # An id is never given twice.
         {"sqlite_autoincrement": True},
     )
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
 
 from c2seg.challenge.rules import Limits
 from c2seg.challenge.submission import Decoder
@@ -37,9 +38,9 @@ _log = logging.getLogger(__name__)
 
 
 class Worker:
-    """What a worker process does. ``score`` runs in the queue's thread, ``tick`` in the main one."""
+    """What a worker process does. ``score`` runs in the queue's thread, ``tick`` in the main one. The decoder is its own."""
 
-    def __init__(self, folder: ServerFolder, *, stale_s: float = STALE_S, limits: Limits | None = None) -> None:
+    def __init__(self, folder: ServerFolder, *, stale_s: float = STALE_S, decoder: Decoder | None = None) -> None:
         self.name = f"{socket.gethostname()[:60]}:{os.getpid()}:{secrets.token_hex(4)}"
         self._database = Database(folder.database_url)
         self._database.check_revision()
@@ -47,7 +48,7 @@ class Worker:
         self._stale_s = stale_s
         self._started_at = datetime.now(UTC)
         self._entry_id: int | None = None
-        self._decoder = Decoder(limits)
+        self._decoder = decoder or Decoder()
         self._orphans_due = 0.0
         self.jobs = Jobs(folder, self.score)
         self._references = self._read_references()
@@ -57,7 +58,6 @@ class Worker:
         now = datetime.now(UTC)
         with self._database.write() as session:
             session.execute(delete(WorkerRow).where(WorkerRow.name == self.name))
-            session.flush()
             release_stale(session, now, self._stale_s)
         self._decoder.close()
         self.jobs.close()
@@ -101,9 +101,8 @@ class Worker:
             self._orphans_due = time.monotonic() + _ORPHANS_EVERY_S
             self._remove_orphans()
 
-    def _report(self, session: object, now: datetime) -> None:
-        row = WorkerRow(name=self.name, started_at=self._started_at, seen_at=now, entry_id=self._entry_id)
-        session.merge(row)  # type: ignore[attr-defined]
+    def _report(self, session: Session, now: datetime) -> None:
+        session.merge(WorkerRow(name=self.name, started_at=self._started_at, seen_at=now, entry_id=self._entry_id))
 
     def _remove_orphans(self) -> None:
         with self._database.read() as session:
@@ -139,7 +138,7 @@ def run_worker(
     Every ``tick_s`` seconds it reports and looks for entries without a job.
     """
     stop = stop or threading.Event()
-    worker = Worker(ServerFolder.open(Path(data)), stale_s=stale_s, limits=limits)
+    worker = Worker(ServerFolder.open(Path(data)), stale_s=stale_s, decoder=Decoder(limits))
     try:
         worker.tick()
         consumer = worker.jobs.consumer()
