@@ -31,7 +31,7 @@ from c2seg.challenge.counting import Counts, count_archive
 from c2seg.challenge.rows import Row
 from c2seg.challenge.rules import SubmissionError, TileSet
 from c2seg.challenge.submission import Decoder, file_sha256
-from c2seg.challenge.withheld import ReferenceSource
+from c2seg.challenge.withheld import ReferenceSource, reference_tiles
 from c2seg.data.published import DATASETS, city_of_tiles
 from c2seg.errors import DataError, InputError, OutputError, unknown_name
 from c2seg.legend import Legend
@@ -75,7 +75,7 @@ def create_board(
         with closing(sqlite3.connect(temporary)) as database, database:
             store_settings(database, legend, max_entries)
             for position, (name, source) in enumerate(references.items()):
-                store_references(database, name, position, source, legend)
+                store_references(database, name, position, reference_tiles(source, legend))
             if opening:
                 store_opening(database)
     return Board(path)

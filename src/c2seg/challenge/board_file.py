@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from c2seg.challenge.counting import METRICS, Counts, mean_scores, scores_of
 from c2seg.challenge.rows import Row, Scored, rounded
-from c2seg.challenge.withheld import ReferenceSource, ReferenceTile, reference_tiles
+from c2seg.challenge.withheld import ReferenceTile
 from c2seg.legend import Legend
 from c2seg.metrics import Confusion
 from c2seg.types import Window
@@ -106,12 +106,10 @@ def store_settings(database: sqlite3.Connection, legend: Legend, max_entries: in
     database.execute("INSERT INTO setting VALUES ('max_entries', ?)", (str(max_entries),))
 
 
-def store_references(
-    database: sqlite3.Connection, name: str, position: int, source: ReferenceSource, legend: Legend
-) -> None:
+def store_references(database: sqlite3.Connection, name: str, position: int, tiles: Iterable[ReferenceTile]) -> None:
     """Store a data set with its ground truth."""
     database.execute("INSERT INTO dataset VALUES (?, ?)", (name, position))
-    for tile in reference_tiles(source, legend):
+    for tile in tiles:
         labels = zlib.compress(tile.labels.tobytes())
         database.execute(
             f"INSERT INTO {_REFERENCES} VALUES (?, ?, ?, ?, ?)", (name, tile.number, *tile.labels.shape, labels)

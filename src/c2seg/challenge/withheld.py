@@ -53,8 +53,8 @@ def reference_tiles(source: ReferenceSource, legend: Legend) -> Iterator[Referen
     """Yield the ground truth of every tile, in the order of the tiles' numbers.
 
     The places of a folder's tiles are known by their georeference, or where they are the tiles of a published city whose
-    labels agree where tiles overlap. Raises DataError for values outside the legend, tiles that are not numbered, and a ground
-    truth without any labeled pixel; InputError for a city of several scenes.
+    labels agree where tiles overlap. Raises DataError for values outside the legend, tiles that are not numbered, and where no
+    pixel at all is labeled; InputError for a city of several scenes.
     """
     labeled = 0
     is_folder = source.path.is_dir() and not is_city(source.path)
