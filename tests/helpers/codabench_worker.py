@@ -2,9 +2,10 @@
 
 Source: codalab/codabench, commit c7dbc75, ``compute_worker/compute_worker.py``; only its steps were taken.
 
-An entry without ``metadata.yaml`` is copied to the output of the prediction step, where the worker adds a file ``metadata``. That
-output, unpacked, is ``input/res`` of the scoring step, and the reference data are ``input/ref``. The command of ``metadata.yaml``
-runs in the folder of the program, with ``PYTHONUNBUFFERED`` and empty proxies as its only variables besides those of the image.
+An entry without ``metadata.yaml`` is copied to the output of the prediction step, where the worker adds a file ``metadata``.
+That output, unpacked, is ``input/res`` of the scoring step, and the reference data are ``input/ref``. The command of
+``metadata.yaml`` runs in the folder of the program, with ``PYTHONUNBUFFERED`` and empty proxies as its only variables besides
+those of the image.
 """
 
 from __future__ import annotations

@@ -18,8 +18,7 @@ from c2seg.challenge import (
     create_board,
     publish_board,
 )
-from c2seg.cli.console import JSON, OVERWRITE, QUIET, named_values, note, print_json, progress_bar
-from c2seg.errors import InputError
+from c2seg.cli.console import JSON, OVERWRITE, QUIET, named_values, note, print_json, progress_bar, tile_sides
 from c2seg.legend import c2seg13, load_legend
 
 __all__ = ["app"]
@@ -45,7 +44,7 @@ def init(
 ) -> None:  # fmt: skip
     """Make a leaderboard; its file holds copies of the ground truths (folders of tiles, rasters, cities)."""
     paths = _paths("--reference", reference)
-    sides = _sides(tile_px, list(paths))
+    sides = tile_sides(tile_px, list(paths))
     sources = {name: ReferenceSource(path, sides[name], order, label_map) for name, path in paths.items()}
     made = create_board(
         board,
@@ -165,17 +164,6 @@ def codabench(
 
 def _paths(option: str, values: Sequence[str]) -> dict[str, Path]:
     return {name: Path(path) for name, path in named_values(option, values).items()}
-
-
-def _sides(values: Sequence[str], names: Sequence[str]) -> dict[str, int]:
-    """Tile side by data set: ``N`` sets all, ``NAME=N`` one."""
-    sides = dict.fromkeys(names, 128)
-    for value in sorted(values, key=lambda v: "=" in v):
-        name, _, number = value.rpartition("=")
-        if not number.isdecimal() or (name and name not in sides):
-            raise InputError(f"--tile-px {value!r}: give pixels, or NAME=pixels with one of {', '.join(names)}")
-        sides |= dict.fromkeys([name] if name else names, int(number))
-    return sides
 
 
 def _table(rows: Sequence[Row], datasets: Sequence[str]) -> str:

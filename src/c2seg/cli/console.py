@@ -26,6 +26,7 @@ __all__ = [
     "print_json",
     "progress_bar",
     "progress_bars",
+    "tile_sides",
 ]
 
 OVERWRITE = typer.Option(False, "--overwrite", help="Replace existing outputs.")
@@ -45,6 +46,17 @@ def named_values(option: str, values: Sequence[str]) -> dict[str, str]:
             raise InputError(f"{option}: {name!r} is given twice")
         named[name] = rest
     return named
+
+
+def tile_sides(values: Sequence[str], names: Sequence[str]) -> dict[str, int]:
+    """Return the side of tiles by data set from ``--tile-px`` texts: ``N`` sets all, ``NAME=N`` one. Raises InputError."""
+    sides = dict.fromkeys(names, 128)
+    for value in sorted(values, key=lambda v: "=" in v):
+        name, _, number = value.rpartition("=")
+        if not number.isdecimal() or (name and name not in sides):
+            raise InputError(f"--tile-px {value!r}: give pixels, or NAME=pixels with one of {', '.join(names)}")
+        sides |= dict.fromkeys([name] if name else names, int(number))
+    return sides
 
 
 def note(text: str, *, quiet: bool = False) -> None:
