@@ -122,11 +122,11 @@ class LiveSite:
         assert answer.status_code == 303, answer.text
         return client
 
-    def score(self) -> None:
-        """Score all that waits, in this process."""
+    def score(self, *entry_ids: int) -> None:
+        """Score entries, or all that waits, in this process."""
         self._worker = self._worker or Worker(ServerFolder.open(self.data))
-        for entry in reversed(self.service.entries(private=True)):
-            self._worker.score(entry.id)
+        for entry_id in entry_ids or sorted(entry.id for entry in self.service.entries(private=True)):
+            self._worker.score(entry_id)
 
     def close(self) -> None:
         for client in self.clients:
@@ -142,7 +142,7 @@ def form_token(page: str) -> str:
 
 
 def upload(client: httpx.Client, dataset: str, data: bytes, piece: int = 1 << 20) -> str:
-    """Upload by tus in pieces; return the upload's id."""
+    """Upload by tus in pieces; return the id of the upload."""
     version = {"Tus-Resumable": "1.0.0"}
     metadata = f"dataset {base64.b64encode(dataset.encode()).decode()}"
     answer = client.post(

@@ -75,9 +75,9 @@ def entries(site: TheSite, reader: Reader, limit: Limit = 100, before: Number = 
 
 
 @router.post("/entries", status_code=201)
-def enter(request: Request, site: TheSite, principal: TeamToken, wanted: EntryRequest) -> Response:
+def enter(request: Request, site: TheSite, principal: TeamToken, asked: EntryRequest) -> Response:
     """Make an entry of finished uploads; the answer is its receipt."""
-    entry = enter_uploads(site, principal, wanted.method, wanted.uploads)
+    entry = enter_uploads(site, principal, asked.method, asked.uploads)
     answer = EntryAnswer.of(entry, site.service.queue_position(entry.id))
     return JSONResponse(answer.as_json(), 201, {"Location": f"/api/v1/entries/{entry.id}"})
 
@@ -103,9 +103,9 @@ def teams(site: TheSite, organizer: OrganizerToken) -> list[TeamAnswer]:
 
 
 @router.post("/teams", status_code=201)
-def add_team(site: TheSite, organizer: OrganizerToken, wanted: NewTeam) -> NewTeamAnswer:
+def add_team(site: TheSite, organizer: OrganizerToken, asked: NewTeam) -> NewTeamAnswer:
     """Add a team; for organizers. The token is shown this once."""
-    team, issued = site.service.create_team(wanted.name, wanted.contact, actor=organizer.actor)
+    team, issued = site.service.create_team(asked.name, asked.contact, actor=organizer.actor)
     return NewTeamAnswer(team=TeamAnswer.of(team), token=issued.text)
 
 
