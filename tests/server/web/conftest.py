@@ -2,7 +2,10 @@
 
 import pytest
 
+from helpers.browsing import browser
 from helpers.challenge_site import running_site
+
+__all__ = ["browser"]
 
 
 @pytest.fixture(scope="module")
