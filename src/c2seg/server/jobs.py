@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -44,20 +45,21 @@ class Jobs:
             self._task(entry_id)
         except Exception:
             _log.exception("entry %d waits for the next sweep: the queue took no job", entry_id)
+        finally:
+            self._huey.storage.close()  # that of this thread, which may never come again
 
     def pending(self) -> set[int]:
         """Return the entries that have a job which no worker has begun."""
-        return {int(task.args[0]) for task in self._huey.pending()}
+        try:
+            return {int(task.args[0]) for task in self._huey.pending()}
+        finally:
+            self._huey.storage.close()
 
     def consumer(self) -> Consumer:
         """Return what runs jobs, one at a time, in a thread of its own; start and stop it."""
         return _QuietConsumer(
             self._huey, workers=1, periodic=False, initial_delay=0.05, max_delay=0.5, shutdown_timeout=20
         )
-
-    def close(self) -> None:
-        """Release the connection of this thread."""
-        self._huey.storage.close()
 
 
 class _JsonSerializer(Serializer):  # type: ignore[misc]
@@ -81,6 +83,15 @@ class _QuietConsumer(Consumer):  # type: ignore[misc]
 def _huey(folder: ServerFolder) -> Huey:
     common: dict[str, Any] = {"results": False, "utc": True, "serializer": _JsonSerializer()}
     if folder.settings.database is None:
-        return SqliteHuey(_NAME, filename=str(folder.queue), strict_fifo=True, timeout=_BUSY_S, **common)
+        common |= {"filename": str(folder.queue), "strict_fifo": True, "timeout": _BUSY_S}
+        try:
+            return SqliteHuey(_NAME, **common)
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            _log.warning("the queue is damaged (%s) and made anew; workers put in what waits", error)
+            for suffix in ("", "-wal", "-shm"):
+                folder.queue.with_name(f"{folder.queue.name}{suffix}").unlink(missing_ok=True)
+            return SqliteHuey(_NAME, **common)
     dsn = folder.settings.database.replace("postgresql+psycopg://", "postgresql://", 1)
     return PostgresHuey(_NAME, dsn=dsn, table_prefix="c2seg_jobs", read_timeout=0.5, **common)

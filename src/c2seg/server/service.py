@@ -57,7 +57,6 @@ class Service:
 
     def close(self) -> None:
         """Release connections."""
-        self.jobs.close()
         self.database.close()
 
     def secret(self) -> bytes:

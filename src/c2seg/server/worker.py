@@ -38,9 +38,9 @@ _log = logging.getLogger(__name__)
 
 
 class Worker:
-    """What a worker process does. ``score`` runs in the queue's thread, ``tick`` in the main one. The decoder is its own."""
+    """What a worker process does. ``score`` runs in the queue's thread, ``tick`` in the main one. No other thread may use its decoder."""
 
-    def __init__(self, folder: ServerFolder, *, stale_s: float = STALE_S, decoder: Decoder | None = None) -> None:
+    def __init__(self, folder: ServerFolder, decoder: Decoder, *, stale_s: float = STALE_S) -> None:
         self.name = f"{socket.gethostname()[:60]}:{os.getpid()}:{secrets.token_hex(4)}"
         self._database = Database(folder.database_url)
         self._database.check_revision()
@@ -48,7 +48,7 @@ class Worker:
         self._stale_s = stale_s
         self._started_at = datetime.now(UTC)
         self._entry_id: int | None = None
-        self._decoder = decoder or Decoder()
+        self._decoder = decoder
         self._orphans_due = 0.0
         self.jobs = Jobs(folder, self.score)
         self._references = self._read_references()
@@ -59,8 +59,6 @@ class Worker:
         with self._database.write() as session:
             session.execute(delete(WorkerRow).where(WorkerRow.name == self.name))
             release_stale(session, now, self._stale_s)
-        self._decoder.close()
-        self.jobs.close()
         self._database.close()
 
     def score(self, entry_id: int) -> None:
@@ -138,25 +136,30 @@ def run_worker(
     Every ``tick_s`` seconds it reports and looks for entries without a job.
     """
     stop = stop or threading.Event()
-    worker = Worker(ServerFolder.open(Path(data)), stale_s=stale_s, decoder=Decoder(limits))
-    try:
-        worker.tick()
-        consumer = worker.jobs.consumer()
-        consumer.start()
+    with Decoder(limits) as decoder:
+        worker = Worker(ServerFolder.open(Path(data)), decoder, stale_s=stale_s)
         try:
-            while not stop.wait(tick_s):
-                _try_to(worker)
-                consumer.check_worker_health()
-        except KeyboardInterrupt:
-            _log.info("stopping")
-        consumer.stop(graceful=True)
-    finally:
-        worker.close()
+            _work(worker, stop, tick_s)
+        finally:
+            worker.close()
+
+
+def _work(worker: Worker, stop: threading.Event, tick_s: float) -> None:
+    worker.tick()
+    consumer = worker.jobs.consumer()
+    consumer.start()
+    try:
+        while not stop.wait(tick_s):
+            _try_to(worker)
+            consumer.check_worker_health()
+    except KeyboardInterrupt:
+        _log.info("stopping")
+    consumer.stop(graceful=True)
 
 
 def _try_to(worker: Worker) -> None:
-    """Tick; a database that is away for a while is no reason to end."""
+    """Tick; a database or queue that is away for a while is no reason to end."""
     try:
         worker.tick()
-    except OSError:
-        _log.exception("the database cannot be used; trying again")
+    except Exception:
+        _log.exception("the database or the queue cannot be used; trying again")
