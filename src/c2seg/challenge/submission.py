@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
+import logging
 import os
 import select
 import signal
@@ -24,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from c2seg.challenge.isolation import Isolation
 from c2seg.challenge.rules import (
     Limits,
     SubmissionError,
@@ -43,6 +45,7 @@ from c2seg.types import Window
 
 __all__ = ["CheckedSubmission", "Decoder", "check_submission", "pack_submission"]
 
+_log = logging.getLogger(__name__)
 _FRAME = struct.Struct("<cIII")  # as in decoder, which this process does not import
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -66,6 +69,8 @@ class Decoder:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
+        self.isolation: Isolation | None = None
+        """What the kernel takes from the processes that decode; None before the first use."""
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
 
@@ -158,11 +163,19 @@ class Decoder:
             )  # fmt: skip
         self._socket = ours
         ours.settimeout(60)
-        if len(ours.recv(4, socket.MSG_WAITALL)) != 4:
+        ready = ours.recv(4, socket.MSG_WAITALL)
+        if len(ready) != 4:
             self.close()
             raise RuntimeError(f"the decoder of submissions does not start with {sys.executable}")
         ours.settimeout(None)
+        self._note(Isolation.from_number(*struct.unpack("<i", ready)))
         return ours
+
+    def _note(self, isolation: Isolation) -> None:
+        """Remember what the kernel grants, and log what it does not."""
+        if isolation != self.isolation and isolation.missing:
+            _log.warning("submissions are decoded with %s: this system grants none", " and ".join(isolation.missing))
+        self.isolation = isolation
 
     def _finish(self, deadline: float) -> None:
         """Read the child's exit status from the socket, so that the next job can start; else close the process."""
@@ -183,18 +196,22 @@ class Decoder:
 class CheckedSubmission:
     """What a valid submission holds: tiles, pixels by class id (0: none predicted), and the archive's SHA-256.
 
-    ``summary`` is the number and size of the tiles in words.
+    ``summary`` is the number and size of the tiles in words, ``isolation`` what the kernel took from the process that decoded.
     """
 
     tiles: int
     summary: str
     class_pixels: dict[int, int]
     sha256: str
+    isolation: Isolation | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         pixels = {str(i): n for i, n in self.class_pixels.items()}
-        return {"ok": True, "tiles": self.tiles, "class_pixels": pixels, "sha256": self.sha256}
+        return {
+            "ok": True, "tiles": self.tiles, "class_pixels": pixels, "sha256": self.sha256,
+            "isolation": self.isolation and self.isolation.as_dict(),
+        }  # fmt: skip
 
 
 def check_submission(archive: Path, tile_set: TileSet, decoder: Decoder) -> CheckedSubmission:
@@ -206,7 +223,7 @@ def check_submission(archive: Path, tile_set: TileSet, decoder: Decoder) -> Chec
     except SubmissionError as error:
         raise SubmissionError(f"{archive.name}: {error}") from None
     used = {i: int(counts[i]) for i in (BACKGROUND, *tile_set.ids)}
-    return CheckedSubmission(len(tile_set.sizes), tile_set.summary, used, file_sha256(archive))
+    return CheckedSubmission(len(tile_set.sizes), tile_set.summary, used, file_sha256(archive), decoder.isolation)
 
 
 def file_sha256(path: Path) -> str:

@@ -71,6 +71,7 @@ OPTIONS = {
     "tile_px": "--tile-px",
     "tolerance_m": "--tolerance-m",
     "tta": "--tta",
+    "wheels": "--wheels",
     "workers": "--workers",
     "zone_field": "--zone-field",
     "zones": "--zones",

@@ -8,6 +8,8 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
+import yaml
+
 from c2seg.challenge.board import Board
 from c2seg.challenge.codabench.settings import SETTINGS_FILE, CodabenchSettings, Stage
 from c2seg.challenge.rules import TileSet
@@ -86,14 +88,18 @@ def _table(sets: Mapping[str, TileSet]) -> str:
 
 
 def _commands(sets: Mapping[str, TileSet]) -> dict[str, str]:
-    """Return commands as code of a Markdown page: four spaces deeper than the list that they stand in."""
-    pack, check, join = [], [], []
-    for name, tiles in sets.items():
-        side = max(max(size) for size in tiles.sizes.values())
-        pack.append(f'        c2seg submit pack "{name}_map.tif" --out "{name}.zip" --tile-px {side}')
-        check.append(f'        c2seg submit check "{name}.zip" --like "{name}/msi.tif" --tile-px {side}')
-        join.append(f'"{name}={name}.zip"')
-    return {"pack_commands": "\n".join(pack), "check_commands": "\n".join(check), "join_arguments": " ".join(join)}
+    """Return the commands that make an entry, as code of a Markdown page."""
+    text = resources.files("c2seg.challenge.codabench").joinpath("pages/commands.yaml").read_text(encoding="utf-8")
+    sides = {name: max(max(size) for size in tiles.sizes.values()) for name, tiles in sets.items()}
+    lines = {
+        kind: [Template(line).substitute(name=name, side=side) for name, side in sides.items()]
+        for kind, line in yaml.safe_load(text).items()
+    }
+    return {
+        "pack_commands": "\n".join(lines["pack"]),
+        "check_commands": "\n".join(lines["check"]),
+        "join_arguments": " ".join(lines["join"]),
+    }
 
 
 def _draw_logo(path: Path, legend: Legend) -> None:
