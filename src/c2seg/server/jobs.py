@@ -83,6 +83,7 @@ class _QuietConsumer(Consumer):  # type: ignore[misc]
 def _huey(folder: ServerFolder) -> Huey:
     common: dict[str, Any] = {"results": False, "utc": True, "serializer": _JsonSerializer()}
     if folder.settings.database is None:
+        folder.queue.touch(mode=0o600)
         common |= {"filename": str(folder.queue), "strict_fifo": True, "timeout": _BUSY_S}
         try:
             return SqliteHuey(_NAME, **common)
@@ -92,6 +93,7 @@ def _huey(folder: ServerFolder) -> Huey:
             _log.warning("the queue is damaged (%s) and made anew; workers put in what waits", error)
             for suffix in ("", "-wal", "-shm"):
                 folder.queue.with_name(f"{folder.queue.name}{suffix}").unlink(missing_ok=True)
+            folder.queue.touch(mode=0o600)
             return SqliteHuey(_NAME, **common)
     dsn = folder.settings.database.replace("postgresql+psycopg://", "postgresql://", 1)
     return PostgresHuey(_NAME, dsn=dsn, table_prefix="c2seg_jobs", read_timeout=0.5, **common)

@@ -1,8 +1,8 @@
 """Split the tiles of a test set into a public and a private part.
 
-Tiles that share pixels fall into one part, so that no public score counts a private pixel. Parts get nearly equal shares of
-every class by iterative stratification (Sechidis et al., ECML PKDD 2011), here with pixels in place of examples: the rarest
-class first, its largest group to the part that lacks most of it.
+Tiles that share pixels fall into one part, so that no public score counts a private pixel. Both parts get nearly their share
+of every class: the groups with the largest part of a class come first, each to the side that keeps the squared deviations of
+all classes small, and single groups change sides afterwards as long as that helps. Among equal groups chance decides.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from c2seg.errors import InputError
 from c2seg.server.views import Part
 from c2seg.types import Window
 
-__all__ = ["overlapping", "split_tiles"]
+__all__ = ["missing_classes", "overlapping", "split_tiles"]
+
+_FLIPS = 500
 
 
 def split_tiles(
@@ -76,26 +78,33 @@ def overlapping(windows: Mapping[int, Window]) -> list[list[int]]:
 
 def _stratified(pixels: np.ndarray, public_share: float, rng: np.random.Generator) -> np.ndarray:
     """Return which groups are public, bool [G], for pixels by group and class, int64 [G, K]."""
-    shares = np.array([public_share, 1 - public_share])
-    lacking = shares[:, None] * pixels.sum(0)  # [2, K]: public, private
-    is_public = np.zeros(len(pixels), bool)
-    waiting = np.ones(len(pixels), bool)
-    holders = (pixels > 0).sum(0)
-    while holders.any():
-        rarest = int(np.where(holders > 0, holders, len(pixels) + 1).argmin())
-        group = int(np.where(waiting, pixels[:, rarest], -1).argmax())
-        part = _part(lacking, rarest)
-        is_public[group] = part == 0
-        lacking[part] -= pixels[group]
-        waiting[group] = False
-        holders -= pixels[group] > 0
-    is_public[waiting] = rng.random(int(waiting.sum())) < public_share  # groups without any label
+    total = pixels.sum(0)
+    shares = pixels[:, total > 0] / total[total > 0]
+    is_public = rng.random(len(pixels)) < public_share  # what counts for groups without any label
+    off = np.zeros(shares.shape[1])  # public share so far less what it should be, by class
+    for group in np.argsort(-shares.max(1, initial=0), kind="stable"):
+        added = shares[group]
+        if added.any():
+            is_public[group] = _norm(off + (1 - public_share) * added) < _norm(off - public_share * added)
+            off += (is_public[group] - public_share) * added
+    return _flipped(is_public, shares, off)
+
+
+def _flipped(is_public: np.ndarray, shares: np.ndarray, off: np.ndarray) -> np.ndarray:
+    """Move single groups to the other part as long as that makes the shares better."""
+    for _ in range(_FLIPS):
+        moves = np.where(is_public, -1, 1)[:, None] * shares
+        norms = np.square(off + moves).sum(1)
+        best = int(norms.argmin())
+        if norms[best] >= _norm(off) - 1e-12:
+            break
+        off = off + moves[best]
+        is_public[best] ^= True
     return is_public
 
 
-def _part(lacking: np.ndarray, rarest: int) -> int:
-    """Return the part that lacks most of a class; where both lack as much, most of all."""
-    return max((0, 1), key=lambda part: (lacking[part, rarest], lacking[part].sum()))
+def _norm(off: np.ndarray) -> float:
+    return float(np.square(off).sum())
 
 
 def missing_classes(
