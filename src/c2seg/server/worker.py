@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class Worker:
-    """What a worker process does. ``score`` runs in the queue's thread, and alone uses the decoder; ``tick`` in the main one."""
+    """What a worker process does. ``score`` runs in the queue's thread, which has the decoder; ``tick`` in the main one."""
 
     def __init__(self, folder: ServerFolder, decoder: Decoder, *, stale_s: float = STALE_S) -> None:
         self.name = f"{socket.gethostname()[:60]}:{os.getpid()}:{secrets.token_hex(4)}"
