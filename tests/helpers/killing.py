@@ -83,6 +83,14 @@ COMMANDS = {
         ["challenge", "add", "board.sqlite", "--submission", "T=s.zip", "--team", "A", "-q"], "board.sqlite", (), again=True,
         done="has these archives as entry 1 of",
     ),
+    "submit join": Command(["submit", "join", "o/e.zip", "T=s.zip", "-q"], "o/e.zip", ()),
+    "challenge draft": Command(
+        ["challenge", "draft", "o", "-q"], "o/challenge.yaml",
+        tuple(f"o/{name}" for name in ("overview.md", "data.md", "evaluation.md", "submitting.md", "terms.md", "logo.png")),
+    ),
+    "challenge kit": Command(
+        ["challenge", "kit", "o/k.zip", "--board", "board.sqlite", "--images", "T=town", "-q"], "o/k.zip", ()
+    ),
     "challenge rank": Command(
         ["challenge", "rank", "board.sqlite", "--csv", "o/b.csv", "--html", "o/b.html"], "o/b.html", ("o/b.csv",)
     ),

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import stat
 import sys
 import zipfile
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from c2seg.challenge import Board, Decoder
+from c2seg.challenge.codabench import bundle as module
 from c2seg.challenge.codabench.bundle import make_bundle
 from c2seg.challenge.codabench.columns import columns
 from c2seg.challenge.codabench.rules import bundle_faults, check_bundle
@@ -216,6 +218,34 @@ def test_missing_wheels_are_told(season, settings, tmp_path):
     ):
         make_bundle(season / "board.sqlite", settings(), tmp_path / "x.zip", wheels=tmp_path / "wheels")
     assert not list(tmp_path.glob("*x.zip*"))
+
+
+def test_the_commands_make_a_challenge(season, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(module, "collect_wheels", lambda folder, python, wheels: [own_wheel(folder)])
+    settings, kit, bundle = (str(tmp_path / name) for name in ("settings", "kit.zip", "bundle.zip"))
+    board = ["--board", str(season / "board.sqlite")]
+    assert run(["challenge", "draft", settings]) == 0
+    assert run(["challenge", "draft", settings]) == 2
+    assert run(["challenge", "kit", kit, *board, "--images", f"AB={season / 'AB'}"]) == 0
+    assert run(["challenge", "codabench", bundle, *board, "--settings", settings, "--kit", kit]) == 0
+    told = capsys.readouterr().err
+    assert "challenge.yaml exists already; give another name or --overwrite" in told
+    assert re.search(r"bundle\.zip: [\d,]+ bytes, 1 wheels; AB: \d public, \d private tiles; B W: ", told)
+    assert opened(bundle)[1]["starting_kit.zip"] == Path(kit).read_bytes()
+    words = [
+        "challenge",
+        "codabench",
+        bundle,
+        *board,
+        "--settings",
+        settings,
+        "--kit",
+        str(season / "board.sqlite"),
+        "--overwrite",
+    ]
+    assert run(words) == 2
+    assert "is no zip file; make it with c2seg challenge kit" in capsys.readouterr().err
+    assert not list(tmp_path.glob(".c2seg*"))
 
 
 @pytest.mark.slow

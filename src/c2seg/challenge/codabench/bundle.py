@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from importlib import resources
@@ -25,7 +24,7 @@ from c2seg.challenge.codabench.zipping import write_zip
 from c2seg.challenge.split import Part
 from c2seg.documents import read_text
 from c2seg.errors import DataError
-from c2seg.outputs import Output, check_outputs, commit
+from c2seg.outputs import Output, check_outputs, commit, working_folder, write_faults
 
 __all__ = ["BundleFacts", "make_bundle"]
 
@@ -67,8 +66,7 @@ def make_bundle(
     if kit is not None and not zipfile.is_zipfile(kit):
         raise DataError(f"{kit} is no zip file; make it with c2seg challenge kit")
     parts = split_board(opened, plan.public_share, plan.seed)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".c2seg-codabench-") as name:
-        scratch = Path(name)
+    with working_folder(out.parent) as scratch, write_faults(out, scratch):
         program = _program(scratch, plan.python, wheels)
         if kit is None:
             kit = scratch / KIT

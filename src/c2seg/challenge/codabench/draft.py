@@ -35,7 +35,8 @@ def write_draft(folder: Path, legend: Legend, *, start: datetime | None = None, 
         for output in outputs[:-1]:
             text = texts.joinpath(output.path.name).read_text(encoding="utf-8")
             is_settings = output.path.name == SETTINGS_FILE
-            files.text(output, Template(text).safe_substitute(_dates(start)) if is_settings else text)
+            text = Template(text).safe_substitute(_dates(start)) if is_settings else text
+            files.text(output, text, main=is_settings)
         _draw_logo(files.add(outputs[-1]), legend)
 
 

@@ -6,7 +6,6 @@ It is made from sizes and places of tiles and from unlabeled cities: no function
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -20,7 +19,7 @@ from c2seg.challenge.codabench.zipping import write_zip
 from c2seg.challenge.rules import TileSet
 from c2seg.data import add_labels, open_city, write_folder
 from c2seg.errors import DataError, InputError, unknown_name
-from c2seg.outputs import Output, check_outputs, commit
+from c2seg.outputs import Output, check_outputs, commit, working_folder, write_faults
 from c2seg.progress import Progress, no_progress
 from c2seg.types import Window
 
@@ -49,17 +48,14 @@ def make_kit(
             raise InputError(unknown_name("data set", name, opened.datasets))
     output = Output(out, suffixes=(".zip",))
     check_outputs([output], [board, *images.values(), *training.values()], overwrite=overwrite)
-    with (
-        tempfile.TemporaryDirectory(dir=out.parent, prefix=".c2seg-kit-") as scratch,
-        commit(overwrite=overwrite) as done,
-    ):
-        files = _described(opened, Path(scratch), sorted(training))
+    with working_folder(out.parent) as scratch, write_faults(out, scratch), commit(overwrite=overwrite) as done:
+        files = _described(opened, scratch, sorted(training))
         cities = [("images", images, False), ("training", training, True)]
         steps = len(images) + len(training)
         for folder, given, is_labeled in cities:
             for name, city in given.items():
                 check_label("city", name)
-                files |= _city(city, Path(scratch) / folder / name, f"{folder}/{name}", is_labeled=is_labeled)
+                files |= _city(city, scratch / folder / name, f"{folder}/{name}", is_labeled=is_labeled)
                 progress(sum(1 for file in files if file.endswith("city.yaml")), steps)
         write_zip(done.add(output), files)
     return sorted(files)
