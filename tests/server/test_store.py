@@ -7,13 +7,13 @@ import time
 import numpy as np
 import pytest
 
+from c2seg.challenge.split import overlapping, split_tiles
 from c2seg.errors import C2SegError, DataError, InputError, OutputError
 from c2seg.legend import c2seg13
 from c2seg.server.archives import Archives
 from c2seg.server.creating import SeasonPlan, create_season
 from c2seg.server.database import check_url
 from c2seg.server.service import open_service
-from c2seg.server.split import overlapping, split_tiles
 from c2seg.types import Window
 from helpers.season_make import write_ids
 

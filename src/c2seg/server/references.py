@@ -12,12 +12,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from c2seg.challenge.rules import TileSet
+from c2seg.challenge.split import Part, missing_classes, split_tiles
 from c2seg.challenge.withheld import ReferenceSource, ReferenceTile, reference_tiles
 from c2seg.legend import Legend
-from c2seg.server.split import missing_classes, split_tiles
 from c2seg.server.tables import Dataset
 from c2seg.server.tables import ReferenceTile as TileRow
-from c2seg.server.views import Part
 from c2seg.types import Window
 
 __all__ = ["WithheldReference", "store_reference", "tile_set", "withheld"]

@@ -88,13 +88,21 @@ def count_entry(
     return Counted(tuple(counts))
 
 
-def finish(session: Session, claimed: Claim, counted: Counted, worker: str, now: datetime) -> bool:
-    """Write what was counted. False, and nothing is written, if the claim is not the entry's last."""
+def finish(
+    session: Session, claimed: Claim, counted: Counted, worker: str, now: datetime, missing: Sequence[str] = ()
+) -> bool:
+    """Write what was counted. False, and nothing is written, if the claim is not the entry's last.
+
+    ``missing``: the kinds of isolation that the kernel did not grant to the decoder; the audit log says so.
+    """
     status = "refused" if counted.refused is not None else "scored"
     if not _end(session, claimed, status, counted.refused, now):
         return False
     session.add_all(result_row(claimed.entry_id, dataset, part, counts) for dataset, part, counts in counted.counts)
-    note(session, f"worker {worker}", f"entry {status}", f"entry {claimed.entry_id}", now, reason=counted.refused)
+    note(
+        session, f"worker {worker}", f"entry {status}", f"entry {claimed.entry_id}", now, reason=counted.refused,
+        without=" and ".join(missing) or None,
+    )  # fmt: skip
     return True
 
 

@@ -109,8 +109,10 @@ class Worker:
             _log.info("removed %d archives that no entry refers to", removed)
 
     def _finish(self, claimed: Claim, counted: Counted) -> None:
+        isolation = self._decoder.isolation
+        missing = isolation.missing if isolation else ()
         with self._database.write() as session:
-            if not finish(session, claimed, counted, self.name, datetime.now(UTC)):
+            if not finish(session, claimed, counted, self.name, datetime.now(UTC), missing):
                 _log.warning("entry %d was claimed by another worker meanwhile", claimed.entry_id)
 
     def _give_up(self, claimed: Claim, *, again: bool) -> None:
