@@ -38,9 +38,12 @@ _log = logging.getLogger(__name__)
 
 
 class Worker:
-    """What a worker process does. ``score`` runs in the queue's thread, which has the decoder; ``tick`` in the main one."""
+    """What a worker process does. ``score`` runs in the queue's thread, which has the decoder; ``tick`` in the main one.
 
-    def __init__(self, folder: ServerFolder, decoder: Decoder, *, stale_s: float = STALE_S) -> None:
+    A ``decoder`` that is given stays open at the end.
+    """
+
+    def __init__(self, folder: ServerFolder, decoder: Decoder | None = None, *, stale_s: float = STALE_S) -> None:
         self.name = f"{socket.gethostname()[:60]}:{os.getpid()}:{secrets.token_hex(4)}"
         self._database = Database(folder.database_url)
         self._database.check_revision()
@@ -48,7 +51,8 @@ class Worker:
         self._stale_s = stale_s
         self._started_at = datetime.now(UTC)
         self._entry_id: int | None = None
-        self._decoder = decoder
+        self._decoder = decoder or Decoder()
+        self._owns_decoder = decoder is None
         self._orphans_due = 0.0
         self.jobs = Jobs(folder, self.score)
         self._references = self._read_references()
@@ -59,6 +63,8 @@ class Worker:
         with self._database.write() as session:
             session.execute(delete(WorkerRow).where(WorkerRow.name == self.name))
             release_stale(session, now, self._stale_s)
+        if self._owns_decoder:
+            self._decoder.close()
         self._database.close()
 
     def score(self, entry_id: int) -> None:
