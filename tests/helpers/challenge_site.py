@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import base64
 import re
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -18,7 +20,7 @@ import numpy as np
 import rasterio
 import uvicorn
 
-from c2seg.challenge import tile_windows
+from c2seg.challenge import Decoder, tile_windows
 from c2seg.challenge.withheld import ReferenceSource
 from c2seg.legend import c2seg13
 from c2seg.server.creating import SeasonPlan, create_season
@@ -83,6 +85,14 @@ def make_season(folder: Path, title: str = "C2Seg test season") -> tuple[Path, s
     return data, issued.text
 
 
+@cache
+def shared_decoder() -> Decoder:
+    """The decoder of all sites of this process: it takes a second to start."""
+    decoder = Decoder()
+    atexit.register(decoder.close)
+    return decoder
+
+
 @dataclass
 class LiveSite:
     """A site that answers. ``sign_in`` and ``post`` act as a browser does."""
@@ -98,6 +108,7 @@ class LiveSite:
     app_site: Site | None = None
     """The state of the application."""
     _worker: Worker | None = None
+    _signed_in: dict[str, httpx.Client] = field(default_factory=dict)
 
     def client(self, token: str | None = None) -> httpx.Client:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -116,7 +127,14 @@ class LiveSite:
         options = {"actor": "test", "daily_quota": 50, "total_quota": 500, **options}
         return self.service.add_phase(name, now - timedelta(hours=1), now + timedelta(days=7), **options)
 
+    def as_person(self, token: str) -> httpx.Client:
+        """Return a client with a session, the same for every call."""
+        if token not in self._signed_in:
+            self._signed_in[token] = self.sign_in(token)
+        return self._signed_in[token]
+
     def sign_in(self, token: str) -> httpx.Client:
+        """Return a client with a new session."""
         client = self.client()
         answer = client.post("/login", data={"token": token, "form_token": form_token(client.get("/login").text)})
         assert answer.status_code == 303, answer.text
@@ -124,7 +142,7 @@ class LiveSite:
 
     def score(self, *entry_ids: int) -> None:
         """Score entries, or all that waits, in this process."""
-        self._worker = self._worker or Worker(ServerFolder.open(self.data))
+        self._worker = self._worker or Worker(ServerFolder.open(self.data), shared_decoder())
         for entry_id in entry_ids or sorted(entry.id for entry in self.service.entries(private=True)):
             self._worker.score(entry_id)
 

@@ -12,10 +12,10 @@ from c2seg.server.web.settings import WebLimits, WebSettings
 from helpers.challenge_site import archives, enter, form_token, running_site
 
 LIMITS = WebLimits(
-    header_s=0.6,
-    idle_s=0.6,
+    header_s=0.4,
+    idle_s=0.4,
     small_body=4096,
-    pages_per_minute=60,
+    pages_per_minute=20,
     writes_per_minute=30,
     logins_per_minute=5,
     expire_s=3600,
@@ -82,6 +82,13 @@ def test_heads_that_never_end_are_closed(strict, data):
     assert time.monotonic() - began < 20
 
 
+def test_a_body_that_nobody_reads_does_not_hold_a_connection(strict):
+    head = b"POST /submit HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+    began = time.monotonic()
+    assert raw(strict, head, *([b"a"] * 10), wait_s=30).startswith(b"HTTP/1.1 303")
+    assert time.monotonic() - began < 20
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -104,7 +111,7 @@ def test_a_form_with_too_many_fields_is_refused(strict):
 
 def test_one_address_cannot_read_without_end(strict):
     client = strict.client()
-    answers = [client.get("/robots.txt") for _ in range(70)]
+    answers = [client.get("/robots.txt") for _ in range(26)]
     assert {answer.status_code for answer in answers} == {200, 429}
     assert int(answers[-1].headers["retry-after"]) >= 1
     assert answers[-1].headers["content-security-policy"]
@@ -123,7 +130,7 @@ def test_tokens_cannot_be_guessed_without_end(strict):
 
 def test_headers_that_name_a_sender_do_not_count_from_strangers(strict):
     client = strict.client()
-    codes = {client.get("/robots.txt", headers={"X-Forwarded-For": f"10.0.0.{n}"}).status_code for n in range(70)}
+    codes = {client.get("/robots.txt", headers={"X-Forwarded-For": f"10.0.0.{n}"}).status_code for n in range(26)}
     assert 429 in codes
 
 

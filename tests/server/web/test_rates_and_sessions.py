@@ -48,7 +48,7 @@ def test_senders_are_addresses_or_networks(address, key):
 
 def test_a_cookie_is_read_as_it_was_made():
     signer = Signer(b"s" * 32, session_s=100, clock=Clock())
-    session = signer.start(7)
+    session = signer.start("7")
     assert signer.session(signer.cookie(session)) == session
     assert signer.session(signer.cookie(signer.start())).token_id is None
 
@@ -61,7 +61,7 @@ def test_cookies_that_are_not_ours(cookie):
 def test_changed_old_and_foreign_cookies_are_void():
     clock = Clock()
     signer = Signer(b"s" * 32, session_s=100, clock=clock)
-    cookie = signer.cookie(signer.start(7))
+    cookie = signer.cookie(signer.start("7"))
     assert signer.session(cookie.replace(".7.", ".8.")) is None
     assert Signer(b"t" * 32, session_s=100, clock=clock).session(cookie) is None
     clock.now += 100
@@ -70,7 +70,7 @@ def test_changed_old_and_foreign_cookies_are_void():
 
 def test_form_tokens_belong_to_one_session():
     signer = Signer(b"s" * 32, session_s=100)
-    one, two = signer.start(7), signer.start(7)
+    one, two = signer.start("7"), signer.start("7")
     assert signer.is_form_token(one, signer.form_token(one))
     assert not signer.is_form_token(two, signer.form_token(one))
     assert not signer.is_form_token(one, "")

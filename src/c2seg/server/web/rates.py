@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -21,7 +22,7 @@ class _Bucket:
 class Rates:
     """Token buckets by key: ``per_minute`` uses a minute, as many at once after a quiet minute.
 
-    At most ``most_keys`` keys are remembered; the one that was used longest ago is forgotten first.
+    At most ``most_keys`` keys are remembered; the one that was used longest ago is forgotten first. Threads may share it.
     """
 
     def __init__(
@@ -29,18 +30,24 @@ class Rates:
     ) -> None:
         self._per_minute, self._most_keys, self._clock = per_minute, most_keys, clock
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._lock = threading.Lock()
 
     def wait_s(self, key: str) -> int:
         """Return the seconds after which the key may be used once more, 0 if now. Nothing is used up."""
-        tokens = self._filled(key).tokens
-        return 0 if tokens >= 1 else max(1, math.ceil((1 - tokens) * 60 / self._per_minute))
+        with self._lock:
+            return self._wait_s(self._filled(key))
 
     def use(self, key: str) -> int:
         """Use the key once. Returns 0, or the seconds to wait if it was used too often (then nothing is used up)."""
-        wait = self.wait_s(key)
-        if not wait:
-            self._buckets[key].tokens -= 1
-        return wait
+        with self._lock:
+            bucket = self._filled(key)
+            wait = self._wait_s(bucket)
+            if not wait:
+                bucket.tokens -= 1
+            return wait
+
+    def _wait_s(self, bucket: _Bucket) -> int:
+        return 0 if bucket.tokens >= 1 else max(1, math.ceil((1 - bucket.tokens) * 60 / self._per_minute))
 
     def _filled(self, key: str) -> _Bucket:
         now = self._clock()
