@@ -65,6 +65,13 @@ class Process:
         self.name, self.kills, self._arguments = name, 0, arguments
         self.start()
 
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
     def start(self) -> None:
         command = [sys.executable, "-m", "c2seg", "serve", *self._arguments]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -204,42 +211,56 @@ def every_entry(service: Service) -> list:
     return entries
 
 
-def run(data: Path, kills: int, longest_s: float, seed: int, sample: int, wait_s: float) -> dict:
-    rng, port, sent, stop = random.Random(seed), free_port(), Sent(), threading.Event()
-    with open_service(data) as service:
-        now, first = datetime.now(UTC), 1_000_000 * len(service.teams())
-        if not service.challenge().phases:
-            service.add_phase(
-                "Kills", now - timedelta(hours=1), None, actor="benchmark", daily_quota=100_000, total_quota=100_000
-            )
-        names = [f"Team {first + n}" for n in range(TEAMS)]
-        tokens = {name: service.create_team(name, actor="benchmark")[1].text for name in names}
-        server = Process("server", "run", str(data), "--port", str(port), "--workers", "0")
-        worker = Process("worker", "worker", str(data))
-        threads = [
-            threading.Thread(target=work, args=(f"http://127.0.0.1:{port}", name, tokens[name], first + 10_000 * n, stop, sent))
-            for n, name in enumerate(names)
-        ]  # fmt: skip
+def run(data: Path, options: argparse.Namespace) -> dict:
+    port, sent, stop = free_port(), Sent(), threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())  # no more kills: what has happened so far is checked
+    with (
+        open_service(data) as service,
+        Process("server", "run", str(data), "--port", str(port), "--workers", "0") as server,
+        Process("worker", "worker", str(data)) as worker,
+    ):
+        threads = teams_at_work(service, f"http://127.0.0.1:{port}", stop, sent)
         began = time.monotonic()
-        for thread in threads:
-            thread.start()
-        for _ in range(kills):
-            process = rng.choice([server, worker])
-            if rng.random() < 0.8:
-                wait_until_ready(process, service, port)
-            time.sleep(rng.uniform(0, longest_s))
-            process.kill()
+        kill_at_random([server, worker], service, port, stop, options)
         stop.set()
         for thread in threads:
             thread.join()
         killed_s = time.monotonic() - began
-        drained = drain(service, wait_s)
+        drained = drain(service, options.wait_s)
         codes = [server.stop(), worker.stop()]
-        result = verdict(service, sent, sample)
-    return {
-        "kills": {process.name: process.kills for process in (server, worker)}, "seconds": round(killed_s),
-        "queue_empty_after_s": drained, "exit_codes": codes, **result,
-    }  # fmt: skip
+        return {
+            "kills": {process.name: process.kills for process in (server, worker)}, "seconds": round(killed_s),
+            "queue_empty_after_s": drained, "exit_codes": codes, **verdict(service, sent, options.recount),
+        }  # fmt: skip
+
+
+def teams_at_work(service: Service, url: str, stop: threading.Event, sent: Sent) -> list[threading.Thread]:
+    """Add teams, and let each send entries from a thread of its own."""
+    now, first = datetime.now(UTC), 1_000_000 * len(service.teams())
+    if not service.challenge().phases:
+        quotas = {"daily_quota": 100_000, "total_quota": 100_000}
+        service.add_phase("Kills", now - timedelta(hours=1), None, actor="benchmark", **quotas)
+    threads = []
+    for number in range(TEAMS):
+        name = f"Team {first + number}"
+        token = service.create_team(name, actor="benchmark")[1].text
+        arguments = (url, name, token, first + 10_000 * number, stop, sent)
+        threads.append(threading.Thread(target=work, args=arguments))
+        threads[-1].start()
+    return threads
+
+
+def kill_at_random(
+    processes: list[Process], service: Service, port: int, stop: threading.Event, options: argparse.Namespace
+) -> None:
+    rng = random.Random(options.seed)
+    for _ in range(options.kills):
+        process = rng.choice(processes)
+        if rng.random() < 0.8:
+            wait_until_ready(process, service, port)
+        if stop.wait(rng.uniform(0, options.longest_s)):
+            break
+        process.kill()
 
 
 def wait_until_ready(process: Process, service: Service, port: int, longest_s: float = 120) -> None:
@@ -283,7 +304,7 @@ def main() -> None:
         data = folder / "season"
         if not data.exists():
             make_season(folder)
-        result = run(data, options.kills, options.longest_s, options.seed, options.recount, options.wait_s)
+        result = run(data, options)
     print(json.dumps(result, indent=1))
     clean = ("lost", "there_twice", "not_scored", "scored_twice", "archives_damaged", "wrong_counts", "wrong_answers")
     sys.exit(any(result[key] for key in clean))
