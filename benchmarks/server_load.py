@@ -3,7 +3,7 @@
 ``python benchmarks/server_load.py --uploads 100 --megabytes 20``
 
 The server and its worker are processes of their own (``c2seg serve run``). Every team uploads one valid archive by tus,
-in pieces of 1 MB with checksums, all at once. Afterwards every receipt must have the digest of what was sent, and so must the
+in pieces of 4 MB with checksums, all at once. Afterwards every receipt must have the digest of what was sent, and so must the
 files in the server's store. Peak memory is VmHWM of the server process.
 """
 
@@ -41,7 +41,7 @@ from helpers.submission_makers import tiff
 
 TILE_PX = 128
 TUS = {"Tus-Resumable": "1.0.0"}
-PIECE = 1 << 20
+PIECE = 1 << 22
 
 
 def side_for(megabytes: float) -> int:
@@ -141,11 +141,13 @@ def measure(service, options, url, pid, tokens, tiles) -> dict:
     folder = service.folder.root.parent
     paths = [folder / f"{number}.zip" for number in range(options.uploads)]
     digests = [make_archive(path, number, tiles) for number, path in enumerate(paths)]
+    print("archives are made", file=sys.stderr, flush=True)
     idle, size, start = peak_mb(pid), paths[0].stat().st_size, threading.Barrier(options.uploads)
     began = time.monotonic()
     with ThreadPoolExecutor(options.uploads) as pool:
         receipts = list(pool.map(lambda n: send(url, tokens[n], paths[n], start), range(options.uploads)))
     seconds, peak = time.monotonic() - began, peak_mb(pid)
+    print(f"uploads took {seconds:.1f} s, peak {peak:.0f} MB", file=sys.stderr, flush=True)
     right = sum(receipt["archives"][0]["sha256"] == digest for receipt, digest in zip(receipts, digests, strict=True))
     stored = {digest_of(path) for path in service.folder.archives.rglob("*") if path.is_file()}
     lost = sum(digest not in stored for digest in digests) + options.uploads - len(service.entries(limit=1000))
