@@ -62,10 +62,10 @@ def test_others_are_sent_to_the_sign_in(entered, path):
     assert (answer.status_code, answer.headers["location"]) == (303, f"/login?next={path}")
 
 
-@pytest.mark.parametrize("path", OF_ORGANIZERS)
-def test_organizers_pages_do_not_exist_for_teams(entered, path):
-    assert entered.as_person(entered.team("Alpha")).get(path).status_code == 404
-    assert entered.as_person(entered.organizer).get(path).status_code == 200
+def test_organizers_pages_do_not_exist_for_teams(entered):
+    for path in OF_ORGANIZERS:
+        assert (path, entered.as_person(entered.team("Alpha")).get(path).status_code) == (path, 404)
+        assert (path, entered.as_person(entered.organizer).get(path).status_code) == (path, 200)
 
 
 def test_a_team_sees_its_entries_only(entered):
@@ -224,3 +224,19 @@ def test_organizers_run_the_season_by_forms(entered):
     )
     assert entered.service.challenge().season.embargo_until is None
     assert "disqualify" in client.get("/organizer/audit").text
+
+
+def test_no_answer_tells_of_the_machine_or_of_the_scoring(entered):
+    team, program = entered.as_person(entered.team("Alpha")), entered.client(entered.team("Alpha"))
+    pages = [
+        team.get(path).text for path in [*PUBLIC, *OF_TEAMS, "/entries/1", "/board.csv", "/history.csv", "/nothing"]
+    ]
+    answers = [
+        program.get(f"/api/v1/{path}").text for path in ("challenge", "board", "history", "me", "entries", "entries/1")
+    ]
+    for text in [*pages, *answers]:
+        assert str(entered.data) not in text
+        assert "scored_at" not in text
+        assert "worker" not in text
+    digits = {len(number) for text in answers for number in re.findall(r'"(?:oa|kappa|mf1|miou)":\d\.(\d+)', text)}
+    assert max(digits) <= 4

@@ -6,7 +6,7 @@ import base64
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c2seg.server.web.tus import CONTENT_TYPE, Checksum, TusError, check_version, creation, expires, offset_of
@@ -81,6 +81,7 @@ def refusal_of(call, *arguments) -> int | None:
     return None
 
 
+@settings(max_examples=50)
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_no_text_breaks_the_readers(length, metadata):
     for call, headers in (
