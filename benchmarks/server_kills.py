@@ -46,6 +46,7 @@ from helpers.challenge_site import archives, make_season
 
 TUS = {"Tus-Resumable": "1.0.0"}
 TEAMS = 3
+PATIENCE_S = 120
 
 
 @dataclass
@@ -74,7 +75,9 @@ class Process:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "c2seg", "serve", *self._arguments]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
 
     @property
     def pid(self) -> int:
@@ -124,25 +127,38 @@ def send(client: httpx.Client, contents: dict[str, bytes]) -> httpx.Response:
 
 def work(url: str, team: str, token: str, first: int, stop: threading.Event, sent: Sent) -> None:
     """Send entry after entry, each until it is answered."""
-    headers, number = {"Authorization": f"Bearer {token}"}, first
+    number = first
     while not stop.is_set():
         number += 1
         contents = archives(0.3, seed=number)
-        digest = entry_digest(contents)
-        while True:
-            try:
-                with httpx.Client(base_url=url, headers=headers, timeout=20, trust_env=False) as client:
-                    answer = send(client, contents)
-                if answer.status_code >= 500:
-                    sent.again[f"answer {answer.status_code}"] += 1
-                    continue
-                break
-            except httpx.HTTPError as error:
-                sent.again[type(error).__name__] += 1
-                if stop.wait(0.2):
-                    time.sleep(0.5)  # the last entry, too, is sent until it is answered
-        note_answer(sent, team, digest, answer)
+        answer = until_answered(url, token, contents, stop, sent)
+        if answer is None:
+            sent.wrong.append(f"no answer to an entry of {team} in {PATIENCE_S} s after the last kill")
+            return
+        note_answer(sent, team, entry_digest(contents), answer)
         stop.wait(0.5)
+
+
+def until_answered(
+    url: str, token: str, contents: dict[str, bytes], stop: threading.Event, sent: Sent
+) -> httpx.Response | None:
+    """Send an entry until it is answered, the last one, too; None if that takes too long after the last kill."""
+    end = None
+    while end is None or time.monotonic() < end:
+        try:
+            with httpx.Client(
+                base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=20, trust_env=False
+            ) as client:
+                answer = send(client, contents)
+            if answer.status_code < 500:
+                return answer
+            sent.again[f"answer {answer.status_code}"] += 1
+        except httpx.HTTPError as error:
+            sent.again[type(error).__name__] += 1
+        time.sleep(0.3)
+        if stop.is_set() and end is None:
+            end = time.monotonic() + PATIENCE_S
+    return None
 
 
 def note_answer(sent: Sent, team: str, digest: str, answer: httpx.Response) -> None:

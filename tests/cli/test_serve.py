@@ -109,6 +109,7 @@ def test_what_is_wrong_is_said_in_one_line(made, refused, tmp_path):
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.slow
 def test_a_worker_process_scores_what_waits_and_stops_when_asked(made, call, tmp_path):
     data, _ = made
     call("add-phase", data, "Development", "--opens", "2026-01-01")

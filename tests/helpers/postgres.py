@@ -29,7 +29,7 @@ def _user() -> list[str]:
 
 @contextmanager
 def cluster() -> Iterator[str]:
-    """Yield a function's worth of state: the URL of a new cluster, without a database's name (``{}`` stands there)."""
+    """Yield the URL of a new cluster, with ``{}`` in the place of a database's name."""
     programs = binaries()
     assert programs is not None
     folder = Path(tempfile.mkdtemp(prefix="c2seg-pg-"))
@@ -50,11 +50,19 @@ def cluster() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def new_database(url: str) -> str:
+def new_database(url: str, name: str = "") -> str:
     """Make an empty database in a cluster, and return its URL."""
+    return _made(url, name or f"season{next(_NUMBERS)}", "template1")
+
+
+def copied_database(url: str, template: str) -> str:
+    """Make a database that is a copy of another one, which nobody uses."""
+    return _made(url, f"season{next(_NUMBERS)}", template)
+
+
+def _made(url: str, name: str, template: str) -> str:
     import psycopg
 
-    name = f"season{next(_NUMBERS)}"
     with psycopg.connect(url.format("postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     return url.format(name)

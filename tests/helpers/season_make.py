@@ -16,9 +16,12 @@ from c2seg.challenge.submission import Decoder
 from c2seg.challenge.withheld import ReferenceSource
 from c2seg.legend import c2seg13
 from c2seg.server.creating import SeasonPlan, create_season
+from c2seg.server.database import check_url
+from c2seg.server.folder import ServerSettings
 from c2seg.server.service import Service, open_service
 from c2seg.server.views import Entry, Team
 from c2seg.server.worker import Worker
+from helpers.postgres import copied_database, new_database
 
 SIDES = {"AB": 32, "BW": 16}
 SHAPES = {"AB": (80, 70), "BW": (48, 48)}
@@ -74,6 +77,18 @@ class SeasonMaker:
     def season(self, data: Path, database: str | None = None, **values: object) -> Service:
         plan = SeasonPlan("Two cities", self.references(), c2seg13(), **{"seed": 1, **values})  # type: ignore[arg-type]
         create_season(data, plan, database=database)
+        return open_service(data)
+
+    def copy(self, data: Path, cluster: str | None = None) -> Service:
+        """Return a new season, copied from one that is made once for each kind of database; ``cluster`` as in ``postgres``."""
+        original = self.folder / ("postgresql" if cluster else "sqlite")
+        template = f"template_{self.folder.name}".replace("-", "_")
+        if not original.exists():
+            self.season(original, new_database(cluster, template) if cluster else None).close()
+        shutil.copytree(original, data)
+        if cluster:
+            settings = ServerSettings(database=check_url(copied_database(cluster, template)))
+            settings.write(data / "server.json")
         return open_service(data)
 
 

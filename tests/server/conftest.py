@@ -33,15 +33,16 @@ def maker(tmp_path_factory):
     return SeasonMaker(tmp_path_factory.mktemp("seasons"))
 
 
-@pytest.fixture
-def season(maker, confined, tmp_path, database):
+@pytest.fixture(params=["sqlite", "postgresql"])
+def season(request, maker, confined, tmp_path):
     """Return a season in either database."""
-    with maker.season(tmp_path / "data", database) as service:
+    cluster = None if request.param == "sqlite" else request.getfixturevalue("postgres")
+    with maker.copy(tmp_path / "data", cluster) as service:
         yield Season(service, maker, confined)
 
 
 @pytest.fixture
 def small(maker, confined, tmp_path):
     """Return a season in SQLite, for what does not depend on the database."""
-    with maker.season(tmp_path / "data") as service:
+    with maker.copy(tmp_path / "data") as service:
         yield Season(service, maker, confined)

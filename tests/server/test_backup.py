@@ -94,7 +94,8 @@ def changed(source, out, name, change):
                 new.writestr(item, data)
 
 
-def test_damaged_backups_make_nothing(used, tmp_path, database):
+def test_damaged_backups_make_nothing(used, tmp_path, postgres):
+    database = new_database(postgres)
     back_up(used.service.folder.path, tmp_path / "one.zip")
     with zipfile.ZipFile(tmp_path / "one.zip") as zipped:
         digest = next(name for name in zipped.namelist() if name.startswith("archives/"))

@@ -2,28 +2,34 @@
 
 import csv
 import io
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from c2seg.server.errors import Refusal
-from helpers.season_make import NOON
+from c2seg.server.service import open_service
+from helpers.season_make import NOON, Season
 
 
 @pytest.fixture
-def scored(small):
-    """Return a season with five scored entries of three teams, and its phase."""
-    phase = small.open_phase()
-    ann, bob, cem = small.team("Ann"), small.team("Bob"), small.team("Cem")
-    entries = [
-        small.submit(ann, 0.9, at=NOON),
-        small.submit(ann, 0.6, at=NOON + timedelta(minutes=1)),
-        small.submit(bob, 0.8, at=NOON + timedelta(minutes=2)),
-        small.submit(cem, 0.9, at=NOON + timedelta(minutes=3)),
-        small.submit(cem, 0.7, at=NOON + timedelta(minutes=4)),
-    ]
-    small.score_all()
-    return small, phase, entries
+def scored(maker, confined, tmp_path):
+    """Return a season with five scored entries of three teams, and its phase. It is made once, and copied."""
+    original = maker.folder / "scored"
+    if not original.exists():
+        with maker.copy(original) as service:
+            score_five(Season(service, maker, confined))
+    shutil.copytree(original, tmp_path / "data")
+    with open_service(tmp_path / "data") as service:
+        yield Season(service, maker, confined), 1, service.entries()[::-1]
+
+
+def score_five(season):
+    season.open_phase()
+    ann, bob, cem = season.team("Ann"), season.team("Bob"), season.team("Cem")
+    for minute, (team, quality) in enumerate([(ann, 0.9), (ann, 0.6), (bob, 0.8), (cem, 0.9), (cem, 0.7)]):
+        season.submit(team, quality, at=NOON + timedelta(minutes=minute))
+    season.score_all()
 
 
 def ranking(board):
