@@ -41,9 +41,9 @@ from c2seg.outputs import Output, check_outputs, commit
 from c2seg.pipeline.few_shot import map_record
 from c2seg.progress import Progress, no_progress
 from c2seg.raster import RasterFile
-from c2seg.types import Window
+from c2seg.types import Grid, Window
 
-__all__ = ["CheckedSubmission", "Decoder", "check_submission", "pack_submission"]
+__all__ = ["CheckedSubmission", "Decoder", "check_submission", "pack_submission", "write_tile"]
 
 _log = logging.getLogger(__name__)
 _FRAME = struct.Struct("<cIII")  # as in decoder, which this process does not import
@@ -259,13 +259,21 @@ def pack_submission(
     tile_set = TileSet({n: (w.height, w.width) for n, _, w in jobs}, legend.ids)
     with commit(overwrite=overwrite) as files, _written_zip(files.add(output)) as archive:
         for done, (number, tile_source, window) in enumerate(jobs):
-            entry = zipfile.ZipInfo(file_name(number), (1980, 1, 1, 0, 0, 0))
-            entry.external_attr = 0o100644 << 16
-            archive.writestr(entry, _encode(_ids(tile_source, window, legend), tile_source, window, legend))
+            ids = _ids(tile_source, window, legend)
+            write_tile(archive, number, ids, legend, tile_source.grid.crop(window))
             progress(done + 1, len(jobs))
             if source.is_dir():
                 tile_source.close()
     return tile_set
+
+
+def write_tile(
+    archive: zipfile.ZipFile, number: int, ids: np.ndarray, legend: Legend, grid: Grid | None = None
+) -> None:
+    """Put a tile of class ids, uint8 [H, W], into an archive; equal tiles give equal bytes. ``grid``: its georeference."""
+    entry = zipfile.ZipInfo(file_name(number), (1980, 1, 1, 0, 0, 0))
+    entry.external_attr = 0o100644 << 16
+    archive.writestr(entry, _encode(ids, legend, grid))
 
 
 def _refuse_few_shot(path: Path) -> None:
@@ -301,18 +309,18 @@ def _ids(source: RasterFile, window: Window, legend: Legend) -> np.ndarray:
     return ids
 
 
-def _encode(ids: np.ndarray, source: RasterFile, window: Window, legend: Legend) -> bytes:
+def _encode(ids: np.ndarray, legend: Legend, grid: Grid | None) -> bytes:
     from rasterio.crs import CRS
     from rasterio.errors import NotGeoreferencedWarning
     from rasterio.io import MemoryFile
 
-    grid = source.grid.crop(window)
     colors = {0: (0, 0, 0, 0)} | {i: (*rgb, 255) for i, rgb in legend.colors().items()}
+    place = {"transform": grid.transform, "crs": CRS.from_wkt(grid.crs) if grid.crs else None} if grid else {}
     with warnings.catch_warnings(), MemoryFile() as memory:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with memory.open(
-            driver="GTiff", height=window.height, width=window.width, count=1, dtype="uint8", nodata=0,
-            compress="deflate", transform=grid.transform, crs=CRS.from_wkt(grid.crs) if grid.crs else None,
+            driver="GTiff", height=ids.shape[0], width=ids.shape[1], count=1, dtype="uint8", nodata=0,
+            compress="deflate", **place,
         ) as dataset:  # fmt: skip
             dataset.write(ids, 1)
             dataset.write_colormap(1, colors)

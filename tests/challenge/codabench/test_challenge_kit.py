@@ -41,6 +41,7 @@ def contents(data, name):
                 yield from contents(archive.read(inner), f"{name}/{inner}")
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_no_label_is_inside(kit, season):
     """Every raster of the kit is compared with every withheld label, whole and in tiles."""
     board = Board(season / "board.sqlite")

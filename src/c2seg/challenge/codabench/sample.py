@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from c2seg.challenge.joining import join_archives
-from c2seg.challenge.rules import TileSet, file_name
-from c2seg.challenge.submission import pack_submission
+from c2seg.challenge.rules import TileSet
+from c2seg.challenge.submission import write_tile
 from c2seg.legend import Legend
 
 __all__ = ["write_sample"]
@@ -22,12 +22,10 @@ def write_sample(path: Path, tile_sets: Mapping[str, TileSet], legend: Legend, s
     """Write an entry for all data sets as one zip; ``scratch`` is an empty folder for its parts."""
     archives = {}
     for position, (name, tile_set) in enumerate(tile_sets.items()):
-        tiles = scratch / str(position)
-        tiles.mkdir()
-        for number, size in tile_set.sizes.items():
-            _write_tile(tiles / file_name(number), _pattern(size, tile_set.ids))
         archives[name] = scratch / f"{position}.zip"
-        pack_submission(tiles, archives[name], legend)
+        with zipfile.ZipFile(archives[name], "w") as archive:
+            for number, size in tile_set.sizes.items():
+                write_tile(archive, number, _pattern(size, tile_set.ids), legend)
     join_archives(archives, path)
 
 
@@ -36,15 +34,3 @@ def _pattern(size: tuple[int, int], ids: tuple[int, ...]) -> np.ndarray:
     rows, cols = (np.arange(side) // _CELL_PX for side in size)
     pattern: np.ndarray = np.asarray(ids, np.uint8)[(rows[:, None] * 3 + cols) % len(ids)]
     return pattern
-
-
-def _write_tile(path: Path, ids: np.ndarray) -> None:
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(
-            path, "w", driver="GTiff", height=ids.shape[0], width=ids.shape[1], count=1, dtype="uint8", nodata=0
-        ) as dataset:  # fmt: skip
-            dataset.write(ids, 1)
