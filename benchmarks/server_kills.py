@@ -101,18 +101,33 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def upload(client: httpx.Client, name: str, data: bytes) -> str:
-    metadata = f"dataset {base64.b64encode(name.encode()).decode()}"
-    answer = client.post(
-        "/api/v1/uploads", headers={**TUS, "Upload-Length": str(len(data)), "Upload-Metadata": metadata}
-    )
-    answer.raise_for_status()
-    address = answer.headers["location"]
+def upload(client: httpx.Client, name: str, data: bytes, addresses: dict[str, str]) -> str:
+    """Upload a file in two pieces, or what is missing of it; return its id. ``addresses`` are uploads begun before."""
+    offset = offset_of(client, addresses.get(name))
+    if offset is None:
+        metadata = f"dataset {base64.b64encode(name.encode()).decode()}"
+        headers = {**TUS, "Upload-Length": str(len(data)), "Upload-Metadata": metadata}
+        answer = client.post("/api/v1/uploads", headers=headers)
+        answer.raise_for_status()
+        addresses[name], offset = answer.headers["location"], 0
     half = len(data) // 2
-    for start, piece in ((0, data[:half]), (half, data[half:])):
-        headers = {**TUS, "Upload-Offset": str(start), "Content-Type": "application/offset+octet-stream"}
-        client.patch(address, headers=headers, content=piece).raise_for_status()
-    return address.rpartition("/")[2]
+    while offset < len(data):
+        end = half if offset < half else len(data)
+        headers = {**TUS, "Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
+        client.patch(addresses[name], headers=headers, content=data[offset:end]).raise_for_status()
+        offset = end
+    return addresses[name].rpartition("/")[2]
+
+
+def offset_of(client: httpx.Client, address: str | None) -> int | None:
+    """Return how much of an upload has arrived; None if there is no such upload (any more)."""
+    if address is None:
+        return None
+    answer = client.head(address, headers=TUS)
+    if answer.status_code in (403, 404, 410):
+        return None
+    answer.raise_for_status()
+    return int(answer.headers["Upload-Offset"])
 
 
 def entry_digest(contents: dict[str, bytes]) -> str:
@@ -120,9 +135,13 @@ def entry_digest(contents: dict[str, bytes]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def send(client: httpx.Client, contents: dict[str, bytes]) -> httpx.Response:
-    uploads = {name: upload(client, name, data) for name, data in contents.items()}
-    return client.post("/api/v1/entries", json={"method": "kills", "uploads": uploads})
+def send(client: httpx.Client, contents: dict[str, bytes], addresses: dict[str, str]) -> httpx.Response:
+    uploads = {name: upload(client, name, data, addresses) for name, data in contents.items()}
+    answer = client.post("/api/v1/entries", json={"method": "kills", "uploads": uploads})
+    if answer.status_code == 409:  # the server has the entry already: these uploads are not needed
+        for address in addresses.values():
+            client.delete(address, headers=TUS)
+    return answer
 
 
 def work(url: str, team: str, token: str, first: int, stop: threading.Event, sent: Sent) -> None:
@@ -143,14 +162,14 @@ def until_answered(
     url: str, token: str, contents: dict[str, bytes], stop: threading.Event, sent: Sent
 ) -> httpx.Response | None:
     """Send an entry until it is answered, the last one, too; None if that takes too long after the last kill."""
-    end = None
+    end, addresses = None, {}
     while end is None or time.monotonic() < end:
         try:
             with httpx.Client(
                 base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=20, trust_env=False
             ) as client:
-                answer = send(client, contents)
-            if answer.status_code < 500:
+                answer = send(client, contents, addresses)
+            if answer.status_code < 500 and answer.status_code != 429:
                 return answer
             sent.again[f"answer {answer.status_code}"] += 1
         except httpx.HTTPError as error:
