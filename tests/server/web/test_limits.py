@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -13,6 +14,7 @@ from helpers.challenge_site import archives, enter, form_token, running_site
 
 LIMITS = WebLimits(
     header_s=0.4,
+    connections_per_address=12,
     idle_s=0.4,
     small_body=4096,
     pages_per_minute=20,
@@ -126,6 +128,23 @@ def test_tokens_cannot_be_guessed_without_end(strict):
     page = form.get("/login").text
     data = {"token": strict.team("Alpha"), "form_token": form_token(page)}
     assert form.post("/login", data=data).status_code == 429
+
+
+def test_one_address_has_a_bounded_number_of_connections(strict):
+    host, port = strict.url.removeprefix("http://").split(":")
+    with ExitStack() as stack:
+        connections = [stack.enter_context(socket.create_connection((host, int(port)), timeout=10)) for _ in range(30)]
+        answers = [_answered(connection) for connection in connections]
+    assert 0 < sum(answers) <= 12
+    assert strict.client().get("/robots.txt").status_code == 200
+
+
+def _answered(connection: socket.socket) -> bool:
+    try:
+        connection.sendall(b"GET /robots.txt HTTP/1.1\r\nHost: x\r\n\r\n")
+        return bool(connection.recv(100))
+    except OSError:
+        return False
 
 
 def test_headers_that_name_a_sender_do_not_count_from_strangers(strict):

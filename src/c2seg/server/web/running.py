@@ -103,12 +103,13 @@ def _serve(
 
 def server_config(site: Site, tls: Tls | None = None) -> uvicorn.Config:
     """Return how uvicorn serves a site: one process, HTTP/1.1, our limits, no log of its own."""
-    limits = site.settings.limits
+    limits, trusted = site.settings.limits, site.settings.trusted_proxies
+    protocol = timed_protocol(limits.header_s, limits.connections_per_address, trusted)
     return uvicorn.Config(
-        create_app(site), http=timed_protocol(limits.header_s), ws="none", lifespan="on", log_config=None,
+        create_app(site), http=protocol, ws="none", lifespan="on", log_config=None,
         server_header=False, timeout_keep_alive=15, timeout_graceful_shutdown=int(_STOP_S),
         limit_concurrency=limits.connections, h11_max_incomplete_event_size=_HEAD_BYTES,
-        forwarded_allow_ips=list(site.settings.trusted_proxies),
+        forwarded_allow_ips=list(trusted),
         ssl_certfile=tls.certificate if tls else None, ssl_keyfile=str(tls.key) if tls else None,
     )  # fmt: skip
 

@@ -30,6 +30,8 @@ class WebLimits:
     """Unfinished uploads of a team at a time."""
     connections: int = 500
     """Open requests and connections, more are answered with 503."""
+    connections_per_address: int = 100
+    """Of one sender, trusted proxies apart; more are closed."""
     pages_per_minute: int = 600
     """Requests that read."""
     writes_per_minute: int = 300
