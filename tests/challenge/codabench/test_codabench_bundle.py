@@ -1,9 +1,12 @@
 """The bundle: what Codabench demands, which labels each stage holds, and the scores that its program writes."""
 
+import importlib.util
 import io
 import json
+import os
 import re
 import stat
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -21,6 +24,7 @@ from c2seg.challenge.codabench.scorer import main
 from c2seg.challenge.codabench.wheels import SCORING_PACKAGES, own_wheel, scoring_requirements
 from c2seg.cli import run
 from c2seg.errors import DataError, InputError
+from helpers import codabench_unpacker
 from helpers.codabench_worker import run_scoring
 
 
@@ -268,3 +272,23 @@ def test_the_program_scores_where_nothing_is_installed_and_without_a_network(sea
     (tmp_path / "sample.zip").write_bytes(files[content["solutions"][0]["path"]])
     assert run_scoring(bundle, 0, tmp_path / "sample.zip", tmp_path / "sample").scores["oa"] > 0
     capsys.readouterr()
+
+
+@pytest.mark.slow
+def test_codabenchs_own_code_takes_the_bundle(default_bundle):
+    """C2SEG_CODABENCH names a clone of codalab/codabench."""
+    clone = os.environ.get("C2SEG_CODABENCH")
+    if not clone:
+        pytest.skip("C2SEG_CODABENCH names no clone of codalab/codabench")
+    for package in ("django", "rest_framework", "drf_writable_nested", "dateutil"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    words = [sys.executable, codabench_unpacker.__file__, clone, str(default_bundle[0])]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    made = json.loads(done.stdout)
+    content = opened(default_bundle[0])[0]
+    assert made["pages"] == [page["title"] for page in content["pages"]]
+    assert made["columns"] == [[c["key"], c["hidden"]] for c in content["leaderboards"][0]["columns"]]
+    assert [stage[1][:19] for stage in made["stages"]] == [stage["start"] for stage in content["phases"]]
+    assert [stage[2:] for stage in made["stages"]] == [[60, False], [2, True]]
