@@ -1,6 +1,8 @@
 """Scores are those of the challenge, each entry is scored once, and what a worker leaves behind is finished by another."""
 
 import json
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,6 +14,7 @@ from c2seg.server.errors import Refusal
 from c2seg.server.scoring import MAX_CLAIMS, Counted
 from c2seg.server.tables import Entry as EntryRow
 from c2seg.server.tables import Result
+from c2seg.server.worker import run_worker
 
 
 def results(service, entry_id):
@@ -215,3 +218,23 @@ def test_claims_follow_the_clock_of_the_database_row(small):
         row = session.get(EntryRow, entry.id)
         assert (row.claim, row.worker) == (1, "w")
         assert datetime.now(UTC) - row.claimed_at < timedelta(minutes=5)
+
+
+@pytest.mark.slow
+def test_a_worker_with_its_queue_scores_and_ends(season):
+    season.open_phase()
+    entry = season.submit(season.team())
+    stop = threading.Event()
+    options = {"tick_s": 0.1}
+    thread = threading.Thread(target=run_worker, args=(season.service.folder.path, stop), kwargs=options)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 120
+        while season.service.entry(entry.id).status != "scored":
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    finally:
+        stop.set()
+        thread.join()
+    assert season.service.queue_state().workers == ()
+    assert season.service.jobs.pending() == set()

@@ -79,6 +79,17 @@ class _QuietConsumer(Consumer):  # type: ignore[misc]
     def _set_signal_handlers(self) -> None:
         pass
 
+    def _create_process(self, process: Any, name: str) -> Any:
+        """Let every thread close its connection at its end."""
+        shutdown = process.shutdown
+
+        def closing() -> None:
+            shutdown()
+            self.huey.storage.close()
+
+        process.shutdown = closing
+        return super()._create_process(process, name)
+
 
 def _huey(folder: ServerFolder) -> Huey:
     common: dict[str, Any] = {"results": False, "utc": True, "serializer": _JsonSerializer()}
