@@ -2,8 +2,8 @@
 
     python codabench_unpacker.py CLONE BUNDLE.zip
 
-CLONE is a clone of codalab/codabench. Needs django, djangorestframework, drf-writable-nested and python-dateutil. What would ask
-a database or a storage is replaced by nothing; the rules run as they are. Prints stages, pages and columns as JSON.
+CLONE is a clone of codalab/codabench. It needs django, djangorestframework, drf-writable-nested and python-dateutil. What would
+ask a database or a storage is replaced by nothing; the rules run as they are. Prints stages, pages and columns as JSON.
 """
 
 from __future__ import annotations

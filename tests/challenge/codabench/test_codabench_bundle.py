@@ -64,6 +64,7 @@ def test_the_competition_is_what_codabench_takes(default_bundle):
     assert all(c["precision"] == 4 for c in shown)
     page = files["submitting.md"].decode()
     assert '--out "B W.zip" --tile-px 32' in page
+    assert "4 Industrial, commercial, transport; 5 " in files["data.md"].decode()
     assert not [name for name in content["pages"] if "$" in files[name["file"]].decode()]
     assert set(facts.public_tiles) == {"AB", "B W"}
 

@@ -48,8 +48,8 @@ def page_words(settings: CodabenchSettings, board: Board) -> dict[str, str]:
     return {
         "title": settings.title,
         "datasets": ", ".join(sets),
-        "classes": ", ".join(c.name for c in classes),
-        "class_ids": ", ".join(f"{c.id} {c.name}" for c in classes),
+        "classes": "; ".join(c.name for c in classes),
+        "class_ids": "; ".join(f"{c.id} {c.name}" for c in classes),
         "development": _span(development),
         "final": _span(final),
         "hidden": ", and its scores are hidden until the organizers open them" if settings.hidden_final else "",
