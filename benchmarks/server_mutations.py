@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 import tempfile
 import time
@@ -44,6 +45,8 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("server_mutations.json"))
     options = parser.parse_args()
+    for name in ("uvicorn", "c2seg"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     done = json.loads(options.out.read_text()) if options.out.exists() else {}
     end = time.monotonic() + 60 * options.minutes
     for kind, total in (("requests", options.requests), ("archives", options.archives)):

@@ -221,7 +221,7 @@ def _path(rng: Random, request: Request) -> Request:
     if rng.random() < 0.4:
         return replace(request, path=quote(rng.choice(PATHS), safe="/?=&%:*."))
     value = quote(str(rng.choice(VALUES))[:3000], safe="")
-    parts = request.path.split("/")
+    parts = ["", *request.path.split("/")] if "/" not in request.path else request.path.split("/")
     parts[rng.randrange(1, len(parts))] = value
     path = (
         "/".join(parts)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import Scope
@@ -62,57 +63,64 @@ def refuse(scope: Scope, refusal: HTTPException) -> Response:
 
 def add_handlers(app: FastAPI, show: _Show) -> None:
     """Answer every exception: programs by JSON, people by a page that ``show`` makes."""
+    handlers = _Handlers(show)
+    kinds: dict[type[Exception], Callable[..., Response]] = {
+        Refusal: handlers.refused, HTTPException: handlers.http, TusError: handlers.tus,
+        RequestValidationError: handlers.invalid, C2SegError: handlers.internal, Exception: handlers.internal,
+    }  # fmt: skip
+    for kind, handler in kinds.items():
+        app.add_exception_handler(kind, _asynchronous(handler))
 
-    def answer(request: Request, status: int, code: str, message: str, headers: Mapping[str, str]) -> Response:
-        if is_api(request.url.path):
-            return api_answer(status, code, message, headers)
-        response = show(request, status, message)
-        response.headers.update(headers)
-        return response
 
-    def refused(request: Request, error: Refusal) -> Response:
+class _Handlers:
+    """One method a kind of exception."""
+
+    def __init__(self, show: _Show) -> None:
+        self._show = show
+
+    def refused(self, request: Request, error: Refusal) -> Response:
         headers = {"Retry-After": str(_until_midnight_s())} if error.code == "daily_quota" else {}
-        return answer(request, REFUSED[error.code], error.code, one_line(error), headers)
+        return self._answer(request, REFUSED[error.code], error.code, one_line(error), headers)
 
-    def http(request: Request, error: HTTPException) -> Response:
+    def http(self, request: Request, error: HTTPException) -> Response:
         if error.status_code == 401 and not is_api(request.url.path):
             return RedirectResponse(f"/login?next={quote(request.url.path, safe='/')}", 303)
         headers = dict(error.headers or {})
         if error.status_code in (408, 413):
             headers["Connection"] = "close"
-        return answer(
-            request, error.status_code, _code(error.status_code), _DETAILS.get(error.detail, error.detail), headers
-        )
+        detail = _DETAILS.get(error.detail, str(error.detail))
+        return self._answer(request, error.status_code, _code(error.status_code), detail, headers)
 
-    def tus(request: Request, error: TusError) -> Response:
-        headers = {"Tus-Resumable": VERSION}
-        if error.status == 412:
-            headers["Tus-Version"] = VERSION
-        return answer(request, error.status, _code(error.status), str(error), headers)
+    def tus(self, request: Request, error: TusError) -> Response:
+        headers = {"Tus-Resumable": VERSION} | ({"Tus-Version": VERSION} if error.status == 412 else {})
+        return self._answer(request, error.status, _code(error.status), str(error), headers)
 
-    def invalid(request: Request, error: RequestValidationError) -> Response:
+    def invalid(self, request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         if first["loc"][0] == "path":
-            return answer(request, 404, "not_found", "there is no such page", {})
+            return self._answer(request, 404, "not_found", "there is no such page", {})
         where = ".".join(ascii(part)[:40].strip("'") for part in first["loc"][1:])
-        return answer(request, 422, "invalid", f"{where}: {first['msg']}"[:300], {})
+        return self._answer(request, 422, "invalid", f"{where}: {first['msg']}"[:300], {})
 
-    def internal(request: Request, error: Exception) -> Response:
+    def internal(self, request: Request, error: Exception) -> Response:
         _log.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
         if isinstance(error, OutputError):
-            return answer(request, 507, "no_room", "the server cannot write; tell the organizers", {})
-        return answer(request, 500, "internal", _INTERNAL, {})
+            return self._answer(request, 507, "no_room", "the server cannot write; tell the organizers", {})
+        return self._answer(request, 500, "internal", _INTERNAL, {})
 
-    for kind, handler in (
-        (Refusal, refused), (HTTPException, http), (TusError, tus), (RequestValidationError, invalid),
-        (C2SegError, internal), (Exception, internal),
-    ):  # fmt: skip
-        app.add_exception_handler(kind, _asynchronous(handler))
+    def _answer(self, request: Request, status: int, code: str, message: str, headers: Mapping[str, str]) -> Response:
+        if is_api(request.url.path):
+            return api_answer(status, code, message, headers)
+        response = self._show(request, status, message)
+        response.headers.update(headers)
+        return response
 
 
 def _asynchronous(handler: Callable[..., Response]) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """Return a handler that works in a thread: a page asks the core."""
+
     async def handle(request: Request, error: Exception) -> Response:
-        return handler(request, error)
+        return await run_in_threadpool(handler, request, error)
 
     return handle
 
