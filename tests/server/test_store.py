@@ -3,6 +3,7 @@
 import os
 import stat
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -126,6 +127,17 @@ def test_a_season_is_made_whole_or_not_at_all(maker, tmp_path, database):
         with pytest.raises(InputError, match="season already"):
             create_season(tmp_path / "more", SeasonPlan("A", maker.references(), c2seg13()), database=database)
         assert not (tmp_path / "more").exists()
+
+
+def test_processes_may_start_at_the_same_time(maker, tmp_path, database):
+    create_season(tmp_path / "data", SeasonPlan("A", maker.references(), c2seg13()), database=database)
+
+    def start(_):
+        with open_service(tmp_path / "data") as service:
+            return service.jobs.pending()
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(start, range(6))) == [set()] * 6
 
 
 def test_plans_that_make_no_sense(maker, tmp_path):

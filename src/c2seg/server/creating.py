@@ -22,6 +22,7 @@ from c2seg.server import tokens
 from c2seg.server.audit import note
 from c2seg.server.database import Database, check_url
 from c2seg.server.folder import ServerFolder
+from c2seg.server.jobs import Jobs
 from c2seg.server.migrating import remove, upgrade
 from c2seg.server.names import check_name
 from c2seg.server.references import store_reference
@@ -90,6 +91,8 @@ def new_database(folder: ServerFolder) -> Iterator[Database]:
         if database.revision() is not None:
             raise InputError("`database`: it has tables of a season already; give an empty one")
         upgrade(database)
+        if not database.is_sqlite:
+            Jobs(folder)  # its tables: processes that start at the same time would make them at the same time
         try:
             yield database
         except BaseException:

@@ -38,6 +38,7 @@ class Jobs:
                 score(entry_id)
 
         self._task = self._huey.task(name=_JOB)(run)
+        self._huey.storage.close()
 
     def enqueue(self, entry_id: int) -> None:
         """Wake a worker for an entry. A queue that is out of order is logged, and not the caller's trouble: workers sweep."""
