@@ -41,6 +41,7 @@ ROWS = [
     ["pipeline", "fusion"],
     ["verify"],
     ["benchmark", "report", "challenge"],
+    ["server"],
     ["api"],
     ["testing"],
     ["cli", "__main__"],

@@ -9,9 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 
-from c2seg.challenge import Board, Decoder, ReferenceSource, SubmissionError, create_board, pack_submission
+from c2seg.challenge import (
+    Board,
+    Decoder,
+    ReferenceSource,
+    SubmissionError,
+    count_parts,
+    create_board,
+    pack_submission,
+    reference_tiles,
+    tile_windows,
+)
 from c2seg.cli import run
+from c2seg.data.published import CITIES
 from c2seg.errors import DataError, InputError
 from c2seg.legend import c2seg13
 from c2seg.metrics import confusion_counts, scores
@@ -44,6 +56,12 @@ def board(tmp_path, write_map, references):
         for name, reference in references.items()
     }
     return create_board(tmp_path / "board.sqlite", sources, c2seg13())
+
+
+@pytest.fixture
+def opened(tmp_path, write_map, references):
+    sources = {name: ReferenceSource(write_map(f"o/{name}.tif", array), 32) for name, array in references.items()}
+    return create_board(tmp_path / "opened.sqlite", sources, c2seg13(), opening=True)
 
 
 @pytest.fixture
@@ -80,26 +98,88 @@ def test_ranking_ties_history_and_best(board, entry, decoder):
     assert [r.team for r in board.rows(history=True) if not r.published] == ["Other", "Early", "Early", "Late"]
 
 
-def test_the_same_archives_are_one_entry(board, entry, decoder):
+def test_identical_archives_of_a_team_are_refused(board, entry, decoder):
     first = board.add("Team", "x", entry(5, 0.2), decoder)
-    assert board.add("Team", "x", entry(5, 0.2), decoder) == first  # as after a kill between storing and printing
-    board.add("Team", "y", entry(5, 0.2), decoder)
-    assert len([row for row in board.rows(history=True) if not row.published]) == 2
+    for team, method in (("Team", "x"), (" team".strip(), "y")):
+        with pytest.raises(
+            SubmissionError, match=rf"has these archives as entry {first.entry} of 2\d{{3}}-.*Z already"
+        ):
+            board.add(team, method, entry(5, 0.2), decoder)
+    other = board.add("Others", "x", entry(5, 0.2), decoder)
+    half = board.add("Team", "x", {**entry(5, 0.2), "AB": entry(6, 0.2)["AB"]}, decoder)
+    assert [row.entry for row in board.rows(history=True)] == [first.entry, other.entry, half.entry] == [1, 2, 3]
+
+
+def test_pixels_of_overlapping_tiles_count_once_in_the_mosaic(tmp_path, write_map, decoder, capsys):
+    reference, guess = (
+        city(1, 80, 70),
+        worsened(city(1, 80, 70), 2, 0.4),
+    )  # tiles of 32 overlap by 16 rows and 26 columns
+    paths = write_map("r.tif", reference), write_map("p.tif", guess)
+    board = create_board(tmp_path / "b.sqlite", {"A": ReferenceSource(paths[0], 32)}, c2seg13())
+    pack_submission(paths[1], tmp_path / "a.zip", c2seg13(), tile_px=32)
+    row = board.add("Team", "x", {"A": tmp_path / "a.zip"}, decoder)
+    once = scores(confusion_counts(reference, guess, IDS))
+    assert dict(row.mosaic.datasets["A"]) == {m: round(getattr(once, m), 4) for m in ("oa", "kappa", "mf1", "miou")}
+    cut = [w.slices for w in tile_windows(80, 70, 32)]
+    twice = scores(confusion_counts(np.stack([reference[w] for w in cut]), np.stack([guess[w] for w in cut]), IDS))
+    assert row.tiles.datasets["A"]["miou"] == round(twice.miou, 4) != row.mosaic.datasets["A"]["miou"]
+    assert run(["score", str(paths[1]), str(paths[0]), "--json", "-q"]) == 0
+    assert round(json.loads(capsys.readouterr().out)["miou"], 4) == row.mosaic.means["miou"]
+
+
+def test_parts_add_to_the_whole(tmp_path, write_map, decoder):
+    reference, guess = city(1, 80, 70), worsened(city(1, 80, 70), 2, 0.4)
+    board = create_board(tmp_path / "b.sqlite", {"A": ReferenceSource(write_map("r.tif", reference), 32)}, c2seg13())
+    pack_submission(write_map("p.tif", guess), tmp_path / "a.zip", c2seg13(), tile_px=32)
+    rows, whole = board.references("A"), board.count("A", tmp_path / "a.zip", decoder)
+    parts = {number: "odd" if number % 2 else "even" for number in rows.sizes}
+    found = count_parts(rows.tile, board.tile_set("A"), rows.windows, parts, tmp_path / "a.zip", decoder)
+    assert found["odd"].tiles + found["even"].tiles == whole.tiles
+    assert found["odd"].mosaic + found["even"].mosaic == whole.mosaic == confusion_counts(reference, guess, IDS)
+    assert 0 < found["odd"].mosaic.pixels < found["odd"].tiles.pixels
+
+
+@pytest.mark.parametrize("georeferenced", [True, False])
+def test_places_of_a_folder_of_tiles(tmp_path, write_map, decoder, georeferenced):
+    reference = city(3, 80, 70)
+    (tmp_path / "labels").mkdir()
+    for number, window in enumerate(tile_windows(80, 70, 32)):
+        place = rasterio.Affine(10, 0, 4e5 + 10 * window.col, 0, -10, 5.8e6 - 10 * window.row)
+        known = {"crs": "EPSG:32633", "transform": place} if georeferenced else {}
+        (tmp_path / f"labels/{number}.tif").write_bytes(tiff(reference[window.slices], **known))
+    board = create_board(tmp_path / "b.sqlite", {"A": ReferenceSource(tmp_path / "labels")}, c2seg13())
+    guess = worsened(reference, 2, 0.4)
+    pack_submission(write_map("p.tif", guess), tmp_path / "a.zip", c2seg13(), tile_px=32)
+    row = board.add("Team", "x", {"A": tmp_path / "a.zip"}, decoder)
+    once = scores(confusion_counts(reference, guess, IDS)).miou
+    assert row.mosaic.means["miou"] == (round(once, 4) if georeferenced else None)
+
+
+def test_places_of_a_released_citys_tiles(tmp_path):
+    tiling = CITIES["Berlin"].tile_grids()[3]  # the second height, numbered along the rows
+    reference = np.random.default_rng(0).choice(np.array([0, 1, 3, 10], np.uint8), (tiling.height, tiling.width))
+    (tmp_path / "labels").mkdir()
+    for number, window in enumerate(tiling.windows()):
+        (tmp_path / f"labels/{number}.tif").write_bytes(tiff(reference[window.slices]))
+    tiles = list(reference_tiles(ReferenceSource(tmp_path / "labels"), c2seg13()))
+    assert [tile.place for tile in tiles] == [(w.row, w.col) for w in tiling.windows()]
 
 
 def test_a_team_has_a_limit_of_entries_under_every_spelling(tmp_path, references, write_map, entry, decoder):
     sources = {name: ReferenceSource(write_map(f"l/{name}.tif", array), 32) for name, array in references.items()}
     board = create_board(tmp_path / "few.sqlite", sources, c2seg13(), max_entries=2)
     board.add("A Team", "x", entry(5, 0.2), decoder)
-    board.add("a team", "y", entry(5, 0.2), decoder)
+    board.add("a team", "y", entry(7, 0.2), decoder)
     with pytest.raises(SubmissionError, match="takes 2 of a team"):
         board.add("A  TEAM", "z", entry(6, 0.2), decoder)
     board.add("B Team", "x", entry(5, 0.2), decoder)
     assert len([row for row in board.rows(history=True) if not row.published]) == 3
 
 
-def test_opening_rows_are_the_papers(board):
-    rows = {r.method.split(" ")[0]: r for r in board.rows()}
+def test_published_rows_are_listed_when_asked_for_and_are_the_papers(board, opened):
+    assert board.rows() == []
+    rows = {r.method.split(" ")[0]: r for r in opened.rows()}
     assert len(rows) == 6
     assert all(r.published and r.rank is None and r.means["kappa"] is None for r in rows.values())
     assert rows["MMGLOTS"].means == {"oa": 0.5043, "kappa": None, "mf1": 0.2835, "miou": 0.1988}
@@ -109,7 +189,8 @@ def test_opening_rows_are_the_papers(board):
         for metric in ("oa", "mf1", "miou"):
             pair = [row.datasets[d][metric] for d in ("AB", "BW")]
             assert row.means[metric] == pytest.approx(sum(pair) / 2, abs=5.1e-5)
-    assert board.rows()[0].method == "MMGLOTS (winner)"
+    assert opened.rows()[0].method == "MMGLOTS (winner)"
+    assert all(set(row.mosaic.means.values()) == {None} for row in opened.rows())
 
 
 def test_published_rows_rank_only_on_the_challenges_tiles(tmp_path, write_map):
@@ -119,10 +200,10 @@ def test_published_rows_rank_only_on_the_challenges_tiles(tmp_path, write_map):
         "AB": ReferenceSource(write_map("a.tif", one), 128),
         "BW": ReferenceSource(write_map("b.tif", other), 256),
     }
-    assert [r.rank for r in create_board(tmp_path / "real.sqlite", sources, c2seg13()).rows()] == [1, 2, 3, 4, 5, 6]
-    only = create_board(tmp_path / "one.sqlite", {"AB": sources["AB"]}, c2seg13())
+    real = create_board(tmp_path / "real.sqlite", sources, c2seg13(), opening=True)
+    assert [r.rank for r in real.rows()] == [1, 2, 3, 4, 5, 6]
+    only = create_board(tmp_path / "one.sqlite", {"AB": sources["AB"]}, c2seg13(), opening=True)
     assert [r.rank for r in only.rows()] == [None] * 6
-    assert create_board(tmp_path / "none.sqlite", {"AB": sources["AB"]}, c2seg13(), opening=False).rows() == []
 
 
 def test_a_bad_entry_leaves_no_trace(board, entry, decoder, files, tmp_path):
@@ -140,7 +221,7 @@ def test_a_bad_entry_leaves_no_trace(board, entry, decoder, files, tmp_path):
     for team in ("=1+1", "", "a\nb", "x" * 81, "<b>"):
         with pytest.raises(InputError, match="begins with a letter or digit"):
             board.add(team, "x", good, decoder)
-    assert all(r.published for r in board.rows())
+    assert board.rows() == []
 
 
 def test_reference_from_a_folder_of_tiles(tmp_path, write_map, references, decoder):
@@ -190,7 +271,7 @@ def test_round_trip_on_the_command_line(tmp_path, write_map, references, capsys)
     board = str(tmp_path / "board.sqlite")
     sizes = ["--tile-px", "32", "--tile-px", "BW=48"]
     named = [f"--reference={name}={path}" for name, path in paths.items()]
-    assert run(["challenge", "init", board, *named, *sizes, "--json"]) == 0
+    assert run(["challenge", "init", board, *named, *sizes, "--opening", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["datasets"] == {"AB": 8, "BW": 4}
     for team, share in (("Alpha", 0.5), ("Beta & Söhne", 0.1)):
         submissions = []
@@ -198,7 +279,8 @@ def test_round_trip_on_the_command_line(tmp_path, write_map, references, capsys)
             side = {"AB": "32", "BW": "48"}[name]
             source = str(write_map(f"{team[0]}{name}.tif", worsened(reference, 3, share)))
             archive = str(tmp_path / f"{team[0]}{name}.zip")
-            assert run(["submit", "pack", source, "--out", archive, "--tile-px", side, "-q"]) == 0
+            assert run(["submit", "pack", source, "--out", archive, "--tile-px", side]) == 0
+            assert f"tiles of {side} x {side} pixels" in capsys.readouterr().err
             assert run(["submit", "check", archive, "--like", source, "--tile-px", side, "--json"]) == 0
             assert json.loads(capsys.readouterr().out)["ok"] is True
             submissions.append(f"--submission={name}={archive}")
@@ -214,10 +296,16 @@ def test_round_trip_on_the_command_line(tmp_path, write_map, references, capsys)
         lines = list(csv.DictReader(stream))
     assert len(lines) == 8
     assert float(lines[0]["BW miou"]) == rows[0]["datasets"]["BW"]["miou"]
+    assert float(lines[0]["BW mosaic miou"]) == rows[0]["mosaic"]["datasets"]["BW"]["miou"]
+    assert (lines[0]["id"], rows[0]["id"]) == (str(added["id"]), added["id"])
     text = page.read_text(encoding="utf-8")
     assert "Beta &amp; Söhne" in text
     assert "http" not in text.replace("http-equiv", "")
+    capsys.readouterr()
     assert run(["challenge", "rank", board, "--history"]) == 0
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first.split() == ["tile-counted", "mosaic"]
+    assert second.split() == ["rank", "id", "team", "method", *["OA", "Kappa", "mF1", "mIoU"] * 2]
     assert run(["challenge", "rank", board, "--csv", str(table)]) == 2
     assert "--overwrite" in capsys.readouterr().err
 

@@ -42,7 +42,7 @@ def test_a_python_caller_sees_the_parameter_and_a_user_the_option(cities, tmp_pa
 
 def test_every_option_of_the_table_is_one_of_a_command(capsys):
     helps = []
-    parts = {"challenge": ("init", "add", "rank"), "submit": ("pack", "check")}
+    parts = {"challenge": ("init", "add", "rank", "codabench"), "submit": ("pack", "check"), "serve": ("init", "run")}
     for words in [[command, part] for command in COMMANDS for part in ("", *parts.get(command, ()))]:
         run([*filter(None, words), "--help"])
         helps.append(capsys.readouterr().out)

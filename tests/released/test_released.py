@@ -129,9 +129,15 @@ def test_the_report_opens_the_runs(released, capsys):
 def test_a_leaderboard_opens(released):
     assert run(["challenge", "rank", "challenge/board.sqlite", "--csv", "new.csv"]) == 0
     new, old = (
-        list(csv.reader((released / name).read_text().splitlines())) for name in ("new.csv", "challenge/rank.csv")
+        list(csv.DictReader((released / name).read_text().splitlines())) for name in ("new.csv", "challenge/rank.csv")
     )
-    assert new == [[_rounded(cell) for cell in row] for row in old]
+    assert [{name: row[name] for name in old[0]} for row in new] == [
+        {name: _rounded(cell) for name, cell in row.items()} for row in old
+    ]
+    assert {row[name] for row in new for name in row if "mosaic" in name} == {""}  # places of tiles were not stored
+    archive = "again.zip"
+    assert run(["submit", "pack", "forest/maps/target.tif", "--tile-px", "32", "--out", archive, "-q"]) == 0
+    assert run(["challenge", "add", "challenge/board.sqlite", "--submission", f"small={archive}", "--team", "new"]) == 0
 
 
 def _rounded(cell):

@@ -3,13 +3,13 @@
 This process holds no secrets: it sees the archive and the list of expected tiles, never a ground truth. It waits on the socket
 FD for jobs (JSON, with the archive and a pipe as passed descriptors), forks for each, and the child gives up memory,
 time, files and processes before it touches a byte: with no file descriptor left to open, a reference to another file or
-to the network cannot be followed whatever the decoder does. Pixels go back through the pipe as plain frames.
+to the network cannot be followed whatever the decoder does. Where the kernel isolates processes (``isolation``), it has neither
+network nor files besides. Pixels go back through the pipe as plain frames.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import io
 import json
@@ -31,6 +31,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
 from c2seg.challenge.archive import read_tiles
+from c2seg.challenge.isolation import Isolation, isolate
 from c2seg.challenge.rules import SubmissionError, TileSet, file_name
 from c2seg.challenge.tiffhead import check_header
 
@@ -41,11 +42,6 @@ _DAMAGED = (
     zipfile.BadZipFile, zlib.error, RasterioError, NotImplementedError, EOFError, OSError, ValueError, struct.error,
     OverflowError, MemoryError, RuntimeError, LookupError,
 )  # fmt: skip
-
-
-_NO_NEW_PRIVILEGES = 38  # PR_SET_NO_NEW_PRIVS of linux/prctl.h
-_NOBODY = 65534
-_PRCTL: Any = getattr(ctypes.CDLL(None), "prctl", None)
 
 
 def decode_archive(stream: Any, tile_set: TileSet) -> Iterator[tuple[int, np.ndarray]]:
@@ -70,8 +66,11 @@ def decode_archive(stream: Any, tile_set: TileSet) -> Iterator[tuple[int, np.nda
         raise SubmissionError(f"{where} {what}") from None
 
 
-def serve(jobs: socket.socket) -> None:
-    """Fork a confined child for every job until the socket closes; answer each job with the child's wait status."""
+def serve(jobs: socket.socket, granted: Isolation) -> None:
+    """Fork a confined child for every job until the socket closes; answer each job with the child's wait status.
+
+    ``granted``: what a trial has shown that the kernel grants. A child that gets less decodes nothing.
+    """
     while True:
         header, fds, _, _ = socket.recv_fds(jobs, 4, 2)
         if len(header) < 4 or len(fds) != 2:
@@ -80,7 +79,7 @@ def serve(jobs: socket.socket) -> None:
         child = os.fork()
         if not child:
             jobs.close()
-            _run(job, *fds)
+            _run(job, granted, *fds)
         for descriptor in fds:
             os.close(descriptor)
         jobs.sendall(struct.pack("<i", os.waitpid(child, 0)[1]))
@@ -102,12 +101,13 @@ def _check_values(pixels: np.ndarray, ids: tuple[int, ...]) -> None:
         raise SubmissionError(f"it holds the value {counts.argmax()}; allowed are 0 and {list(ids)}")
 
 
-def _run(job: dict[str, Any], archive_fd: int, pipe_fd: int) -> NoReturn:
+def _run(job: dict[str, Any], granted: Isolation, archive_fd: int, pipe_fd: int) -> NoReturn:
     """Work on one job in the forked child, and end it."""
     status = 1
     try:
         with os.fdopen(archive_fd, "rb") as archive, os.fdopen(pipe_fd, "wb") as pipe:
-            _confine(job["limits"])
+            if _confine(job["limits"]) != granted:
+                raise PermissionError("the kernel grants less than in the trial")
             try:
                 for number, pixels in decode_archive(archive, TileSet.from_dict(job["tile_set"])):
                     pipe.write(FRAME.pack(b"T", number, *pixels.shape))
@@ -121,10 +121,22 @@ def _run(job: dict[str, Any], archive_fd: int, pipe_fd: int) -> NoReturn:
         os._exit(status)
 
 
-def _confine(limits: dict[str, Any]) -> None:
-    """Give up everything that decoding does not need; none of it can be taken back."""
+def _trial() -> Isolation:
+    """Return what the kernel grants a child."""
+    child = os.fork()
+    if not child:
+        number = 0
+        try:
+            number = isolate().as_number()
+        finally:
+            os._exit(number)
+    return Isolation.from_number(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def _confine(limits: dict[str, Any]) -> Isolation:
+    """Give up everything that decoding does not need, and return what the kernel took besides; none of it can be taken back."""
     memory = _mapped_bytes() + limits["memory_mb"] * 2**20
-    _drop_privileges()
+    isolation = isolate()
     signal.setitimer(signal.ITIMER_REAL, limits["wall_s"])  # SIGALRM's default action ends the process
     for kind, value in (
         (resource.RLIMIT_AS, memory),
@@ -135,17 +147,7 @@ def _confine(limits: dict[str, Any]) -> None:
         (resource.RLIMIT_NOFILE, 0),
     ):
         resource.setrlimit(kind, (value, value))
-
-
-def _drop_privileges() -> None:
-    """Gain none by any program (Linux), and be nobody instead of root, where the system lets a process do so."""
-    if _PRCTL is not None:
-        _PRCTL(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
-    if os.geteuid() == 0:
-        with contextlib.suppress(OSError):  # a container without the right to change users has none to lose
-            os.setgroups([])
-            os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-            os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+    return isolation
 
 
 def _mapped_bytes() -> int:
@@ -188,5 +190,6 @@ if __name__ == "__main__":
         gc.collect()
         gc.freeze()  # child processes need not copy what they never free
         with socket.socket(fileno=int(sys.argv[1])) as jobs:
-            jobs.sendall(bytes(4))  # ready
-            serve(jobs)
+            granted = _trial()
+            jobs.sendall(struct.pack("<i", granted.as_number()))  # ready
+            serve(jobs, granted)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from c2seg.challenge.board import Board, Row
+from c2seg.challenge.board import Board
 from c2seg.challenge.publish import board_csv, board_html, check_packages
+from c2seg.challenge.rows import Row
 from c2seg.challenge.rules import TileSet
 from c2seg.challenge.submission import CheckedSubmission, Decoder, check_submission
 from c2seg.data.tiling import Order

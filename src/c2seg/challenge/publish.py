@@ -7,7 +7,8 @@ import io
 from collections.abc import Sequence
 from importlib import resources
 
-from c2seg.challenge.board import METRICS, Row
+from c2seg.challenge.counting import METRICS
+from c2seg.challenge.rows import Row
 from c2seg.errors import needs_extra
 
 __all__ = ["board_csv", "board_html", "check_packages"]
@@ -16,14 +17,20 @@ _TITLES = {"oa": "OA", "kappa": "Kappa", "mf1": "mF1", "miou": "mIoU"}
 
 
 def board_csv(rows: Sequence[Row], datasets: Sequence[str]) -> str:
-    """Return the table as CSV: rank, names, time, the means and every data set's scores; unknown values are empty."""
+    """Return the table as CSV: rank, id, names, time, the means and every data set's scores; unknown values are empty.
+
+    Plain names are tile-counted scores, ``mosaic ...`` those that count each pixel of a scene once.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    header = ["rank", "team", "method", "published", "submitted_at", *METRICS]
-    writer.writerow([*header, *(f"{name} {metric}" for name in datasets for metric in METRICS)])
+    groups = ["", "mosaic ", *(f"{name} {way}" for name in datasets for way in ("", "mosaic "))]
+    header = ["rank", "id", "team", "method", "published", "submitted_at"]
+    writer.writerow([*header, *(f"{group}{metric}" for group in groups for metric in METRICS)])
     for row in rows:
-        scores = [row.means[m] for m in METRICS] + [row.datasets.get(d, {}).get(m) for d in datasets for m in METRICS]
-        names = [row.rank, row.team, row.method, int(row.published), row.submitted_at]
+        parts = [row.tiles.means, row.mosaic.means]
+        parts += [scored.datasets.get(name, {}) for name in datasets for scored in (row.tiles, row.mosaic)]
+        names = [row.rank, row.entry, row.team, row.method, int(row.published), row.submitted_at]
+        scores = [part.get(metric) for part in parts for metric in METRICS]
         writer.writerow(["" if value is None else value for value in (*names, *scores)])
     return stream.getvalue()
 

@@ -51,6 +51,14 @@ class TileSet:
         """Upper bound of a valid archive: uncompressed pixels and 64 kB of headers for each tile."""
         return sum(height * width + 65536 for height, width in self.sizes.values())
 
+    @property
+    def summary(self) -> str:
+        """Number and size of the tiles in words."""
+        sizes = sorted(set(self.sizes.values()))
+        largest = f"{max(h for h, _ in sizes)} x {max(w for _, w in sizes)} pixels"
+        count = f"{len(self.sizes)} tile{'s' if len(self.sizes) > 1 else ''}"
+        return f"{count} of {'up to ' if len(sizes) > 1 else ''}{largest}"
+
     def as_dict(self) -> dict[str, object]:
         """Return plain values for JSON; ``from_dict`` reads them back."""
         return {"sizes": {str(n): list(size) for n, size in self.sizes.items()}, "ids": list(self.ids)}

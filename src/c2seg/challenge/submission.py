@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
+import logging
 import os
 import select
 import signal
@@ -24,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from c2seg.challenge.isolation import Isolation
 from c2seg.challenge.rules import (
     Limits,
     SubmissionError,
@@ -39,10 +41,11 @@ from c2seg.outputs import Output, check_outputs, commit
 from c2seg.pipeline.few_shot import map_record
 from c2seg.progress import Progress, no_progress
 from c2seg.raster import RasterFile
-from c2seg.types import Window
+from c2seg.types import Grid, Window
 
-__all__ = ["CheckedSubmission", "Decoder", "check_submission", "pack_submission"]
+__all__ = ["CheckedSubmission", "Decoder", "check_submission", "pack_submission", "write_tile"]
 
+_log = logging.getLogger(__name__)
 _FRAME = struct.Struct("<cIII")  # as in decoder, which this process does not import
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -66,6 +69,8 @@ class Decoder:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
+        self.isolation: Isolation | None = None
+        """What the kernel takes from the processes that decode; None before the first use."""
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
 
@@ -158,11 +163,19 @@ class Decoder:
             )  # fmt: skip
         self._socket = ours
         ours.settimeout(60)
-        if len(ours.recv(4, socket.MSG_WAITALL)) != 4:
+        ready = ours.recv(4, socket.MSG_WAITALL)
+        if len(ready) != 4:
             self.close()
             raise RuntimeError(f"the decoder of submissions does not start with {sys.executable}")
         ours.settimeout(None)
+        self._note(Isolation.from_number(*struct.unpack("<i", ready)))
         return ours
+
+    def _note(self, isolation: Isolation) -> None:
+        """Remember what the kernel grants, and log what it does not."""
+        if isolation != self.isolation and isolation.missing:
+            _log.warning("submissions are decoded with %s: this system grants none", " and ".join(isolation.missing))
+        self.isolation = isolation
 
     def _finish(self, deadline: float) -> None:
         """Read the child's exit status from the socket, so that the next job can start; else close the process."""
@@ -181,16 +194,24 @@ class Decoder:
 
 @dataclass(frozen=True, slots=True)
 class CheckedSubmission:
-    """What a valid submission holds: tiles, pixels by class id (0: none predicted), and the archive's SHA-256."""
+    """What a valid submission holds: tiles, pixels by class id (0: none predicted), and the archive's SHA-256.
+
+    ``summary`` is the number and size of the tiles in words, ``isolation`` what the kernel took from the process that decoded.
+    """
 
     tiles: int
+    summary: str
     class_pixels: dict[int, int]
     sha256: str
+    isolation: Isolation | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         pixels = {str(i): n for i, n in self.class_pixels.items()}
-        return {"ok": True, "tiles": self.tiles, "class_pixels": pixels, "sha256": self.sha256}
+        return {
+            "ok": True, "tiles": self.tiles, "class_pixels": pixels, "sha256": self.sha256,
+            "isolation": self.isolation and self.isolation.as_dict(),
+        }  # fmt: skip
 
 
 def check_submission(archive: Path, tile_set: TileSet, decoder: Decoder) -> CheckedSubmission:
@@ -202,7 +223,7 @@ def check_submission(archive: Path, tile_set: TileSet, decoder: Decoder) -> Chec
     except SubmissionError as error:
         raise SubmissionError(f"{archive.name}: {error}") from None
     used = {i: int(counts[i]) for i in (BACKGROUND, *tile_set.ids)}
-    return CheckedSubmission(len(tile_set.sizes), used, file_sha256(archive))
+    return CheckedSubmission(len(tile_set.sizes), tile_set.summary, used, file_sha256(archive), decoder.isolation)
 
 
 def file_sha256(path: Path) -> str:
@@ -238,13 +259,21 @@ def pack_submission(
     tile_set = TileSet({n: (w.height, w.width) for n, _, w in jobs}, legend.ids)
     with commit(overwrite=overwrite) as files, _written_zip(files.add(output)) as archive:
         for done, (number, tile_source, window) in enumerate(jobs):
-            entry = zipfile.ZipInfo(file_name(number), (1980, 1, 1, 0, 0, 0))
-            entry.external_attr = 0o100644 << 16
-            archive.writestr(entry, _encode(_ids(tile_source, window, legend), tile_source, window, legend))
+            ids = _ids(tile_source, window, legend)
+            write_tile(archive, number, ids, legend, tile_source.grid.crop(window))
             progress(done + 1, len(jobs))
             if source.is_dir():
                 tile_source.close()
     return tile_set
+
+
+def write_tile(
+    archive: zipfile.ZipFile, number: int, ids: np.ndarray, legend: Legend, grid: Grid | None = None
+) -> None:
+    """Put a tile of class ids, uint8 [H, W], into an archive; equal tiles give equal bytes. ``grid``: its georeference."""
+    entry = zipfile.ZipInfo(file_name(number), (1980, 1, 1, 0, 0, 0))
+    entry.external_attr = 0o100644 << 16
+    archive.writestr(entry, _encode(ids, legend, grid))
 
 
 def _refuse_few_shot(path: Path) -> None:
@@ -280,18 +309,18 @@ def _ids(source: RasterFile, window: Window, legend: Legend) -> np.ndarray:
     return ids
 
 
-def _encode(ids: np.ndarray, source: RasterFile, window: Window, legend: Legend) -> bytes:
+def _encode(ids: np.ndarray, legend: Legend, grid: Grid | None) -> bytes:
     from rasterio.crs import CRS
     from rasterio.errors import NotGeoreferencedWarning
     from rasterio.io import MemoryFile
 
-    grid = source.grid.crop(window)
     colors = {0: (0, 0, 0, 0)} | {i: (*rgb, 255) for i, rgb in legend.colors().items()}
+    place = {"transform": grid.transform, "crs": CRS.from_wkt(grid.crs) if grid.crs else None} if grid else {}
     with warnings.catch_warnings(), MemoryFile() as memory:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with memory.open(
-            driver="GTiff", height=window.height, width=window.width, count=1, dtype="uint8", nodata=0,
-            compress="deflate", transform=grid.transform, crs=CRS.from_wkt(grid.crs) if grid.crs else None,
+            driver="GTiff", height=ids.shape[0], width=ids.shape[1], count=1, dtype="uint8", nodata=0,
+            compress="deflate", **place,
         ) as dataset:  # fmt: skip
             dataset.write(ids, 1)
             dataset.write_colormap(1, colors)

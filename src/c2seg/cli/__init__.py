@@ -47,6 +47,7 @@ COMMANDS = {
     "benchmark": "Compare recipes on pairs of cities.",
     "submit": "Pack or check a challenge submission.",
     "challenge": "Run a leaderboard with withheld ground truth.",
+    "serve": "Run a challenge of several teams on a server.",
 }
 _PREDICTING = {"assess", "demo", "fit", "predict"}  # they run a predictor over a city
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -18,8 +18,7 @@ from c2seg.challenge import (
     create_board,
     publish_board,
 )
-from c2seg.cli.console import JSON, OVERWRITE, QUIET, note, print_json
-from c2seg.errors import InputError
+from c2seg.cli.console import JSON, OVERWRITE, QUIET, named_values, note, print_json, progress_bar, tile_sides
 from c2seg.legend import c2seg13, load_legend
 
 __all__ = ["app"]
@@ -37,15 +36,15 @@ def init(
     order: Literal["columns", "rows"] = typer.Option("columns", "--tile-order", help="How tiles of a raster are numbered."),
     label_map: str | None = typer.Option(None, "--label-map", metavar="NAME", help="Label mapping of the reference's values."),
     legend: Path | None = typer.Option(None, "--legend", metavar="FILE", help="Legend (YAML); default C2Seg-13."),
-    opening: bool = typer.Option(True, "--opening/--empty", help="Begin with the challenge paper's Table I, or empty."),
+    opening: bool = typer.Option(False, "--opening/--empty", help="List the 2023 challenge's Table I, or begin empty."),
     max_entries: int = typer.Option(MAX_ENTRIES, "--max-entries", min=1, help="Entries that a team may add."),
     as_json: bool = JSON,
     overwrite: bool = OVERWRITE,
     quiet: bool = QUIET,
 ) -> None:  # fmt: skip
     """Make a leaderboard; its file holds copies of the ground truths (folders of tiles, rasters, cities)."""
-    paths = {name: Path(path) for name, path in _named("--reference", reference).items()}
-    sides = _sides(tile_px, list(paths))
+    paths = _paths("--reference", reference)
+    sides = tile_sides(tile_px, list(paths))
     sources = {name: ReferenceSource(path, sides[name], order, label_map) for name, path in paths.items()}
     made = create_board(
         board,
@@ -74,7 +73,7 @@ def add(
     quiet: bool = QUIET,
 ) -> None:  # fmt: skip
     """Check and score an entry on every data set, and record it."""
-    archives = {name: Path(path) for name, path in _named("--submission", submission).items()}
+    archives = _paths("--submission", submission)
     time = submitted_at.replace(tzinfo=UTC) if submitted_at else None
     row = add_entry(board, team, method, archives, time)
     if as_json:
@@ -101,43 +100,89 @@ def rank(
         typer.echo(_table(table.rows, []))
 
 
-def _named(option: str, values: Sequence[str]) -> dict[str, str]:
-    named: dict[str, str] = {}
-    for value in values:
-        name, equals, rest = value.partition("=")
-        if not (name and equals and rest):
-            raise InputError(f"{option} {value!r}: give NAME=PATH")
-        if name in named:
-            raise InputError(f"{option}: data set {name!r} is given twice")
-        named[name] = rest
-    return named
+@app.command()
+def draft(
+    folder: Path = typer.Argument(..., metavar="FOLDER", help="Folder to write challenge.yaml, pages and a logo into."),
+    legend: Path | None = typer.Option(None, "--legend", metavar="FILE", help="Legend (YAML); default C2Seg-13."),
+    overwrite: bool = OVERWRITE,
+    quiet: bool = QUIET,
+) -> None:
+    """Write settings and pages of a challenge on Codabench, to be edited."""
+    from c2seg.challenge.codabench.draft import write_draft
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_draft(folder, load_legend(legend) if legend else c2seg13(), overwrite=overwrite)
+    note(f"{folder}: edit challenge.yaml and the pages, then run c2seg challenge codabench", quiet=quiet)
 
 
-def _sides(values: Sequence[str], names: Sequence[str]) -> dict[str, int]:
-    """Tile side by data set: ``N`` sets all, ``NAME=N`` one."""
-    sides = dict.fromkeys(names, 128)
-    for value in sorted(values, key=lambda v: "=" in v):
-        name, _, number = value.rpartition("=")
-        if not number.isdecimal() or (name and name not in sides):
-            raise InputError(f"--tile-px {value!r}: give pixels, or NAME=pixels with one of {', '.join(names)}")
-        sides |= dict.fromkeys([name] if name else names, int(number))
-    return sides
+@app.command()
+def kit(
+    out: Path = typer.Argument(..., metavar="KIT.zip", help="The participants' kit to write."),
+    board: Path = typer.Option(..., "--board", metavar="BOARD", help="Leaderboard with the data sets (challenge init)."),
+    images: list[str] = typer.Option([], "--images", metavar="NAME=CITY", help="Put in a data set's images, without labels."),
+    training: list[str] = typer.Option([], "--training", metavar="NAME=CITY", help="Put in a labeled city, with labels."),
+    as_json: bool = JSON,
+    overwrite: bool = OVERWRITE,
+    quiet: bool = QUIET,
+) -> None:  # fmt: skip
+    """Make the participants' kit: reader, baseline notebook, sample entry, images. No withheld label is in it."""
+    from c2seg.challenge.codabench.kit import make_kit
+
+    with progress_bar("cities", quiet=quiet or as_json) as progress:
+        files = make_kit(
+            board, out, images=_paths("--images", images), training=_paths("--training", training), overwrite=overwrite,
+            progress=progress,
+        )  # fmt: skip
+    if as_json:
+        print_json({"kit": str(out), "files": files})
+    else:
+        note(f"{out}: {len(files)} files, {out.stat().st_size:,} bytes", quiet=quiet)
+
+
+@app.command()
+def codabench(
+    out: Path = typer.Argument(..., metavar="OUT.zip", help="The bundle to write; it holds the ground truth."),
+    board: Path = typer.Option(..., "--board", metavar="BOARD", help="Leaderboard with the data sets (challenge init)."),
+    settings: Path = typer.Option(..., "--settings", metavar="FOLDER", help="Settings and pages (challenge draft)."),
+    wheels: Path | None = typer.Option(None, "--wheels", metavar="FOLDER", help="Take packages from here, not an index."),
+    kit: Path | None = typer.Option(None, "--kit", metavar="KIT.zip", help="Participants' kit; default: one without images."),
+    as_json: bool = JSON,
+    overwrite: bool = OVERWRITE,
+    quiet: bool = QUIET,
+) -> None:  # fmt: skip
+    """Make the bundle of a challenge for Codabench: stages, pages, scoring program, references, kit."""
+    from c2seg.challenge.codabench.bundle import make_bundle
+
+    made = make_bundle(board, settings, out, wheels=wheels, kit=kit, overwrite=overwrite)
+    if as_json:
+        print_json({"bundle": str(out), **made.as_dict()})
+    else:
+        count = {name: f"{public} public, {made.private_tiles[name]} private" for name, public in made.public_tiles.items()}
+        tiles = "; ".join(f"{name}: {text} tiles" for name, text in count.items())
+        note(f"{out}: {out.stat().st_size:,} bytes, {len(made.wheels)} wheels; {tiles}", quiet=quiet)
+
+
+def _paths(option: str, values: Sequence[str]) -> dict[str, Path]:
+    return {name: Path(path) for name, path in named_values(option, values).items()}
 
 
 def _table(rows: Sequence[Row], datasets: Sequence[str]) -> str:
     team = max([4, *(len(row.team) for row in rows)])
-    method = max([6, *(len(row.method) for row in rows)])
-    lines = [f"{'rank':>4}  {'team':<{team}}  {'method':<{method}}  {'OA':>6}  {'Kappa':>6}  {'mF1':>6}  {'mIoU':>6}"]
+    method = max([6, *(len(row.method) for row in rows), *(len(name) for name in datasets)])
+    scores = f"{'OA':>6}  {'Kappa':>6}  {'mF1':>6}  {'mIoU':>6}"
+    lines = [f"{'':>11} {'':<{team}}  {'':<{method}}  {'tile-counted':<30}    mosaic"]
+    lines.append(f"{'rank':>4}  {'id':>4}  {'team':<{team}}  {'method':<{method}}  {scores}    {scores}")
     for row in rows:
-        values = "  ".join(_show(row.means[metric]) for metric in METRICS)
-        lines.append(f"{row.rank or '-':>4}  {row.team:<{team}}  {row.method:<{method}}  {values}")
+        start = f"{row.rank or '-':>4}  {row.entry:>4}  {row.team:<{team}}  {row.method:<{method}}"
+        lines.append(f"{start}  {_show(row.tiles.means)}    {_show(row.mosaic.means)}")
         for name in datasets:
-            values = "  ".join(_show(row.datasets[name][metric]) for metric in METRICS)
-            lines.append(f"{'':>4}  {'':<{team}}  {name:<{method}.{method}}  {values}")
+            both = "    ".join(_show(scored.datasets.get(name, {})) for scored in (row.tiles, row.mosaic))
+            lines.append(f"{'':>10}  {'':<{team}}  {name:<{method}}  {both}")
     if any(row.published for row in rows):
         lines.append("Published: challenge paper, Table I (C2Seg-AB and C2Seg-BW)")
     return "\n".join(lines)
 
 
-def _show(value: float | None) -> str:
-    return f"{'-':>6}" if value is None else f"{value:6.4f}"
+def _show(scores: Mapping[str, float | None]) -> str:
+    values = (scores.get(metric) for metric in METRICS)
+    return "  ".join(f"{'-':>6}" if value is None else f"{value:6.4f}" for value in values)

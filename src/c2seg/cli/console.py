@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ import typer
 
 from c2seg.cli.options import with_options
 from c2seg.documents import json_text
+from c2seg.errors import InputError
 from c2seg.progress import Bars, Progress, silent_bars
 
 __all__ = [
@@ -20,11 +21,13 @@ __all__ = [
     "OVERWRITE",
     "QUIET",
     "SEED",
+    "named_values",
     "note",
     "notes_on_stderr",
     "print_json",
     "progress_bar",
     "progress_bars",
+    "tile_sides",
 ]
 
 OVERWRITE = typer.Option(False, "--overwrite", help="Replace existing outputs.")
@@ -32,6 +35,30 @@ QUIET = typer.Option(False, "--quiet", "-q", help="No progress, no notes.")
 CLUSTER_HELP = "A Dask cluster in place of --workers: tcp://HOST:PORT of its scheduler, local:N, or a YAML file."
 SEED = typer.Option(0, "--seed", min=0, help="Seed of everything random.")
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout and nothing else.")
+
+
+def named_values(option: str, values: Sequence[str]) -> dict[str, str]:
+    """Return the values of ``NAME=VALUE`` texts by name. Raises InputError for another form, and for a name given twice."""
+    named: dict[str, str] = {}
+    for value in values:
+        name, equals, rest = value.partition("=")
+        if not (name and equals and rest):
+            raise InputError(f"{option} {value!r}: give NAME=PATH")
+        if name in named:
+            raise InputError(f"{option}: {name!r} is given twice")
+        named[name] = rest
+    return named
+
+
+def tile_sides(values: Sequence[str], names: Sequence[str]) -> dict[str, int]:
+    """Return the side of tiles by data set from ``--tile-px`` texts: ``N`` sets all, ``NAME=N`` one. Raises InputError."""
+    sides = dict.fromkeys(names, 128)
+    for value in sorted(values, key=lambda v: "=" in v):
+        name, _, number = value.rpartition("=")
+        if not number.isdecimal() or (name and name not in sides):
+            raise InputError(f"--tile-px {value!r}: give pixels, or NAME=pixels with one of {', '.join(names)}")
+        sides |= dict.fromkeys([name] if name else names, int(number))
+    return sides
 
 
 def note(text: str, *, quiet: bool = False) -> None:

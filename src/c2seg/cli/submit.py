@@ -1,4 +1,4 @@
-"""``c2seg submit``: make the archive of a challenge submission, and check one as the organizer will."""
+"""``c2seg submit``: make the archives of a challenge submission, and check one as the organizer will."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Literal
 import typer
 
 from c2seg.challenge import check_archive, pack_submission
-from c2seg.cli.console import JSON, OVERWRITE, QUIET, note, print_json, progress_bar
+from c2seg.challenge.joining import join_archives
+from c2seg.cli.console import JSON, OVERWRITE, QUIET, named_values, note, print_json, progress_bar
 from c2seg.legend import Legend, c2seg13, load_legend
 
 __all__ = ["app"]
@@ -37,9 +38,10 @@ def pack(
             source, out, _legend(legend), tile_px=tile_px, order=order, overwrite=overwrite, progress=progress
         )
     if as_json:
-        print_json({"archive": str(out), "tiles": len(packed.sizes), "bytes": out.stat().st_size})
+        sizes = [list(size) for size in sorted(set(packed.sizes.values()))]
+        print_json({"archive": str(out), "tiles": len(packed.sizes), "sizes": sizes, "bytes": out.stat().st_size})
     else:
-        note(f"{out}: {len(packed.sizes)} tiles, {out.stat().st_size:,} bytes", quiet=quiet)
+        note(f"{out}: {packed.summary}, {out.stat().st_size:,} bytes", quiet=quiet)
 
 
 @app.command()
@@ -58,7 +60,24 @@ def check(
         print_json(checked.as_dict())
     else:
         empty = f", {checked.class_pixels[0]:,} pixels without a class" if checked.class_pixels[0] else ""
-        note(f"{archive.name}: valid, {checked.tiles} tiles{empty}", quiet=quiet)
+        note(f"{archive.name}: valid, {checked.summary}{empty}", quiet=quiet)
+
+
+@app.command()
+def join(
+    out: Path = typer.Argument(..., metavar="OUT.zip", help="The entry to write."),
+    archives: list[str] = typer.Argument(..., metavar="NAME=FILE.zip...", help="Data set and its archive."),
+    as_json: bool = JSON,
+    overwrite: bool = OVERWRITE,
+    quiet: bool = QUIET,
+) -> None:
+    """Put the archives of all data sets into one zip, as Codabench takes an entry."""
+    given = {name: Path(path) for name, path in named_values("NAME=FILE.zip", archives).items()}
+    join_archives(given, out, overwrite=overwrite)
+    if as_json:
+        print_json({"entry": str(out), "datasets": list(given), "bytes": out.stat().st_size})
+    else:
+        note(f"{out}: {', '.join(given)}, {out.stat().st_size:,} bytes", quiet=quiet)
 
 
 def _legend(path: Path | None) -> Legend:

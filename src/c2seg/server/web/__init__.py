@@ -1,0 +1,1 @@
+"""The web side of a challenge: pages, a JSON interface, resumable uploads."""
