@@ -157,7 +157,9 @@ def codabench(
     if as_json:
         print_json({"bundle": str(out), **made.as_dict()})
     else:
-        count = {name: f"{public} public, {made.private_tiles[name]} private" for name, public in made.public_tiles.items()}
+        count = {
+            name: f"{public} public, {made.private_tiles[name]} private" for name, public in made.public_tiles.items()
+        }
         tiles = "; ".join(f"{name}: {text} tiles" for name, text in count.items())
         note(f"{out}: {out.stat().st_size:,} bytes, {len(made.wheels)} wheels; {tiles}", quiet=quiet)
 
