@@ -69,6 +69,12 @@ def test_tasks_are_what_is_missing_with_the_ends_of_its_runs(missing):
     assert all(set(range(task.index, task.stop)) <= missing and task.stop not in missing for task in tasks)
 
 
+def test_a_run_ends_with_the_share_of_a_worker():
+    assert [task.stop for task in strip_tasks(range(7), 3)] == [3, 3, 3, 6, 6, 6, 7]
+    assert [task.stop for task in strip_tasks([0, 1, 4, 5, 6, 7], 2)] == [2, 2, 5, 8, 8, 8]
+    assert strip_tasks([], 2) == []
+
+
 def test_any_number_of_processes_gives_the_same_bytes(tmp_path):
     run(tmp_path / "one.tif", 1)
     for workers in (2, 3):

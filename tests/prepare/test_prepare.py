@@ -18,6 +18,7 @@ from c2seg import DataError, InputError, OutputError, open_city, prepare_city
 from c2seg.cli import run
 from c2seg.prepare import PrepareRecord
 from c2seg.types import Grid
+from helpers.clusters import UserCluster
 from helpers.prepare_make import grid_of, pattern, write_raster
 
 FINE = grid_of(620, 10, 400_000, 5_800_000, 32633)
@@ -116,6 +117,17 @@ def test_again_and_by_several_processes_no_byte_changes(city, deliveries, tmp_pa
     out = tmp_path / "town"
     assert prepare_city(out, **deliveries, sar_unit="power", workers=2).state == "made"
     assert contents(out) == before
+
+
+@pytest.mark.slow
+def test_workers_of_a_cluster_change_no_byte(city, deliveries, tmp_path):
+    pytest.importorskip("distributed")
+    (tmp_path / "cluster").mkdir()
+    out = tmp_path / "town"
+    with UserCluster(tmp_path / "cluster") as cluster:
+        cluster.start_worker()
+        assert prepare_city(out, **deliveries, sar_unit="power", cluster=cluster.address).state == "made"
+    assert contents(out) == contents(city.path)
 
 
 def test_other_parameters_need_a_word(city, deliveries):

@@ -51,6 +51,7 @@ class ClusterCrew:
     InputError if there is no other. A scheduler that is restarted is connected to again.
     """
 
+    size = 1
     depth = 3  # one is computed, one waits, one is on its way
 
     def __init__(self, connect: Connect, where: str) -> None:

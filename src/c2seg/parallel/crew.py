@@ -47,6 +47,10 @@ class Crew(Protocol):
     """Workers that come and go."""
 
     @property
+    def size(self) -> int:
+        """Workers that are expected; 1 where that is not known."""
+
+    @property
     def depth(self) -> int:
         """Tasks that a worker has at a time, with the one that it computes: so many results wait in the caller at most."""
 

@@ -141,13 +141,13 @@ class LocalCrew:
     depth = 2  # a result that is stored while the next one is computed; more would only be memory
 
     def __init__(self, count: int, *, keep_memory: bool = False) -> None:
-        self._count, self._keep_memory = count, keep_memory
+        self.size, self._keep_memory = count, keep_memory
         self._workers: list[ProcessExecutor] = []
         self.connected = True
 
     def open_job(self, blob: bytes, check: Callable[[], int] | None, most: int) -> None:
         """Start the processes, no more than there are tasks."""
-        for number in range(len(self._workers), min(self._count, most)):
+        for number in range(len(self._workers), min(self.size, most)):
             self._workers.append(self._started(f"worker process {number + 1}"))
 
     def workers(self) -> Sequence[Worker]:

@@ -232,7 +232,8 @@ def _compute(
         scratch.enter(strip.index, strip.note.model_copy(update={"checksums": checksums}))
         progress(len(scratch.finished), total, "strips")
 
-    tasks = strip_tasks([index for index in range(total) if index not in scratch.finished])
+    missing = [index for index in range(total) if index not in scratch.finished]
+    tasks = strip_tasks(missing, crew.size if crew else 1)
     memory: dict[str, float] = {}
     with Storing(store, enter) as storing:
         if build is None or crew is None or len(tasks) < 2:

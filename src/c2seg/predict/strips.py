@@ -172,12 +172,16 @@ class _Strip:
         return StripNote(counts=tuple(self.counts.tolist()), expected=expected)
 
 
-def strip_tasks(missing: Sequence[int]) -> list[StripTask]:
-    """Return a task for each missing strip, with the end of the run of missing strips that it belongs to."""
+def strip_tasks(missing: Sequence[int], workers: int = 1) -> list[StripTask]:
+    """Return a task for each missing strip, with the end of the run of missing strips that it belongs to.
+
+    A run also ends where the share of one of ``workers`` does, so that nobody reads ahead into that of another.
+    """
+    share = -(-len(missing) // max(1, workers)) or 1
     tasks: list[StripTask] = []
     stop = -1
-    for index in reversed(missing):
-        if not tasks or tasks[-1].index != index + 1:
+    for number, index in reversed(list(enumerate(missing))):
+        if not tasks or tasks[-1].index != index + 1 or (number + 1) % share == 0:
             stop = index + 1
         tasks.append(StripTask(index, stop))
     return tasks[::-1]

@@ -74,8 +74,8 @@ def _add(band: Xml.Element, source: RasterFile, row: int, col: int, beside: Path
     name.text = os.path.relpath(source.path.resolve(), beside.resolve())
     Xml.SubElement(item, "SourceBand").text = "1"
     size = {"xSize": str(source.width), "ySize": str(source.height)}
-    Xml.SubElement(item, "SrcRect", xOff="0", yOff="0", **size)
-    Xml.SubElement(item, "DstRect", xOff=str(col), yOff=str(row), **size)
+    Xml.SubElement(item, "SrcRect", {"xOff": "0", "yOff": "0", **size})
+    Xml.SubElement(item, "DstRect", {"xOff": str(col), "yOff": str(row), **size})
     Xml.SubElement(item, "NODATA").text = "0"
 
 
