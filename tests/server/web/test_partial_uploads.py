@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -128,6 +129,14 @@ def test_a_team_has_a_bounded_number_of_unfinished_uploads(store):
     store.create(2, 4, {})
     store.remove(record)
     store.create(1, 4, {})
+
+
+def test_many_uploads_start_at_the_same_time(tmp_path):
+    store = PartialStore(tmp_path / "incoming", expire_s=100, open_uploads=1)
+    with ThreadPoolExecutor(32) as pool:
+        records = list(pool.map(lambda team: store.create(team, 10, {}), range(150)))
+    assert {store.offset(record) for record in records} == {0}
+    assert len(PartialStore(tmp_path / "incoming", expire_s=100, open_uploads=1).records(149)) == 1
 
 
 def test_a_full_disk_is_said_before_the_upload(store):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from c2seg.errors import DataError
-from c2seg.outputs import fsync_path, make_folder, write_text
+from c2seg.outputs import fsync_path, make_folder
 from c2seg.records import Artifact
 from c2seg.server.web.piece import Piece
 from c2seg.server.web.tus import Checksum, TusError
@@ -138,7 +138,7 @@ class PartialStore:
         """Forget an upload and remove its files, also where some are gone."""
         with self._lock:
             self._records.pop(record.id, None)
-        for suffix in (".json", ".offset", ".part"):
+        for suffix in (".json", ".new", ".offset", ".part"):
             self._path(record, suffix).unlink(missing_ok=True)
 
     def sweep(self) -> None:
@@ -149,7 +149,7 @@ class PartialStore:
                 with suppress(TusError), self.hold(record):
                     self.remove(record)
         for path in self._folder.iterdir():
-            if path.suffix in (".part", ".offset") and path.stem not in self._records:
+            if path.suffix in (".part", ".offset", ".new") and path.stem not in self._records:
                 path.unlink(missing_ok=True)
 
     def _read_records(self) -> Iterator[tuple[str, UploadRecord]]:
@@ -164,14 +164,23 @@ class PartialStore:
                 yield record.id, record
 
     def _write_new(self, record: UploadRecord) -> None:
-        """The record comes last: without it, the others are swept."""
-        for suffix, content in ((".part", b""), (".offset", b"%015d\n" % 0)):
-            path = self._path(record, suffix)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as stream:
+        """The record comes last, by a new name: without it, the others are swept. Threads do this at the same time."""
+        new = self._path(record, ".new")
+        for path, content in (
+            (self._path(record, ".part"), b""),
+            (self._path(record, ".offset"), b"%015d\n" % 0),
+            (new, record.as_text().encode()),
+        ):
+            with open(path, "xb", opener=_private) as stream:
                 stream.write(content)
-            fsync_path(path)
-        write_text(self._path(record, ".json"), record.as_text())
+                stream.flush()
+                os.fsync(stream.fileno())
+        new.replace(self._path(record, ".json"))
+        fsync_path(self._folder)
 
     def _path(self, record: UploadRecord, suffix: str) -> Path:
         return self._folder / f"{record.id}{suffix}"
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
