@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -261,6 +262,13 @@ def test_temporaries_of_dead_processes_go_and_those_of_living_ones_stay(tmp_path
     clear_leftovers(tmp_path)
     assert hidden(tmp_path) == [living.path.name]
     living.remove()
+
+
+def test_threads_write_side_by_side(tmp_path):
+    """A folder that one of them has just made is no leftover to the others."""
+    with ThreadPoolExecutor(32) as pool:
+        list(pool.map(lambda number: write_text(tmp_path / f"{number}.txt", str(number)), range(400)))
+    assert sorted(int(path.read_text()) for path in tmp_path.iterdir()) == list(range(400))
 
 
 def test_a_journal_of_others_removes_nothing(tmp_path):

@@ -11,6 +11,7 @@ import shutil
 import socket
 import stat
 import tempfile
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ _OWNER, _JOURNAL = "owner", "journal.json"
 _NAME = re.compile(rf"{re.escape(_PREFIX)}-(?P<host>[\w.]+)-(?P<pid>\d+)-\w+")
 
 _OWN: set[Path] = set()  # in use by this process
+_NEW = threading.Lock()  # no thread takes another's new folder for that of an earlier process with this number
 
 Identity = tuple[int, int, int, int]
 """Of a file or folder, whatever its name: device, inode, time of change of its content in ns, size."""
@@ -34,8 +36,9 @@ class TemporaryFolder:
 
     def __init__(self, folder: Path) -> None:
         clear_leftovers(folder)
-        self.path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}-{_host()}-{os.getpid()}-", dir=folder))
-        _OWN.add(self.path)
+        with _NEW:
+            self.path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}-{_host()}-{os.getpid()}-", dir=folder))
+            _OWN.add(self.path)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self._owner = os.open(self.path / _OWNER, flags, 0o666)
         with contextlib.suppress(OSError):  # a file system without locks: the process alone tells
@@ -113,7 +116,9 @@ def _is_abandoned(path: Path, pid: int) -> bool:
         status = path.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) != 0o700:
             return False
-        return path not in _OWN and not _lives(pid) and not _is_locked(path / _OWNER)
+        with _NEW:
+            ours = path in _OWN
+        return not ours and not _lives(pid) and not _is_locked(path / _OWNER)
     except OSError:
         return False
 
