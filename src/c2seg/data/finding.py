@@ -121,7 +121,8 @@ def find_data(root: Path, *, thorough: bool = False, progress: Progress = no_pro
         else:
             cities.append(city)
         progress(number + 1, number + 2, place.name)
-    progress(1, 1, "")
+    if cities or archives or broken or others:
+        progress(1, 1, "")
     return PublishedData(root, tuple(cities), tuple(archives), tuple(dict.fromkeys(broken)), tuple(others))
 
 
