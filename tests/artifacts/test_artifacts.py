@@ -29,8 +29,9 @@ from c2seg.artifacts import (
     write_model_file,
 )
 from c2seg.artifacts.benchmark import BenchmarkCosts, BenchmarkKey, BenchmarkResult, BenchmarkTable, PairedDifference
+from c2seg.artifacts.offline import Checkpoints, TileScores
 from c2seg.artifacts.seen import SeenPixels
-from c2seg.artifacts.training import StateHeader, TrainedSettings
+from c2seg.artifacts.training import SharedTrainingCosts, StateHeader, TrainedSettings
 from c2seg.artifacts.upgrade import artifact_of
 from c2seg.benchmark.tables import rows
 from c2seg.data import city_statistics, open_city
@@ -117,6 +118,8 @@ def made(folder):
         CityStatistics(city="source", modalities=city_statistics(open_city(source), ("msi",), quantiles=True)),
         CacheProgress(checksums={0: 7}, bytes=12),
         LabelRecord.model_validate(LABELS),
+        SharedTrainingCosts(step_seconds=0.1, step_processor_seconds=None),
+        Checkpoints(scored=(TileScores(step=5, scores=result.validation.scores, confusion=result.validation.confusion),)),
         SeenPixels.read(folder / "run" / "seen.json"),
         *verified(folder, target),
         prepared(folder, target),

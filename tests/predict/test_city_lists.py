@@ -97,7 +97,7 @@ def test_workers_serve_all_cities(forest, make_city, tmp_path):
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
     with rasterio.open(tmp_path / "one" / "index.vrt") as index, rasterio.open(tmp_path / "one" / "b.tif") as last:
         assert (index.read(1) == last.read(1)).all()  # both cities lie at one place
-    with pytest.raises(InputError, match="two of one name"):
+    with pytest.raises(InputError, match="two cities have one name"):
         c2seg.predict_cities(forest, [cities[0], cities[0]], tmp_path / "more")
 
 

@@ -99,7 +99,7 @@ def test_truncated_blocks_name_file_and_place(tmp_path: Path) -> None:
 def test_what_is_no_raster_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "b.tif"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"cannot open .*b\.tif as a raster"):
+    with pytest.raises(DataError, match=r"cannot open .*b\.tif as a raster" if content else r"b\.tif is empty"):
         RasterFile(path)
     with pytest.raises(DataError, match="does not exist"):
         RasterFile(tmp_path / "c.tif")

@@ -51,7 +51,7 @@ def test_an_equal_training_is_run_once_whatever_the_recipe_s_name(train, tmp_pat
     assert first.shared_trainings.keys() == {path.name for path in (tmp_path / "trainings").iterdir()}
     staged = {"stages": {"start": {}, "end": SECOND}}
     second = train("two", **staged)
-    assert reused(second) == [True, False]
+    assert sorted(reused(second)) == [False, True]
     (key,) = first.shared_trainings
     assert second.shared_trainings[key].seconds == first.shared_trainings[key].seconds > 0
     assert second.step_seconds > first.step_seconds  # the cost of both stages, whoever ran them

@@ -119,5 +119,5 @@ def _entries(paths: Sequence[Path]) -> tuple[CityEntry, ...]:
     listed = listed_cities(paths[0]) if len(paths) == 1 else None
     entries = listed or tuple(CityEntry(path.stem, path.absolute()) for path in paths)
     if len({entry.name for entry in entries}) < len(entries):
-        raise InputError("`cities` has two of one name; give a CSV file with the columns name,path")
+        raise InputError("two cities have one name; give a CSV file with the columns name,path")
     return entries

@@ -90,7 +90,9 @@ class PartialStore:
         return [r for r in list(self._records.values()) if r.team_id == team_id and r.expires_at > now]
 
     def offset(self, record: UploadRecord) -> int:
-        """Return how many bytes of an upload are safe on disk."""
+        """Return how many bytes of an upload are safe on disk. Raises TusError (404) if its file has become an entry's."""
+        if not self._path(record, ".part").is_file():  # a crash came before the rest was removed
+            self.remove(record)
         try:
             return int(self._path(record, ".offset").read_bytes()[:15])
         except (OSError, ValueError):
@@ -128,11 +130,7 @@ class PartialStore:
         """Return the file of an upload that is complete. Raises TusError (409) if it is not."""
         if self.offset(record) != record.length:
             raise TusError(409, "the upload is not complete")
-        path = self._path(record, ".part")
-        if not path.is_file():  # it became an entry, and a crash came before the rest was removed
-            self.remove(record)
-            raise TusError(404, "there is no such upload; it was finished, deleted or too old")
-        return path
+        return self._path(record, ".part")
 
     def remove(self, record: UploadRecord) -> None:
         """Forget an upload and remove its files, also where some are gone."""
