@@ -217,7 +217,7 @@ def test_what_is_wrong_is_one_clear_line(tmp_path):
     cut.write_bytes(cut.read_bytes()[:-2500])
     with pytest.raises(DataError, match=r"cannot read .*B05\.jp2.*download it again"):
         open_product(tmp_path / "t", OPEN)
-    (tmp_path / "t" / "B04.tif").write_bytes(b"<html>")
+    (tmp_path / "t" / "B04.tif").write_bytes(b"no raster")
     with pytest.raises(DataError, match=r"cannot open .*B04\.tif"):
         open_product(tmp_path / "t", OPEN)
 
