@@ -54,6 +54,7 @@ def titles(monkeypatch):
     return drawn
 
 
+@pytest.mark.slow
 def test_the_figure_shows_each_modality_alone_all_and_adapted(pair, tmp_path, monkeypatch, capsys):
     runner = Modal()
     monkeypatch.setattr("c2seg.benchmark.compose.SpawningRunner", lambda jobs: runner)

@@ -269,6 +269,7 @@ def test_the_costs_are_those_of_the_members(pair, tmp_path):
     assert len(whole.key.recipes) == 5
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_not_done_again_unless_a_member_changes(pair, tmp_path):
     benchmark = Benchmark(parse_pairs([pair]), ("second-place",), tmp_path / "b", seeds=1)
     runs = plan(benchmark)
