@@ -326,7 +326,7 @@ def archive_campaign(site: LiveSite, seed: int, count: int) -> Outcome:
         rng = Random(f"archive {seed} {number}")
         name = rng.choice(list(good))
         contents = good | {name: spoil_bytes(rng, good[name]) or b"x"}
-        client = site.client(site.team(f"Archives {number // 100}"))
+        client = site.client(site.team(f"Archives {number // 15}"))
         answer = enter(client, contents, f"number {number}")
         client.close()
         if answer.status_code != 201:
