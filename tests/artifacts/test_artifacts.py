@@ -151,7 +151,7 @@ def kinds():
     while waiting:
         for kind in waiting.pop().__subclasses__():
             waiting.append(kind)
-            # Tests make kinds of their own; those of the server and of bundles are written and read in the tests of their rooms.
+            # Tests make kinds of their own; those of the server and of bundles have tests in their rooms.
             rooms = kind.__module__.split(".")
             ours = rooms[0] == "c2seg" and rooms[1] not in {"server", "challenge"}
             if ours and not kind.model_fields["artifact"].is_required():  # else it is a base of others
