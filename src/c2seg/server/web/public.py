@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from starlette.exceptions import HTTPException
@@ -49,21 +49,13 @@ def history(
 @router.get("/board.csv")
 def board_csv(site: TheSite, visitor: VisitorOf, phase: PhaseId = None, part: AskedPart = None) -> Response:
     """The ranking as CSV."""
-    asked = phase_of(site.service.challenge(), phase)
-    if asked is None:
-        raise HTTPException(404, "there is no phase yet")
-    text = site.service.board_csv(asked.id, private=visitor.organizer, part=part if visitor.organizer else None)
-    return csv_answer(text, f"board-{asked.id}.csv")
+    return _csv(site, visitor, phase, part, "board")
 
 
 @router.get("/history.csv")
 def history_csv(site: TheSite, visitor: VisitorOf, phase: PhaseId = None, part: AskedPart = None) -> Response:
     """The history as CSV."""
-    asked = phase_of(site.service.challenge(), phase)
-    if asked is None:
-        raise HTTPException(404, "there is no phase yet")
-    text = site.service.history_csv(asked.id, private=visitor.organizer, part=part if visitor.organizer else None)
-    return csv_answer(text, f"history-{asked.id}.csv")
+    return _csv(site, visitor, phase, part, "history")
 
 
 @router.get("/help")
@@ -134,6 +126,17 @@ def csv_answer(text: str | None, name: str) -> Response:
         raise HTTPException(404, "this board is hidden until the organizers show it")
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _csv(
+    site: Site, visitor: Visitor, phase_id: int | None, part: Part | None, kind: Literal["board", "history"]
+) -> Response:
+    asked = phase_of(site.service.challenge(), phase_id)
+    if asked is None:
+        raise HTTPException(404, "there is no phase yet")
+    read = site.service.board_csv if kind == "board" else site.service.history_csv
+    text = read(asked.id, private=visitor.organizer, part=part if visitor.organizer else None)
+    return csv_answer(text, f"{kind}-{asked.id}.csv")
 
 
 def _table(
