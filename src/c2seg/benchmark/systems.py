@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from c2seg.documents import parse_yaml, read_text
 from c2seg.errors import RecipeError, unknown_name
-from c2seg.recipes import Strict, plugin_recipes, recipe_names
+from c2seg.recipes import Strict, first_fault, plugin_recipes, recipe_names
 from c2seg.recipes.schema import overlay
 
 __all__ = ["Part", "System", "is_system", "load_system", "system_names", "system_text", "system_variants"]
@@ -137,7 +137,4 @@ def _validated(name: str, content: dict[str, Any]) -> System:
     try:
         return System.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "top level"
-        message = first["msg"].removeprefix("Value error, ")
-        raise RecipeError(f"system {name}: {place}: {message}") from error
+        raise RecipeError(f"system {name}: {first_fault(error)}") from error

@@ -71,9 +71,8 @@ def train_forest(
     forest that is returned, never those of the folds. ``reliability`` counts how often the folds' probabilities were right.
     """
     pooled, tensors, started = None, {}, time.perf_counter()
-    table = FeatureTable(
-        names, feature_spec(sources or folded, names, model)
-    )  # of the images, which folds do not change
+    spec = feature_spec(sources or folded, names, model)  # of the images, which folds do not change
+    table = FeatureTable(names, spec) if folded else FeatureTable(names, spec, most_bytes=0)  # one forest reads once
     if folded:
         pooled = validate_forest(folded, model, table, seed, bars("validation"), reliability)
     validated = time.perf_counter()

@@ -209,7 +209,7 @@ def _data(recipe: Recipe, prepared: Prepared, kind: Normalization, model: Forest
     assert data.target is not None
     assert data.target_labels is not None
     spec = feature_spec(data.sources, data.modalities, model)
-    drawn = draw_pixels(data.sources, model, FeatureTable(data.modalities, spec), seed)
+    drawn = draw_pixels(data.sources, model, FeatureTable(data.modalities, spec, most_bytes=0), seed)
     target = LabeledTarget(data.target, data.target_labels, data.legend, recipe.target_labels.weight)
     return _Data(drawn, target_pixels(target, data.modalities, spec))
 

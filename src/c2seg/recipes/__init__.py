@@ -26,6 +26,7 @@ __all__ = [
     "ModelSettings",
     "Recipe",
     "Strict",
+    "first_fault",
     "load_recipe",
     "plugin_recipes",
     "plugins_of",
@@ -163,7 +164,11 @@ def _validate(name: str, content: dict[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "top level"
-        message = first["msg"].removeprefix("Value error, ")
-        raise RecipeError(f"recipe {name}: {place}: {message}") from error
+        raise RecipeError(f"recipe {name}: {first_fault(error)}") from error
+
+
+def first_fault(error: ValidationError) -> str:
+    """Return the first thing that is wrong with settings: the key, and what is wrong with it."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"]) or "top level"
+    return f"{place}: {first['msg'].removeprefix('Value error, ')}"
