@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Spinning threads of one process must not starve those of another on few cores.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: setup demo test test-slow check constraints format clean
+.PHONY: setup demo test test-slow check docs docs-serve constraints format clean
 
 setup: .venv/ready
 
@@ -34,6 +34,15 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python docs/site/prose.py
+
+# The documentation site, in build/site; strict: a broken link or an undocumented public name is an error.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo build/site/index.html
+
+docs-serve: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 # The versions installed here, for continuous integration: without the part that names a build (torch 2.10+cpu) and without what
 # belongs to a build of torch, which pins it.

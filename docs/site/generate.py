@@ -41,7 +41,7 @@ def root_page(text: str) -> str:
     """Return a document of the root with links as seen from the site's folder."""
     for name, page in ROOT_PAGES.items():
         text = text.replace(f"]({name}", f"]({page}")
-    text = text.replace("](docs/", "](").replace("](README.md", "](index.md")
+    text = text.replace("](docs/", "](").replace("](README.md", "](index.md").replace("](methods.md", "](methods/index.md")
     # What is not part of the site (source files) is named, not linked.
     return re.sub(r"\[([^\]]+)\]\((?!https?:|#|[\w/.-]+\.md|[\w/.-]+\.ipynb)[^)]*\)", r"`\1`", text)
 
