@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 MOST_WORDS = 25
-ITEM = re.compile(r"(\s*(?:[-*]|\d+\.)\s+|> )")
+ITEM = re.compile(r"^(\s*(?:[-*]|\d+\.)\s+|> )")
 NO_END = re.compile(r"(?:\b(?:e\.g|i\.e|et al|vs|cf|approx|resp|Fig|Eq|No|St|Dr|[A-Z])|\b[A-Z]\.[A-Z])\.$")
 # Of proselint: what code, band names and figures set off, and curly quotes.
 OFF = ("typography", "lexical_illusions", "weasel_words.very", "industrial_language.chatspeak", "dates_times.am_pm")
