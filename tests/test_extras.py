@@ -95,7 +95,7 @@ def test_a_command_names_the_extra_that_it_needs(beyond_core, command, extra, ma
     write_mat(open_labeled_city(tmp_path / "source", None), tmp_path / "new.mat", hdf5=True)
     codes, said = c2seg_without(beyond_core, command, cwd=tmp_path)
     assert codes == [2]
-    assert said.splitlines()[-1].endswith(f"pip install 'c2seg[{extra}]'"), said
+    assert said.splitlines()[-1].endswith(f"pip install '.[{extra}]'"), said
 
 
 def test_all_brings_every_extra():

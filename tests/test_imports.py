@@ -33,6 +33,7 @@ ROWS = [
     ["metrics"],
     ["recipes"],
     ["artifacts"],
+    ["gis"],
     ["sampling", "forest"],
     ["models", "losses"],
     ["methods"],

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from c2seg.api.city_lists import predict_cities
     from c2seg.api.converting import convert_city
     from c2seg.api.dataset import CityDataset
+    from c2seg.api.describing import describe_city
     from c2seg.api.estimating import estimate_accuracy
     from c2seg.api.finding import find_data
     from c2seg.api.fitting import fit
     from c2seg.api.fusing import fuse_maps
     from c2seg.api.labeling import make_labels
     from c2seg.api.models import export_model, load_model
+    from c2seg.api.packaging import package_map
     from c2seg.api.preparing import prepare_city
     from c2seg.api.recipes import load_recipe
     from c2seg.api.reporting import make_report
@@ -61,6 +63,7 @@ __all__ = [
     "assess_map",
     "certify_map",
     "convert_city",
+    "describe_city",
     "draw_sample",
     "estimate_accuracy",
     "export_model",
@@ -73,6 +76,7 @@ __all__ = [
     "make_labels",
     "make_report",
     "open_city",
+    "package_map",
     "predict_cities",
     "prepare_city",
     "run_benchmark",
@@ -88,6 +92,7 @@ _MODULES = {
     "assess_map": "c2seg.api.assessing",
     "certify_map": "c2seg.api.certifying",
     "convert_city": "c2seg.api.converting",
+    "describe_city": "c2seg.api.describing",
     "draw_sample": "c2seg.api.sampling_maps",
     "estimate_accuracy": "c2seg.api.estimating",
     "export_model": "c2seg.api.models",
@@ -100,6 +105,7 @@ _MODULES = {
     "make_labels": "c2seg.api.labeling",
     "make_report": "c2seg.api.reporting",
     "open_city": "c2seg.api.cities",
+    "package_map": "c2seg.api.packaging",
     "predict_cities": "c2seg.api.city_lists",
     "prepare_city": "c2seg.api.preparing",
     "run_benchmark": "c2seg.benchmark",

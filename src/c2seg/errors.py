@@ -20,6 +20,7 @@ __all__ = [
     "PluginError",
     "RecipeError",
     "TrainingError",
+    "install_command",
     "needs_extra",
     "number_ranges",
     "one_line",
@@ -63,8 +64,16 @@ class MissingExtraError(C2SegError, ImportError):
     """A feature needs an optional dependency that is not installed."""
 
     def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs packages that are not installed: pip install 'c2seg[{extra}]'")
+        super().__init__(f"{feature} needs packages that are not installed: {install_command(extra)}")
         self.extra = extra
+
+
+def install_command(extra: str) -> str:
+    """Return what installs an extra, in words: the one place that says it.
+
+    The name of the package is on no index yet. A checkout is what everybody has who has this package.
+    """
+    return f"in a checkout of c2seg, pip install '.[{extra}]'"
 
 
 @contextmanager

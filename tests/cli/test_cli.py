@@ -70,11 +70,11 @@ def test_the_demo_shows_the_forest_before_torch_is_there(tmp_path, capsys, monke
 
     monkeypatch.setattr("c2seg.api.demo.demo", demo)
     assert run(["demo", "--out", str(tmp_path / "demo")]) == 0
-    assert "c2seg[train]" not in capsys.readouterr().err
+    assert "'.[train]'" not in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "torch", None)
     assert run(["demo", "--out", str(tmp_path / "demo")]) == 0
     assert "the forest alone: training the networks needs" in (shown := capsys.readouterr().err)
-    assert "c2seg[train]" in shown
+    assert "'.[train]'" in shown
     assert asked == [DEMO_RECIPES, ("forest",)]
 
 
@@ -261,7 +261,7 @@ def test_a_missing_extra_is_named(fail, pair, tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "c2seg.losses", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     message = fail("fit", "unet", "--source", pair[0], "--out", tmp_path / "run")
-    assert "pip install 'c2seg[train]'" in message
+    assert "pip install '.[train]'" in message
 
 
 def test_a_label_beside_the_target_is_never_opened(pair, model, tmp_path):

@@ -135,7 +135,7 @@ def fit(
         RecipeError: The recipe, a key or a value is wrong.
         DataError: A city is missing, damaged, or does not fit another one.
         OutputError: ``out`` holds a model, or cannot be written.
-        MissingExtraError: Networks need ``pip install 'c2seg[train]'``.
+        MissingExtraError: Networks need the extra ``train``.
         TrainingError: The data have no pixel to train on.
     """
     settings = as_recipe(recipe, preset, overrides if validation else (*overrides, "validation.folds=0"))

@@ -17,6 +17,7 @@ from c2seg.data import Band, BandStatistics, City, CityStatistics, city_of_array
 from c2seg.data.layouts import is_city
 from c2seg.data.spectral import match_bands
 from c2seg.errors import InputError, needs_extra
+from c2seg.gis import SideFiles
 from c2seg.legend import Legend
 from c2seg.outputs import Output, check_outputs
 from c2seg.predict import MapOptions
@@ -98,6 +99,14 @@ class Model:
         confidence: FilePath | None = None,
         runner_up: FilePath | None = None,
         preview: FilePath | None = None,
+        vector: FilePath | None = None,
+        simplify: float | None = None,
+        legend_image: FilePath | None = None,
+        areas: FilePath | None = None,
+        stac: FilePath | None = None,
+        package: FilePath | None = None,
+        title: str | None = None,
+        acquired: str | None = None,
         backend: str | None = None,
         device: str = "auto",
         precision: str = "32",
@@ -121,7 +130,15 @@ class Model:
             probabilities: Also all class probabilities, one band a class (uint8 0..200, 255 nodata).
             confidence: Also the probability of the predicted class (likewise).
             runner_up: Also the runner-up class and the margin over it (likewise).
-            preview: Also a PNG in the legend's colors.
+            preview: Also a PNG with title, legend, scale bar and north arrow.
+            vector: Also polygons of the classes, a GeoPackage.
+            simplify: Simplify their borders by so many meters, the same for both neighbors; None: they follow the pixels.
+            legend_image: Also the legend as a PNG.
+            areas: Also a CSV of pixels and areas by class.
+            stac: Also a STAC item, which names map, layers and model; ``.stac.json``.
+            package: Also a folder with copies of map and layers and with all side files.
+            title: Of the previews; None: the city's name.
+            acquired: When the images were taken, ISO 8601, for the STAC item; None: when the map was made.
             backend: ``torch``, ``onnx``, ``openvino``, ``forest``; ``auto`` measures; None: what the model needs.
             device: ``auto``, ``cpu`` or ``cuda``.
             precision: ``32`` or ``bf16``, which is refused where it changes too many classes.
@@ -152,6 +169,16 @@ class Model:
             workers=workers,
             cluster=cluster,
             overwrite=overwrite,
+            side=SideFiles(
+                vector=optional_path(vector),
+                legend_image=optional_path(legend_image),
+                areas=optional_path(areas),
+                stac=optional_path(stac),
+                package=optional_path(package),
+                simplify_m=simplify,
+                title=title,
+                acquired=acquired,
+            ),
             palette=palette,
             min_area_px=min_area_px,
             min_area_keep=None if min_area_keep is None else tuple(min_area_keep),
@@ -286,7 +313,7 @@ def export_model(model: Model | FilePath, out: FilePath, *, overwrite: bool = Fa
     Raises:
         InputError: The model is a forest, an ONNX file already, or cannot be written.
         OutputError: ``out`` exists.
-        MissingExtraError: It needs ``pip install 'c2seg[train,onnx]'``.
+        MissingExtraError: It needs the extra ``train,onnx``.
     """
     place = as_path(out)
     source = model.path if isinstance(model, Model) else as_path(model)

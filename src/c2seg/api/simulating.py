@@ -58,7 +58,7 @@ def simulate_pair(
     Raises:
         InputError: A value out of range.
         OutputError: A file exists.
-        MissingExtraError: It needs ``pip install 'c2seg[simulate]'``.
+        MissingExtraError: It needs the extra ``simulate``.
     """
     given = {"source": source_layout, "target": target_layout}
     layouts: dict[str, Path] = {role: as_path(path) for role, path in given.items() if path is not None}

@@ -7,6 +7,7 @@ Exit codes: 0 done; 2 the user's input is wrong (one line on stderr, no tracebac
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import signal
 import sys
@@ -17,6 +18,8 @@ from typing import Any, NoReturn
 import typer
 
 from c2seg._version import __version__
+from c2seg.cli.completion import completed_command
+from c2seg.cli.help import COMMAND_GROUPS, with_help
 from c2seg.cli.options import with_options
 from c2seg.errors import C2SegError, unknown_name
 from c2seg.outputs.faults import fault_of_files
@@ -28,6 +31,7 @@ __all__ = ["COMMANDS", "main", "run"]
 COMMANDS = {
     "demo": "See everything in minutes, without data.",
     "simulate": "Make two cities with a known ground truth.",
+    "init": "Write city.yaml from what rasters say of themselves.",
     "inspect": "Show what a city holds and what is wrong.",
     "prepare": "Make a city folder from satellite products.",
     "convert": "Write a city in another layout.",
@@ -44,11 +48,13 @@ COMMANDS = {
     "certify": "Show where at most a share of a map is wrong.",
     "suggest": "Pick points to label for training.",
     "report": "Make a self-contained HTML page of runs.",
+    "package": "Gather a map and its side files in one folder.",
     "benchmark": "Compare recipes on pairs of cities.",
     "submit": "Pack or check a challenge submission.",
     "challenge": "Run a leaderboard with withheld ground truth.",
     "serve": "Run a challenge of several teams on a server.",
 }
+_SHELL = {"--install-completion", "--show-completion"}  # a shell may follow them
 _PREDICTING = {"assess", "demo", "fit", "predict"}  # they run a predictor over a city
 
 
@@ -70,20 +76,21 @@ RENAMED_OPTIONS = {
 def main() -> NoReturn:
     """Entry point of the console script."""
     set_up()
-    if next((a for a in sys.argv[1:] if not a.startswith("-")), None) in _PREDICTING:
+    if _named_command(sys.argv[1:]) in _PREDICTING:
         keep_freed_memory()
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code; errors go to stderr."""
-    command = next((a for a in arguments if not a.startswith("-")), None)
+    command = _named_command(arguments)
     previous = stop_on_sigterm()
     try:
         if command is not None and command not in COMMANDS:
             raise C2SegError(unknown_name("command", command, COMMANDS))
         arguments = [_current_option(command, argument) for argument in arguments]
-        result = _application(command)(args=arguments or ["--help"], prog_name="c2seg", standalone_mode=False)
+        application = _application(completed_command(COMMANDS) or command)
+        result = application.main(args=arguments or ["--help"], prog_name="c2seg", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except C2SegError as error:
@@ -107,6 +114,12 @@ def run(arguments: Sequence[str]) -> int:
             signal.signal(signal.SIGTERM, previous)
 
 
+def _named_command(arguments: Sequence[str]) -> str | None:
+    """Return the first word that is no option; None if there is none, or if it is the value of an option."""
+    words = itertools.takewhile(lambda word: word not in _SHELL, arguments)
+    return next((word for word in words if not word.startswith("-")), None)
+
+
 def _drop_output() -> None:
     """Lose what could not be written to stdout, so that the interpreter does not try again at its end."""
     try:
@@ -116,18 +129,19 @@ def _drop_output() -> None:
 
 
 def _application(command: str | None) -> Any:
+    """Return the application, click's object, with one command, or as an overview of all."""
+    groups = {name: group for group, names in COMMAND_GROUPS.items() for name in names}
     root = typer.Typer(
         name="c2seg",
         help="Land-cover maps of a city without labels, from models trained on another city.",
-        rich_markup_mode=None,
-        add_completion=False,
+        rich_markup_mode="rich",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
     root.callback()(_root)  # a callback makes typer keep sub-commands even when there is one
     for name in COMMANDS:
         if command is None:
-            root.command(name, help=COMMANDS[name])(_nothing)
+            root.command(name, help=COMMANDS[name], rich_help_panel=groups.get(name))(_nothing)
         elif name == command:
             module = importlib.import_module(f"c2seg.cli.{name}")
             if hasattr(module, "app"):
@@ -136,7 +150,7 @@ def _application(command: str | None) -> Any:
                 root.add_typer(module.app, name=name, help=COMMANDS[name])
             else:
                 root.command(name)(_guard(module.command))
-    return root
+    return with_help(typer.main.get_command(root))
 
 
 def _current_option(command: str | None, argument: str) -> str:

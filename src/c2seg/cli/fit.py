@@ -8,23 +8,31 @@ from pathlib import Path
 import typer
 
 from c2seg.api.tables import score_line
+from c2seg.cli import completion
 from c2seg.cli.console import JSON, OVERWRITE, QUIET, SEED, note, print_json, progress_bars
 
 __all__ = ["command"]
 
 
 def command(
-    recipe: str = typer.Argument("crosscity", help="Name of a recipe, or a YAML file."),
+    recipe: str = typer.Argument(
+        "crosscity", help="Name of a recipe, or a YAML file.", autocompletion=completion.recipe
+    ),
     source: list[Path] = typer.Option(..., "--source", help="A labeled city; may be given several times."),
     target: Path = typer.Option(None, "--target", help="The unlabeled city; its labels, if any, are never opened."),
     out: Path = typer.Option(..., "--out", help="The run folder to write."),
-    preset: str = typer.Option(None, "--preset", help="tiny, small, paper-ab or paper-bw (default: tiny)."),
+    preset: str = typer.Option(
+        None,
+        "--preset",
+        help="tiny, small, paper-ab or paper-bw (default: tiny).",
+        autocompletion=completion.preset,
+    ),
     set_: list[str] = typer.Option([], "--set", help="key.path=value, over recipe and preset; may be repeated."),
     no_validation: bool = typer.Option(
         False, "--no-validation", help="Train no model on folds of the sources: forests take a fraction of the time."
     ),
     seed: int = SEED,
-    device: str = typer.Option("auto", "--device", help="auto, cpu or cuda."),
+    device: str = typer.Option("auto", "--device", help="auto, cpu or cuda.", autocompletion=completion.device),
     label_map: str = typer.Option(None, "--label-map", help="Of the labels: a name, a mapping file, or auto."),
     target_labels: Path = typer.Option(
         None,

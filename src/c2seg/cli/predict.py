@@ -32,7 +32,23 @@ def command(
     runner_up: Path = typer.Option(
         None, "--runner-up", help="Also write the runner-up class and the margin to it here."
     ),
-    preview: Path = typer.Option(None, "--preview", help="Also write a PNG of the map here."),
+    preview: Path = typer.Option(
+        None, "--preview", help="Also write a PNG with title, legend, scale bar and north arrow here."
+    ),
+    vector: Path = typer.Option(None, "--vector", help="Also write polygons of the classes here, a GeoPackage."),
+    simplify: float = typer.Option(
+        None, "--simplify", metavar="M", help="Simplify their borders by M meters; neighbors keep one border."
+    ),
+    legend_image: Path = typer.Option(None, "--legend-image", help="Also write the legend as a PNG here."),
+    areas: Path = typer.Option(None, "--areas", help="Also write areas by class as CSV here."),
+    stac: Path = typer.Option(None, "--stac", help="Also write a STAC item here, such as MAP.stac.json."),
+    package: Path = typer.Option(
+        None, "--package", help="Also write a folder with map, layers and all side files (see c2seg package)."
+    ),
+    title: str = typer.Option(None, "--title", help="Title of the preview (default: the city's name)."),
+    acquired: str = typer.Option(
+        None, "--acquired", help="When the images were taken, such as 2024-06-30, for the STAC item."
+    ),
     tta: bool = typer.Option(None, "--tta/--no-tta", help="Average 8 flips and rotations (default: as in the recipe)."),
     backend: str = typer.Option(
         None, "--backend", help="torch, onnx, openvino, forest; auto measures (default: what the model file needs)."
@@ -68,8 +84,8 @@ def command(
     from c2seg.predict.cities import listed_cities
 
     if len(city) > 1 or listed_cities(city[0]):
-        if any((probabilities, confidence, runner_up, preview)):
-            raise InputError("several cities give a folder of maps; other layers and a preview need one city")
+        if any((probabilities, confidence, runner_up, preview, vector, legend_image, areas, stac, package)):
+            raise InputError("several cities give a folder of maps; other layers and side files need one city")
         _predict_cities(
             model, city, out, json=json, quiet=quiet, backend=backend, device=device, precision=precision, tta=tta,
             threads=threads, compile=compile_, workers=workers, cluster=cluster, min_area_px=min_area_px,
@@ -84,6 +100,14 @@ def command(
             confidence=confidence,
             runner_up=runner_up,
             preview=preview,
+            vector=vector,
+            simplify=simplify,
+            legend_image=legend_image,
+            areas=areas,
+            stac=stac,
+            package=package,
+            title=title,
+            acquired=acquired,
             backend=backend,
             device=device,
             precision=precision,

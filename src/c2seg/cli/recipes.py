@@ -9,6 +9,7 @@ import typer
 
 from c2seg.api.recipes import load_recipe
 from c2seg.benchmark.systems import load_system, system_names, system_text, system_variants
+from c2seg.cli import completion
 from c2seg.cli.console import JSON, print_json
 from c2seg.errors import C2SegError, InputError
 from c2seg.plugins import GROUPS, Plugin, installed
@@ -18,8 +19,17 @@ __all__ = ["command"]
 
 
 def command(
-    name: str = typer.Argument("", help="A recipe or a system, or one with @variant, to print; none: list them."),
-    preset: str = typer.Option("", "--preset", help="Print the recipe with this preset laid over it, all keys filled."),
+    name: str = typer.Argument(
+        "",
+        help="A recipe or a system, or one with @variant, to print; none: list them.",
+        autocompletion=completion.recipe,
+    ),
+    preset: str = typer.Option(
+        "",
+        "--preset",
+        help="Print the recipe with this preset laid over it, all keys filled.",
+        autocompletion=completion.preset,
+    ),
     plugins: bool = typer.Option(False, "--plugins", help="List what installed packages add, with their versions."),
     json: bool = JSON,
 ) -> None:

@@ -16,10 +16,19 @@ from c2seg.errors import InputError
 from c2seg.fusion.rules import Rules, fuse_window
 from c2seg.fusion.sources import ScoreMap, check_grids
 from c2seg.legend import Legend
-from c2seg.outputs import Output, check_outputs, commit, raster_output, record_output, style_output
+from c2seg.outputs import (
+    Output,
+    attributes_output,
+    check_outputs,
+    commit,
+    map_output,
+    raster_output,
+    record_output,
+    style_output,
+)
 from c2seg.predict.layers import LAYER_NODATA, LAYER_STEPS, scaled
 from c2seg.progress import Progress, no_progress
-from c2seg.raster import RasterTags, qml_text, write_cog, write_map
+from c2seg.raster import RasterTags, attributes_text, qml_text, write_cog, write_map
 from c2seg.types import Window
 
 __all__ = ["FuseOptions", "fuse"]
@@ -71,7 +80,9 @@ def fuse(
     outputs = _outputs(options)
     with commit(overwrite=options.overwrite) as files:
         if options.probabilities is not None:
-            tags = RasterTags({**_TAGS, "SCALE": "0.005", "UNIT": "probability"}, [], legend.names)
+            tags = RasterTags(
+                {**_TAGS, "SCALE": "0.005", "UNIT": "probability"}, [], legend.names, 1 / LAYER_STEPS, "1"
+            )
             write_cog(
                 files.add(outputs["probabilities"]), work.probabilities, grid, count=legend.num_classes, dtype=np.uint8,
                 nodata=LAYER_NODATA, overwrite=True, tags=tags,
@@ -80,6 +91,8 @@ def fuse(
         write_map(place, work.ids, grid, legend, overwrite=True, tags=_TAGS, palette=options.palette)
         result = _record(options, work, maps, rules, process, started)
         files.text(outputs["style"], qml_text(legend, options.palette))
+        pixels = dict(enumerate(work.counts.tolist()))
+        files.text(outputs["attributes"], attributes_text(legend, pixels, grid.pixel_area_m2(), options.palette))
         files.text(outputs["record"], result.as_text())
     return result
 
@@ -196,7 +209,8 @@ def _weights(maps: Sequence[ScoreMap], weights: Sequence[float] | None) -> tuple
 
 
 def _outputs(options: FuseOptions) -> dict[str, Output]:
-    named = {"out": raster_output(options.out), "style": style_output(options.out)}
+    named = {"out": map_output(options.out), "style": style_output(options.out)}
+    named["attributes"] = attributes_output(options.out)
     named["record"] = record_output(options.out, "map")
     if options.probabilities is not None:
         named["probabilities"] = raster_output(options.probabilities, "probabilities")

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from c2seg.outputs.checks import Output, check_output, check_outputs, raster_output, record_output, style_output
+from c2seg.outputs.checks import (
+    Output,
+    attributes_output,
+    check_output,
+    check_outputs,
+    map_output,
+    raster_output,
+    record_output,
+    style_output,
+)
 from c2seg.outputs.commit import Commit, commit
 from c2seg.outputs.faults import is_write_fault, write_faults
 from c2seg.outputs.files import atomic_file, fsync_path, make_folder, remove_folder, working_folder, write_text
@@ -15,12 +24,14 @@ __all__ = [
     "Ledger",
     "Output",
     "atomic_file",
+    "attributes_output",
     "check_output",
     "check_outputs",
     "commit",
     "fsync_path",
     "is_write_fault",
     "make_folder",
+    "map_output",
     "raster_output",
     "record_output",
     "remove_folder",

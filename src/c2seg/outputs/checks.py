@@ -9,10 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from c2seg.errors import InputError, OutputError
-from c2seg.outputs.results import is_result, replaces_json, replaces_style
+from c2seg.outputs.results import is_result, replaces_attributes, replaces_json, replaces_style
 from c2seg.outputs.temporary import clear_leftovers
 
-__all__ = ["Output", "check_output", "check_outputs", "raster_output", "record_output", "style_output"]
+__all__ = [
+    "Output",
+    "attributes_output",
+    "check_output",
+    "check_outputs",
+    "map_output",
+    "raster_output",
+    "record_output",
+    "style_output",
+]
 
 RASTER_SUFFIXES = (".tif", ".tiff")
 COMPANIONS = (".aux.xml", ".msk", ".ovr")
@@ -54,6 +63,16 @@ class Output:
 def raster_output(path: Path, parameter: str = "out") -> Output:
     """Return a GeoTIFF that is written."""
     return Output(path, parameter, RASTER_SUFFIXES, companions=COMPANIONS)
+
+
+def map_output(path: Path) -> Output:
+    """Return a map that is written together with its ``attributes_output``."""
+    return Output(path, "out", RASTER_SUFFIXES, companions=tuple(end for end in COMPANIONS if end != ".aux.xml"))
+
+
+def attributes_output(main: Path) -> Output:
+    """Return GDAL's file of class names and attribute table beside a map. Statistics that a GIS added may be replaced."""
+    return Output(main.with_name(main.name + ".aux.xml"), "attributes", replaces=replaces_attributes)
 
 
 def style_output(main: Path) -> Output:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["is_result", "replaces_json", "replaces_style"]
+__all__ = ["is_result", "replaces_attributes", "replaces_json", "replaces_style"]
 
 _HEAD_BYTES = 65536
 _MOST_JSON_BYTES = 16 * 2**20
@@ -15,7 +15,9 @@ STYLE_HEAD = (
     "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n<qgis styleCategories=\"AllStyleCategories\">\n"
 )
 """How each style of ours begins. Styles that QGIS saved tell its version there."""
+_ATTRIBUTES = re.compile(rb'<Metadata domain="C2SEG">\s*<MDI key="SOFTWARE">c2seg</MDI>')
 _SIGNATURES = (
+    _ATTRIBUTES,
     re.compile(rb'<Item name="SOFTWARE">c2seg</Item>'),  # maps and their layers
     re.compile(rb"tEXtSoftware\0c2seg"),  # previews
     re.compile(re.escape(STYLE_HEAD.encode())),
@@ -38,6 +40,15 @@ def replaces_style(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return file.read(len(STYLE_HEAD)) == STYLE_HEAD.encode()
+    except OSError:
+        return False
+
+
+def replaces_attributes(path: Path) -> bool:
+    """Return True for class names and attribute table of ours, also after GDAL added statistics to them."""
+    try:
+        with path.open("rb") as file:
+            return _ATTRIBUTES.search(file.read(_MOST_JSON_BYTES)) is not None
     except OSError:
         return False
 

@@ -28,6 +28,7 @@ from c2seg.data.inputs import city_inputs
 from c2seg.data.spectral import match_bands
 from c2seg.data.units import radar_unit, radar_unit_of, units_note
 from c2seg.errors import InputError
+from c2seg.gis import ModelFacts
 from c2seg.outputs import check_outputs, commit, remove_folder
 from c2seg.parallel import Crew, open_crew
 from c2seg.predict import (
@@ -92,8 +93,10 @@ def predict(
     classes. A stopped run resumes when it is called again with the same arguments. ``crew``: workers as ``options`` ask for,
     that serve other cities, too.
     """
+    options.side.check()
     loaded = read_model_file(model)
     header = loaded.header
+    options = replace(options, side=replace(options.side, model=ModelFacts(model.absolute(), header)))
     images, fitted = match_bands(_opened(city, header), header.inputs)
     absent = check_city(header, images)
     read = () if images.scenes[0].tiles else images.notes  # the order of published tiles changes no value
@@ -321,10 +324,10 @@ def batch_size(header: Header) -> int:
 def _scene_options(city: City, options: MapOptions) -> list[MapOptions]:
     if len(city.scenes) == 1:
         return [options]
-    if options.places.keys() - {"ids", "probabilities"}:
+    if options.places.keys() - {"ids", "probabilities"} or options.side.outputs:
         raise InputError(
-            "a city of several scenes gives a folder of maps, and one of probabilities; other layers and a preview need one "
-            "scene"
+            "a city of several scenes gives a folder of maps, and one of probabilities; other layers, a preview and side "
+            "files need one scene"
         )
     folders = [path for path in (options.out, options.probabilities) if path is not None]
     for folder in folders:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,15 @@ import numpy as np
 from c2seg.artifacts import MapKey, MapNotes, MapRecord, StripNote, StripsKey
 from c2seg.artifacts.maps import CleanupRecord
 from c2seg.data import SceneReader
+from c2seg.gis import FinishedMap, SideFiles, add_side_files
 from c2seg.legend import Legend
 from c2seg.outputs import (
     Commit,
     Output,
+    attributes_output,
     check_outputs,
     commit,
+    map_output,
     raster_output,
     record_output,
     remove_folder,
@@ -36,7 +39,7 @@ from c2seg.predict.strips import Build, StripFunction, StripJob, StripRows, Work
 from c2seg.predict.timings import Timings
 from c2seg.process import peak_memory_mib, return_freed_memory
 from c2seg.progress import Progress, no_progress
-from c2seg.raster import qml_text
+from c2seg.raster import attributes_text, level_qml_text, qml_text
 from c2seg.types import Grid
 
 __all__ = ["MapOptions", "make_scene", "predict_scene"]
@@ -70,6 +73,9 @@ class MapOptions:
     min_area_keep: tuple[str, ...] | None = None
     """Names or ids of classes that the cleanup leaves alone; None: streets and roads, where the legend has them."""
 
+    side: SideFiles = field(default_factory=SideFiles)
+    """Files for GIS users that are made on request."""
+
     @property
     def layers(self) -> dict[str, Path]:
         """The files beside the map by layer."""
@@ -86,11 +92,14 @@ class MapOptions:
 
     @property
     def outputs(self) -> dict[str, Output]:
-        """All files that are written: those of ``places``, and the style and the record beside the map."""
-        named = {name: raster_output(path, "out" if name == "ids" else name) for name, path in self.places.items()}
+        """All files that are written: those of ``places``, styles, class names and record beside them, those of ``side``."""
+        named = {name: raster_output(path, name) for name, path in self.layers.items()} | {"ids": map_output(self.out)}
         if self.preview is not None:
             named["preview"] = Output(self.preview, "preview", (".png",))
-        return named | {"style": style_output(self.out), "record": record_output(self.out, "map")}
+        if self.confidence is not None:
+            named["confidence style"] = style_output(self.confidence)
+        beside = {"style": style_output(self.out), "attributes": attributes_output(self.out)}
+        return named | beside | {"record": record_output(self.out, "map")} | self.side.outputs
 
 
 def predict_scene(
@@ -159,7 +168,9 @@ def make_scene(
             return_freed_memory()  # making the files needs blocks of other sizes than the windows freed
             cleaned = _cleaned(scratch, grid, cleanup, stages)
             with stages.time("publish"):
-                make_files(scratch, grid, legend, paths, options.palette, key.model, cleaned.ids if cleaned else None)
+                ids = cleaned.ids if cleaned else None
+                title = options.side.title or f"Land cover of {notes.city.name if notes.city else options.out.stem}"
+                make_files(scratch, grid, legend, paths, options.palette, key.model, ids, title)
             return memory, cleaned
 
         with block_cache(reader, plan):
@@ -183,9 +194,29 @@ def make_scene(
             key=key,
             cleanup=_cleanup_record(cleanup, cleaned),
         )
-    files.text(outputs["style"], qml_text(legend, options.palette))
-    files.text(outputs["record"], result.as_text())
+    _add_beside(files, options, legend, grid, {i: int(counts[i]) for i in legend.ids}, result, paths)
     return result
+
+
+def _add_beside(
+    files: Commit,
+    options: MapOptions,
+    legend: Legend,
+    grid: Grid,
+    pixels: dict[int, int],
+    record: MapRecord,
+    paths: dict[str, Path],
+) -> None:
+    """Add styles, class names, the record, and the side files that were asked for, of a map at ``paths``."""
+    outputs = options.outputs
+    files.text(outputs["style"], qml_text(legend, options.palette))
+    if "confidence style" in outputs:
+        files.text(outputs["confidence style"], level_qml_text())
+    files.text(outputs["attributes"], attributes_text(legend, pixels, grid.pixel_area_m2(), options.palette))
+    files.text(outputs["record"], record.as_text())
+    layers = {name: (paths[name], place) for name, place in options.layers.items()}
+    made = FinishedMap(paths["ids"], options.out, grid, legend, pixels, record, layers, options.palette)
+    add_side_files(files, made, options.side)
 
 
 def _cleaned(scratch: Scratch, grid: Grid, cleanup: Cleanup | None, stages: Timings) -> CleanedMap | None:

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
+from c2seg.gis import write_preview
 from c2seg.legend import Legend
-from c2seg.predict.layers import LAYER_NODATA
+from c2seg.predict.layers import LAYER_NODATA, LAYER_STEPS
 from c2seg.predict.scratch import RowReader, Scratch
-from c2seg.raster import RasterTags, open_raster, write_cog, write_map
+from c2seg.raster import RasterTags, write_cog, write_map
 from c2seg.types import Grid
 
 __all__ = ["make_files"]
 
-_PREVIEW_PX = 1024
+_SCALED = 1 / LAYER_STEPS, "1"
+"""Scale and unit of probabilities, as GDAL's bands state them."""
 
 
 def make_files(
@@ -26,11 +28,12 @@ def make_files(
     palette: str,
     model: str,
     ids: np.ndarray | None = None,
+    title: str = "Land cover",
 ) -> None:
     """Make the rasters and the preview at ``paths`` (by layer, ``ids`` is the map), over what is there.
 
-    ``ids`` uint8 [H, W] is the map where it is not that of the rows. Whether the rows are those that were written, ``scratch``
-    knows afterwards. Raises OutputError.
+    ``title`` is that of the preview. ``ids`` uint8 [H, W] is the map where it is not that of the rows. Whether the rows are
+    those that were written, ``scratch`` knows afterwards. Raises OutputError.
     """
     tags = {"MODEL": model, "SOFTWARE": "c2seg"}
     for layer, path in paths.items():
@@ -41,13 +44,14 @@ def make_files(
             write_map(path, read, grid, legend, overwrite=True, tags=tags, palette=palette)
         else:
             bands = {"probabilities": legend.names, "runner_up": ("runner-up", "margin")}.get(layer, (layer,))
-            scale = {"SCALE": "0.005", "UNIT": "probability"}
+            known = {"SCALE": "0.005", "UNIT": "probability"}
+            scales, units = zip(*((1.0, "") if band == "runner-up" else _SCALED for band in bands), strict=True)
             write_cog(
                 path, read, grid, count=len(bands), dtype=np.uint8, nodata=LAYER_NODATA, overwrite=True,
-                tags=RasterTags({**tags, **scale}, [], bands),
+                tags=RasterTags({**tags, **known}, [], bands, scales, units),
             )  # fmt: skip
     if "preview" in paths:
-        _write_preview(paths["preview"], paths["ids"], legend, palette)
+        write_preview(paths["preview"], paths["ids"], grid, legend, palette, title)
 
 
 def _with_bands(rows: RowReader) -> RowReader:
@@ -62,19 +66,3 @@ def _with_bands(rows: RowReader) -> RowReader:
 
 def _array_reader(ids: np.ndarray) -> RowReader:
     return lambda first, last: ids[None, first:last]
-
-
-def _write_preview(path: Path, source: Path, legend: Legend, palette: str) -> None:
-    """Write a PNG of the map, its longer side at most 1024 pixels, nodata transparent."""
-    from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
-
-    with open_raster(source) as dataset:
-        factor = max(1.0, max(dataset.shape) / _PREVIEW_PX)
-        ids = dataset.read(1, out_shape=tuple(max(1, round(side / factor)) for side in dataset.shape))
-    colors = np.zeros((256, 4), np.uint8)
-    for value, color in legend.colors(palette).items():
-        colors[value] = (*color, 255)
-    made_by = PngInfo()
-    made_by.add_text("Software", "c2seg")
-    Image.fromarray(colors[ids]).save(path, "PNG", pnginfo=made_by)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
-from c2seg.errors import MissingExtraError
+from c2seg.errors import MissingExtraError, install_command
 from c2seg.prepare.layer import ImageLayer
 from c2seg.prepare.record import Step
 from c2seg.products import Product
@@ -42,7 +42,7 @@ def measured(layers: Sequence[ImageLayer], grid: Grid, *, align: bool, progress:
     if find_spec("skimage") is None:
         if align:
             raise MissingExtraError("co-registration", "prepare")
-        return Registration(tuple(layers), notes=("co-registration was not checked: pip install 'c2seg[prepare]'",))
+        return Registration(tuple(layers), notes=(f"co-registration was not checked: {install_command('prepare')}",))
     reports, notes = [], []
     applied: dict[int, tuple[float, float]] = {}
     for number, (kind, product) in enumerate(moving):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from c2seg.raster.attributes import attributes_text
 from c2seg.raster.bands import FileBand, bands_of
 from c2seg.raster.checked import CheckedRaster, raster_faults
 from c2seg.raster.cog import RasterTags, write_cog, write_map
@@ -13,7 +14,7 @@ from c2seg.raster.opening import GDAL_ERRORS, data_files, open_raster, without_g
 from c2seg.raster.reading import ArrayRaster, RasterFile, RasterSource, read_boundless
 from c2seg.raster.sensors import KnownBand, KnownBands, known_bands
 from c2seg.raster.stacked import StackedFiles
-from c2seg.raster.style import qml_text, write_qml
+from c2seg.raster.style import level_qml_text, qml_text, write_qml
 
 __all__ = [
     "GDAL_ERRORS",
@@ -27,11 +28,13 @@ __all__ = [
     "RasterSource",
     "RasterTags",
     "StackedFiles",
+    "attributes_text",
     "bands_of",
     "data_files",
     "files_digest",
     "is_object",
     "known_bands",
+    "level_qml_text",
     "mosaic_groups",
     "mosaic_text",
     "object_names",

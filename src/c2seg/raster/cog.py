@@ -36,14 +36,24 @@ RowReader = Callable[[int, int], np.ndarray]
 class RasterTags:
     """Tags of a GeoTIFF, of the dataset and of each band. ``descriptions`` are the band names.
 
-    Value = stored number x ``scale``, in ``unit``.
+    Value = stored number x ``scale``, in ``unit``; both may differ by band.
     """
 
     dataset: Mapping[str, str] = field(default_factory=dict)
     bands: Sequence[Mapping[str, str]] = ()
     descriptions: Sequence[str] = ()
-    scale: float = 1.0
-    unit: str = ""
+    scale: float | Sequence[float] = 1.0
+    unit: str | Sequence[str] = ""
+
+    def scales(self, count: int) -> tuple[float, ...]:
+        """Return the scale of each of ``count`` bands; empty if all are 1."""
+        scales = (self.scale,) * count if isinstance(self.scale, float) else tuple(self.scale)
+        return scales if set(scales) != {1.0} else ()
+
+    def units(self, count: int) -> tuple[str, ...]:
+        """Return the unit of each of ``count`` bands; empty if none has one."""
+        units = (self.unit,) * count if isinstance(self.unit, str) else tuple(self.unit)
+        return units if any(units) else ()
 
 
 def write_cog(
@@ -88,10 +98,10 @@ def write_cog(
                 dataset.set_band_description(band, text)
             for band, values in enumerate(tags.bands, 1):
                 dataset.update_tags(band, **values)
-            if tags.scale != 1.0:
-                dataset.scales = (tags.scale,) * count
-            if tags.unit:
-                dataset.units = (tags.unit,) * count
+            if scales := tags.scales(count):
+                dataset.scales = scales
+            if units := tags.units(count):
+                dataset.units = units
             for first in range(0, grid.height, _BLOCK):
                 last = min(first + _BLOCK, grid.height)
                 checked.write(dataset, read_rows(first, last), Window(first, 0, last - first, grid.width))

@@ -1,4 +1,4 @@
-"""QGIS style of a map: class names and colors."""
+"""QGIS styles: class names and colors of a map, a ramp for shares such as confidence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from xml.etree import ElementTree
 from c2seg.legend import Legend
 from c2seg.outputs import write_text
 
-__all__ = ["qml_text", "write_qml"]
+__all__ = ["level_qml_text", "qml_text", "write_qml"]
+
+_RAMP = ((0.0, "#00224e"), (0.25, "#434e6c"), (0.5, "#7d7c78"), (0.75, "#bcae6c"), (1.0, "#fee838"))
+"""Cividis, which is ordered in lightness and looks alike to color-blind readers."""
 
 
 def write_qml(path: Path, legend: Legend, palette: str = "default") -> None:
@@ -32,6 +35,34 @@ def qml_text(legend: Legend, palette: str = "default") -> str:
             "paletteEntry",
             {"value": str(item.id), "color": f"#{red:02x}{green:02x}{blue:02x}", "label": item.name, "alpha": "255"},
         )
+    return _document(root)
+
+
+def level_qml_text() -> str:
+    """Return a QGIS style for a single band of shares 0..1, such as confidence: a linear ramp from dark to light."""
+    root = ElementTree.Element("qgis", {"styleCategories": "AllStyleCategories"})
+    pipe = ElementTree.SubElement(root, "pipe")
+    renderer = ElementTree.SubElement(
+        pipe,
+        "rasterrenderer",
+        {
+            "type": "singlebandpseudocolor", "band": "1", "opacity": "1", "alphaBand": "-1",
+            "classificationMin": "0", "classificationMax": "1",
+        },
+    )  # fmt: skip
+    shader = ElementTree.SubElement(ElementTree.SubElement(renderer, "rastershader"), "colorrampshader")
+    for key, value in (
+        ("colorRampType", "INTERPOLATED"), ("classificationMode", "1"), ("clip", "0"), ("minimumValue", "0"),
+        ("maximumValue", "1"),
+    ):  # fmt: skip
+        shader.set(key, value)
+    for value, color in _RAMP:
+        item = {"value": f"{value:g}", "color": color, "label": f"{100 * value:.0f} %", "alpha": "255"}
+        ElementTree.SubElement(shader, "item", item)
+    return _document(root)
+
+
+def _document(root: ElementTree.Element) -> str:
     ElementTree.indent(root)
     text = ElementTree.tostring(root, encoding="unicode")
     return "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + text + "\n"

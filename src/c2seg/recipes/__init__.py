@@ -18,6 +18,7 @@ from c2seg.plugins import Plugin, find, guarded, installed, load
 from c2seg.recipes import starts
 from c2seg.recipes.plugged import LossSettings, MethodSettings, ModelSettings, Strict, plugins_of
 from c2seg.recipes.schema import Recipe, overlay
+from c2seg.recipes.suggesting import meant_keys
 from c2seg.recipes.upgrade import stored_recipe, upgrade_recipe
 
 __all__ = [
@@ -95,9 +96,25 @@ def load_recipe(name: str, preset: str | None = None, overrides: Sequence[str] =
         if variant not in others:
             raise RecipeError(f"recipe {recipe}: {unknown_name('variant', variant, others)}")
         content = overlay(content, {"name": name} | (others[variant] or {}))
+    changed = content
     for text in overrides:
-        content = overlay(content, _override(text))
-    return _validate(name, content)
+        changed = overlay(changed, _override(text))
+    try:
+        return _validate(name, changed)
+    except RecipeError as error:
+        for text in overrides:
+            _suggest(name, content, text, error)
+        raise
+
+
+def _suggest(name: str, content: dict[str, Any], override: str, error: RecipeError) -> None:
+    """Raise a RecipeError that says which key an override meant, if it names none of the recipe."""
+    path, _, value = (part.strip() for part in override.partition("="))
+    if keys := meant_keys(_validate(name, content).model_dump(mode="json"), path):
+        meant = " or ".join(f"{key}={value}" for key in keys)
+        raise RecipeError(
+            f"`overrides` {override}: recipe {name}: unknown key {path.rpartition('.')[2]!r}. Did you mean {meant}?"
+        ) from error
 
 
 def random_start(recipe: Recipe) -> str | None:

@@ -28,8 +28,9 @@ __all__ = ["PageContent", "render_page"]
 
 MEASURES = (("iou", "IoU"), ("f1", "F1"), ("precision", "Precision"), ("recall", "Recall"))
 PALETTE_NAMES = {
-    "default": "dataset paper",
+    "default": "the map's",
     "colorblind": "color-blind safe",
+    "paper": "dataset paper",
     "mmglots": "MMGLOTS",
     "submission": "challenge submission",
 }

@@ -80,7 +80,10 @@ def make_views(
 
 
 def palettes(legend: Legend) -> dict[str, tuple[str, ...]]:
-    """Return the colors by palette, one per class; every legend gets one that color-blind readers can use."""
+    """Return the colors by palette, one per class; every legend gets one that color-blind readers can use.
+
+    It is called ``colorblind`` also where it is the default.
+    """
     colors = {"default": tuple(item.color for item in legend.classes), **legend.palettes}
     spare = c2seg13().palettes["colorblind"]
     if "colorblind" not in colors and legend.num_classes <= len(spare):

@@ -155,7 +155,7 @@ def test_an_install_without_torch_maps(model, make_city, tmp_path):
         assert (read(out) == read(city / "label.tif")).mean() > 0.8
     refused = bare("predict", model, city, "--out", tmp_path / "no.tif")
     assert refused.returncode == 2
-    assert refused.stderr.splitlines()[-1].endswith("pip install 'c2seg[train]'")
+    assert refused.stderr.splitlines()[-1].endswith("pip install '.[train]'")
     refused = bare("predict", model, city, "--out", tmp_path / "no.tif", "--backend", "onnx")
     assert refused.returncode == 2
     assert "c2seg export" in refused.stderr
