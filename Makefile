@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Spinning threads of one process must not starve those of another on few cores.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: setup demo test test-slow check docs docs-serve constraints format clean
+.PHONY: setup demo test test-slow check docs docs-serve tutorials results-readme constraints format clean
 
 setup: .venv/ready
 
@@ -40,6 +40,14 @@ check: setup
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo build/site/index.html
+
+# What the README shows: outputs, the table (about an hour of two processors; it resumes), the picture.
+results-readme: setup
+	$(BIN)/python docs/site/readme.py
+
+# Run the notebooks of docs/tutorials, for the site and as a test of them (minutes).
+tutorials: setup
+	$(BIN)/python docs/site/tutorials.py
 
 docs-serve: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve

@@ -20,6 +20,16 @@ settings.load_profile("c2seg")
 MakeCity = Callable[..., Path]
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Say how many snippets of the documents ran, and what else tests counted."""
+    counts: dict[str, int] = {}
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in report.user_properties:
+            counts[name] = counts.get(name, 0) + value
+    if counts:
+        terminalreporter.write_line("documents: " + ", ".join(f"{value} {name}" for name, value in counts.items()))
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch):
     for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):

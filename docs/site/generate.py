@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import griffe
 import mkdocs_gen_files
-import typer
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 import c2seg
-from c2seg.cli import COMMANDS
+from c2seg.cli import _application
+from c2seg.cli.help import COMMAND_GROUPS, EXAMPLES, commands_of
 from c2seg.recipes import models, plugged, schema, training
 
 ROOT = Path(__file__).parents[2]
@@ -52,55 +54,37 @@ def cell(text: str) -> str:
 
 
 def command_pages() -> Iterator[str]:
-    """Yield the reference of every command: usage, options by group, example."""
-    for name in COMMANDS:
-        module = importlib.import_module(f"c2seg.cli.{name}")
-        if hasattr(module, "app"):
-            group = typer.main.get_group(module.app)
-            yield f"## c2seg {name}\n\n{COMMANDS[name]}\n\n"
-            for sub, command in group.commands.items():
-                yield from command_section(f"{name} {sub}", command, 3)
-        else:
-            single = typer.Typer(rich_markup_mode=None, add_completion=False)
-            single.command(name)(module.command)
-            yield from command_section(name, typer.main.get_command(single), 2)
+    """Yield the reference of every command: usage, example, options in the panels of its help."""
+    for group, names in COMMAND_GROUPS.items():
+        yield f"## {group}\n\n"
+        for name in names:
+            for path, command in commands_of(_application(name)):
+                yield from command_section(path, command)
 
 
-def command_section(name: str, command: typer.core.TyperCommand, level: int) -> Iterator[str]:
+def command_section(path: str, command: Any) -> Iterator[str]:
     """Yield one command's section."""
-    yield f"{'#' * level} c2seg {name}\n\n{inspect.cleandoc(command.help or '')}\n\n"
+    yield f"### c2seg {path}\n\n{inspect.cleandoc(command.help or '')}\n\n"
+    yield f"    {EXAMPLES[path]}\n\n"
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option" and p.name != "help" and not p.hidden]
-    usage = " ".join(placeholder(p) for p in arguments)
-    required = " ".join(f"{p.opts[-1]} {p.metavar or p.name.upper()}" for p in options if p.required)
-    yield f"```\nc2seg {' '.join(part for part in (name, required, usage) if part)}\n```\n\n"
-    if command.epilog:
-        yield f"{inspect.cleandoc(command.epilog)}\n\n"
     if arguments:
         yield "| argument | is |\n|---|---|\n"
         yield from (f"| `{cell(p.metavar or p.name.upper())}` | {cell(p.help or '')} |\n" for p in arguments)
         yield "\n"
-    groups: dict[str, list] = {}
+    panels: dict[str, list[Any]] = {}
     for option in options:
-        groups.setdefault(getattr(option, "rich_help_panel", None) or "", []).append(option)
-    for title, members in groups.items():
-        if title:
-            yield f"**{title}**\n\n"
-        yield "| option | does |\n|---|---|\n"
+        panels.setdefault(getattr(option, "rich_help_panel", None) or "Options", []).append(option)
+    for title, members in panels.items():
+        yield f"| {title} | does |\n|---|---|\n"
         for option in members:
             names = ", ".join(f"`{text}`" for text in (*option.opts, *option.secondary_opts))
-            yield f"| {names} | {cell(option.help or '')}{default(option)} |\n"
+            required = " Required." if option.required else ""
+            yield f"| {names} | {cell(option.help or '')}{required}{default(option)} |\n"
         yield "\n"
 
 
-def placeholder(argument: typer.core.TyperArgument) -> str:
-    """Return an argument as it stands in the usage."""
-    name = argument.metavar or (argument.name or "").upper()
-    name += "..." if argument.nargs != 1 else ""
-    return name if argument.required else f"[{name}]"
-
-
-def default(option: typer.core.TyperOption) -> str:
+def default(option: Any) -> str:
     """Return the text of a default that tells something."""
     value = option.default
     if callable(value) or value in (None, False, (), [], "") or option.required or "default" in (option.help or ""):
@@ -153,6 +137,23 @@ def interface_page() -> Iterator[str]:
             yield f"## {name}\n\n::: {modules.get(name, 'c2seg.errors')}.{name}\n    options:\n      heading_level: 3\n\n"
 
 
+def tutorials() -> None:
+    """Put tutorials that ran in the place of those without outputs, and their pictures on a page."""
+    lines = ["# Gallery\n\nPictures that the [tutorials](tutorials/index.md) make.\n"]
+    for source in sorted((ROOT / "docs/tutorials").glob("*.ipynb")):
+        done = ROOT / "build/tutorials" / source.name
+        if not done.exists() or done.stat().st_mtime < source.stat().st_mtime:
+            continue  # make tutorials runs it
+        write(f"tutorials/{source.name}", done.read_text(encoding="utf-8"))
+        title = json.loads(source.read_text(encoding="utf-8"))["cells"][0]["source"][0].strip("# \n")
+        for picture in sorted(done.parent.glob(f"{source.stem}-*.png")):
+            with mkdocs_gen_files.open(f"tutorials/{picture.name}", "wb") as file:
+                file.write(picture.read_bytes())
+            lines.append(f"[![{title}](tutorials/{picture.name}){{ width=640 }}](tutorials/{source.name})\n")
+    write("gallery.md", "\n".join(lines))
+
+
+tutorials()
 for root, page in ROOT_PAGES.items():
     if (ROOT / root).exists():
         write(page, root_page((ROOT / root).read_text(encoding="utf-8")))

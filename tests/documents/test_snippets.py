@@ -1,0 +1,91 @@
+"""Snippets of README and documents: those of the README run and print what stands below them, all commands can be read."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from c2seg.cli import COMMANDS, _application, run
+from c2seg.cli.help import commands_of
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PAST = {"history.md"}
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+NUMBER = re.compile(r"(?<![\w.])\d*\.?\d+(?![\w.])")
+
+
+def command_lines(text: str) -> list[str]:
+    """Return the commands of c2seg in fenced and indented blocks, continued lines joined."""
+    text = re.sub(r"\\\n\s*", " ", text)
+    return [
+        line.strip().removeprefix("$ ")
+        for line in text.splitlines()
+        if re.match(r"(?:    |\$ |OMP_NUM_THREADS=1 )?\s*c2seg [a-z]", line) or re.match(r"^\s*c2seg [a-z]", line)
+    ]
+
+
+def read(command: str) -> str | None:
+    """Return why the command line cannot read a command; None if it can."""
+    words = shlex.split(re.split(r"\s#\s|\s[|>&;]+\s|;", command)[0])[1:]
+    if not words or words[0] not in COMMANDS or any(word in ("...", "[...]") for word in words):
+        return None if words and words[0] in COMMANDS else f"no command {words[:1]}"
+    leaves = dict(commands_of(_application(words[0])))
+    path = next((path for path in (" ".join(words[:2]), words[0]) if path in leaves), None)
+    if path is None:
+        return None  # a group alone, such as `c2seg serve --help`
+    try:
+        leaves[path].make_context(path, words[len(path.split()) :])
+    except SystemExit:
+        return None  # --help
+    except Exception as error:
+        return getattr(error, "format_message", lambda: str(error))()
+    return None
+
+
+@pytest.mark.parametrize("page", [p for p in DOCUMENTS if p.name not in PAST], ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_commands_can_be_read(page, record_property):
+    lines = command_lines(page.read_text(encoding="utf-8"))
+    assert {line: why for line in lines if (why := read(line))} == {}
+    record_property("commands read", len(lines))
+
+
+def same_output(shown: str, printed: str) -> bool:
+    """Whether two texts are the same but for the last digits of numbers, which follow the machine."""
+    if NUMBER.sub("#", shown).split() != NUMBER.sub("#", printed).split():
+        return False
+    pairs = zip(NUMBER.findall(shown), NUMBER.findall(printed), strict=True)
+    return all(abs(float(a) - float(b)) <= 0.02 * max(1.0, abs(float(a))) for a, b in pairs)
+
+
+def test_the_readme_runs_and_prints_what_it_shows(tmp_path, monkeypatch, record_property):
+    pytest.importorskip("earthlib")
+    pytest.importorskip("pyogrio")
+    monkeypatch.chdir(tmp_path)
+    blocks = FENCE.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    ran, names = 0, {}
+    printed = None
+    for language, code in blocks:
+        out = io.StringIO()
+        if language == "text":
+            assert printed is not None, "no code stands before this output"
+            assert same_output(code, printed), f"README shows:\n{code}\nnow it is:\n{printed}"
+            printed = None
+        elif language == "sh":
+            with contextlib.redirect_stdout(out):
+                for line in code.splitlines():
+                    assert run(shlex.split(line, comments=True)[1:]) == 0, line
+                    ran += 1
+            printed = out.getvalue()
+        elif language == "python":
+            with contextlib.redirect_stdout(out):
+                exec(compile(code, "README.md", "exec"), names)
+            printed = out.getvalue()
+            ran += 1
+    assert ran >= 6
+    record_property("snippets run", ran)
