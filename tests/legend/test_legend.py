@@ -17,7 +17,7 @@ def test_the_default_legend_is_the_challenges() -> None:
     legend = c2seg13()
     assert legend.ids == tuple(range(1, 14))
     assert (legend.names[0], legend.names[1], legend.names[12]) == ("Surface water", "Street", "Inland wetlands")
-    assert legend.colors()[7] == (255, 255, 0)
+    assert legend.colors("paper")[7] == (255, 255, 0)
     assert legend.colors("submission")[13] == (0, 168, 132)
     for palette in ("default", *legend.palettes):
         assert len(set(legend.colors(palette).values())) == 13  # all told apart

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from c2seg.cli import run as c2seg
 from c2seg.legend import LandClass, Legend, c2seg13
 from c2seg.report import ReportOptions, make_report
 from helpers import report_make as make
+from helpers.accessibility import violations
 
 READY = "document.documentElement.dataset.ready === 'yes'"
 TAB, ENTER, LEFT, RIGHT, DOWN, SPACE, ESCAPE = (
@@ -54,7 +56,7 @@ def test_maps_have_the_colors_of_the_legend(browser, page):
     assert browser.errors() == []
     choose(browser, "select.left", "Map: forest")
     # The three stripes: urban fabric, arable land, forests; the swipe line is in the middle of the second.
-    red, yellow, green = [255, 0, 0], [255, 255, 0], [0, 255, 0]
+    red, yellow, green = (list(c2seg13().colors()[number]) for number in (3, 7, 10))
     assert browser.script(PIXEL, 0, 0.2, 0.5) == red
     assert browser.script(PIXEL, 0, 0.42, 0.8) == yellow
     assert browser.script(PIXEL, 0, 0.8, 0.5) == green
@@ -63,8 +65,8 @@ def test_maps_have_the_colors_of_the_legend(browser, page):
     browser.script("document.querySelector('[data-class=\"10\"]').click()")
     assert browser.script(PIXEL, 0, 0.8, 0.5) == [0, 0, 0]
     browser.script("document.querySelector('[data-all=on]').click()")
-    choose(browser, "select.palette", "color-blind safe")
-    expected = list(c2seg13().colors("colorblind")[10])
+    choose(browser, "select.palette", "dataset paper")
+    expected = list(c2seg13().colors("paper")[10])
     assert browser.script(PIXEL, 0, 0.8, 0.5) == expected
     choose(browser, "select.right", "Errors: unet")
     assert browser.script(PIXEL, 0, 0.58, 0.8) == [255, 122, 60]
@@ -86,7 +88,7 @@ def test_train_in_parallel_shows_the_same_place_twice(browser, page):
         browser.script("document.querySelector('[data-zoom=in]').click()")
     zoom = float(browser.script("return document.querySelector('.viewer').dataset.zoom"))
     assert zoom == pytest.approx(1.5**4, rel=0.01)
-    assert browser.script(PIXEL, 0, 0.45, 0.25) == browser.script(PIXEL, 0, 0.45, 0.75) == [255, 255, 0]
+    assert browser.script(PIXEL, 0, 0.45, 0.25) == browser.script(PIXEL, 0, 0.45, 0.75) == list(c2seg13().colors()[7])
 
 
 def test_everything_is_reached_by_keyboard(browser, page):
@@ -215,3 +217,49 @@ def test_forest_and_unet_of_the_quicklooks(browser, tmp_path):
         assert browser.script("return document.documentElement.scrollWidth") == width
         assert browser.script("return document.querySelectorAll('#curves svg').length") >= 2
         assert browser.errors() == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_axe_finds_nothing_wrong(browser, page, width, scheme):
+    browser.cdp("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    try:
+        show(browser, page, width, 844, mobile=width == 390)
+        assert violations(browser) == []
+    finally:
+        browser.cdp("Emulation.setEmulatedMedia", features=[])
+
+
+def test_the_page_opens_on_the_best_run_and_bold_marks_the_best_of_a_column(browser, page):
+    show(browser, page)
+    text = "const s = document.querySelector('select.right'); return s.selectedOptions[0].text"
+    assert browser.script(text) == "Map: forest"
+    bold = (
+        "return [...document.querySelectorAll(arguments[0] + ' tbody tr')].map((r) => r.querySelectorAll('b').length)"
+    )
+    assert browser.script(bold, "#scores0 .headline") == [4, 0]  # all four scores are the forest's
+    assert browser.script(bold, "#runs") == [2, 0]
+    assert browser.script("return document.querySelector('#provenance details[open] summary').textContent") == "forest"
+
+
+def test_a_phone_is_told_what_can_be_scrolled(browser, page):
+    show(browser, page, 390, 844, mobile=True)
+    cues = "return [...document.querySelectorAll('.cue')].filter((e) => e.offsetParent).length"
+    assert browser.script(cues) >= 2
+    assert browser.script("return document.querySelector('.scroll.more').tabIndex") == 0
+    show(browser, page, 1900, 844)
+    assert browser.script(cues) == 0
+
+
+def test_maps_and_scores_are_downloaded(browser, page, tmp_path):
+    show(browser, page)
+    browser.downloads(tmp_path)
+    browser.script("document.querySelector('[data-save]').click()")
+    browser.script("document.querySelector('a[download=\"scores0.csv\"]').click()")
+    browser.script("document.querySelector('a[download=\"town.tif\"]').click()")
+    for name, start in (("Map-forest.png", b"\x89PNG"), ("scores0.csv", b"run,class_id"), ("town.tif", b"II")):
+        end = time.monotonic() + 15
+        while not (tmp_path / name).is_file():
+            assert time.monotonic() < end, sorted(tmp_path.iterdir())
+            time.sleep(0.05)
+        assert (tmp_path / name).read_bytes().startswith(start)
+    assert browser.errors() == []

@@ -80,7 +80,12 @@ def _demo(
         predict(
             result.model,
             target,
-            MapOptions(maps[name], overwrite=overwrite),
+            MapOptions(
+                maps[name],
+                confidence=maps[name].with_name(f"{target.name}_confidence.tif"),
+                runner_up=maps[name].with_name(f"{target.name}_runner_up.tif"),
+                overwrite=overwrite,
+            ),
             bars=named,
         )
         scores[name] = score_maps(maps[name], target / "label.tif")

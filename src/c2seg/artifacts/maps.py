@@ -150,6 +150,8 @@ class MapNotes(Record):
     city: PredictedCity | None = None
     confidence: str | None = None
     """File name of the confidence beside the map, if it was written."""
+    runner_up: str | None = None
+    """File name of the runner-up and the margin beside the map, if they were written."""
     run: MapRun | None = None
     target_labels: tuple[TargetLabelsRecord, ...] = ()
     """Labels of targets that the models behind the map were trained on: such a map is few-shot."""

@@ -150,6 +150,14 @@ def _add_style(path: Path, legend: Legend, palette: str) -> None:
     database.close()
 
 
+def _fill(color: str) -> tuple[tuple[str, str], ...]:
+    """Return the properties of a fill; an outline of its color, since neighbors would show the ground between them."""
+    return (
+        ("color", color), ("style", "solid"), ("outline_style", "solid"), ("outline_color", color),
+        ("outline_width", "0.1"),
+    )  # fmt: skip
+
+
 def _style(legend: Legend, palette: str) -> str:
     """Return a QGIS style of polygons by class."""
     root = Element("qgis", {"styleCategories": "Symbology"})
@@ -163,7 +171,7 @@ def _style(legend: Legend, palette: str) -> str:
         symbol = SubElement(symbols, "symbol", {"name": str(number), "type": "fill", "alpha": "1"})
         layer = SubElement(symbol, "layer", {"class": "SimpleFill", "enabled": "1"})
         color = ",".join(map(str, (*colors[item.id], 255)))
-        for key, value in (("color", color), ("style", "solid"), ("outline_style", "no")):
+        for key, value in _fill(color):
             SubElement(layer, "prop", {"k": key, "v": value})
     indent(root)
     return "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + tostring(root, encoding="unicode")

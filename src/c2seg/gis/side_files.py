@@ -19,10 +19,13 @@ from c2seg.gis.stac import Asset, ModelFacts, StacFacts, instant, stac_text
 from c2seg.legend import Legend
 from c2seg.outputs import Commit, Output
 from c2seg.progress import Progress, no_progress
-from c2seg.raster import attributes_text, level_qml_text, qml_text
+from c2seg.raster import attributes_text, level_qml_text, open_raster, qml_text
 from c2seg.types import Grid
 
 __all__ = ["FinishedMap", "SideFiles", "add_side_files"]
+
+_STORED_TOP = 200
+"""What layers store for a probability of 1."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ def _fill(folder: Path, made: FinishedMap, side: SideFiles, progress: Progress) 
             made.legend, made.pixels, made.grid.pixel_area_m2(), made.palette
         ),
         f"{stem}.qml": qml_text(made.legend, made.palette),
-        **({f"{there.layers['confidence'][1].stem}.qml": level_qml_text()} if "confidence" in there.layers else {}),
+        **_level_style(there.layers),
         **({f"{stem}.json": there.record.as_text()} if there.record else {}),
     }
     for name, text in texts.items():
@@ -133,6 +136,16 @@ def _fill(folder: Path, made: FinishedMap, side: SideFiles, progress: Progress) 
     places = {name: (folder / f"{stem}{end}", package / f"{stem}{end}") for name, end in endings.items()}
     beside = {"style": Asset(package / f"{stem}.qml", "Style of QGIS", "application/xml", ("style",))}
     _make(places, there, side, beside, progress)
+
+
+def _level_style(layers: Mapping[str, tuple[Path, Path]]) -> dict[str, str]:
+    """Return name and text of the style of the confidence, where there is one; maps of 0.1.0 state no scale."""
+    if "confidence" not in layers:
+        return {}
+    source, place = layers["confidence"]
+    with open_raster(source) as dataset:
+        top = 1.0 if dataset.scales[0] != 1.0 else float(_STORED_TOP)
+    return {f"{place.stem}.qml": level_qml_text(top)}
 
 
 def _make(

@@ -145,6 +145,7 @@ def predict(
         recipe=header.recipe.name,
         city=PredictedCity(name=images.name, path=relative_path(city, scenes[0][1].out)),
         confidence=options.confidence.name if options.confidence else None,
+        runner_up=options.runner_up.name if options.runner_up else None,
         run=run,
         target_labels=(trained.target_labels,) if trained and trained.target_labels else (),
     )

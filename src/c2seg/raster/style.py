@@ -38,8 +38,11 @@ def qml_text(legend: Legend, palette: str = "default") -> str:
     return _document(root)
 
 
-def level_qml_text() -> str:
-    """Return a QGIS style for a single band of shares 0..1, such as confidence: a linear ramp from dark to light."""
+def level_qml_text(top: float = 1.0) -> str:
+    """Return a QGIS style for a single band of shares, such as confidence: a linear ramp from dark to light.
+
+    ``top`` is the value of a share of 1: 1 where the file states its scale, else the largest stored value.
+    """
     root = ElementTree.Element("qgis", {"styleCategories": "AllStyleCategories"})
     pipe = ElementTree.SubElement(root, "pipe")
     renderer = ElementTree.SubElement(
@@ -47,17 +50,17 @@ def level_qml_text() -> str:
         "rasterrenderer",
         {
             "type": "singlebandpseudocolor", "band": "1", "opacity": "1", "alphaBand": "-1",
-            "classificationMin": "0", "classificationMax": "1",
+            "classificationMin": "0", "classificationMax": f"{top:g}",
         },
     )  # fmt: skip
     shader = ElementTree.SubElement(ElementTree.SubElement(renderer, "rastershader"), "colorrampshader")
     for key, value in (
         ("colorRampType", "INTERPOLATED"), ("classificationMode", "1"), ("clip", "0"), ("minimumValue", "0"),
-        ("maximumValue", "1"),
+        ("maximumValue", f"{top:g}"),
     ):  # fmt: skip
         shader.set(key, value)
     for value, color in _RAMP:
-        item = {"value": f"{value:g}", "color": color, "label": f"{100 * value:.0f} %", "alpha": "255"}
+        item = {"value": f"{value * top:g}", "color": color, "label": f"{100 * value:.0f} %", "alpha": "255"}
         ElementTree.SubElement(shader, "item", item)
     return _document(root)
 

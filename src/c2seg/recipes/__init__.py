@@ -18,7 +18,7 @@ from c2seg.plugins import Plugin, find, guarded, installed, load
 from c2seg.recipes import starts
 from c2seg.recipes.plugged import LossSettings, MethodSettings, ModelSettings, Strict, plugins_of
 from c2seg.recipes.schema import Recipe, overlay
-from c2seg.recipes.suggesting import meant_keys
+from c2seg.recipes.suggesting import meant_keys, unknown_part
 from c2seg.recipes.upgrade import stored_recipe, upgrade_recipe
 
 __all__ = [
@@ -110,10 +110,11 @@ def load_recipe(name: str, preset: str | None = None, overrides: Sequence[str] =
 def _suggest(name: str, content: dict[str, Any], override: str, error: RecipeError) -> None:
     """Raise a RecipeError that says which key an override meant, if it names none of the recipe."""
     path, _, value = (part.strip() for part in override.partition("="))
-    if keys := meant_keys(_validate(name, content).model_dump(mode="json"), path):
-        meant = " or ".join(f"{key}={value}" for key in keys)
+    settings = _validate(name, content).model_dump(mode="json")
+    if keys := meant_keys(settings, path):
+        meant, part = " or ".join(f"{key}={value}" for key in keys), unknown_part(settings, path)
         raise RecipeError(
-            f"`overrides` {override}: recipe {name}: unknown key {path.rpartition('.')[2]!r}. Did you mean {meant}?"
+            f"`overrides` {override}: recipe {name}: unknown key {part!r}. Did you mean {meant}?"
         ) from error
 
 

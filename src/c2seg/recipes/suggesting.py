@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 
-__all__ = ["meant_keys"]
+__all__ = ["meant_keys", "unknown_part"]
 
 _SHOWN = 3
 
@@ -26,6 +26,17 @@ def meant_keys(settings: Mapping[str, object], path: str) -> tuple[str, ...]:
     if "." in path:
         return tuple(difflib.get_close_matches(path, meant, n=1, cutoff=0.0))
     return tuple(meant[:_SHOWN])
+
+
+def unknown_part(settings: Mapping[str, object], path: str) -> str:
+    """Return the first part of a path that the settings do not have; the last one if they have them all."""
+    parts = path.split(".")
+    inner: object = settings
+    for part in parts:
+        if not isinstance(inner, Mapping) or part not in inner:
+            return part
+        inner = inner[part]
+    return parts[-1]
 
 
 def _leaves(value: Mapping[str, object], above: str = "") -> Iterator[str]:

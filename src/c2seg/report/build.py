@@ -22,7 +22,7 @@ __all__ = ["ReportOptions", "ReportResult", "check_packages", "make_report"]
 
 MAX_BYTES = 15_000_000
 MAX_FIGURES = 3
-_TEXT_BYTES = 1_500_000  # reserved for tables, charts, scripts
+_TEXT_BYTES = 4_900_000  # reserved for tables, charts, scripts, and maps as files (3.2 MB)
 
 
 @dataclass(frozen=True)

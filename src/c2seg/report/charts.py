@@ -12,7 +12,7 @@ from markupsafe import Markup
 from c2seg.report.layers import Reliability
 from c2seg.report.runs import Curves, Run
 
-__all__ = ["Chart", "curve_charts", "reliability_chart"]
+__all__ = ["Chart", "CurveGroup", "curve_groups", "reliability_chart"]
 
 _WIDTH, _HEIGHT = 360, 212
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 12, 10, 40
@@ -31,22 +31,48 @@ class Chart:
     text: str
 
 
-def curve_charts(runs: Sequence[Run]) -> list[Chart]:
-    """Return one chart per column of the runs' curves, losses first; the lines of all runs together."""
+@dataclass(frozen=True)
+class CurveGroup:
+    """Charts that belong together, and what their lines are: number of the color, name."""
+
+    title: str
+    keys: tuple[tuple[int, str], ...]
+    charts: tuple[Chart, ...]
+
+
+def curve_groups(runs: Sequence[Run]) -> list[CurveGroup]:
+    """Return the charts of all runs of one training together, then those of each run with several, a line a phase."""
+    curves = {index: run.curves for index, run in enumerate(runs) if run.curves}
+    phases = {index: part for index, one in curves.items() if (part := one.by_phase())}
+    names = {index: runs[index].name for index in curves if index not in phases}
+    groups = [_group("", names, {index: curves[index] for index in names})]
+    groups += [
+        _group(runs[index].name, dict(enumerate(part)), dict(enumerate(part.values())))
+        for index, part in phases.items()
+    ]
+    return [group for group in groups if group.charts]
+
+
+def _group(title: str, names: Mapping[int, str], curves: Mapping[int, Curves]) -> CurveGroup:
+    return CurveGroup(title, tuple(names.items()), tuple(_curve_charts(names, curves)))
+
+
+def _curve_charts(names: Mapping[int, str], entries: Mapping[int, Curves]) -> list[Chart]:
+    """Return one chart per column of the curves, losses first; the lines of all together."""
     columns: dict[str, list[tuple[int, Curves]]] = {}
-    for index, run in enumerate(runs):
-        for name in run.curves.columns if run.curves else ():
-            # A loss of one term is the loss itself.
-            if run.curves is not None and name != "seconds" and not _repeats_loss(run.curves, name):
-                columns.setdefault(name, []).append((index, run.curves))
+    for index, one in entries.items():
+        for name in one.columns:
+            if name != "seconds" and not _repeats_loss(one, name):  # a loss of one term is the loss itself
+                columns.setdefault(name, []).append((index, one))
     order = sorted(columns, key=lambda name: (name in _UNITS, name != "loss"))
     charts = []
     for name in order:
         lines = {index: line for index, curves in columns[name] if len((line := _line(curves, name))[0])}
         if lines:
             title = _UNITS.get(name, name.replace("_", " "))
-            ends = ", ".join(f"{runs[index].name} ends at {y[-1]:.4g}" for index, (_, y) in lines.items())
-            charts.append(Chart(title, _lines_svg(lines, title), f"{title} by step: {ends}"))
+            ends = ", ".join(f"{names[index]} ends at {y[-1]:.4g}" for index, (_, y) in lines.items())
+            text = f"{title} by step: {ends}"
+            charts.append(Chart(title, _lines_svg(lines, text), text))
     return charts
 
 
@@ -92,7 +118,7 @@ def _line(curves: Curves, name: str) -> Points:
     return x, y
 
 
-def _lines_svg(lines: Mapping[int, Points], title: str) -> Markup:
+def _lines_svg(lines: Mapping[int, Points], text: str) -> Markup:
     xs = np.concatenate([x for x, _ in lines.values()])
     ys = np.concatenate([y for _, y in lines.values()])
     # Large values of the first steps must not flatten the rest of a long run.
@@ -100,7 +126,7 @@ def _lines_svg(lines: Mapping[int, Points], title: str) -> Markup:
     plot = _Plot((float(xs.min()), float(xs.max())), (min(low, 0.0) if low < high / 3 else low, high))
     body = plot.frame("step", "")
     body += "".join(_line_svg(plot, index, line) for index, line in lines.items())
-    return _svg(body, title)
+    return _svg(body, text)
 
 
 def _line_svg(plot: _Plot, index: int, line: Points, *, dots: bool = False) -> str:

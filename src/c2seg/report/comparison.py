@@ -21,24 +21,29 @@ SCENES = {"berlin": ("AB", {(2465, 811), (2456, 811)}), "wuhan": ("BW", {(6225, 
 def published_context(
     panels: Sequence[ScorePanel], views: Sequence[View], runs: Sequence[Run]
 ) -> PublishedContext | None:
-    """Return the published tables with the runs' rows in front; None where the legend is not C2Seg-13."""
+    """Return the published tables, and apart from them this page's scores by their conventions.
+
+    Numbers of this page and published ones never stand in one table: they are of other data unless a note says so. None where
+    the legend is not C2Seg-13.
+    """
     legends = {view.legend.ids for view in views} | {tuple(panel.names) for panel in panels}
     if legends and c2seg13().ids not in legends:
         return None
     scored = [p for p in panels if p.view is not None and tuple(p.names) == c2seg13().ids]
     tables: list[PublishedTable] = []
+    own: list[PublishedRow] = []
     for source in published_sources().values():
-        rows = [row for panel in scored for row in _page_rows(panel, views, runs, source)]
-        rows += [
+        page_rows = [row for panel in scored for row in _page_rows(panel, views, runs, source)]
+        own += [row for row in page_rows if row not in own]
+        rows: list[PublishedRow] = [
             {
-                "method": row.method, "cities": row.dataset, "oa": row.oa, "mf1": row.mf1, "miou": row.miou,
-                "this_page": False, "run": None,
+                "method": row.method, "cities": row.dataset, "oa": row.oa, "mf1": row.mf1, "miou": row.miou, "run": None,
             }
             for row in published_scores()
             if row.source == source.name
         ]  # fmt: skip
         tables.append({"title": source.title, "rows": rows, "note": source.note, "citation": source.citation})
-    return {"notes": _notes(scored, views), "tables": tables, "class_f1": _class_f1(scored, runs)}
+    return {"notes": _notes(scored, views), "own": own, "tables": tables, "class_f1": _class_f1()}
 
 
 def _page_rows(
@@ -53,7 +58,7 @@ def _page_rows(
         rows.append(
             {
                 "method": runs[entry.run].name, "cities": f"{name} ({source.protocol})",
-                "oa": result.oa, "mf1": result.mf1, "miou": result.miou, "this_page": True, "run": entry.run,
+                "oa": result.oa, "mf1": result.mf1, "miou": result.miou, "run": entry.run,
             }
         )  # fmt: skip
     return rows
@@ -68,9 +73,9 @@ def _notes(scored: Sequence[ScorePanel], views: Sequence[View]) -> list[str]:
     notes = [_comparable(views[panel.view], panel) for panel in scored if panel.view is not None]
     return [
         *notes,
-        "AB: trained on Augsburg, tested on Berlin; BW: Beijing and Wuhan; mean: plain mean of both. Highlighted: this page. "
-        "Published means differ in which classes they count. Each table repeats the scores of this page under the "
-        "nearest convention.",
+        "AB: trained on Augsburg, tested on Berlin; BW: Beijing and Wuhan; mean: plain mean of both. "
+        "Published means differ in which classes they count. The first table has the scores of this page under the "
+        "convention nearest to each of them.",
     ]
 
 
@@ -92,15 +97,11 @@ def _comparable(view: View, panel: ScorePanel) -> str:
     )
 
 
-def _class_f1(scored: Sequence[ScorePanel], runs: Sequence[Run]) -> ClassF1Table:
+def _class_f1() -> ClassF1Table:
     published = published_class_f1()
-    page_entries = [(entry, runs[entry.run].name) for panel in scored for entry in panel.entries]
-    columns = [name for _, name in page_entries] + [f"{dataset} {method}" for dataset, method in published]
+    columns = [f"{dataset} {method}" for dataset, method in published]
     rows: list[ClassF1Row] = [
-        {
-            "name": item.name,
-            "cells": [entry.scores.f1[k] for entry, _ in page_entries] + [values[k] for values in published.values()],
-        }
+        {"name": item.name, "cells": [values[k] for values in published.values()]}
         for k, item in enumerate(c2seg13().classes)
     ]
     return {"columns": columns, "rows": rows}

@@ -21,19 +21,28 @@ __all__ = [
     "ConfusionRow",
     "EntryContext",
     "HeadlineCell",
+    "MapDownload",
     "PanelColumn",
     "PanelContext",
     "PublishedContext",
     "PublishedRow",
     "PublishedTable",
     "RunContext",
+    "RunScore",
     "ViewContext",
     "ViewData",
 ]
 
 
+class RunScore(TypedDict):
+    """A score in the table of runs; ``best`` of its column."""
+
+    value: float | None
+    best: bool
+
+
 class RunContext(TypedDict):
-    """A run: its line in the table of runs, and where it comes from."""
+    """A run: its line in the table of runs, and where it comes from. ``best``: it is opened first."""
 
     index: int
     name: str
@@ -42,6 +51,9 @@ class RunContext(TypedDict):
     predicted: str
     seed: int | None
     seconds: str
+    device: str
+    scores: list[RunScore]
+    best: bool
     curves: Curves | None
     recipe: str
     commands: list[str]
@@ -86,7 +98,16 @@ class ViewContext(TypedDict):
     area_columns: list[AreaColumn]
     area_unit: str
     area_note: str
+    downloads: list[MapDownload]
     reliability: Chart | None
+
+
+class MapDownload(TypedDict):
+    """A map that the page carries: its run, the file's name, a data URI."""
+
+    run: int
+    name: str
+    uri: str
 
 
 class ViewData(TypedDict):
@@ -106,11 +127,12 @@ class ViewData(TypedDict):
 
 
 class HeadlineCell(TypedDict):
-    """A score with its interval."""
+    """A score with its interval; ``best`` of its column, if there are several."""
 
     value: float | None
     low: float | None
     high: float | None
+    best: bool
 
 
 class ConfusionCell(TypedDict):
@@ -172,7 +194,7 @@ class PanelColumn(TypedDict):
 
 
 class PanelContext(TypedDict):
-    """A panel of scores."""
+    """A panel of scores; ``csv`` is the table by class as a data URI."""
 
     title: str
     warning: str
@@ -180,25 +202,25 @@ class PanelContext(TypedDict):
     view: int | None
     compared: bool
     interval_note: str
+    csv: str
     entries: list[EntryContext]
     classes: list[ClassRow]
     columns: list[PanelColumn]
 
 
 class PublishedRow(TypedDict):
-    """A line of a table of published results; ``this_page``: a run of this page."""
+    """A line of a table of results; ``run`` is one of this page, None in published ones."""
 
     method: str
     cities: str
     oa: float | None
     mf1: float | None
     miou: float | None
-    this_page: bool
     run: int | None
 
 
 class PublishedTable(TypedDict):
-    """Published results of one source with the runs of this page in front."""
+    """Published results of one source."""
 
     title: str
     rows: list[PublishedRow]
@@ -214,7 +236,7 @@ class ClassF1Row(TypedDict):
 
 
 class ClassF1Table(TypedDict):
-    """F1 by class of this page's runs and the published ones."""
+    """Published F1 by class."""
 
     columns: list[str]
     rows: list[ClassF1Row]
@@ -224,5 +246,7 @@ class PublishedContext(TypedDict):
     """Everything published that stands beside the page's scores."""
 
     notes: list[str]
+    own: list[PublishedRow]
+    """Scores of this page by convention of the sources: in a table of their own."""
     tables: list[PublishedTable]
     class_f1: ClassF1Table

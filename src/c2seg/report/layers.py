@@ -110,6 +110,17 @@ def _draw(view: View, runs: Sequence[Run], sampling: Sampling) -> RenderedView:
             level = _confidence(entry.confidence, sampling)
             layers.append({"kind": "level", "run": index, "title": f"Confidence: {title}", "data": _pack(level)})
             reliability[index] = _reliability(level, ids, reference)
+        if entry.runner_up is not None:
+            margin = _confidence(entry.runner_up, sampling, band=1)
+            unsure = np.where(margin == _NODATA, _NODATA, _CONFIDENCE_STEPS - np.minimum(margin, _CONFIDENCE_STEPS))
+            layers.append(
+                {
+                    "kind": "level",
+                    "run": index,
+                    "title": f"Uncertainty: {title}",
+                    "data": _pack(unsure.astype(np.uint8)),
+                }
+            )
     layers += _differences(layers)
     for number, layer in enumerate(layers):
         layer["key"] = f"layer{number}"
@@ -165,8 +176,9 @@ def to_class_ids(values: np.ndarray, source: RasterSource, code: ReferenceCode) 
     return ids
 
 
-def _confidence(path: Path, sampling: Sampling) -> np.ndarray:
-    values = sample_ids(RasterFile(path), sampling, outside=_NODATA)
+def _confidence(path: Path, sampling: Sampling, band: int = 0) -> np.ndarray:
+    """Return a share that a band holds, uint8 0..50, 255 nodata."""
+    values = sample_ids(RasterFile(path, bands=(band,)), sampling, outside=_NODATA)
     scaled = (values.astype(np.uint16) * _CONFIDENCE_STEPS + 100) // 200
     return np.where(values == _NODATA, _NODATA, np.minimum(scaled, _CONFIDENCE_STEPS)).astype(np.uint8)
 

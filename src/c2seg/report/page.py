@@ -13,9 +13,9 @@ from c2seg.artifacts import RunProvenance
 from c2seg.legend import c2seg13
 from c2seg.metrics import map_legend
 from c2seg.report.assess import ScorePanel
-from c2seg.report.charts import curve_charts, reliability_chart
+from c2seg.report.charts import curve_groups, reliability_chart
 from c2seg.report.comparison import published_context
-from c2seg.report.contexts import AreaCell, AreaColumn, RunContext, ViewContext, ViewData
+from c2seg.report.contexts import AreaCell, AreaColumn, MapDownload, RunContext, RunScore, ViewContext, ViewData
 from c2seg.report.layers import RenderedView
 from c2seg.report.panels import panel_context
 from c2seg.report.runs import MapFile, Run
@@ -26,9 +26,13 @@ from c2seg.report.views import View, palettes
 
 __all__ = ["PageContent", "render_page"]
 
+_SCORED = 3
+"""Panels of scores in the table of runs at most."""
+_DOWNLOAD_BYTES = 400_000
+"""Of a map that the page carries as a file, at most; and a sixth of what all of them take."""
 MEASURES = (("iou", "IoU"), ("f1", "F1"), ("precision", "Precision"), ("recall", "Recall"))
 PALETTE_NAMES = {
-    "default": "the map's",
+    "default": "legend of the map",
     "colorblind": "color-blind safe",
     "paper": "dataset paper",
     "mmglots": "MMGLOTS",
@@ -68,7 +72,9 @@ def render_page(content: PageContent) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     views = [_view_context(k, content) for k in range(len(content.views))]
     panels = [panel_context(panel, content.runs, content.views) for panel in content.panels]
-    curves = curve_charts(content.runs)
+    curves = curve_groups(content.runs)
+    scored = _scored_panels(content)
+    first = _first_run(content)
     published = published_context(content.panels, content.views, content.runs)
     return environment.get_template("page.html.j2").render(
         version=__version__,
@@ -78,7 +84,8 @@ def render_page(content: PageContent) -> str:
         script=Markup(script),
         script_hash=Markup(f"sha256-{digest}"),
         sections=_sections(content, bool(curves), bool(published)),
-        runs=[_run_context(k, run) for k, run in enumerate(content.runs)],
+        runs=[_run_context(k, run, scored, first) for k, run in enumerate(content.runs)],
+        score_columns=[f"{name} on {_place(panel, content)}" for panel in scored for name in ("mIoU", "OA")],
         views=views,
         panels=panels,
         measures=MEASURES,
@@ -176,7 +183,44 @@ def _knows(verified: VerifiedMap, content: PageContent) -> bool:
     return content.palette in palettes(map_legend(verified.entry.raster) or c2seg13())
 
 
-def _run_context(index: int, run: Run) -> RunContext:
+def _scored_panels(content: PageContent) -> list[ScorePanel]:
+    """Return the panels whose scores stand in the table of runs: of shown maps, and no city that a run was trained on."""
+    return [panel for panel in content.panels if panel.view is not None and not panel.memorized][:_SCORED]
+
+
+def _place(panel: ScorePanel, content: PageContent) -> str:
+    few_shot = any(content.runs[entry.run].few_shot for entry in panel.entries)
+    return content.views[panel.view or 0].name + (", few-shot" if few_shot else "")
+
+
+def _first_run(content: PageContent) -> int:
+    """Return the run that the page opens with: the best on the first city with scores, else the first."""
+    panel = next(iter(_scored_panels(content)), None)
+    return panel.best.run if panel is not None else 0
+
+
+def _run_scores(index: int, panels: Sequence[ScorePanel]) -> list[RunScore]:
+    cells: list[RunScore] = []
+    for panel in panels:
+        for name in ("miou", "oa"):
+            values = {entry.run: getattr(entry.scores, name) for entry in panel.entries}
+            known = [value for value in values.values() if value is not None]
+            value = values.get(index)
+            cells.append({"value": value, "best": len(known) > 1 and value is not None and value == max(known)})
+    return cells
+
+
+def _device(run: Run) -> str:
+    """Return the device that a run was trained on: where it was left to the machine, a GPU if its memory was used."""
+    trained = run.provenance
+    if trained is None or trained.device != "auto":
+        return trained.device if trained else ""
+    if run.record is None:
+        return "auto (not recorded)"
+    return "cuda" if run.record.device_memory_mib else "cpu"
+
+
+def _run_context(index: int, run: Run, scored: Sequence[ScorePanel], first: int) -> RunContext:
     trained = run.provenance
     seconds = run.record.seconds if run.record else None
     commands = [trained.without_folders().command if trained else "", *(_map_command(entry) for entry in run.maps)]
@@ -188,6 +232,9 @@ def _run_context(index: int, run: Run) -> RunContext:
         "predicted": ", ".join(dict.fromkeys(entry.city for entry in run.maps)),
         "seed": trained.seed if trained else None,
         "seconds": _duration(seconds) if seconds is not None else "",
+        "device": _device(run),
+        "scores": _run_scores(index, scored),
+        "best": index == first,
         "curves": run.curves,
         "recipe": run.recipe,
         "commands": list(dict.fromkeys(command for command in commands if command)),
@@ -206,15 +253,15 @@ def _map_command(entry: MapFile) -> str:
 def _provenance(run: Run) -> list[tuple[str, str]]:
     rows = [("Run folder", run.folder.name if run.folder else "a single map")]
     if run.provenance:
-        rows += _trained_rows(run.provenance)
+        rows += _trained_rows(run.provenance, _device(run))
     return rows + [(f"Map {entry.path.name}", _map_facts(entry)) for entry in run.maps]
 
 
-def _trained_rows(trained: RunProvenance) -> list[tuple[str, str]]:
+def _trained_rows(trained: RunProvenance, device: str) -> list[tuple[str, str]]:
     """Return the rows on where a model comes from, and what of the target was used."""
     rows = [("Run id", trained.run_id), ("c2seg", trained.c2seg)]
     rows += [("Commit", trained.commit)] if trained.commit else []
-    rows += [("Python", trained.python), ("Machine", trained.machine), ("Device", trained.device)]
+    rows += [("Python", trained.python), ("Machine", trained.machine), ("Device", device)]
     rows += [("Seed", str(trained.seed))]
     rows += [("Packages", ", ".join(f"{name} {version}" for name, version in sorted(trained.packages.items())))]
     rows += [("Source city", f"{c.name}: images {c.images}, labels {c.labels}") for c in trained.sources]
@@ -250,6 +297,7 @@ def _view_context(index: int, content: PageContent) -> ViewContext:
     columns, rows = _areas(view, content.runs, panel)
     known = palettes(view.legend)
     colors = dict(zip(view.legend.ids, known[content.palette], strict=True))
+    same = {"colorblind"} if known.get("colorblind") == known["default"] else set()
     agreement = (
         f"The maps agree on {drawn.agreement:.1%} of the predicted pixels." if drawn.agreement is not None else ""
     )
@@ -258,9 +306,11 @@ def _view_context(index: int, content: PageContent) -> ViewContext:
         "facts": _facts(view, drawn),
         "remark": view.remark,
         "agreement": agreement,
-        "palettes": list(known),
-        "palette": content.palette,
-        "palette_names": {name: PALETTE_NAMES.get(name, name) for name in known},
+        "palettes": [name for name in known if name not in same],
+        "palette": "default" if content.palette in same else content.palette,
+        "palette_names": {
+            name: PALETTE_NAMES.get("colorblind" if same and name == "default" else name, name) for name in known
+        },
         "areas": [
             {"id": c.id, "name": c.name, "color": colors[c.id], "cells": cells}
             for c, cells in zip(view.legend.classes, rows, strict=True)
@@ -268,8 +318,27 @@ def _view_context(index: int, content: PageContent) -> ViewContext:
         "area_columns": columns,
         "area_unit": "Area in km²" if view.grid.crs else "Pixels",
         "area_note": "Ground truth: of the labeled pixels only." if panel else "",
+        "downloads": _downloads(view, index, content),
         "reliability": reliability_chart(drawn.reliability, [run.name for run in content.runs]),
     }
+
+
+def _downloads(view: View, index: int, content: PageContent) -> list[MapDownload]:
+    """Return the maps of a view as files, as long as they and those of the views before it are small."""
+    before = sum(_size(entry) for one in content.views[:index] for _, entry in one.maps)
+    room = 6 * _DOWNLOAD_BYTES - before
+    files: list[MapDownload] = []
+    for run, entry in view.maps:
+        room -= _size(entry)
+        if _size(entry) and room >= 0:
+            text = base64.b64encode(entry.path.read_bytes()).decode("ascii")
+            files.append({"run": run, "name": entry.path.name, "uri": f"data:image/tiff;base64,{text}"})
+    return files
+
+
+def _size(entry: MapFile) -> int:
+    size = entry.path.stat().st_size
+    return size if size <= _DOWNLOAD_BYTES else 0
 
 
 def _facts(view: View, drawn: RenderedView) -> str:
@@ -338,7 +407,10 @@ def _view_data(index: int, content: PageContent) -> ViewData:
     x, y = view.grid.resolution_xy
     side_m = view.grid.pixel_side_m()
     keys = {layer["title"]: layer["key"] for layer in drawn.layers}
-    first_map = next(layer["key"] for layer in drawn.layers if layer.get("role") == "map")
+    maps = [layer for layer in drawn.layers if layer.get("role") == "map"]
+    panel = next((one for one in content.panels if one.view == index and not one.memorized), None)
+    best = [layer for layer in maps if panel is not None and layer.get("run") == panel.best.run]
+    first_map = (best or maps)[0]["key"]
     images = [layer["key"] for layer in drawn.layers if layer["kind"] == "image"]
     others = [layer["key"] for layer in drawn.layers if layer["key"] != first_map]
     first_left = keys.get("Reference") if view.reference else (images or others or [first_map])[0]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import csv
+import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,6 +43,7 @@ def panel_context(panel: ScorePanel, runs: Sequence[Run], views: Sequence[View])
         "view": panel.view,
         "compared": any(entry.against_best for entry in panel.entries),
         "interval_note": note,
+        "csv": _csv(panel, runs),
         "entries": [_entry(panel, entry, runs, colors) for entry in panel.entries],
         "classes": _classes(panel, colors),
         "columns": [
@@ -60,6 +64,7 @@ def _entry(panel: ScorePanel, entry: ScoredMap, runs: Sequence[Run], colors: dic
                 "value": getattr(entry.scores, name),
                 "low": intervals[name].low if name in intervals else None,
                 "high": intervals[name].high if name in intervals else None,
+                "best": _is_best(panel, entry, name),
             }
             for name in HEADLINE
         ],
@@ -67,6 +72,26 @@ def _entry(panel: ScorePanel, entry: ScoredMap, runs: Sequence[Run], colors: dic
         "findings": findings(entry, panel.names),
         "matrix": _matrix(panel, entry, colors),
     }
+
+
+def _is_best(panel: ScorePanel, entry: ScoredMap, name: str) -> bool:
+    """Return whether no run of the panel has more of a score; False where there is no other."""
+    values = [value for one in panel.entries if (value := getattr(one.scores, name)) is not None]
+    return len(panel.entries) > 1 and bool(values) and getattr(entry.scores, name) == max(values)
+
+
+def _csv(panel: ScorePanel, runs: Sequence[Run]) -> str:
+    """Return the scores by run and class as the data URI of a CSV."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("run", "class_id", "class", "pixels", "iou", "f1", "precision", "recall"))
+    for entry in panel.entries:
+        result = entry.scores
+        for k, i in enumerate(result.ids):
+            values = [getattr(result, name)[k] for name in ("iou", "f1", "precision", "recall")]
+            numbers = ["" if value is None else f"{value:.6f}" for value in values]
+            table.writerow((runs[entry.run].name, i, panel.names[i], result.support[k], *numbers))
+    return f"data:text/csv;base64,{base64.b64encode(text.getvalue().encode()).decode('ascii')}"
 
 
 def _below(entry: ScoredMap) -> str:

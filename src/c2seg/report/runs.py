@@ -37,6 +37,8 @@ class MapFile:
     raster: RasterFile
     record: MapRecord | None
     confidence: Path | None
+    runner_up: Path | None = None
+    """The runner-up class and the margin over it."""
 
     @property
     def city(self) -> str:
@@ -83,6 +85,20 @@ class Curves:
 
     steps: tuple[float, ...]
     columns: Mapping[str, tuple[float, ...]]
+    phases: tuple[str, ...] = ()
+    """The training that each step is of, where a run has several, such as a stage and its networks."""
+
+    def by_phase(self) -> dict[str, Curves]:
+        """Return the curves of each phase, its steps counted from its beginning; empty for a run of one."""
+        names = list(dict.fromkeys(self.phases))
+        result: dict[str, Curves] = {}
+        before = 0.0
+        for name in names if len(names) > 1 else ():
+            rows = [k for k, phase in enumerate(self.phases) if phase == name]
+            steps = tuple(self.steps[k] - before for k in rows)
+            result[name] = Curves(steps, {key: tuple(v[k] for k in rows) for key, v in self.columns.items()})
+            before = self.steps[rows[-1]]
+        return result
 
 
 @dataclass(frozen=True)
@@ -182,8 +198,13 @@ def _map_beside(path: Path, content: Json) -> MapFile | None:
     file = path.parent / Path(record.path).name
     if not file.is_file():
         return None
-    confidence = path.parent / record.confidence if record.confidence else None
-    return MapFile(file, RasterFile(file), record, confidence if confidence and confidence.is_file() else None)
+    confidence, runner_up = (_beside(path, name) for name in (record.confidence, record.runner_up))
+    return MapFile(file, RasterFile(file), record, confidence, runner_up)
+
+
+def _beside(path: Path, name: str | None) -> Path | None:
+    place = path.parent / name if name else None
+    return place if place and place.is_file() else None
 
 
 def _curves(path: Path) -> Curves | None:
@@ -194,13 +215,20 @@ def _curves(path: Path) -> Curves | None:
     if not rows or "step" not in rows[0]:
         raise DataError(f"{path} has no column `step`; it is not the curves.csv of a run")
     header = rows[0]
+    place = header.index("phase") if "phase" in header else None
+    phases = [row[place] for row in rows[1:] if len(row) == len(header)] if place is not None else []
     values = [[_number(cell) for cell in row] for row in rows[1:] if len(row) == len(header)]
     columns = dict(zip(header, zip(*values, strict=True), strict=True)) if values else dict.fromkeys(header, ())
     steps = columns.pop("step")
+    columns.pop("phase", None)
     known = [k for k, step in enumerate(steps) if math.isfinite(step)]
     if not known:
         return None
-    return Curves(tuple(steps[k] for k in known), {n: tuple(c[k] for k in known) for n, c in columns.items()})
+    return Curves(
+        tuple(steps[k] for k in known),
+        {n: tuple(c[k] for k in known) for n, c in columns.items()},
+        tuple(phases[k] for k in known) if phases else (),
+    )
 
 
 def _number(cell: str) -> float:

@@ -94,6 +94,7 @@
         this.recolor();
       });
       this.palette.addEventListener("change", () => this.recolor());
+      on("[data-save]", "click", () => this.save());
       this.range.addEventListener("input", () => { this.swipe = this.range.value / 100; this.draw(); });
       const c = this.canvas;
       c.addEventListener("pointerdown", (e) => this.press(e));
@@ -156,6 +157,18 @@
       const span = (p) => Math.max(8, Math.hypot(p.x - other.x, p.y - other.y));
       this.pan((at.x - before.x) / 2, (at.y - before.y) / 2);
       this.zoomBy(span(at) / span(before), { x: (at.x + other.x) / 2, y: (at.y + other.y) / 2 });
+    }
+
+    // The right layer as it is colored now, one pixel of the file for each of its own.
+    save() {
+      const layer = this.layers.get(this.selects.right.value), canvas = document.createElement("canvas");
+      canvas.width = this.view.width;
+      canvas.height = this.view.height;
+      canvas.getContext("2d").drawImage(this.bitmap(layer), 0, 0, canvas.width, canvas.height);
+      const link = document.createElement("a");
+      link.download = `${layer.title.replace(/[^\w.-]+/g, "-")}.png`;
+      link.href = canvas.toDataURL("image/png");
+      link.click();
     }
 
     swipeTo(share) {
@@ -443,6 +456,28 @@
   const share = (text) => { const v = Number(text); return v === 0 ? "" : v < 0.5 ? "·" : v.toFixed(0); };
   const short = (n) => n === 0 ? "" : n < 10000 ? String(n) : n < 1e6 ? `${(n / 1e3).toFixed(n < 1e5 ? 1 : 0)}k` : `${(n / 1e6).toFixed(1)}M`;
   document.querySelectorAll(".panel").forEach((panel) => new Confusion(panel));
+
+  // What is wider than the screen can be scrolled with the keyboard, fades at its edge, and says so.
+  const wide = [...document.querySelectorAll(".scroll, nav ul")].map((box) => {
+    const cue = document.createElement("span");
+    cue.className = "cue";
+    cue.textContent = "Scroll sideways for more \u2192";
+    if (box.matches(".scroll")) box.before(cue);
+    const heading = box.closest("section")?.querySelector("h2")?.textContent;
+    const update = () => {
+      const over = box.scrollWidth > box.clientWidth + 1;
+      box.classList.toggle("more", over && box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
+      cue.hidden = !over || box.hidden;
+      if (box.matches("nav ul")) return;  // its links take the focus
+      if (over) { box.tabIndex = 0; box.setAttribute("role", "group"); box.setAttribute("aria-label", `${heading || "Table"}, scrollable`); }
+      else { box.removeAttribute("tabindex"); box.removeAttribute("role"); box.removeAttribute("aria-label"); }
+    };
+    box.addEventListener("scroll", update, { passive: true });
+    new ResizeObserver(update).observe(box);
+    return update;
+  });
+  document.querySelectorAll("select.which").forEach((e) => e.addEventListener("change", () => wide.forEach((update) => update())));
+  wide.forEach((update) => update());
 
   if (viewers.length && typeof DecompressionStream === "undefined") {
     viewers.forEach((v) => { v.root.querySelector(".readout").textContent = "This browser is too old for the maps (DecompressionStream is missing); see the figure below."; });
