@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import tokenize
 from collections.abc import Iterator
@@ -17,7 +18,15 @@ import c2seg
 ROOT = Path(c2seg.__file__).parents[2]
 SOURCES = sorted((ROOT / "src/c2seg").rglob("*.py"))
 ROOMS = sorted({path.relative_to(ROOT / "src/c2seg").parts[0].removesuffix(".py") for path in SOURCES})
-DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted(
+    [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "SECURITY.md",
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "docs").rglob("*.ipynb"),
+    ]
+)
 RULES = yaml.safe_load((Path(__file__).parent / "words.yaml").read_text())
 # What speaks of the past keeps its words: the files of 0.1.0, and what was tried.
 OF_THE_PAST = {"upgrade.py", "history.md"}
@@ -100,7 +109,11 @@ def test_prose(room):
 def test_documents(path):
     if path.name in OF_THE_PAST:
         pytest.skip("it tells of the past")
-    text = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", " ", path.read_text(), flags=re.DOTALL)
+    text = path.read_text()
+    if path.suffix == ".ipynb":
+        cells = json.loads(text)["cells"]
+        text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    text = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", " ", text, flags=re.DOTALL)
     assert [
         f"{number} {words}" for number, line in enumerate(text.split("\n"), 1) for words in wrong(line, "prose")
     ] == []

@@ -43,7 +43,9 @@ def root_page(text: str) -> str:
     """Return a document of the root with links as seen from the site's folder."""
     for name, page in ROOT_PAGES.items():
         text = text.replace(f"]({name}", f"]({page}")
-    text = text.replace("](docs/", "](").replace("](README.md", "](index.md").replace("](methods.md", "](methods/index.md")
+    text = (
+        text.replace("](docs/", "](").replace("](README.md", "](index.md").replace("](methods.md", "](methods/index.md")
+    )
     # What is not part of the site (source files) is named, not linked.
     return re.sub(r"\[([^\]]+)\]\((?!https?:|#|[\w/.-]+\.md|[\w/.-]+\.ipynb)[^)]*\)", r"`\1`", text)
 
@@ -160,6 +162,10 @@ for root, page in ROOT_PAGES.items():
 write("reference/commands.md", "# Commands\n\nWritten from the commands themselves.\n\n" + "".join(command_pages()))
 write(
     "reference/recipe-keys.md",
-    "# Keys of a recipe\n\nWritten from the schema. What the keys are for: [recipes](../recipes.md).\n\n" + "".join(recipe_page()),
+    "# Keys of a recipe\n\nWritten from the schema. What the keys are for: [recipes](../recipes.md).\n\n"
+    + "".join(recipe_page()),
 )
-write("reference/api.md", "# Python interface\n\nA guide with examples: [Python](../python.md).\n\n" + "".join(interface_page()))
+write(
+    "reference/api.md",
+    "# Python interface\n\nA guide with examples: [Python](../python.md).\n\n" + "".join(interface_page()),
+)

@@ -28,7 +28,12 @@ def documents() -> list[Path]:
     """Return the documents whose prose is checked."""
     pages = sorted((ROOT / "docs").rglob("*.md"))
     past = {"history.md"}
-    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *(p for p in pages if p.name not in past)]
+    return [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "SECURITY.md",
+        *(p for p in pages if p.name not in past),
+    ]
 
 
 def blocks(lines: list[str]) -> Iterator[tuple[int, int]]:
@@ -84,7 +89,11 @@ def reflowed(text: str) -> str:
         done = end
         paragraph = lines[start:end]
         mark = ITEM.match(paragraph[0])
-        indent = " " * len(mark.group(0)) if mark and not mark.group(0).startswith(">") else re.match(r"\s*", paragraph[0]).group(0)
+        indent = (
+            " " * len(mark.group(0))
+            if mark and not mark.group(0).startswith(">")
+            else re.match(r"\s*", paragraph[0]).group(0)
+        )
         joined = " ".join(line.strip() for line in paragraph)
         head = mark.group(0) if mark else indent
         if mark:

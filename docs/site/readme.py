@@ -153,7 +153,9 @@ def main() -> None:
     if "outputs" in only:
         text = outputs(text)
     if RESULTS.exists():
-        text = re.sub(r"(?<=## Results\n).*?(?=\nEvery table and its command)", lambda _: table_text(), text, flags=re.S)
+        text = re.sub(
+            r"(?<=## Results\n).*?(?=\nEvery table and its command)", lambda _: table_text(), text, flags=re.S
+        )
     temporary = README.with_suffix(".new")
     temporary.write_text(text, encoding="utf-8")
     shutil.move(temporary, README)

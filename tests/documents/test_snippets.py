@@ -44,11 +44,14 @@ def read(command: str) -> str | None:
     except SystemExit:
         return None  # --help
     except Exception as error:
-        return getattr(error, "format_message", lambda: str(error))()
+        message = getattr(error, "format_message", None)
+        return message() if message else str(error)
     return None
 
 
-@pytest.mark.parametrize("page", [p for p in DOCUMENTS if p.name not in PAST], ids=lambda p: p.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize(
+    "page", [p for p in DOCUMENTS if p.name not in PAST], ids=lambda p: p.relative_to(ROOT).as_posix()
+)
 def test_commands_can_be_read(page, record_property):
     lines = command_lines(page.read_text(encoding="utf-8"))
     assert {line: why for line in lines if (why := read(line))} == {}

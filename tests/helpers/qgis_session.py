@@ -1,6 +1,6 @@
 """Run by the Python that has QGIS: opens the files of a folder as a user would, and prints what the layers say as JSON.
 
-    QT_QPA_PLATFORM=offscreen python3 qgis_session.py MAP.tif CONFIDENCE.tif POLYGONS.gpkg PICTURES
+QT_QPA_PLATFORM=offscreen python3 qgis_session.py MAP.tif CONFIDENCE.tif POLYGONS.gpkg PICTURES
 """
 
 from __future__ import annotations
