@@ -43,7 +43,7 @@ def blocks(lines: list[str]) -> Iterator[tuple[int, int]]:
         fence ^= line.lstrip().startswith("```")
         blank = not line.strip()
         # Four spaces after a blank line: code, until the next line that is not indented.
-        code = line.startswith("    ") and (code or (start is None and not blank)) or (code and blank)
+        code = (line.startswith("    ") and (code or (start is None and not blank))) or (code and blank)
         outside = fence or code or blank or re.match(r"\s*(```|#|\||<|!\[|!!!|---|:::|\{)", line)
         if start is not None and (outside or ITEM.match(line)):
             yield start, number

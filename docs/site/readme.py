@@ -2,8 +2,9 @@
 
     python docs/site/readme.py [--work build/readme] [--jobs 2] [--only outputs,table,picture]
 
-The table is a benchmark on four simulated pairs on which no setting was chosen, at equal training time; it resumes in the work
-folder, takes about an hour of two processors, and its summary is kept beside this file (results.json). The picture shows one of these pairs.
+The table is a benchmark on four simulated pairs on which no setting was chosen, at equal training time. It resumes in the work
+folder and takes about an hour of two processors; its summary is kept beside this file (results.json). The picture shows one of
+these pairs.
 """
 
 from __future__ import annotations

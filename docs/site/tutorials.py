@@ -2,8 +2,8 @@
 
     python docs/site/tutorials.py [NAME ...]
 
-The notebooks of docs/tutorials have no outputs. Those that ran lie in build/tutorials, with their pictures; the site shows them.
-A cell that fails ends the command with its error.
+The notebooks of docs/tutorials have no outputs. Those that ran lie in build/tutorials, with their pictures, and the site shows
+them. A cell that fails ends the command with its error.
 """
 
 from __future__ import annotations
