@@ -27,6 +27,7 @@ from c2seg.artifacts.runs import RunProvenance
 from c2seg.artifacts.tensors import checked_tensors, read_graph, stored_tensors
 from c2seg.artifacts.upgrade import upgraded_header, upgraded_tensors
 from c2seg.data import Band, BandStatistics, City, FullStatistics, Normalizer
+from c2seg.data.units import PhysicalUnit
 from c2seg.documents import parse_json
 from c2seg.errors import InputError, ModelFileError
 from c2seg.legend import Legend
@@ -79,6 +80,8 @@ class Header(Artifact):
     """Of the model's outputs, in their order."""
     provenance: RunProvenance | None = None
     """The run that trained the model; None: not known."""
+    units: dict[str, PhysicalUnit] = Field(default_factory=dict)
+    """What the sources' values are, by modality: reflectance, dB, linear power; empty: not recorded."""
     file_scaling: bool = True
     """Whether scale and offset that files state were applied in training; not by 0.1.0."""
     trained_classes: tuple[int, ...] | None = None
@@ -289,8 +292,9 @@ def check_city(header: Header, city: City) -> dict[str, int]:
 
 
 def input_bands(city: City, recipe: Recipe) -> dict[str, tuple[Band, ...]]:
-    """Return the bands by modality that a recipe takes from a city."""
-    names = city.modality_names if recipe.inputs == "all" else recipe.inputs
+    """Return the bands by modality that a recipe takes from a city, with the physical layers of its networks."""
+    layers = tuple(name for name in recipe.physical if name in city.modality_names)
+    names = city.modality_names if recipe.inputs == "all" else (*recipe.inputs, *layers)
     if not names:
         raise InputError("the recipe takes no modality")
     scene = city.scenes[0]

@@ -10,11 +10,12 @@ import numpy as np
 from c2seg.data.city import Band, City, LabeledCity
 from c2seg.data.normalize import OF_EACH_CITY, Normalization, Normalizer
 from c2seg.data.pca import principal_components
+from c2seg.data.physical_layers import measured
 from c2seg.data.prepared import PreparedCity
-from c2seg.data.remarks import dark_ends
+from c2seg.data.radiometry import dark_ends, radiometry_notes
 from c2seg.data.spectral import match_bands
 from c2seg.data.statistics import BandStatistics, city_statistics
-from c2seg.data.units import radar_unit_of, units_note
+from c2seg.data.units import PhysicalUnit, physical_units, radar_unit_of, reflectance_notes, units_note
 from c2seg.errors import DataError
 from c2seg.progress import Progress
 
@@ -28,13 +29,15 @@ Bands = Mapping[str, Sequence[Band]]
 class PreparedCities:
     """Labeled cities and, where there is one, a city without labels, all with the bands of the first.
 
-    ``statistics`` are pooled over the labeled cities; ``notes`` tell what was recognized and changed.
+    ``statistics`` are pooled over the labeled cities; ``units`` are of the first one's values, by modality; ``notes`` tell what
+    was recognized and changed.
     """
 
     sources: tuple[PreparedCity[LabeledCity], ...]
     target: PreparedCity[City] | None
     statistics: dict[str, BandStatistics]
     notes: tuple[str, ...]
+    units: dict[str, PhysicalUnit]
 
 
 def prepare_cities(
@@ -53,6 +56,8 @@ def prepare_cities(
     over the labeled cities are means over tiles, of this side where data do not come as tiles; None: over all pixels. Raises
     DataError if bands cannot be matched, or if a city has no valid pixel.
     """
+    given = [*(city.images for city in sources), *([target] if target else [])]
+    units = [physical_units(city, tuple(inputs)) for city in given]
     sources, target, notes = _matched(sources, target, inputs)
     names, ranked = tuple(inputs), normalization == "quantile"
     statistics = [city_statistics(city.images, names, progress, quantiles=ranked) for city in sources]
@@ -74,11 +79,13 @@ def prepare_cities(
         *_reading_notes(opened),
         *notes,
         *_unit_notes(opened, names),
+        *([] if of_each_city else reflectance_notes(dict(zip([city.name for city in given], units, strict=True)))),
+        *(note for city in given for note in radiometry_notes(city, names)),
         *dark_ends(opened),
         *_same_city(sources, target),
     )
     prepared = tuple(PreparedCity(*parts) for parts in zip(sources, statistics, fitted, strict=True))
-    return PreparedCities(prepared, prepared_target, pooled, notes)
+    return PreparedCities(prepared, prepared_target, pooled, notes, units[0])
 
 
 def renormalized(
@@ -160,7 +167,7 @@ def _projected(
     wide = [
         name
         for name, modality in cities[0].images.scenes[0].modalities.items()
-        if max_bands is not None and name in normalizers[0].shift and modality.count > max_bands
+        if max_bands is not None and name in measured(normalizers[0].shift) and modality.count > max_bands
     ]
     scenes = [(scene, norm) for city, norm in zip(cities, normalizers, strict=True) for scene in city.images.scenes]
     components = {name: principal_components(scenes, name, max_bands or 1, progress) for name in wide}

@@ -100,6 +100,7 @@ def fit(
             recipe=decided.recipe if decided else recipe,
             inputs=prepared.inputs,
             statistics=prepared.statistics,
+            units=dict(prepared.units),
             legend=prepared.legend,
             provenance=origin,
             trained_classes=prepared.trained_classes,

@@ -25,8 +25,9 @@ from c2seg.data import (
     open_city,
 )
 from c2seg.data.inputs import city_inputs
+from c2seg.data.radiometry import radiometry_notes
 from c2seg.data.spectral import match_bands
-from c2seg.data.units import radar_unit, radar_unit_of, units_note
+from c2seg.data.units import physical_units, radar_unit, radar_unit_of, reflectance_notes, units_note
 from c2seg.errors import InputError
 from c2seg.outputs import check_outputs, commit, remove_folder
 from c2seg.parallel import Crew, open_crew
@@ -200,16 +201,21 @@ def _opened(path: Path, header: Header) -> City:
 
 
 def _unit_notes(header: Header, city: City) -> tuple[str, ...]:
-    """Return a note if the model was trained on radar images of another unit than the city's."""
+    """Return notes if the model was trained on images of another unit than the city's, or its reflectance looks wrong."""
+    names = tuple(header.inputs)
+    optical: tuple[str, ...] = tuple(radiometry_notes(city, names))
+    if not header.recipe.follows_city:
+        both = {"the model's sources": header.units, city.name: physical_units(city, names)}
+        optical = (*reflectance_notes(both), *optical)
     trained = header.statistics.get("sar")
     if trained is None or "sar" not in city.modality_names:
-        return ()
+        return optical
     units = {
         "the model's sources": radar_unit(np.array(trained.mean), np.array(trained.minimum)),
         city.name: radar_unit_of(city),
     }
     note = units_note(units)
-    return (note,) if note else ()
+    return (*optical, note) if note else optical
 
 
 def _key(job: _Job) -> MapKey:
