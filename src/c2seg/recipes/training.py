@@ -14,6 +14,7 @@ __all__ = [
     "Augmentation",
     "DiceKind",
     "DiscriminatorSettings",
+    "LightChange",
     "Loss",
     "MaskedMethod",
     "Method",
@@ -127,6 +128,22 @@ class FDA(Strict):
     """Frequencies of up to this fraction of the patch's side, in whole cycles a patch, rounded down: 0 is the mean alone."""
 
 
+class LightChange(Strict):
+    """Another sun, air and season for a patch: one change for all its optical bands, in reflectance.
+
+    Bands need wavelengths or roles, and values that are reflectance (``docs/crosscity.md``); others do not change.
+    """
+
+    sun_std: float = Field(default=0.15, ge=0)
+    """Deviation of the logarithm of a gain of all bands."""
+    haze: float = Field(default=0.05, ge=0, lt=1)
+    """Most reflectance that the air adds at 490 nm; less at longer wavelengths."""
+    offset: float = Field(default=0.0, ge=0, lt=1)
+    """Most reflectance that is added to all bands, or taken off."""
+    season_std: float = Field(default=0.2, ge=0)
+    """Deviation of the relative change of plants: above 0 red grows and near infrared falls."""
+
+
 class Augmentation(Strict):
     """Changes to a patch: geometry on all modalities alike; radiometry per band, in units of the band's deviation."""
 
@@ -141,6 +158,8 @@ class Augmentation(Strict):
     gain_std: float = Field(default=0.0, ge=0)
     offset_std: float = Field(default=0.0, ge=0)
     noise_std: float = Field(default=0.0, ge=0)
+    light: LightChange | None = None
+    """Another sun, air and season, before gains and offsets of single bands; null: never."""
     modality_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Fraction of patches in which one modality, drawn evenly, is set to 0. Above 0 the model also predicts cities that
     lack one."""
