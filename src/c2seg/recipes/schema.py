@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from c2seg.data.normalize import OF_EACH_CITY, Normalization
+from c2seg.data.physical_layers import measured
 from c2seg.errors import unknown_name
 from c2seg.recipes.models import ForestModel, HighDANModel, MMGLOTSModel, Model, Strict
 from c2seg.recipes.training import AdversarialMethod, MaskedMethod, PseudoLabelMethod, Training
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 Inputs = tuple[str, ...] | Literal["all"]
+
+Decided = Literal["argmax", "expected_iou", "expected_oa", "unbiased_area"]
 
 ONLY_STAGE = "training"
 """Name of the stage of a recipe that names none."""
@@ -88,9 +91,11 @@ class Prediction(Strict):
     temperature: float = Field(default=1.0, gt=0)
     """The networks' logits are divided by it before the softmax. Values below 1 suit underconfident networks: label smoothing
     and averaging make them so."""
-    decision: Literal["argmax", "expected_iou"] = "argmax"
-    """How a pixel's class follows from the probabilities: the most probable class, or the one that maximizes the expected mean
-    IoU over the city. The latter favors rare classes, as the challenge's score does, and worsens areas and overall accuracy."""
+    decision: Decided = "argmax"
+    """How a pixel's class follows from the probabilities: the most probable class, or by what the map is for. ``expected_iou``
+    maximizes the expected mean IoU over the city: it favors rare classes, as the challenge's score does, and worsens areas and
+    overall accuracy. ``expected_oa`` maximizes overall accuracy, ``unbiased_area`` maps estimated areas; both estimate the
+    city's class shares first."""
 
     @property
     def overlap(self) -> int:
@@ -117,10 +122,15 @@ class Variation(Strict):
     training: Training
 
     def available_inputs(self, modalities: Sequence[str]) -> tuple[str, ...]:
-        """Return the modalities that this variation takes of those of a run; none if it needs one that is not there."""
+        """Return the modalities that this variation takes of those of a run; none if it needs one that is not there.
+
+        Physical layers are taken where the network asks for them, whatever ``inputs`` says.
+        """
+        layers = tuple(name for name in self.model.physical if name in modalities)
         if self.inputs is None or self.inputs == "all":
-            return tuple(modalities)
-        return self.inputs if all(name in modalities for name in self.inputs) else ()
+            return (*measured(modalities), *layers)
+        inputs = measured(self.inputs)
+        return (*inputs, *layers) if all(name in modalities for name in inputs) else ()
 
 
 class Stage(Variation):
@@ -315,6 +325,12 @@ class Recipe(Strict):
         """Every training; a forest has its settings only."""
         stages = [network.training for stage in self.stages.values() for network in stage.variations.values()]
         return tuple(stages) or (self.training,)
+
+    @property
+    def physical(self) -> tuple[str, ...]:
+        """Physical layers that any network takes."""
+        networks = [network.model for stage in self.stages.values() for network in stage.variations.values()]
+        return tuple(dict.fromkeys(name for model in networks for name in model.physical))
 
     @property
     def follows_city(self) -> bool:
