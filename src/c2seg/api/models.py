@@ -22,6 +22,7 @@ from c2seg.outputs import Output, check_outputs
 from c2seg.predict import MapOptions
 from c2seg.predict.arrays import ArrayPredictor
 from c2seg.predict.backends import BackendOptions
+from c2seg.predict.city import as_trained
 from c2seg.predict.city import predict as predict_city
 from c2seg.progress import ShowProgress, opened_bars
 from c2seg.recipes import Recipe
@@ -109,6 +110,7 @@ class Model:
         min_area_px: int | None = None,
         min_area_keep: Sequence[str] | None = None,
         palette: str = "default",
+        decision: str | None = None,
         overwrite: bool = False,
         progress: ShowProgress = False,
         command: Sequence[str] = (),
@@ -134,6 +136,8 @@ class Model:
             min_area_px: Merge smaller connected areas into their largest neighbor, 2 or more.
             min_area_keep: Names or ids of classes that are left alone then; None: streets.
             palette: Colors of the map.
+            decision: How classes follow from the probabilities, by what the map is for: ``argmax``, ``expected_iou``,
+                ``expected_oa``, ``unbiased_area`` (``docs/mapping.md``); None: as the recipe says.
             overwrite: Replace existing files.
             progress: False, True for bars, or a callable.
             command: What repeats this, for the JSON beside the map.
@@ -169,6 +173,7 @@ class Model:
                 compile=compile,
                 bars=bars,
                 command=command,
+                decision=decision,
             )
         return PredictedCity(as_path(out), tuple(maps))
 
@@ -246,7 +251,7 @@ class Model:
         return statistics
 
     def _statistics_of(self, city: City) -> dict[str, BandStatistics]:
-        images, _ = match_bands(city, self.header.inputs)
+        images, _ = match_bands(as_trained(self.header, city), self.header.inputs)
         names = tuple(name for name in self.header.inputs if name in images.modality_names)
         key = images.fingerprint()
         if key not in self._cities:
