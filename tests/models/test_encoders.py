@@ -28,7 +28,9 @@ def unet(encoder, **keys):
 def logits(model, side=64):
     generator = torch.Generator().manual_seed(1)
     with torch.inference_mode():
-        return model({n: torch.randn(1, count, side, 2 * side, generator=generator) for n, count in BANDS.items()})["logits"]
+        return model({n: torch.randn(1, count, side, 2 * side, generator=generator) for n, count in BANDS.items()})[
+            "logits"
+        ]
 
 
 def test_a_name_alone_is_timm_s():

@@ -102,7 +102,7 @@ def patch(side=24):
 @pytest.mark.parametrize("case", PUBLISHED)
 def test_the_published_weights_give_the_reference_s_tokens(encoder_file, case):
     model = galileo(token_px=case[0])
-    report = load_pretrained(model, encoder_file, {name: () for name in BANDS})
+    report = load_pretrained(model, encoder_file, dict.fromkeys(BANDS, ()))
     assert report.missing == ()
     values, mean = probed(model.encoder, *case[1:])
     assert values == pytest.approx(PUBLISHED[case][0], abs=1e-5)

@@ -23,8 +23,8 @@ CITY = {
 }
 SMALL = [
     "model.token_px=2", "model.grid=4", "model.channels=8", "forest.model.trees=4", "training.iterations=2",
-    "training.sampling.patch_px=16", "training.sampling.batch_size=2", "stages.teachers.networks=1", "stages.students.networks=1",
-    "prediction.window_px=32", "prediction.tta=false", "max_bands=3",
+    "training.sampling.patch_px=16", "training.sampling.batch_size=2", "stages.teachers.networks=1",
+    "stages.students.networks=1", "prediction.window_px=32", "prediction.tta=false", "max_bands=3",
 ]  # fmt: skip
 
 
@@ -33,7 +33,9 @@ def place(make_city):
     """Return a maker of cities in physical units."""
 
     def make(name, *left_out, **keys):
-        folder = make_city(name, height=48, width=56, modalities=[m for m in ("msi", "sar") if m not in left_out], **keys)
+        folder = make_city(
+            name, height=48, width=56, modalities=[m for m in ("msi", "sar") if m not in left_out], **keys
+        )
         content = {key: value for key, value in CITY["modalities"].items() if key not in left_out}
         (folder / "city.yaml").write_text(yaml.safe_dump({"name": name, "modalities": content}))
         return folder

@@ -148,9 +148,7 @@ def _origin(city: City, layer: str) -> str | None:
 
 def _with_layer(scene: Scene, layer: str, origin: str, weights: np.ndarray, unit: PhysicalUnit) -> Scene:
     stack = scene.modality(origin)
-    made = Modality(
-        PhysicalBands(stack, weights, unit), stack.relation, stack.origin, name=layer, bands=LAYERS[layer]
-    )
+    made = Modality(PhysicalBands(stack, weights, unit), stack.relation, stack.origin, name=layer, bands=LAYERS[layer])
     return replace(scene, modalities={**scene.modalities, layer: made})
 
 

@@ -56,7 +56,9 @@ class Levels(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the levels, finest first."""
         maps = _outputs(self.net(x))
-        sides = [(x.shape[-2] // (self.finest * 2**i), x.shape[-1] // (self.finest * 2**i)) for i in range(len(self.picked))]
+        sides = [
+            (x.shape[-2] // (self.finest * 2**i), x.shape[-1] // (self.finest * 2**i)) for i in range(len(self.picked))
+        ]
         ratio = x.shape[-2] / x.shape[-1]
         chosen = (_as_map(maps[i], ratio) for i in self.picked)
         return [_resized(one, side) for one, side in zip(chosen, sides, strict=True)]
@@ -157,7 +159,9 @@ def _leveled(name: str, count: int, levels: int, *builders: Callable[[], Any]) -
             reasons.append(str(error).splitlines()[0][:120] if str(error) else type(error).__name__)
             continue
         return Encoder(module, module.channels, module.finest, name)
-    raise InputError(f"model.encoder={name} gives no {levels} maps of {count} bands: {'; '.join(dict.fromkeys(reasons))}")
+    raise InputError(
+        f"model.encoder={name} gives no {levels} maps of {count} bands: {'; '.join(dict.fromkeys(reasons))}"
+    )
 
 
 def _outputs(result: Any) -> Sequence[Tensor]:

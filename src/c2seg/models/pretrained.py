@@ -200,7 +200,9 @@ def _imagenet(encoder: str) -> dict[str, Tensor]:
     from segmentation_models_pytorch.encoders import get_encoder
 
     if encoder.startswith(("torchgeo:", "terratorch:")):
-        raise ModelFileError(f"model.pretrained=imagenet: none are known of {encoder}; give a file, model.pretrained=PATH")
+        raise ModelFileError(
+            f"model.pretrained=imagenet: none are known of {encoder}; give a file, model.pretrained=PATH"
+        )
     if (packed := _packed(encoder)) is not None:
         return read_tensors(packed)
     try:
@@ -235,9 +237,7 @@ def _first_convolution(encoder: nn.Module, bands: int) -> str:
     return next(names, "")
 
 
-def _best_names(
-    state: Mapping[str, Tensor], target: Mapping[str, Tensor], first: str, columns: int
-) -> dict[str, str]:
+def _best_names(state: Mapping[str, Tensor], target: Mapping[str, Tensor], first: str, columns: int) -> dict[str, str]:
     """Return the tensor names of the file by those of the encoder, for equal shapes.
 
     The naming scheme that matches most tensors is used: the file's names, or EfficientNet-PyTorch's translated to timm's.

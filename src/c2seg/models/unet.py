@@ -29,8 +29,8 @@ class UNet(nn.Module):
     original: 2 x 2 transposed convolution, concatenated skip, two convolutions. ``decoder="sum"`` has a 1 x 1 convolution,
     nearest-neighbor upsampling, added skip, one convolution. It takes little more than half the time.
 
-    ``encoder`` names a network of timm or of another library (``c2seg.models.encoders``). Its first levels, projected to ``widths`` by 1 x 1 convolutions, are the decoder's
-    skips. Its input is enlarged ``scale`` times; logits are interpolated bilinearly to the grid of the original input.
+    ``encoder`` names a network of timm or of another library (``c2seg.models.encoders``). Its first levels, projected to
+    ``widths`` by 1 x 1 convolutions, are the decoder's skips. Its input is enlarged ``scale`` times; logits are interpolated bilinearly to the grid of the original input.
     """
 
     def __init__(
