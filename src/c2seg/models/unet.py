@@ -30,7 +30,8 @@ class UNet(nn.Module):
     nearest-neighbor upsampling, added skip, one convolution. It takes little more than half the time.
 
     ``encoder`` names a network of timm or of another library (``c2seg.models.encoders``). Its first levels, projected to
-    ``widths`` by 1 x 1 convolutions, are the decoder's skips. Its input is enlarged ``scale`` times; logits are interpolated bilinearly to the grid of the original input.
+    ``widths`` by 1 x 1 convolutions, are the decoder's skips. Its input is enlarged ``scale`` times; logits are interpolated
+    bilinearly to the grid of the original input.
     """
 
     def __init__(
