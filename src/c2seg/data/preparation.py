@@ -8,14 +8,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from c2seg.data.city import Band, City, LabeledCity
-from c2seg.data.normalize import OF_EACH_CITY, Normalization, Normalizer
+from c2seg.data.normalize import IN_PHYSICAL_UNITS, OF_EACH_CITY, Normalization, Normalizer
 from c2seg.data.pca import principal_components
 from c2seg.data.physical_layers import measured
 from c2seg.data.prepared import PreparedCity
 from c2seg.data.radiometry import dark_ends, radiometry_notes
 from c2seg.data.spectral import match_bands
 from c2seg.data.statistics import BandStatistics, city_statistics
-from c2seg.data.units import PhysicalUnit, physical_units, radar_unit_of, reflectance_notes, units_note
+from c2seg.data.units import (
+    PhysicalUnit,
+    in_physical_units,
+    physical_units,
+    radar_unit_of,
+    reflectance_notes,
+    units_note,
+)
 from c2seg.errors import DataError
 from c2seg.progress import Progress
 
@@ -57,7 +64,10 @@ def prepare_cities(
     DataError if bands cannot be matched, or if a city has no valid pixel.
     """
     given = [*(city.images for city in sources), *([target] if target else [])]
-    units = [physical_units(city, tuple(inputs)) for city in given]
+    converted: list[str] = []
+    if normalization in IN_PHYSICAL_UNITS:
+        sources, target, converted = _converted(sources, target)
+    units = physical_units(sources[0].images, tuple(inputs))
     sources, target, notes = _matched(sources, target, inputs)
     names, ranked = tuple(inputs), normalization == "quantile"
     statistics = [city_statistics(city.images, names, progress, quantiles=ranked) for city in sources]
@@ -66,26 +76,25 @@ def prepare_cities(
         pooled = _pooled(
             [city_statistics(city.images, names, progress, kind="tiles", tile_px=tile_px) for city in sources]
         )
-    of_each_city = normalization in OF_EACH_CITY
-    plain = [Normalizer.fit(normalization, band if of_each_city else pooled) for band in statistics]
+    plain = [Normalizer.of_city(normalization, band, pooled) for band in statistics]
     fitted = _projected(plain, sources, max_bands, progress)
     prepared_target = None
     if target:
         of_target = city_statistics(target, names, progress, quantiles=ranked)
-        normalizer = Normalizer.fit(normalization, of_target if of_each_city else pooled)
+        normalizer = Normalizer.of_city(normalization, of_target, pooled)
         prepared_target = PreparedCity(target, of_target, replace(normalizer, projection=fitted[0].projection))
     opened = [*(city.images for city in sources), *([target] if target else [])]
     notes = (
         *_reading_notes(opened),
         *notes,
+        *converted,
         *_unit_notes(opened, names),
-        *([] if of_each_city else reflectance_notes(dict(zip([city.name for city in given], units, strict=True)))),
-        *(note for city in given for note in radiometry_notes(city, names)),
+        *_optical_notes(given, names, normalization),
         *dark_ends(opened),
         *_same_city(sources, target),
     )
     prepared = tuple(PreparedCity(*parts) for parts in zip(sources, statistics, fitted, strict=True))
-    return PreparedCities(prepared, prepared_target, pooled, notes, units[0])
+    return PreparedCities(prepared, prepared_target, pooled, notes, units)
 
 
 def renormalized(
@@ -97,10 +106,9 @@ def renormalized(
     progress: Progress,
 ) -> tuple[tuple[PreparedCity[LabeledCity], ...], PreparedCity[City] | None]:
     """Return prepared cities under another normalization; their statistics, and ``pooled`` ones, are used again."""
-    of_each_city = normalization in OF_EACH_CITY
 
     def fitted(statistics: Mapping[str, BandStatistics]) -> Normalizer:
-        return Normalizer.fit(normalization, statistics if of_each_city else pooled)
+        return Normalizer.of_city(normalization, statistics, pooled)
 
     normalizers = [fitted(source.statistics) for source in sources]
     projected = _projected(normalizers, [source.city for source in sources], max_bands, progress)
@@ -108,6 +116,22 @@ def renormalized(
     if target is None:
         return changed, None
     return changed, replace(target, normalizer=replace(fitted(target.statistics), projection=projected[0].projection))
+
+
+def _converted(
+    sources: Sequence[LabeledCity], target: City | None
+) -> tuple[tuple[LabeledCity, ...], City | None, list[str]]:
+    """Return the cities in physical units as far as these are known, and notes on what changed."""
+    notes: list[str] = []
+    physical = []
+    for city in sources:
+        images, texts = in_physical_units(city.images)
+        physical.append(replace(city, images=images))
+        notes += texts
+    if target is not None:
+        target, texts = in_physical_units(target)
+        notes += texts
+    return tuple(physical), target, notes
 
 
 def _matched(
@@ -146,6 +170,14 @@ def _same_city(cities: Sequence[LabeledCity], target: City | None) -> list[str]:
     return [
         f"the target {target.name} is a source too: nothing is adapted to another city, and its labels are trained on"
     ]
+
+
+def _optical_notes(cities: Sequence[City], names: Sequence[str], normalization: Normalization) -> list[str]:
+    """Return what looks wrong in the cities' reflectance, and scales that differ where the normalization compares them."""
+    notes = [note for city in cities for note in radiometry_notes(city, names)]
+    if normalization in OF_EACH_CITY | IN_PHYSICAL_UNITS:
+        return notes
+    return [*reflectance_notes({city.name: physical_units(city, names) for city in cities}), *notes]
 
 
 def _unit_notes(cities: Sequence[City], names: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ A model that was trained on one unit and predicts another gives a wrong map.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ __all__ = [
     "OPTICAL",
     "PhysicalUnit",
     "dark_objects",
+    "in_physical_units",
     "physical_units",
     "radar_unit",
     "radar_unit_of",
@@ -60,6 +62,38 @@ def physical_units(city: City, modalities: Sequence[str]) -> dict[str, PhysicalU
         for name in modalities
         if name in scene.modalities
     }
+
+
+def in_physical_units(city: City) -> tuple[City, tuple[str, ...]]:
+    """Return the city with reflectance of all optical images whose unit is known, and notes on what changed.
+
+    Numbers are scaled, and an offset that was left in is taken off, scene by scene. Other modalities do not change.
+    """
+    notes: list[str] = []
+    scenes = tuple(_physical_scene(scene, notes) for scene in city.scenes)
+    return replace(city, scenes=scenes), tuple(notes)
+
+
+def _physical_scene(scene: Scene, notes: list[str]) -> Scene:
+    changed: dict[str, Modality] = {}
+    for name in OPTICAL:
+        if name not in scene.modalities:
+            continue
+        stack = scene.modality(name)
+        unit = unit_of_values(name, stack, sampled_or_nothing(scene, name))
+        if (unit.scale, unit.offset) == (1.0, 0.0):
+            continue
+        scale, offset = (np.asarray(part, np.float64) * unit.scale for part in (stack.scale, stack.offset))
+        changed[name] = replace(stack, scale=_amount(scale), offset=_amount(offset + unit.offset))
+        factor = f" x {unit.scale:g}" if unit.scale != 1 else ""
+        notes.append(
+            f"{name} of {scene.name}: read as reflectance = value{factor}{f' {unit.offset:+g}' if unit.offset else ''}"
+        )
+    return replace(scene, modalities={**scene.modalities, **changed})
+
+
+def _amount(values: np.ndarray) -> float | tuple[float, ...]:
+    return float(values) if values.ndim == 0 else tuple(values.tolist())
 
 
 def unit_of_values(name: str, stack: Modality, values: np.ndarray) -> PhysicalUnit:
