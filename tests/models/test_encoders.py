@@ -86,6 +86,16 @@ def test_tokens_become_levels_that_each_halve_the_resolution():
     assert levels.picked == (1, 2, 3)
 
 
+def test_a_classifier_of_torchvision_gives_its_stages():
+    """Swin: maps with channels last at a fourth, an eighth, ..., of any bands and sizes."""
+    torchvision = pytest.importorskip("torchvision")
+    net = torchvision.models.SwinTransformer([4, 4], 8, [1, 1, 1], [1, 2, 2], [4, 4])
+    levels = Levels(encoders.Stages(net, 6), 6, 3).eval()
+    maps = levels(torch.randn(1, 6, 64, 128))
+    assert levels.finest == 4
+    assert [tuple(m.shape) for m in maps] == [(1, 8, 16, 32), (1, 16, 8, 16), (1, 32, 4, 8)]
+
+
 def test_an_encoder_without_so_many_maps_is_refused():
     with pytest.raises(InputError, match="4 maps, not 5"):
         Levels(Tokens(), 6, 5)

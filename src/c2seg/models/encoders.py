@@ -64,6 +64,33 @@ class Levels(nn.Module):
         return [_resized(one, side) for one, side in zip(chosen, sides, strict=True)]
 
 
+class Stages(nn.Module):
+    """The last map at each resolution of a classifier of torchvision, whose ``features`` are a sequence of stages."""
+
+    def __init__(self, net: nn.Module, count: int) -> None:
+        super().__init__()
+        if not isinstance(getattr(net, "features", None), nn.Sequential):
+            raise ValueError("it has no features, a sequence of stages")
+        self.features: nn.Sequential = net.features  # type: ignore[assignment]
+        self.channels_last = any(type(module).__name__ == "Permute" for module in self.features.modules())  # Swin
+        for module in self.features.modules():
+            place = next((n for n, m in module.named_children() if isinstance(m, nn.Conv2d)), None)
+            if place is not None:
+                setattr(module, place, _with_inputs(getattr(module, place), count))
+                break
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the maps, finest first."""
+        maps: list[Tensor] = []
+        for stage in self.features:
+            x = stage(x)
+            shown = x.permute(0, 3, 1, 2) if self.channels_last else x
+            if maps and maps[-1].shape[-2:] == shown.shape[-2:]:
+                maps.pop()
+            maps.append(shown)
+        return maps
+
+
 def build_encoder(name: str, count: int, levels: int) -> Encoder:
     """Return an encoder for ``count`` stacked bands with ``levels`` levels.
 
@@ -119,7 +146,10 @@ def _torchgeo(name: str, count: int, levels: int) -> Encoder:
         count,
         levels,
         lambda: get_model(name, weights=None, in_chans=count, features_only=True),
-        lambda: get_model(name, weights=None, in_chans=count),
+        lambda: get_model(
+            name, weights=None, in_chans=count, features_only=True, dynamic_img_size=True
+        ),  # transformers
+        lambda: Stages(get_model(name, weights=None), count),  # those of torchvision
     )
 
 
@@ -162,6 +192,13 @@ def _leveled(name: str, count: int, levels: int, *builders: Callable[[], Any]) -
     raise InputError(
         f"model.encoder={name} gives no {levels} maps of {count} bands: {'; '.join(dict.fromkeys(reasons))}"
     )
+
+
+def _with_inputs(layer: nn.Conv2d, count: int) -> nn.Conv2d:
+    """Return a convolution like ``layer`` for other inputs, with random weights."""
+    return nn.Conv2d(
+        count, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, bias=layer.bias is not None
+    )  # type: ignore[arg-type]
 
 
 def _outputs(result: Any) -> Sequence[Tensor]:

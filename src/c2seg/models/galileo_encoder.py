@@ -62,7 +62,8 @@ class GalileoEncoder(nn.Module):
         tokens = torch.stack(maps, dim=1).movedim(2, -1)  # [B, G, h, w, D]
         tokens = tokens + self._what_it_is(tokens, month, resolution_m)
         present = ~missing
-        batch, groups = tokens.shape[0], [g for g in range(len(GROUPS)) if bool(present[:, g].any())]
+        everything = range(len(GROUPS))
+        batch, groups = tokens.shape[0], [g for g in everything if bool(present[:, g].any())] or list(everything)
         used = present[:, groups].reshape(batch, -1)
         sequence = (tokens[:, groups] * present[:, groups].unsqueeze(-1)).reshape(batch, -1, self.size)
         # Where nothing is present, attention over zeros keeps the result finite.

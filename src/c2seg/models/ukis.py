@@ -27,6 +27,7 @@ BANDS = ("B02", "B03", "B04", "B08", "B11", "B12")
 # Of its training images, from model_6b_l2a.json of the package.
 _MEAN = (0.266818, 0.277991, 0.288120, 0.364947, 0.222571, 0.178590)
 _STD = (0.336376, 0.312546, 0.311148, 0.272607, 0.166537, 0.143290)
+_NETWORK = "efficientnet-b4"
 _WIDTHS = (256, 128, 64, 32, 16)
 _MOMENTUM = 0.1  # of batch statistics; the original's 0.01 would take thousands of steps to leave the clouds behind
 
@@ -48,7 +49,9 @@ class UkisUNet(nn.Module):
                 f"model.encoder={ENCODER} needs the modality {OPTICAL}: reflectance, made of optical bands with known "
                 "wavelengths or roles; `c2seg inspect` tells the bands"
             )
-        net = Unet("efficientnet-b4", encoder_weights=None, in_channels=len(BANDS), decoder_channels=_WIDTHS)
+        net = Unet(_NETWORK, encoder_weights=None, in_channels=len(BANDS), decoder_channels=_WIDTHS)
+        for unused in ("_conv_head", "_bn1"):  # of the classifier that the encoder once had
+            setattr(net.encoder, unused, nn.Identity())
         self.encoder = nn.ModuleDict({"encoder": net.encoder, "decoder": net.decoder})
         self.scale, self.stride_px, self.feature_channels = scale, max(1, 32 // scale), 2 * _WIDTHS[-1]
         self.others = tuple(name for name in bands if name != OPTICAL)
