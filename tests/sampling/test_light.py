@@ -94,6 +94,14 @@ def test_bands_without_wavelength_or_reflectance_do_not_change():
     assert optics_of(by_role, projected) == {}
 
 
+def test_light_that_changes_nothing_is_told(caplog):
+    scene = made_scene(bands=(Band(),) * 5)
+    units = BandUnits({"msi": np.zeros(5, np.float32)}, {"msi": np.ones(5, np.float32)})
+    training = TrainingScene(SceneReader(scene, ("msi",), normalizer_of(scene)), units, VALID)
+    PatchSampler([training], Sampling(patch_px=16, batch_size=1), Augmentation(light=LightChange()), 0, 2)
+    assert "light changes nothing" in caplog.text
+
+
 def test_patches_are_functions_of_seed_and_step():
     scene = made_scene()
     normalizer = normalizer_of(scene)

@@ -115,9 +115,9 @@ def _mean(one: Normalizer, other: Normalizer) -> Normalizer:
     """Return the normalizer whose values are the mean of those of two."""
     shift, factor = {}, {}
     for name in one.factor:
-        parts = [(n.shift[name].astype(np.float64), n.factor[name].astype(np.float64)) for n in (one, other)]
-        slope = sum(factor for _, factor in parts) / 2
-        level = sum(shift * factor for shift, factor in parts) / 2
+        first, second = (part.factor[name].astype(np.float64) for part in (one, other))
+        slope = (first + second) / 2
+        level = (one.shift[name] * first + other.shift[name] * second) / 2
         factor[name] = slope.astype(np.float32)
         shift[name] = (level / np.where(slope > 0, slope, 1.0)).astype(np.float32)
     return Normalizer(shift, factor)

@@ -6,6 +6,7 @@ a resume changes the patches.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -23,6 +24,7 @@ from c2seg.types import Window
 __all__ = ["Draw", "PatchSampler", "Sample", "TrainingScene", "training_scenes"]
 
 UNLABELED = 255
+_log = logging.getLogger(__name__)
 _CELL = 32
 _TRIES = 10
 
@@ -164,7 +166,10 @@ class PatchSampler:
         object.__setattr__(self, "_cumulative", np.ascontiguousarray(np.cumsum(counts, axis=0).T))
         if self.augment.light is not None:
             readers = [scene.reader for scene in self.scenes]
-            object.__setattr__(self, "_optics", tuple(optics_of(r.scene, r.normalizer) for r in readers))
+            optics = tuple(optics_of(reader.scene, reader.normalizer) for reader in readers)
+            object.__setattr__(self, "_optics", optics)
+            if not any(optics):
+                _log.warning("training.augment.light changes nothing: no band has a known wavelength and reflectance")
         if self.labeled and not self.class_counts().any():
             raise TrainingError("no valid pixel of the training cities has a class label")
 
