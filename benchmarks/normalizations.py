@@ -33,7 +33,7 @@ from c2seg.forest import FeatureSpec, features, halo_px
 KINDS = ("as_stored", "physical", "per_city", "midway", "both", "dark_objects", "per_city+indices", "midway+indices")
 RESULTS = Path(__file__).with_name("normalizations.json")
 SPEC = FeatureSpec((3, 9, 21), (7,), {})
-TREES, PIXELS, STEP, SEEDS = 40, 300, 3, 2
+TREES, PIXELS, STEP, SEEDS = 40, 300, 3, 1
 SWIR_NM = (1550, 1700)
 
 
