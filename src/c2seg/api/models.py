@@ -192,8 +192,9 @@ class Model:
 
         Args:
             arrays: By modality, numpy or xarray [band, row, column]: integers or floats in the units of the cities that
-                the model was trained on, not normalized (reflectance where ``header.in_physical_units``). The largest is the fine grid; others may be coarser by an
-                integer factor, from the same corner. NaN and masked cells are not valid.
+                the model was trained on (reflectance where ``header.in_physical_units``), not normalized. The largest is
+                the fine grid; others may be coarser by an integer factor, from the same corner. NaN and masked cells are
+                not valid.
             valid: Bool [row, column] on the fine grid; None: valid wherever the arrays are.
             statistics: Of the city that the images are part of, for models that normalize by it: the city, its
                 ``statistics()``, or the JSON file of these. None: those of the target that the model was trained for. The
