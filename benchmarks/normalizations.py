@@ -113,7 +113,7 @@ def scores(kind: str, source: Place, target: Place) -> tuple[float, float]:
     """Return mIoU and overall accuracy, means over seeds."""
     samples, ids = pixels(kind, source, source)
     tested, reference = (part[::STEP] for part in pixels(kind, target, source))
-    common, found = np.intersect1d(ids, reference), []
+    common, results = np.intersect1d(ids, reference), []
     for seed in range(SEEDS):
         rng = np.random.default_rng(seed)
         drawn = np.concatenate([rng.permutation(np.flatnonzero(ids == k))[:PIXELS] for k in np.unique(ids)])
@@ -122,8 +122,8 @@ def scores(kind: str, source: Place, target: Place) -> tuple[float, float]:
         hits = [
             ((predicted == k) & (reference == k)).sum() / ((predicted == k) | (reference == k)).sum() for k in common
         ]
-        found.append((np.mean(hits), (predicted == reference).mean()))
-    miou, accuracy = np.mean(found, axis=0)
+        results.append((np.mean(hits), (predicted == reference).mean()))
+    miou, accuracy = np.mean(results, axis=0)
     return round(float(miou), 4), round(float(accuracy), 4)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from c2seg.artifacts.runs import SourceSizeRecord
@@ -61,7 +59,7 @@ def _cells(mask: np.ndarray) -> int:
     return int(np.logical_or.reduceat(np.logical_or.reduceat(mask, rows, axis=0), cols, axis=1).sum())
 
 
-def _notes(cells: int, labeled_pixels: int, length: float, width: float) -> Sequence[str]:
+def _notes(cells: int, labeled_pixels: int, length: float, width: float) -> tuple[str, ...]:
     if cells >= _FEW and (length, width) == (1.0, 1.0):
         return ()
     what = f"{labeled_pixels} labeled pixels of the sources are in {cells} cells of {CELL_PX} x {CELL_PX} pixels and one class"
