@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from c2seg.api.converting import convert_city
+from c2seg.data import open_labeled_city
 from c2seg.errors import InputError
 from c2seg.legend import LandClass, Legend, c2seg13
 from c2seg.legend.crosswalk import land4, load_crosswalk
@@ -58,3 +60,14 @@ def test_a_file_is_read(tmp_path):
     legend = "legend: {name: a, classes: [{id: 7, name: X, color: '#000000'}]}"
     file.write_text(f"{legend}\nclasses: {{urban4: {{Urban: X, Low vegetation: null, Trees: X, Water: null}}}}")
     np.testing.assert_array_equal(load_crosswalk(file).table(URBAN)[:5], [0, 7, 255, 7, 255])
+
+
+def test_a_converted_city_has_the_common_classes(make_city, tmp_path):
+    city = make_city("city")
+    out = convert_city(city, tmp_path / "out", layout="folder", crosswalk="land4")
+    before, after = open_labeled_city(city), open_labeled_city(out)
+    window = before.images.scenes[0].grid.window
+    expected = land4().apply(before.read_label(0, window), before.images.legend)
+    np.testing.assert_array_equal(after.read_label(0, window), expected)
+    assert after.images.legend.names == land4().legend.names
+    assert set(np.unique(expected)) - {0, 255} == {1, 3, 4}, "classes 3, 10 and 1 of C2Seg"

@@ -129,15 +129,15 @@ def test_a_shifted_target_is_learnt_better_than_by_the_source_alone(settings):
     for name, made in {"source": None, "taught": settings}.items():
         trained = method(**(made or {"mask": BlockMask()}), confidence=0.8)
         for step in range(60):
-            source, target = city(2 * step, labels=True)[0], city(2 * step + 1, labels=False, shift=0.9)[0]
+            source, target = city(2 * step, labels=True)[0], city(2 * step + 1, labels=False, shift=1.3)[0]
             torch.manual_seed(step)
             if made is None:
                 super(type(trained), trained).step(source, None)
             else:
                 trained.step(source, target)
-        test, truth = city(999, labels=False, shift=0.9, count=20)
+        test, truth = city(999, labels=False, shift=1.3, count=20)
         scores[name] = (trained.model(test.patch)["logits"].argmax(dim=1) == truth).float().mean().item()
-    assert scores["taught"] > scores["source"] + 0.005, scores
+    assert scores["taught"] > scores["source"] + 0.01, scores
 
 
 def test_an_unsure_teacher_teaches_nothing_of_the_target():

@@ -137,7 +137,7 @@ class Model:
             min_area_keep: Names or ids of classes that are left alone then; None: streets.
             palette: Colors of the map.
             decision: How classes follow from the probabilities, by what the map is for: ``argmax``, ``expected_iou``,
-                ``expected_oa``, ``unbiased_area`` (``docs/mapping.md``); None: as the recipe says.
+                ``expected_oa``, ``unbiased_area`` (``docs/crosscity.md``); None: as the recipe says.
             overwrite: Replace existing files.
             progress: False, True for bars, or a callable.
             command: What repeats this, for the JSON beside the map.
