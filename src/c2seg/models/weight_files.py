@@ -56,4 +56,5 @@ def _constants(path: Path) -> dict[str, Tensor]:
         from onnx import numpy_helper
 
     graph = onnx.load(str(path), load_external_data=False).graph
-    return {item.name: torch.from_numpy(numpy_helper.to_array(item).copy()) for item in graph.initializer}
+    arrays = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    return {name: torch.from_numpy(array.copy()) for name, array in arrays.items() if array.dtype.kind in "fiu"}
