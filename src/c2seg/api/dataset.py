@@ -124,10 +124,10 @@ class CityDataset(Dataset[CitySample]):
         elif statistics is None:
             statistics = city_statistics(images, self.modalities, quantiles=ranked)
         self.statistics = {name: statistics[name] for name in self.modalities}
-        own = self.statistics
+        here = self.statistics
         if normalization == "midway":
-            own = city_statistics(images, self.modalities)
-        self.normalizer = Normalizer.of_city(normalization, own, self.statistics)
+            here = city_statistics(images, self.modalities)
+        self.normalizer = Normalizer.of_city(normalization, here, self.statistics)
         scenes = self._scenes(replace(labeled, images=images) if labeled else None)
         sampling = Sampling(patch_px=size_px, batch_size=batch_size, class_balanced_fraction=class_balanced_fraction)
         self._sampler = PatchSampler(scenes, sampling, augment, seed, images.legend.num_classes)

@@ -80,15 +80,15 @@ class Normalizer:
 
     @classmethod
     def of_city(
-        cls, kind: Normalization, own: Mapping[str, BandStatistics], sources: Mapping[str, BandStatistics]
+        cls, kind: Normalization, here: Mapping[str, BandStatistics], sources: Mapping[str, BandStatistics]
     ) -> Normalizer:
-        """Return the normalizer of a city with the statistics ``own`` for a model of ``sources``.
+        """Return the normalizer of a city with the statistics ``here`` for a model of ``sources``.
 
-        Kinds that do not follow the city need no ``own`` statistics. Values of ``midway`` must be in the units of the sources.
+        Kinds that do not follow the city need no statistics ``here``. Values of ``midway`` must be in the units of the sources.
         """
         if kind == "midway":
-            return _mean(cls.fit("per_city", own), cls.fit("source", {name: sources[name] for name in own}))
-        return cls.fit(kind, own if kind in OF_EACH_CITY else sources)
+            return _mean(cls.fit("per_city", here), cls.fit("source", {name: sources[name] for name in here}))
+        return cls.fit(kind, here if kind in OF_EACH_CITY else sources)
 
     def apply(self, modality: str, values: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """Return normalized channels [M, H, W] from scaled values float32 [C, H, W]. Pixels that are not ``valid`` become 0."""
