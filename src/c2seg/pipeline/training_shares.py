@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
+from c2seg.data import LabeledCity, PreparedCity
+from c2seg.data.city import blocks
 from c2seg.pipeline.prepare import Prepared
 from c2seg.recipes import Recipe
 from c2seg.recipes.models import ForestModel
 from c2seg.recipes.training import Augmentation, Sampling
-from c2seg.sampling import PatchSampler, TrainingScene, training_scenes
+from c2seg.sampling import BandUnits, PatchSampler, TrainingScene
 from c2seg.types import Window
 
 __all__ = ["training_shares"]
 
 _PATCHES = 1024
+_BLOCK_PX = 1024
 Zoom = tuple[float, float] | None
 
 
@@ -36,34 +37,40 @@ def training_shares(recipe: Recipe, data: Prepared, seed: int) -> tuple[float, .
         key = f"{sampling} {zoom} {network.inputs}"
         if key not in drawn:  # networks of a recipe mostly draw alike
             drawn[key] = _of_patches(sampling, zoom, data, network.inputs, seed)
-        shares += drawn[key] / drawn[key].sum()
+        shares += drawn[key] / max(float(drawn[key].sum()), 1.0)
     weight = recipe.forest.weight if recipe.forest else 0.0
-    return _rounded((1 - weight) * shares / max(shares.sum(), 1e-12) + weight * even)
+    if not shares.any():
+        return _rounded(even)
+    return _rounded((1 - weight) * shares / shares.sum() + weight * even)
 
 
 def _of_patches(sampling: Sampling, zoom: Zoom, data: Prepared, inputs: tuple[str, ...], seed: int) -> np.ndarray:
-    """Return the shares float64 [K] of classes in patches that a sampler draws, sources by the areas of their valid pixels."""
+    """Return the labeled pixels float64 [K] of about 1024 patches that a sampler draws from all sources."""
     augment = Augmentation(flips=False, rotations=False, zoom=zoom)
-    classes = data.legend.num_classes
-    counts = np.zeros(classes)
-    for source in data.sources:
-        scenes = training_scenes(source, inputs)
-        drawn = _counts(PatchSampler(scenes, sampling, augment, seed, classes), scenes)
-        area = sum(int(scene.valid.sum()) for scene in scenes)
-        counts += drawn * (area / max(float(drawn.sum()), 1.0))
-    return counts
-
-
-def _counts(sampler: PatchSampler, scenes: Sequence[TrainingScene]) -> np.ndarray:
-    """Return the labeled pixels float64 [K] of about 1024 patches."""
+    scenes = [scene for source in data.sources for scene in _labels_alone(source, inputs)]
+    sampler = PatchSampler(scenes, sampling, augment, seed, data.legend.num_classes)
     counts = np.zeros(sampler.num_classes)
-    steps = -(-_PATCHES // sampler.settings.batch_size)
+    steps = -(-_PATCHES // sampling.batch_size)
     for draw in (draw for step in range(steps) for draw in sampler.draw(step)):
         targets = scenes[draw.scene].targets
         assert targets is not None
         labels = targets[draw.window.intersect(Window(0, 0, *targets.shape)).slices]
         counts += np.bincount(labels[labels < len(counts)], minlength=len(counts))
     return counts
+
+
+def _labels_alone(source: PreparedCity[LabeledCity], inputs: tuple[str, ...]) -> list[TrainingScene]:
+    """Return scenes to draw patches from, without a look at the images: all of their pixels count as valid."""
+    units = BandUnits.of(source.normalizer, source.statistics)
+    table = source.images.legend.index_table()
+    scenes = []
+    for index, reader in enumerate(source.readers(inputs)):
+        grid = reader.scene.grid
+        targets = np.empty((grid.height, grid.width), np.uint8)
+        for window in blocks(grid.window, _BLOCK_PX):
+            targets[window.slices] = table[source.city.read_label(index, window)]
+        scenes.append(TrainingScene(reader, units, np.ones(targets.shape, bool), targets))
+    return scenes
 
 
 def _rounded(shares: np.ndarray) -> tuple[float, ...]:
