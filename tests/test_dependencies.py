@@ -22,9 +22,13 @@ ROOT = Path(c2seg.__file__).parents[2]
 PROJECT = ROOT / "pyproject.toml"
 
 
+APART = {"ukis", "torchgeo", "terratorch"}  # extras of hundreds of megabytes, for one choice each: no part of `all`
+
+
 def requirements() -> list[Requirement]:
     project = tomllib.loads(PROJECT.read_text())["project"]
-    texts = sum(project["optional-dependencies"].values(), project["dependencies"])
+    extras = {name: texts for name, texts in project["optional-dependencies"].items() if name not in APART}
+    texts = sum(extras.values(), project["dependencies"])
     return [Requirement(text) for text in texts if not text.startswith("c2seg")]
 
 

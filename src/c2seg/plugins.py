@@ -41,11 +41,12 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
-Group = Literal["models", "methods", "losses", "layouts", "products", "recipes"]
+Group = Literal["models", "encoders", "methods", "losses", "layouts", "products", "recipes"]
 GROUPS: tuple[Group, ...] = get_args(Group)
 
 _KINDS: dict[Group, str] = {
     "models": "network",
+    "encoders": "encoder",
     "methods": "training method",
     "losses": "loss",
     "layouts": "layout",

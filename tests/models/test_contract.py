@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from c2seg.data.physical_layers import OPTICAL, RADAR
 from c2seg.errors import InputError
 from c2seg.models import MODELS, build_model
 from c2seg.recipes.models import (
     DeepLabV3PlusModel,
+    GalileoModel,
     HighDANModel,
     HRNetModel,
     MMGLOTSModel,
@@ -28,6 +30,7 @@ SETTINGS = {
     "unet-timm": UNetModel(widths=(6, 8, 10, 12), decoder="sum", encoder="tf_efficientnet_lite0"),
     "unet-timm-2": UNetModel(widths=(6, 8, 10), encoder="tf_efficientnet_lite0", scale=2),
     "unet-timm-4": UNetModel(widths=(6, 8), decoder="sum", encoder="convnext_atto"),
+    "galileo": GalileoModel(token_px=2, grid=4, channels=8),
     "segnet": SegNetModel(width=0.25),
     "deeplabv3plus": DeepLabV3PlusModel(encoder="resnet18", channels=16, rates=(1, 2, 3), dropout=0),
     "deeplabv3plus-8": DeepLabV3PlusModel(encoder="resnet18", channels=16, rates=(1, 2, 3), dropout=0, output_stride=8),
@@ -51,7 +54,11 @@ SETTINGS = {
     "highdan-plain": HighDANModel(**HRNET, bottlenecks=False, attention=False, head=(16, 16, 8)),
 }
 NEEDED = {"mmglots": ("msi",)}  # modalities without which a network cannot be built
-CASES = {name: ModelCase(settings, needs=NEEDED.get(settings.name, ())) for name, settings in SETTINGS.items()}
+PHYSICAL = {"msi": 4, OPTICAL: 10, RADAR: 2}
+CASES = {
+    name: ModelCase(settings, needs=NEEDED.get(settings.name, ()), **({"bands": PHYSICAL} if settings.physical else {}))
+    for name, settings in SETTINGS.items()
+}
 
 
 def test_every_model_is_covered():

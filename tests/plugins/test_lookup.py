@@ -158,3 +158,28 @@ def test_products_are_looked_up(package):
     assert plugins.load(plugin).LOOKS_FOR == "a DESIS delivery"
     with pytest.raises(PluginError, match="the product reader 'desis' of reader 1 has no `open`"):
         plugins.call(plugin, "open", None)
+
+
+def test_an_encoder_of_a_package_serves_a_u_net_and_is_named_in_the_recipe(package):
+    torch = pytest.importorskip("torch")
+    from c2seg.models import build_model
+    from c2seg.recipes.plugged import plugins_of
+
+    code = """
+def build(name, count):
+    from torch import nn
+    assert name == "small"
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList([nn.Conv2d(count, 6, 3, 2, 1), nn.Conv2d(6, 8, 3, 2, 1)])
+        def forward(self, x):
+            fine = self.layers[0](x)
+            return [fine, self.layers[1](fine)]
+    return Two()
+"""
+    package("encs", "0.5", {"encoders": {"encs": "encs"}}, code)
+    recipe = load_recipe("unet", "tiny", ["model.encoder=encs:small", "model.widths=[8, 8]", "model.scale=2"])
+    assert [str(plugin) for plugin in plugins_of(recipe)] == ["encoder 'encs' of encs 0.5"]
+    model = build_model(recipe.model, {"msi": 4}, 5)
+    assert model({"msi": torch.zeros(1, 4, 8, 8)})["logits"].shape == (1, 5, 8, 8)

@@ -140,7 +140,7 @@ def test_its_reader_keeps_the_contract_and_serves_prepare(site, tmp_path):
 def test_the_guide_shows_what_is_tested():
     guide = (HERE.parents[1] / "docs/plugins.md").read_text()
     shown = re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", guide, re.DOTALL)
-    assert len(shown) == guide.count("```python") + guide.count("```toml") == 8
+    assert len(shown) == guide.count("```python") + guide.count("```toml") == 9
     for name, code in shown:
         assert code in (HERE / "toy" / name).read_text(), name
 

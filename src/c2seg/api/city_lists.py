@@ -54,6 +54,7 @@ def predict_cities(
     min_area_px: int | None = None,
     min_area_keep: Sequence[str] | None = None,
     palette: str = "default",
+    decision: str | None = None,
     overwrite: bool = False,
     progress: ShowProgress = False,
     command: Sequence[str] = (),
@@ -79,6 +80,7 @@ def predict_cities(
         min_area_px: Merge smaller connected areas into their largest neighbor.
         min_area_keep: Names or ids of classes that are left alone then.
         palette: Colors of the maps.
+        decision: As in ``Model.predict``; cities are predicted again where it is not the recipe's.
         overwrite: Predict all cities again.
         progress: False, True for bars, or a callable.
         command: What repeats this, for the JSON beside the maps.
@@ -94,7 +96,8 @@ def predict_cities(
 
     def standing(city: Path, place: Path) -> list[MapRecord] | None:
         images = images_for_model(loaded.header, city)
-        return None if overwrite else standing_maps(loaded.file, images, place, tta=averaged, precision=precision)
+        again = overwrite or decision not in (None, loaded.recipe.prediction.decision)
+        return None if again else standing_maps(loaded.file, images, place, tta=averaged, precision=precision)
 
     entries = _entries(as_paths(cities))
     crews = open_crew(workers, cluster, keep_memory=True)
@@ -108,7 +111,7 @@ def predict_cities(
             )  # fmt: skip
             return predict(
                 loaded.path, city, options, backend=backend, device=device, precision=precision, tta=tta, threads=threads,
-                compile=compile, bars=bars, command=command, crew=crew,
+                compile=compile, bars=bars, command=command, crew=crew, decision=decision,
             )  # fmt: skip
 
         result = predict_listed(entries, folder, predicted, standing)

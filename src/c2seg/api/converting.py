@@ -7,8 +7,10 @@ from typing import Literal, get_args
 
 from c2seg.api.arguments import FilePath, as_path
 from c2seg.data import City, LabeledCity, TileGrid, add_labels, open_city, write_folder, write_mat, write_tiles
+from c2seg.data.common_classes import in_common_classes
 from c2seg.data.tiling import Order
 from c2seg.errors import InputError, unknown_name
+from c2seg.legend.crosswalk import land4, load_crosswalk
 from c2seg.progress import ShowProgress, opened_bars
 
 __all__ = ["CityLayout", "convert_city"]
@@ -26,6 +28,7 @@ def convert_city(
     step_px: int | None = None,
     order: Order = "columns",
     label_map: str | None = None,
+    crosswalk: FilePath | None = None,
     overwrite: bool = False,
     progress: ShowProgress = False,
 ) -> Path:
@@ -43,6 +46,7 @@ def convert_city(
         step_px: Distance of tiles (default: that of the city's own tiles, else ``tile_px``).
         order: How tiles are numbered: ``columns`` (as released) or ``rows``.
         label_map: Label mapping of the city's labels (default: what the city states). Class ids are written.
+        crosswalk: ``land4``, or a YAML file (``c2seg.legend.crosswalk``): classes that the city has in common with others.
         overwrite: Replace what is there.
         progress: False, True for bars, or a callable.
 
@@ -60,6 +64,8 @@ def convert_city(
         raise InputError(f"`tile_px`, `step_px` and `order` are of the layout tiles, not of {layout}")
     place, images = as_path(out), open_city(as_path(city))
     source = add_labels(as_path(city), images, label_map) or images
+    if crosswalk is not None:
+        source = in_common_classes(source, land4() if str(crosswalk) == "land4" else load_crosswalk(as_path(crosswalk)))
     with opened_bars(progress) as bars:
         if layout == "folder":
             write_folder(source, place, overwrite=overwrite, progress=bars("convert"))

@@ -25,7 +25,8 @@ from c2seg.data import (
     open_city,
     open_labeled_city,
 )
-from c2seg.data.normalize import NORMALIZATIONS, Normalization
+from c2seg.data.normalize import IN_PHYSICAL_UNITS, NORMALIZATIONS, OF_SOURCES, Normalization
+from c2seg.data.units import in_physical_units
 from c2seg.errors import InputError, unknown_name
 from c2seg.predict.plan import WindowPlan
 from c2seg.recipes.training import Augmentation, Sampling
@@ -87,8 +88,9 @@ class CityDataset(Dataset[CitySample]):
 
         ``city``: a path, or a city that is open. ``labels``: open the labels of a path; otherwise they are not looked
         for. ``modalities``: in this order; None: all. ``overlap_px``: of neighboring windows. ``length``: samples of an epoch
-        of patches; None: as many as windows cover the city. ``normalization``: as in recipes; ``source`` takes
-        ``statistics`` of the source city, the others those of this city, which are measured unless they are given.
+        of patches; None: as many as windows cover the city. ``normalization``: as in recipes; ``source``,
+        ``physical`` and ``midway`` take ``statistics`` of the source city, the others those of this city, which are measured
+        unless they are given.
         ``augment``: changes to patches; None: none.
         ``transforms``: applied to every sample; what it draws from torch's generator depends on seed, epoch and number alone.
         ``cache``: a folder for a memory-mapped copy of the pixels, which all workers share and which is much faster than
@@ -112,14 +114,20 @@ class CityDataset(Dataset[CitySample]):
         self.seed = seed
         augment = self._augmentation(augment)
         ranked = _checked("normalization", normalization, NORMALIZATIONS) == "quantile"
-        if normalization == "source" and statistics is None and labeled is None:
-            raise InputError("normalization='source' of a target needs statistics=, those of the source city")
+        if normalization in IN_PHYSICAL_UNITS:
+            images = in_physical_units(images)[0]
+            self.city = images
+        if normalization in OF_SOURCES and statistics is None and labeled is None:
+            raise InputError(f"normalization={normalization!r} of a target needs statistics=, those of the source city")
         if statistics is None and normalization == "none" and not _changes_values(augment):
             statistics = {name: _no_statistics(count) for name, count in images.band_counts(self.modalities).items()}
         elif statistics is None:
             statistics = city_statistics(images, self.modalities, quantiles=ranked)
         self.statistics = {name: statistics[name] for name in self.modalities}
-        self.normalizer = Normalizer.fit(normalization, self.statistics)
+        here = self.statistics
+        if normalization == "midway":
+            here = city_statistics(images, self.modalities)
+        self.normalizer = Normalizer.of_city(normalization, here, self.statistics)
         scenes = self._scenes(replace(labeled, images=images) if labeled else None)
         sampling = Sampling(patch_px=size_px, batch_size=batch_size, class_balanced_fraction=class_balanced_fraction)
         self._sampler = PatchSampler(scenes, sampling, augment, seed, images.legend.num_classes)

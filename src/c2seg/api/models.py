@@ -23,6 +23,7 @@ from c2seg.outputs import Output, check_outputs
 from c2seg.predict import MapOptions
 from c2seg.predict.arrays import ArrayPredictor
 from c2seg.predict.backends import BackendOptions
+from c2seg.predict.city import as_trained
 from c2seg.predict.city import predict as predict_city
 from c2seg.progress import ShowProgress, opened_bars
 from c2seg.recipes import Recipe
@@ -118,6 +119,7 @@ class Model:
         min_area_px: int | None = None,
         min_area_keep: Sequence[str] | None = None,
         palette: str = "default",
+        decision: str | None = None,
         overwrite: bool = False,
         progress: ShowProgress = False,
         command: Sequence[str] = (),
@@ -151,6 +153,8 @@ class Model:
             min_area_px: Merge smaller connected areas into their largest neighbor, 2 or more.
             min_area_keep: Names or ids of classes that are left alone then; None: streets.
             palette: Colors of the map.
+            decision: How classes follow from the probabilities, by what the map is for: ``argmax``, ``expected_iou``,
+                ``expected_oa``, ``unbiased_area`` (``docs/crosscity.md``); None: as the recipe says.
             overwrite: Replace existing files.
             progress: False, True for bars, or a callable.
             command: What repeats this, for the JSON beside the map.
@@ -196,6 +200,7 @@ class Model:
                 compile=compile,
                 bars=bars,
                 command=command,
+                decision=decision,
             )
         return PredictedCity(as_path(out), tuple(maps))
 
@@ -214,8 +219,9 @@ class Model:
 
         Args:
             arrays: By modality, numpy or xarray [band, row, column]: integers or floats in the units of the cities that
-                the model was trained on, not normalized. The largest is the fine grid; others may be coarser by an
-                integer factor, from the same corner. NaN and masked cells are not valid.
+                the model was trained on (reflectance where ``header.in_physical_units``), not normalized. The largest is
+                the fine grid; others may be coarser by an integer factor, from the same corner. NaN and masked cells are
+                not valid.
             valid: Bool [row, column] on the fine grid; None: valid wherever the arrays are.
             statistics: Of the city that the images are part of, for models that normalize by it: the city, its
                 ``statistics()``, or the JSON file of these. None: those of the target that the model was trained for. The
@@ -273,7 +279,7 @@ class Model:
         return statistics
 
     def _statistics_of(self, city: City) -> dict[str, BandStatistics]:
-        images, _ = match_bands(city, self.header.inputs)
+        images, _ = match_bands(as_trained(self.header, city), self.header.inputs)
         names = tuple(name for name in self.header.inputs if name in images.modality_names)
         key = images.fingerprint()
         if key not in self._cities:

@@ -27,6 +27,8 @@ from c2seg.artifacts.runs import RunProvenance
 from c2seg.artifacts.tensors import checked_tensors, read_graph, stored_tensors
 from c2seg.artifacts.upgrade import upgraded_header, upgraded_tensors
 from c2seg.data import Band, BandStatistics, City, FullStatistics, Normalizer
+from c2seg.data.normalize import OF_SOURCES
+from c2seg.data.units import PhysicalUnit
 from c2seg.documents import parse_json
 from c2seg.errors import InputError, ModelFileError
 from c2seg.legend import Legend
@@ -79,6 +81,10 @@ class Header(Artifact):
     """Of the model's outputs, in their order."""
     provenance: RunProvenance | None = None
     """The run that trained the model; None: not known."""
+    units: dict[str, PhysicalUnit] = Field(default_factory=dict)
+    """What the sources' values are, by modality: reflectance, dB, linear power; empty: not recorded."""
+    in_physical_units: bool = False
+    """Whether optical images are brought to reflectance before anything else."""
     file_scaling: bool = True
     """Whether scale and offset that files state were applied in training; not by 0.1.0."""
     trained_classes: tuple[int, ...] | None = None
@@ -92,6 +98,8 @@ class Header(Artifact):
     class_factors: tuple[float, ...] | None = None
     """Factors on the probabilities of the classes, in their order, for their shares in the target, as a few labels tell them;
     None: none."""
+    training_shares: tuple[float, ...] | None = None
+    """Shares of the classes, in their order, in what the model was trained on (its sampler's); None: not recorded."""
     target_statistics: dict[str, FullStatistics] | None = None
     """Band statistics of the target by modality, where the normalization follows the city; None: no target, or not recorded."""
 
@@ -101,7 +109,7 @@ class Header(Artifact):
         if not self.inputs or not all(self.inputs.values()):
             raise ValueError("inputs must name a modality with bands")
         bands = {name: len(listed) for name, listed in self.inputs.items()}
-        required = () if self.recipe.follows_city else tuple(bands)
+        required = tuple(bands) if self.recipe.normalization in OF_SOURCES or not self.recipe.follows_city else ()
         if missing := [name for name in required if name not in self.statistics]:
             raise ValueError(f"statistics of {missing[0]} are missing")
         for name, part in (*self.statistics.items(), *(self.target_statistics or {}).items()):
@@ -121,6 +129,9 @@ class Header(Artifact):
             len(factors) != self.legend.num_classes or not all(0 < f < math.inf for f in factors)
         ):
             raise ValueError("class_factors must be positive, one a class")
+        shares = self.training_shares
+        if shares is not None and (len(shares) != self.legend.num_classes or not all(0 <= s <= 1 for s in shares)):
+            raise ValueError("training_shares must be within 0..1, one a class")
         return self
 
     @property
@@ -130,9 +141,9 @@ class Header(Artifact):
 
     def normalizer(self, statistics: Mapping[str, BandStatistics]) -> Normalizer:
         """Return the model's normalization of a city with these statistics (used by kinds that follow the city)."""
-        used = statistics if self.recipe.follows_city else self.statistics
         projection = {name: np.array(rows, np.float32) for name, rows in self.projection.items()}
-        return replace(Normalizer.fit(self.recipe.normalization, used), projection=projection)
+        fitted = Normalizer.of_city(self.recipe.normalization, statistics, self.statistics)
+        return replace(fitted, projection=projection)
 
     def without_folders(self) -> Header:
         """Return the header with base names in place of absolute paths: model files are passed on."""
@@ -289,8 +300,9 @@ def check_city(header: Header, city: City) -> dict[str, int]:
 
 
 def input_bands(city: City, recipe: Recipe) -> dict[str, tuple[Band, ...]]:
-    """Return the bands by modality that a recipe takes from a city."""
-    names = city.modality_names if recipe.inputs == "all" else recipe.inputs
+    """Return the bands by modality that a recipe takes from a city, with the physical layers of its networks."""
+    layers = tuple(name for name in recipe.physical if name in city.modality_names)
+    names = city.modality_names if recipe.inputs == "all" else (*recipe.inputs, *layers)
     if not names:
         raise InputError("the recipe takes no modality")
     scene = city.scenes[0]

@@ -26,6 +26,7 @@ __all__ = [
     "SharedTraining",
     "SourceCheckRecord",
     "SourceCity",
+    "SourceSizeRecord",
     "TargetCity",
     "TargetImageUse",
     "TargetLabelChoices",
@@ -200,6 +201,19 @@ class SourceCheckRecord(Record):
     processor_seconds: float | None = None
 
 
+class SourceSizeRecord(Record):
+    """How much the sources have to train networks on, and the factors of length and width that follow from it."""
+
+    labeled_pixels: int
+    cells: int
+    """Pairs of a cell of 8 x 8 pixels and a class that has a labeled pixel in it: neighbors are alike, and count once."""
+    length: float
+    """Factor of the iterations of every training."""
+    width: float
+    """Factor of the widths of every network."""
+    notes: tuple[str, ...] = ()
+
+
 class BandDrift(Record):
     """How far the values of a band differ between the sources and the target, as normalized for the model."""
 
@@ -268,6 +282,8 @@ class RunRecord(RunProvenance, TrainingFacts, Artifact):
     """``record.json`` of a run folder: provenance of the run, facts and costs of its training."""
 
     artifact: Literal["run"] = "run"
+    source_size: SourceSizeRecord | None = None
+    """What the sources have for networks; None: a forest, or not recorded."""
     source_check: SourceCheckRecord | None = None
     label_choices: TargetLabelChoices | None = None
     """What the target's labels decided in a few-shot run."""

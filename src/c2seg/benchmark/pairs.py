@@ -37,6 +37,8 @@ class Pair:
     """Side of the tiles over which the challenge scores the target; None: it is scored as a whole only."""
     is_published: bool = False
     """Whether published scores are of these very cities."""
+    further: tuple[Path, ...] = ()
+    """More labeled sources, with the first one's classes; not with folds inside a city."""
 
     @property
     def inside(self) -> bool:

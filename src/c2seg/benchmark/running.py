@@ -173,7 +173,7 @@ def _key(benchmark: Benchmark, run: Run) -> BenchmarkKey:
         equal_seconds=benchmark.equal_seconds,
         offline=benchmark.offline,
         device=benchmark.device,
-        cities=tuple(open_city(path).fingerprint() for path in (run.pair.source, run.pair.target)),
+        cities=tuple(open_city(path).fingerprint() for path in (run.pair.source, *run.pair.further, run.pair.target)),
         reference=str(run.pair.reference) if run.pair.reference else None,
         tile_px=run.pair.tile_px,
     )

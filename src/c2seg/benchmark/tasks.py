@@ -46,6 +46,8 @@ class FitTask:
     device: str
     command: tuple[str, ...] = ()
     trainings: Path | None = None
+    further: tuple[Path, ...] = ()
+    """More sources."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +103,13 @@ def fit_task(run: Run, device: str, folder: Path, overrides: Sequence[str] = ())
     if run.pair.reference is not None and not any("validation" in text for text in overrides):
         overrides = (*overrides, "validation.folds=0")
     sets = [part for text in (*run.overrides, *overrides) for part in ("--set", text)]
+    sources = [part for path in (run.pair.source, *run.pair.further) for part in ("--source", str(path))]
     command = (
-        "c2seg", "fit", run.recipe, "--source", str(run.pair.source), "--target", str(run.pair.target), "--out", str(folder),
+        "c2seg", "fit", run.recipe, *sources, "--target", str(run.pair.target), "--out", str(folder),
         "--preset", run.preset, "--seed", str(run.seed), "--device", device, "--resume", *sets,
     )  # fmt: skip
-    return FitTask(run.settings(*overrides), run.pair.source, run.pair.target, folder, run.seed, device, command)
+    pair, recipe = run.pair, run.settings(*overrides)
+    return FitTask(recipe, pair.source, pair.target, folder, run.seed, device, command, further=pair.further)
 
 
 def predict_task(run: Run, device: str) -> PredictTask:
@@ -138,7 +142,7 @@ def fit_city(task: FitTask) -> Trained:
 
     result = fit(
         task.recipe,
-        [task.source],
+        [task.source, *task.further],
         task.out,
         target=task.target,
         seed=task.seed,

@@ -27,6 +27,9 @@ def command(
     label_map: str | None = typer.Option(
         None, "--label-map", help="Label mapping of the labels; class ids are written."
     ),
+    crosswalk: str | None = typer.Option(
+        None, "--crosswalk", help="Classes in common with other cities: land4 (four classes), or a YAML file."
+    ),
     overwrite: bool = OVERWRITE,
     quiet: bool = QUIET,
     as_json: bool = JSON,
@@ -46,6 +49,7 @@ def command(
             step_px=step_px,
             order=order,  # type: ignore[arg-type]  # checked there
             label_map=label_map,
+            crosswalk=crosswalk,
             overwrite=overwrite,
             progress=bars,
         )

@@ -75,6 +75,9 @@ def command(
         help="Class that --min-area-px leaves alone, by name or id, or none; may be repeated (default: streets).",
     ),
     palette: str = typer.Option("default", "--palette", help="Colors of the map: default or a named palette."),
+    decision: str = typer.Option(
+        None, "--decision", help="argmax, expected_iou, expected_oa or unbiased_area (default: as in the recipe)."
+    ),
     overwrite: bool = OVERWRITE,
     json: bool = JSON,
     quiet: bool = QUIET,
@@ -89,7 +92,7 @@ def command(
         _predict_cities(
             model, city, out, json=json, quiet=quiet, backend=backend, device=device, precision=precision, tta=tta,
             threads=threads, compile=compile_, workers=workers, cluster=cluster, min_area_px=min_area_px,
-            min_area_keep=_spared_classes(min_area_keep), palette=palette, overwrite=overwrite,
+            min_area_keep=_spared_classes(min_area_keep), palette=palette, decision=decision, overwrite=overwrite,
         )  # fmt: skip
         return
     with progress_bars(quiet=quiet or json) as bars:
@@ -119,6 +122,7 @@ def command(
             min_area_px=min_area_px,
             min_area_keep=_spared_classes(min_area_keep),
             palette=palette,
+            decision=decision,
             overwrite=overwrite,
             progress=bars,
             command=["c2seg", *sys.argv[1:]],

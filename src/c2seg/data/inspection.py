@@ -21,6 +21,7 @@ from c2seg.data.inspected import (
 from c2seg.data.label_map import detect_label_map, resolve_label_maps
 from c2seg.data.layouts import Layout, layout_of, open_city
 from c2seg.data.published import CITIES, PublishedCity, published_means
+from c2seg.data.radiometry import dark_ends
 from c2seg.data.spectra import compare_landmarks, find_landmarks, wavelength_notes
 from c2seg.data.splits import leak_report, published_split
 from c2seg.data.statistics import BandStatistics, city_statistics, statistics_problem
@@ -110,7 +111,7 @@ class _Report:
 
 def _value_notes(city: City, other: City) -> list[str]:
     note = units_note({city.name: radar_unit_of(city), other.name: radar_unit_of(other)})
-    return [*([note] if note else []), *remarks.dark_ends([city, other]), *remarks.same_images(city, other)]
+    return [*([note] if note else []), *dark_ends([city, other]), *remarks.same_images(city, other)]
 
 
 def _published(city: City) -> PublishedCity | None:

@@ -2,6 +2,9 @@
 
 - ``source``: by mean and standard deviation of the source cities, which the model file contains.
 - ``per_city``: by mean and standard deviation of each city. It is a simple and strong adaptation with unlabeled images.
+- ``physical``: as ``source``, but optical images of known unit are first brought to reflectance: scaled, and without an
+  offset that was left in (``in_physical_units``).
+- ``midway``: the mean of what ``physical`` and ``per_city`` give.
 - ``quantile``: each band is transformed to a standard normal by its quantiles in each city. This equalizes all marginal
   distributions.
 - ``minmax``: to 0..1 by the extremes of each city (as in HighDAN).
@@ -17,6 +20,7 @@ from typing import Literal
 import numpy as np
 
 from c2seg.data.city import Scene
+from c2seg.data.physical_layers import LAYERS
 from c2seg.data.quantiles import normal_knots, to_normal
 from c2seg.data.statistics import BandStatistics
 from c2seg.types import Window
@@ -26,12 +30,17 @@ __all__ = ["NORMALIZATIONS", "OF_EACH_CITY", "Normalization", "Normalizer", "Pat
 Patch = dict[str, np.ndarray]
 """Arrays [..., C, H, W] by modality."""
 
-Normalization = Literal["source", "per_city", "quantile", "minmax", "none"]
-NORMALIZATIONS: tuple[Normalization, ...] = ("source", "per_city", "quantile", "minmax", "none")
+Normalization = Literal["source", "physical", "per_city", "midway", "quantile", "minmax", "none"]
+NORMALIZATIONS: tuple[Normalization, ...] = (
+    "source", "physical", "per_city", "midway", "quantile", "minmax", "none",
+)  # fmt: skip
 
-
-OF_EACH_CITY: frozenset[str] = frozenset({"per_city", "quantile", "minmax"})
+OF_EACH_CITY: frozenset[str] = frozenset({"per_city", "midway", "quantile", "minmax"})
 """Kinds that follow the statistics of the city itself."""
+OF_SOURCES: frozenset[str] = frozenset({"source", "physical", "midway"})
+"""Kinds that follow the statistics of the source cities."""
+IN_PHYSICAL_UNITS: frozenset[str] = frozenset({"physical", "midway"})
+"""Kinds that compare values of different cities, and so want them in one unit."""
 
 
 @dataclass(frozen=True)
@@ -49,21 +58,37 @@ class Normalizer:
 
     @classmethod
     def fit(cls, kind: Normalization, statistics: Mapping[str, BandStatistics]) -> Normalizer:
-        """Return a normalizer from band statistics. ``quantile`` needs quantiles. A constant band becomes 0."""
+        """Return a normalizer from band statistics. ``quantile`` needs quantiles. A constant band becomes 0.
+
+        Physical layers do not change, whatever the kind.
+        """
         shift, factor, knots = {}, {}, {}
         for name, band in statistics.items():
+            here = "none" if name in LAYERS else kind
             center, width = {
                 "none": (np.zeros_like(band.mean), np.ones_like(band.mean)),
                 "minmax": (band.minimum, band.maximum - band.minimum),
-            }.get(kind, (band.mean, band.std))
+            }.get(here, (band.mean, band.std))
             flat = width <= 1e-12 * np.maximum(1.0, np.abs(center))
             shift[name] = center.astype(np.float32)
             factor[name] = np.where(flat, 0.0, 1.0 / np.where(flat, 1.0, width)).astype(np.float32)
-            if kind == "quantile":
+            if here == "quantile":
                 if band.quantiles is None:
                     raise ValueError(f"the statistics of {name} have no quantiles; compute them with quantiles")
                 knots[name] = normal_knots(band.quantiles)
         return cls(shift, factor, knots=knots)
+
+    @classmethod
+    def of_city(
+        cls, kind: Normalization, here: Mapping[str, BandStatistics], sources: Mapping[str, BandStatistics]
+    ) -> Normalizer:
+        """Return the normalizer of a city with the statistics ``here`` for a model of ``sources``.
+
+        Kinds that do not follow the city need no statistics ``here``. Values of ``midway`` must be in the units of the sources.
+        """
+        if kind == "midway":
+            return _mean(cls.fit("per_city", here), cls.fit("source", {name: sources[name] for name in here}))
+        return cls.fit(kind, here if kind in OF_EACH_CITY else sources)
 
     def apply(self, modality: str, values: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """Return normalized channels [M, H, W] from scaled values float32 [C, H, W]. Pixels that are not ``valid`` become 0."""
@@ -84,6 +109,18 @@ class Normalizer:
         if not valid.all():
             out[:, ~valid] = 0.0
         return out
+
+
+def _mean(one: Normalizer, other: Normalizer) -> Normalizer:
+    """Return the normalizer whose values are the mean of those of two."""
+    shift, factor = {}, {}
+    for name in one.factor:
+        first, second = (part.factor[name].astype(np.float64) for part in (one, other))
+        slope = (first + second) / 2
+        level = (one.shift[name] * first + other.shift[name] * second) / 2
+        factor[name] = slope.astype(np.float32)
+        shift[name] = (level / np.where(slope > 0, slope, 1.0)).astype(np.float32)
+    return Normalizer(shift, factor)
 
 
 @dataclass(frozen=True)

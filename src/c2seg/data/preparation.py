@@ -8,13 +8,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from c2seg.data.city import Band, City, LabeledCity
-from c2seg.data.normalize import OF_EACH_CITY, Normalization, Normalizer
+from c2seg.data.normalize import IN_PHYSICAL_UNITS, OF_EACH_CITY, Normalization, Normalizer
 from c2seg.data.pca import principal_components
+from c2seg.data.physical_layers import measured
 from c2seg.data.prepared import PreparedCity
-from c2seg.data.remarks import dark_ends
+from c2seg.data.radiometry import dark_ends, radiometry_notes
 from c2seg.data.spectral import match_bands
 from c2seg.data.statistics import BandStatistics, city_statistics
-from c2seg.data.units import radar_unit_of, units_note
+from c2seg.data.units import (
+    PhysicalUnit,
+    in_physical_units,
+    physical_units,
+    radar_unit_of,
+    reflectance_notes,
+    units_note,
+)
 from c2seg.errors import DataError
 from c2seg.progress import Progress
 
@@ -28,13 +36,15 @@ Bands = Mapping[str, Sequence[Band]]
 class PreparedCities:
     """Labeled cities and, where there is one, a city without labels, all with the bands of the first.
 
-    ``statistics`` are pooled over the labeled cities; ``notes`` tell what was recognized and changed.
+    ``statistics`` are pooled over the labeled cities; ``units`` are of the first one's values, by modality; ``notes`` tell what
+    was recognized and changed.
     """
 
     sources: tuple[PreparedCity[LabeledCity], ...]
     target: PreparedCity[City] | None
     statistics: dict[str, BandStatistics]
     notes: tuple[str, ...]
+    units: dict[str, PhysicalUnit]
 
 
 def prepare_cities(
@@ -53,6 +63,11 @@ def prepare_cities(
     over the labeled cities are means over tiles, of this side where data do not come as tiles; None: over all pixels. Raises
     DataError if bands cannot be matched, or if a city has no valid pixel.
     """
+    given = [*(city.images for city in sources), *([target] if target else [])]
+    converted: list[str] = []
+    if normalization in IN_PHYSICAL_UNITS:
+        sources, target, converted = _converted(sources, target)
+    units = physical_units(sources[0].images, tuple(inputs))
     sources, target, notes = _matched(sources, target, inputs)
     names, ranked = tuple(inputs), normalization == "quantile"
     statistics = [city_statistics(city.images, names, progress, quantiles=ranked) for city in sources]
@@ -61,24 +76,25 @@ def prepare_cities(
         pooled = _pooled(
             [city_statistics(city.images, names, progress, kind="tiles", tile_px=tile_px) for city in sources]
         )
-    of_each_city = normalization in OF_EACH_CITY
-    plain = [Normalizer.fit(normalization, band if of_each_city else pooled) for band in statistics]
+    plain = [Normalizer.of_city(normalization, band, pooled) for band in statistics]
     fitted = _projected(plain, sources, max_bands, progress)
     prepared_target = None
     if target:
         of_target = city_statistics(target, names, progress, quantiles=ranked)
-        normalizer = Normalizer.fit(normalization, of_target if of_each_city else pooled)
+        normalizer = Normalizer.of_city(normalization, of_target, pooled)
         prepared_target = PreparedCity(target, of_target, replace(normalizer, projection=fitted[0].projection))
     opened = [*(city.images for city in sources), *([target] if target else [])]
     notes = (
         *_reading_notes(opened),
         *notes,
+        *converted,
         *_unit_notes(opened, names),
+        *_optical_notes(given, names, normalization),
         *dark_ends(opened),
         *_same_city(sources, target),
     )
     prepared = tuple(PreparedCity(*parts) for parts in zip(sources, statistics, fitted, strict=True))
-    return PreparedCities(prepared, prepared_target, pooled, notes)
+    return PreparedCities(prepared, prepared_target, pooled, notes, units)
 
 
 def renormalized(
@@ -90,10 +106,9 @@ def renormalized(
     progress: Progress,
 ) -> tuple[tuple[PreparedCity[LabeledCity], ...], PreparedCity[City] | None]:
     """Return prepared cities under another normalization; their statistics, and ``pooled`` ones, are used again."""
-    of_each_city = normalization in OF_EACH_CITY
 
     def fitted(statistics: Mapping[str, BandStatistics]) -> Normalizer:
-        return Normalizer.fit(normalization, statistics if of_each_city else pooled)
+        return Normalizer.of_city(normalization, statistics, pooled)
 
     normalizers = [fitted(source.statistics) for source in sources]
     projected = _projected(normalizers, [source.city for source in sources], max_bands, progress)
@@ -101,6 +116,22 @@ def renormalized(
     if target is None:
         return changed, None
     return changed, replace(target, normalizer=replace(fitted(target.statistics), projection=projected[0].projection))
+
+
+def _converted(
+    sources: Sequence[LabeledCity], target: City | None
+) -> tuple[tuple[LabeledCity, ...], City | None, list[str]]:
+    """Return the cities in physical units as far as these are known, and notes on what changed."""
+    notes: list[str] = []
+    physical = []
+    for city in sources:
+        images, texts = in_physical_units(city.images)
+        physical.append(replace(city, images=images))
+        notes += texts
+    if target is not None:
+        target, texts = in_physical_units(target)
+        notes += texts
+    return tuple(physical), target, notes
 
 
 def _matched(
@@ -141,6 +172,14 @@ def _same_city(cities: Sequence[LabeledCity], target: City | None) -> list[str]:
     ]
 
 
+def _optical_notes(cities: Sequence[City], names: Sequence[str], normalization: Normalization) -> list[str]:
+    """Return what looks wrong in the cities' reflectance, and scales that differ where the normalization compares them."""
+    notes = [note for city in cities for note in radiometry_notes(city, names)]
+    if normalization in OF_EACH_CITY | IN_PHYSICAL_UNITS:
+        return notes
+    return [*reflectance_notes({city.name: physical_units(city, names) for city in cities}), *notes]
+
+
 def _unit_notes(cities: Sequence[City], names: Sequence[str]) -> list[str]:
     note = units_note({city.name: radar_unit_of(city) for city in cities}) if "sar" in names else None
     return [note] if note else []
@@ -160,7 +199,7 @@ def _projected(
     wide = [
         name
         for name, modality in cities[0].images.scenes[0].modalities.items()
-        if max_bands is not None and name in normalizers[0].shift and modality.count > max_bands
+        if max_bands is not None and name in measured(normalizers[0].shift) and modality.count > max_bands
     ]
     scenes = [(scene, norm) for city, norm in zip(cities, normalizers, strict=True) for scene in city.images.scenes]
     components = {name: principal_components(scenes, name, max_bands or 1, progress) for name in wide}

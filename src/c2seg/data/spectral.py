@@ -12,6 +12,7 @@ import numpy as np
 
 from c2seg.data.city import Band, City, Modality, Scene
 from c2seg.data.derived import Derived
+from c2seg.data.physical_layers import with_physical_layers
 from c2seg.data.responses import response_weights
 from c2seg.errors import DataError
 from c2seg.raster import RasterSource
@@ -116,9 +117,11 @@ def match_bands(city: City, inputs: Mapping[str, Sequence[Band]]) -> tuple[City,
     """Return the city with the bands ``inputs`` where number, order or wavelengths of its bands differ, and notes on it.
 
     A modality does not change if the city lacks it, if nothing tells its bands apart, or if their number differs and they
-    cannot be matched. Raises DataError for bands of the same number that contradict ``inputs``.
+    cannot be matched. Physical layers among ``inputs`` are made of the city's own bands. Raises DataError for bands of the
+    same number that contradict ``inputs``, and for values of unknown unit where a physical layer is needed.
     """
-    notes = []
+    city, remarks = with_physical_layers(city, inputs)
+    notes = list(remarks)
     scenes = list(city.scenes)
     for name, bands in inputs.items():
         if name not in city.modality_names:

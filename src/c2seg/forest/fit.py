@@ -10,6 +10,7 @@ import numpy as np
 
 from c2seg.data import LabeledCity, PreparedCity
 from c2seg.data.city import blocks
+from c2seg.data.physical_layers import measured
 from c2seg.errors import TrainingError
 from c2seg.forest.features import FeatureSpec, augment_radiometry, fit_projections
 from c2seg.forest.few_labels import LabeledTarget, TargetPixels, balanced_weights, target_pixels
@@ -71,6 +72,7 @@ def train_forest(
     forest that is returned, never those of the folds. ``reliability`` counts how often the folds' probabilities were right.
     """
     pooled, tensors, started = None, {}, time.perf_counter()
+    names = measured(names)  # physical layers repeat them for networks
     spec = feature_spec(sources or folded, names, model)  # of the images, which folds do not change
     table = FeatureTable(names, spec) if folded else FeatureTable(names, spec, most_bytes=0)  # one forest reads once
     if folded:

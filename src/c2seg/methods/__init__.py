@@ -15,8 +15,10 @@ from c2seg.methods.base import (
     batch_loss,
     supervised_loss,
 )
+from c2seg.methods.entropy import ConstrainedEntropy
 from c2seg.methods.masked import Masked
 from c2seg.methods.pseudo import PseudoLabeled
+from c2seg.methods.slow_teacher import SlowTeacher
 from c2seg.methods.supervised import Supervised
 from c2seg.plugins import call, find, installed
 
@@ -25,10 +27,12 @@ __all__ = [
     "Accumulation",
     "Adversarial",
     "Batch",
+    "ConstrainedEntropy",
     "Masked",
     "MethodContext",
     "OptimizerStep",
     "PseudoLabeled",
+    "SlowTeacher",
     "Supervised",
     "TrainingMethod",
     "batch_loss",
@@ -39,8 +43,10 @@ __all__ = [
 # Method by recipe name -> builder(context).
 METHODS: dict[str, Callable[[MethodContext], TrainingMethod]] = {
     "adversarial": Adversarial,
+    "entropy": ConstrainedEntropy,
     "masked": Masked,
     "pseudo_labels": PseudoLabeled,
+    "slow_teacher": SlowTeacher,
     "supervised": Supervised,
 }
 

@@ -15,6 +15,7 @@ from torch import nn
 from c2seg.errors import InputError, unknown_name
 from c2seg.models.deeplabv3plus import DeepLabV3Plus
 from c2seg.models.device import choose_device, choose_precision, limit_threads, place, threads_unchanged
+from c2seg.models.galileo import Galileo
 from c2seg.models.highdan import HighDAN
 from c2seg.models.hrnet import SegHRNet
 from c2seg.models.mmglots import MMGLOTS
@@ -42,6 +43,7 @@ __all__ = [
 # Model by recipe name -> builder(settings, bands by modality, number of classes).
 MODELS: dict[str, Callable[[Any, Mapping[str, int], int], nn.Module]] = {
     "deeplabv3plus": DeepLabV3Plus.build,
+    "galileo": Galileo.build,
     "highdan": HighDAN.build,
     "hrnet": SegHRNet.build,
     "mmglots": MMGLOTS.build,

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from c2seg.data import SceneReader, principal_components
 from c2seg.errors import needs_extra
 from c2seg.models.discriminator import FeatureDiscriminator
+from c2seg.models.encoder_part import EncoderPart, Inputs
 from c2seg.models.hrnet import branch_channels, concatenated, high_resolution_trunk, trunk_name
-from c2seg.models.pretrained import EncoderPart, Inputs
 from c2seg.recipes.models import HighDANModel
 
 __all__ = ["HighDAN", "Projection"]

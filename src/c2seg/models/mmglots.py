@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from c2seg.data import Band
 from c2seg.errors import InputError
 from c2seg.models.beit import PATCH_PX, BeitEncoder
-from c2seg.models.pretrained import EncoderPart
+from c2seg.models.encoder_part import EncoderPart
 from c2seg.models.residual import ResidualEncoders
 from c2seg.recipes.models import MMGLOTSModel
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from c2seg.data import Band
 from c2seg.data.published import MSI_ROLES
 from c2seg.errors import InputError, needs_extra
-from c2seg.models.pretrained import EncoderPart
+from c2seg.models.encoder_part import EncoderPart
 from c2seg.models.upernet import UPerHead
 from c2seg.recipes.models import MRSNModel
 

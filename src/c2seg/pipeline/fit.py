@@ -16,6 +16,7 @@ from c2seg.artifacts import Header, RunRecord, ValidationRecord, provenance, run
 from c2seg.artifacts.runs import RunSummary, TargetLabelChoices
 from c2seg.data.inputs import city_inputs
 from c2seg.data.layouts import layout_plugins
+from c2seg.data.normalize import IN_PHYSICAL_UNITS
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import needs_extra
 from c2seg.outputs import working_in
@@ -28,7 +29,9 @@ from c2seg.pipeline.label_shares import class_factors
 from c2seg.pipeline.label_trials import LabelChoices, choose_by_labels
 from c2seg.pipeline.prepare import FitJob, LabelFile, Prepared, Storage, prepare
 from c2seg.pipeline.run_folder import RunFiles, check_run_folder, write_run
+from c2seg.pipeline.source_size import fitted_to_source
 from c2seg.pipeline.summary import SummaryFacts, seen_pixels, summarize
+from c2seg.pipeline.training_shares import training_shares
 from c2seg.process import is_first, peak_memory_mib
 from c2seg.progress import Bars, silent_bars
 from c2seg.recipes import Recipe, plugins_of, random_start
@@ -83,13 +86,17 @@ def fit(
         process = provenance(seed=seed, device=device, command=command)
         recipe, alone = (recipe, ()) if target else _alone(recipe)
         recipe, prepared = prepare(recipe, sources, target, label_map, bars("statistics"), target_labels)
+        in_physical_units = (
+            recipe.normalization in IN_PHYSICAL_UNITS
+        )  # as the cities were opened, whatever labels choose
         chosen = _choices(recipe, prepared, seed, bars)
         recipe, prepared, choices = (
             (chosen.recipe, chosen.prepared, chosen.record) if chosen else (recipe, prepared, None)
         )
         is_forest = isinstance(recipe.model, ForestModel)
         folds = _kind_of_folds(recipe, prepared)
-        job = FitJob(recipe, prepared, out, seed, device, resume, bars if is_first() else silent_bars, storage)
+        sized, size = (recipe, None) if is_forest else fitted_to_source(recipe, prepared)
+        job = FitJob(sized, prepared, out, seed, device, resume, bars if is_first() else silent_bars, storage)
         trained = _train(job)
         checked, facts = trained.checked, trained.facts.model_copy(update={"random_start": random_start(recipe)})
         decided = trained.labeled or checked
@@ -97,9 +104,11 @@ def fit(
         origin = run_provenance(process, recipe, *prepared.origins(), labels_record(recipe, prepared))
         temperature = decided.temperature if decided else choices.temperature if choices and is_forest else None
         header = Header(
-            recipe=decided.recipe if decided else recipe,
+            recipe=decided.recipe if decided else sized,
             inputs=prepared.inputs,
             statistics=prepared.statistics,
+            units=dict(prepared.units),
+            in_physical_units=in_physical_units,
             legend=prepared.legend,
             provenance=origin,
             trained_classes=prepared.trained_classes,
@@ -108,6 +117,7 @@ def fit(
             target_statistics=prepared.target_statistics if recipe.follows_city else None,
             confidence_temperature=temperature,
             class_factors=factors,
+            training_shares=training_shares(decided.recipe if decided else recipe, prepared, seed),
         )
         validation = None
         if trained.validation is not None:
@@ -121,6 +131,7 @@ def fit(
         record = RunRecord(
             **dict(origin),
             **dict(facts),
+            source_size=size,
             source_check=checked.record if checked else None,
             label_choices=choices,
             label_check=trained.labeled.record if trained.labeled else None,
@@ -136,7 +147,7 @@ def fit(
         pretrained = tuple(text for text in (facts.pretrained and facts.pretrained.line, facts.random_start) if text)
         checks = [one.record.notes for one in (checked, trained.labeled) if one]
         notes = (
-            *alone, *prepared.notes, *pretrained, *trained.notes,
+            *alone, *prepared.notes, *pretrained, *(size.notes if size else ()), *trained.notes,
             *(choices.notes if choices else ()), *(n for part in checks for n in part)
         )  # fmt: skip
         model = out / "model.safetensors" if trained.tensors else None

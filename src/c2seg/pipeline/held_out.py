@@ -12,7 +12,7 @@ from c2seg.metrics.reliability import Reliability
 from c2seg.pipeline.prepare import Prepared
 from c2seg.predict import Predictor, predict_rows
 from c2seg.predict.backends.ensemble import WeightedEnsemble
-from c2seg.predict.decision import expected_iou, subsampled
+from c2seg.predict.decision import ModelFacts, decide_for, subsampled
 from c2seg.predict.plan import window_plan
 from c2seg.recipes.schema import Prediction
 from c2seg.types import Window
@@ -33,9 +33,11 @@ def count_held_out(held: Prepared, settings: Prediction, predictor: Predictor, r
         (ids, probabilities.astype(np.float16))
         for ids, (probabilities,) in held_out_pixels(held, settings, [predictor])
     ]
-    decision = expected_iou(subsampled([values for _, values in strips], legend.num_classes), held.present)
+    whole = subsampled([values for _, values in strips], legend.num_classes)
+    decision = decide_for(settings.decision, whole, ModelFacts(tuple(held.present)))
     for ids, probabilities in strips:
-        total += _counted(ids, probabilities, decision.classes(probabilities), legend, reliability)
+        index = probabilities.argmax(axis=0) if decision is None else decision.classes(probabilities)
+        total += _counted(ids, probabilities, index, legend, reliability)
     return total
 
 

@@ -33,7 +33,7 @@ def fit_networks(job: FitJob) -> Fitted:
     with_target = job.recipe.uses_target or job.prepared.target_labels is not None
     data = job.prepared.close_at_hand(job.storage, job.bars, with_target=with_target)
     checked = None
-    if job.recipe.source_check:
+    if job.recipe.checks:
         checked = run_source_check(job, data, train_without_fold)
         job = replace(job, recipe=checked.recipe)
     validation = Confusion.empty(data.legend.ids) if job.recipe.validation.count else None

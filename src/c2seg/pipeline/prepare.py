@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +22,12 @@ from c2seg.data import (
 from c2seg.data.folds import BlockFolds
 from c2seg.data.layouts import open_labeled_city
 from c2seg.data.normalize import Normalization
+from c2seg.data.physical_layers import with_physical_layers
 from c2seg.data.preparation import prepare_cities, renormalized
 from c2seg.data.target_labels import TargetLabels, read_target_labels
 from c2seg.data.tile_folds import TileFolds
 from c2seg.data.tiling import TileGrid
+from c2seg.data.units import PhysicalUnit
 from c2seg.errors import DataError, InputError
 from c2seg.legend import Legend
 from c2seg.pipeline.colors import with_colors
@@ -54,6 +56,8 @@ class Prepared:
     """A few labels of the target, from a file that the user names."""
     labeled_pixels: int = 0
     """Pixels of the sources with a class."""
+    units: Mapping[str, PhysicalUnit] = field(default_factory=dict)
+    """What the values of the first source are, by modality."""
 
     @property
     def legend(self) -> Legend:
@@ -183,10 +187,13 @@ def prepare(
     The recipe that is returned also says where the colors are, for models that ask for them. ``target_labels``: the only
     labels of the target that are read.
     """
-    cities = _open_sources(sources, label_map)
+    cities, layer_notes = _with_layers(_open_sources(sources, label_map), recipe)
     if recipe.needs_target and target is None:
         raise InputError(f"recipe {recipe.name} trains on the target's images too: give `target`")
     target_city = open_city(target) if target is not None else None
+    if target_city is not None:
+        target_city, of_target = with_physical_layers(target_city, recipe.physical)
+        layer_notes += of_target
     inputs = _shared_inputs(recipe, [city.images for city in cities] + ([target_city] if target_city else []))
     recipe, remarks = with_colors(recipe, inputs)
     counts = np.sum([city.class_counts() for city in cities], axis=0)
@@ -195,14 +202,22 @@ def prepare(
     few, few_notes = _few_labels(target_city, legend, tuple(inputs), target_labels)
     counts += 0 if few is None else np.bincount(few.ids, minlength=len(counts))
     trained = tuple(number for number in legend.ids if counts[number])
-    notes = (*_unknown_classes(legend, trained), *remarks, *few_notes)
+    notes = (*_unknown_classes(legend, trained), *remarks, *layer_notes, *few_notes)
     by_tile = recipe.statistics == "tiles" and recipe.normalization == "source"
     tile_px = recipe.training.sampling.patch_px if by_tile else None
     made = prepare_cities(
         cities, target_city, inputs, recipe.normalization, recipe.max_bands, progress, tile_px=tile_px
     )
     return recipe, Prepared(
-        made.sources, made.target, inputs, made.statistics, trained, (*made.notes, *notes), few, labeled_pixels
+        made.sources,
+        made.target,
+        inputs,
+        made.statistics,
+        trained,
+        (*made.notes, *notes),
+        few,
+        labeled_pixels,
+        made.units,
     )
 
 
@@ -241,6 +256,13 @@ def _open_sources(sources: Sequence[Path], label_map: str | None) -> tuple[Label
         if city.images.legend.ids != cities[0].images.legend.ids:
             raise DataError(f"{city.images.name} and {cities[0].images.name} have different legends")
     return cities
+
+
+def _with_layers(cities: Sequence[LabeledCity], recipe: Recipe) -> tuple[tuple[LabeledCity, ...], tuple[str, ...]]:
+    """Return the cities with the physical layers that the recipe's networks take, and notes on missing bands."""
+    made = [with_physical_layers(city.images, recipe.physical) for city in cities]
+    layered = tuple(replace(city, images=images) for city, (images, _) in zip(cities, made, strict=True))
+    return layered, tuple(note for _, notes in made for note in notes)
 
 
 def _shared_inputs(recipe: Recipe, cities: Sequence[City]) -> dict[str, tuple[Band, ...]]:

@@ -17,7 +17,17 @@ __all__ = ["training_text"]
 _ELSEWHERE = frozenset({"model", "training", "stages", "inputs"})
 """Fields of a recipe that the identity of a training has, or the network."""
 _OF_THE_RUN = frozenset(
-    {"name", "description", "citation", "prediction", "validation", "ensemble", "forest", "source_check"}
+    {
+        "name",
+        "description",
+        "citation",
+        "prediction",
+        "validation",
+        "ensemble",
+        "forest",
+        "source_check",
+        "small_source",
+    }
 )
 """Fields that no training of a network depends on. Pseudo-labels by a forest are part of the identity."""
 

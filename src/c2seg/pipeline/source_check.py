@@ -30,9 +30,10 @@ from c2seg.predict.backends import BackendOptions
 from c2seg.predict.backends.forest import forest_predictor
 from c2seg.predict.backends.torch import network_predictor
 from c2seg.predict.calibration import calibrated, calibration_error, fit_temperature, log_loss
-from c2seg.predict.decision import expected_iou, subsampled
+from c2seg.predict.decision import ModelFacts, decide_for, subsampled
 from c2seg.recipes import Recipe
 from c2seg.recipes.schema import SourceCheck, Validation
+from c2seg.recipes.sizes import resized
 
 __all__ = ["CheckedRecipe", "HeldOutPixels", "adapting_stages", "decide", "part_predictors", "run_source_check"]
 
@@ -78,19 +79,21 @@ def run_source_check(job: FitJob, data: Prepared, train: TrainWithoutFold) -> Ch
     ``train`` trains the stages of a job in a folder without a fold, and returns the data that hold it out, too.
     """
     watch = Stopwatch()
-    settings = job.recipe.source_check
+    settings = job.recipe.checks
     assert settings is not None
-    reduced = _reduced(job.recipe, settings)
+    recipe = job.recipe.model_copy(update={"source_check": settings})
+    reduced = _reduced(recipe, settings, data.modalities)
     inner = replace(job, recipe=reduced, bars=lambda label: job.bars(f"source check: {label}"))
     whole = replace(inner, recipe=reduced.with_stages(keep_in_ensemble=True))
     held, trained = train(whole, data, reduced.validation, job.out / "source_check", 0)
     names = adapting_stages(reduced, data.modalities)
     pixels = _measure(inner, held, trained.tensors, names)
-    checked = decide(job.recipe, names, pixels, data.present, data.legend)
+    checked = decide(recipe, names, pixels, data.present, data.legend)
     seconds, processor_seconds = watch.spent()
     costs = {name: getattr(trained.facts, name) for name in ("trainings", *COSTS)}
     measured = costs | {"seconds": seconds, "processor_seconds": processor_seconds}
-    return replace(checked, record=checked.record.model_copy(update=measured), facts=trained.facts)
+    decided = checked.recipe.model_copy(update={"source_check": job.recipe.source_check})
+    return replace(checked, recipe=decided, record=checked.record.model_copy(update=measured), facts=trained.facts)
 
 
 def decide(
@@ -129,10 +132,13 @@ def decide(
         weight = forest_weight.weight
         forest = recipe.forest.model_copy(update={"weight": weight}) if weight else None
         recipe = recipe.model_copy(update={"forest": forest})
-    calibration = _calibration(trial, held.ensemble(networks, weight), labeled, notes)
+    calibration = None
+    if source_check.fraction == 1:  # networks that train longer are surer
+        calibration = _calibration(trial, held.ensemble(networks, weight), labeled, notes)
     parts = {"adaptation": adaptation, "forest": forest_weight, "calibration": calibration, "notes": tuple(notes)}
     measured = {name: part for name, part in parts.items() if part is not None}
-    return CheckedRecipe(recipe, calibration.temperature, record.model_copy(update=measured))
+    temperature = calibration.temperature if calibration else None
+    return CheckedRecipe(recipe, temperature, record.model_copy(update=measured))
 
 
 @dataclass(frozen=True)
@@ -150,9 +156,9 @@ class _Trial:
         """Return output indices [N] by the largest probability and, if it is another, by the recipe's decision."""
         decisions = {"argmax": probabilities.argmax(axis=0)}
         if self.decision != "argmax":
-            decisions[self.decision] = expected_iou(
-                subsampled([probabilities], len(probabilities)), self.present
-            ).classes(probabilities)
+            whole = subsampled([probabilities], len(probabilities))
+            decision = decide_for(self.decision, whole, ModelFacts(tuple(self.present)))
+            decisions[self.decision] = decision.classes(probabilities) if decision else decisions["argmax"]
         return decisions
 
     def miou(self, networks: np.ndarray, weight: float) -> dict[str, float]:
@@ -216,8 +222,11 @@ def _calibration(trial: _Trial, probabilities: np.ndarray, labeled: np.ndarray, 
     return CalibrationCheck(temperature=temperature, log_loss=loss, expected_calibration_error=errors)
 
 
-def _reduced(recipe: Recipe, settings: SourceCheck) -> Recipe:
-    """Return the recipe with fewer networks a stage, tested on the source check's folds."""
+def _reduced(recipe: Recipe, settings: SourceCheck, modalities: tuple[str, ...]) -> Recipe:
+    """Return the recipe with fewer networks a stage, shorter if asked for, tested on the source check's folds."""
+    if not settings.adaptation:
+        recipe = recipe.without_stages(adapting_stages(recipe, modalities))
+    recipe = resized(recipe, length=settings.fraction)
     stages = {
         name: stage.model_copy(update={"networks": min(stage.networks, settings.networks or stage.networks)})
         if isinstance(stage.networks, int)

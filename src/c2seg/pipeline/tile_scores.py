@@ -19,7 +19,7 @@ from c2seg.pipeline.prepare import FitJob, Prepared
 from c2seg.predict import Predictor, predict_rows
 from c2seg.predict.backends import BackendOptions
 from c2seg.predict.backends.forest import forest_predictor
-from c2seg.predict.decision import Decision, expected_iou, subsampled
+from c2seg.predict.decision import Decision, ModelFacts, decide_for, subsampled
 from c2seg.predict.engine import Reader
 from c2seg.predict.plan import WindowPlan
 from c2seg.recipes import Recipe
@@ -53,7 +53,8 @@ class TileTest:
         # Decided when all probabilities are known.
         tiles = [tile.smaller() for tile in self._tiles(predictor)]
         classes = self.held.legend.num_classes
-        decision = expected_iou(subsampled([tile.probabilities for tile in tiles], classes), self.held.present)
+        whole = subsampled([tile.probabilities for tile in tiles], classes)
+        decision = decide_for(settings.decision, whole, ModelFacts(tuple(self.held.present)))
         for tile in tiles:
             total += tile.counts(self.held.legend, decision)
         return total

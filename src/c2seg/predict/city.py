@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -25,9 +26,10 @@ from c2seg.data import (
     open_city,
 )
 from c2seg.data.inputs import city_inputs
+from c2seg.data.radiometry import radiometry_notes
 from c2seg.data.spectral import match_bands
-from c2seg.data.units import radar_unit, radar_unit_of, units_note
-from c2seg.errors import InputError
+from c2seg.data.units import in_physical_units, physical_units, radar_unit, radar_unit_of, reflectance_notes, units_note
+from c2seg.errors import InputError, unknown_name
 from c2seg.gis import ModelFacts
 from c2seg.outputs import check_outputs, commit, remove_folder
 from c2seg.parallel import Crew, open_crew
@@ -41,13 +43,22 @@ from c2seg.predict import (
 )
 from c2seg.predict.backends import BackendOptions, candidates, default_backend, load_predictor, processors
 from c2seg.predict.cleanup import requested_cleanup
-from c2seg.predict.decision import Decision, expected_iou, sample_probabilities
+from c2seg.predict.decision import Decision, ModelFacts, decide_for, sample_probabilities
 from c2seg.predict.mapping import make_scene
 from c2seg.predict.plan import window_plan
 from c2seg.predict.scratch import scratch_folder
 from c2seg.progress import Progress, silent_bars
+from c2seg.recipes.schema import Decided
 
-__all__ = ["batch_size", "images_for_model", "open_for_model", "predict", "prepare_for_model", "without_forest"]
+__all__ = [
+    "as_trained",
+    "batch_size",
+    "images_for_model",
+    "open_for_model",
+    "predict",
+    "prepare_for_model",
+    "without_forest",
+]
 
 _BATCH_BYTES = 32 * 2**20  # of inputs: several batches are in memory at once, and many bands make them wide
 
@@ -84,6 +95,7 @@ def predict(
     bars: Callable[[str], Progress] = silent_bars,
     command: Sequence[str] = (),
     crew: Crew | None = None,
+    decision: str | None = None,
 ) -> list[MapRecord]:
     """Predict a city; return one record per scene.
 
@@ -91,10 +103,10 @@ def predict(
     ``tta=None`` follows the recipe. ``backend="auto"`` measures the installed backends and takes the fastest. A reduced
     ``precision`` is first compared with 32 bits on sample windows. It is refused (InputError) when it changes too many
     classes. A stopped run resumes when it is called again with the same arguments. ``crew``: workers as ``options`` ask for,
-    that serve other cities, too.
+    that serve other cities, too. ``decision``: as ``prediction.decision`` of recipes; None: the recipe's.
     """
     options.side.check()
-    loaded = read_model_file(model)
+    loaded = deciding(read_model_file(model), decision)
     header = loaded.header
     options = replace(options, side=replace(options.side, model=ModelFacts(model.absolute(), header)))
     images, fitted = match_bands(_opened(city, header), header.inputs)
@@ -198,22 +210,33 @@ def images_for_model(header: Header, path: Path) -> City:
 
 
 def _opened(path: Path, header: Header) -> City:
-    """Open a city; for a model whose training ignored scale and offset of files, without them."""
-    city = open_city(path)
-    return city if header.file_scaling else city.as_stored()
+    """Open a city as a model wants its values read."""
+    return as_trained(header, open_city(path))
+
+
+def as_trained(header: Header, city: City) -> City:
+    """Return a city with its values as the model's were: in physical units if they were; without scale and offset of files
+    for a model whose training ignored them."""
+    city = city if header.file_scaling else city.as_stored()
+    return in_physical_units(city)[0] if header.in_physical_units else city
 
 
 def _unit_notes(header: Header, city: City) -> tuple[str, ...]:
-    """Return a note if the model was trained on radar images of another unit than the city's."""
+    """Return notes if the model was trained on images of another unit than the city's, or its reflectance looks wrong."""
+    names = tuple(header.inputs)
+    optical: tuple[str, ...] = tuple(radiometry_notes(city, names))
+    if not header.recipe.follows_city:
+        both = {"the model's sources": header.units, city.name: physical_units(city, names)}
+        optical = (*reflectance_notes(both), *optical)
     trained = header.statistics.get("sar")
     if trained is None or "sar" not in city.modality_names:
-        return ()
+        return optical
     units = {
         "the model's sources": radar_unit(np.array(trained.mean), np.array(trained.minimum)),
         city.name: radar_unit_of(city),
     }
     note = units_note(units)
-    return (note,) if note else ()
+    return (*optical, note) if note else optical
 
 
 def _key(job: _Job) -> MapKey:
@@ -252,15 +275,29 @@ def without_forest(model: ModelFile) -> ModelFile:
     )
 
 
+def deciding(model: ModelFile, decision: str | None) -> ModelFile:
+    """Return a model whose recipe decides classes in another way; None: as it is. Raises InputError for an unknown one."""
+    if decision is None:
+        return model
+    if decision not in get_args(Decided):
+        raise InputError(unknown_name("decision", decision, get_args(Decided)))
+    recipe = model.header.recipe
+    prediction = recipe.prediction.model_copy(update={"decision": decision})
+    recipe = recipe.model_copy(update={"prediction": prediction})
+    return replace(model, header=model.header.model_copy(update={"recipe": recipe}))
+
+
 def _decision(job: _Job, scene: int, predictor: Predictor) -> Decision | None:
     """Return the decision that a scene's own probabilities ask for, if the recipe asks for one."""
-    if job.model.header.recipe.prediction.decision == "argmax":
+    header = job.model.header
+    kind = header.recipe.prediction.decision
+    if kind == "argmax":
         return None
     plan = job.plan(job.city.scenes[scene], predictor)
     probabilities = sample_probabilities(job.reader(scene), predictor, plan)
-    header = job.model.header
-    present = None if header.trained_classes is None else header.legend.among(header.trained_classes)
-    return expected_iou(probabilities, present) if probabilities.shape[1] else None
+    present = None if header.trained_classes is None else tuple(header.legend.among(header.trained_classes))
+    facts = ModelFacts(present, header.training_shares, header.confidence_temperature)
+    return decide_for(kind, probabilities, facts)
 
 
 def _measure(job: _Job, key: MapKey, options: MapOptions) -> tuple[BackendChoice, Predictor]:

@@ -1,4 +1,4 @@
-"""From class probabilities to one class per pixel: the most probable one, or the one that maximizes the expected mean IoU.
+"""From class probabilities to one class per pixel: the most probable one, or one that is best for a stated purpose.
 
 Axes: K class, N pixel, H row, W column.
 """
@@ -12,14 +12,28 @@ import numpy as np
 
 from c2seg.artifacts.maps import DecisionWeights
 from c2seg.predict.agreement import sample_windows
+from c2seg.predict.calibration import calibrated
 from c2seg.predict.engine import Predictor, Reader
 from c2seg.predict.plan import WindowPlan
+from c2seg.predict.shares import mlls_shares
 
-__all__ = ["Decision", "expected_iou", "sample_probabilities", "subsampled"]
+__all__ = [
+    "Decision",
+    "ModelFacts",
+    "decide_for",
+    "expected_iou",
+    "expected_oa",
+    "sample_probabilities",
+    "subsampled",
+    "unbiased_area",
+]
 
 _PIXELS = 400_000
 _SAMPLED_PX = 4 * 2**20
 _ROUNDS = 40
+_AREA_PIXELS = 100_000
+_AREA_ROUNDS = 200
+_NEVER = 1e6  # an offset that no score makes up for
 
 
 @dataclass(frozen=True)
@@ -87,8 +101,101 @@ def expected_iou(probability: np.ndarray, present: Sequence[bool] | None = None,
             break
         decided = now
     _, scale, offset = best
-    offset = np.where(np.isfinite(offset), offset, 1e6)
+    offset = np.where(np.isfinite(offset), offset, _NEVER)
     return Decision(*(tuple(float(f"{value:.4g}") for value in values) for values in (scale, offset)))
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a decision knows of the model behind the probabilities.
+
+    ``present``: bool [K], classes with training pixels; None: all. ``training_shares`` [K]: shares of the classes in what the
+    model was trained on; None: not known, then a city's shares are the mean of its probabilities. ``temperature``: at which the
+    probabilities are calibrated.
+    """
+
+    present: tuple[bool, ...] | None = None
+    training_shares: tuple[float, ...] | None = None
+    temperature: float | None = None
+
+    def shares(self, probability: np.ndarray) -> np.ndarray:
+        """Return the estimated class shares float64 [K] of a city with these probabilities [K, N]."""
+        chance = self.calibrated(probability)
+        if self.training_shares is None:
+            return np.asarray(chance.mean(axis=1, dtype=np.float64))
+        return mlls_shares(chance, np.array(self.training_shares))
+
+    def calibrated(self, probability: np.ndarray) -> np.ndarray:
+        """Return calibrated probabilities [K, N] of present classes alone."""
+        chance = probability if self.temperature is None else calibrated(probability, self.temperature)
+        if self.present is not None and not all(self.present):
+            chance = chance * np.asarray(self.present, chance.dtype)[:, None]
+            chance /= np.maximum(chance.sum(axis=0), 1e-12)
+        return chance
+
+    def factors(self, shares: np.ndarray) -> np.ndarray:
+        """Return factors [K] on probabilities that are calibrated only later, for shares in the place of the training's."""
+        if self.training_shares is None:
+            return np.where(self._there(len(shares)), 1.0, 0.0)
+        prior = np.array(self.training_shares)
+        ratio = np.divide(shares, prior, out=np.zeros(len(shares)), where=prior > 0)
+        return np.asarray(ratio ** (self.temperature or 1.0))
+
+    def _there(self, classes: int) -> np.ndarray:
+        return np.ones(classes, bool) if self.present is None else np.asarray(self.present)
+
+
+def decide_for(kind: str, probability: np.ndarray, facts: ModelFacts) -> Decision | None:
+    """Return the decision of a kind (``prediction.decision`` of recipes) on pixels with these probabilities [K, N].
+
+    None: the largest probability, also where there are no pixels.
+    """
+    if kind == "argmax" or not probability.shape[1]:
+        return None
+    if kind == "expected_iou":
+        return expected_iou(probability, facts.present)
+    return (expected_oa if kind == "expected_oa" else unbiased_area)(probability, facts)
+
+
+def expected_oa(probability: np.ndarray, facts: ModelFacts) -> Decision:
+    """Return the decision with the largest expected overall accuracy if the city's class shares differ from the training's.
+
+    It is the largest probability after a change of the shares: p[k] q[k] / t[k], with shares t of the training and q of the
+    city (``mlls_shares``; Saerens et al. 2002, equation 4). Classes that get no share are never decided.
+    """
+    return _scaled(facts.factors(facts.shares(probability)))
+
+
+def unbiased_area(probability: np.ndarray, facts: ModelFacts) -> Decision:
+    """Return the decision by which mapped shares are the estimated shares of the city.
+
+    Probabilities are multiplied by factors, which rise where a class is mapped too rarely and fall where it is mapped too
+    often, by half the ratio (iterative proportional fitting, damped), until mapped and estimated shares agree. The best round
+    counts. Overall accuracy is a little lower than by ``expected_oa``; areas are as good as the estimate.
+    """
+    chance = probability[:, :: max(1, -(-probability.shape[1] // _AREA_PIXELS))].astype(np.float64)
+    shares = facts.shares(probability)
+    there = shares * chance.shape[1] >= 0.5
+    logs = np.where(there, np.log(np.maximum(facts.factors(shares), 1e-12)), -np.inf)
+    aim = shares * chance.shape[1]
+    best, chosen = np.inf, logs
+    with np.errstate(divide="ignore"):
+        score = np.log(chance)
+    for place in range(_AREA_ROUNDS):
+        mapped = np.bincount((score + logs[:, None]).argmax(axis=0), minlength=len(shares))
+        error = float(np.abs(mapped - aim).sum())
+        if error < best:
+            best, chosen = error, logs
+        step = 0.5 / (1 + place / 40)
+        logs = np.where(there, logs + step * np.log((aim + 1) / (mapped + 1)), -np.inf)
+    return _scaled(np.exp(chosen))
+
+
+def _scaled(factors: np.ndarray) -> Decision:
+    """Return the decision for the largest of probabilities times factors; a factor of 0 never wins."""
+    relative = factors / max(float(factors.max()), 1e-300)
+    offset = np.where(relative > 0, 0.0, _NEVER)
+    return Decision(*(tuple(float(f"{value:.4g}") for value in values) for values in (relative, offset)))
 
 
 def sample_probabilities(reader: Reader, predictor: Predictor, plan: WindowPlan) -> np.ndarray:

@@ -9,11 +9,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from c2seg.data.physical_layers import OPTICAL, RADAR
 from c2seg.recipes.plugged import ModelSettings, Open, Strict
 
 __all__ = [
     "DeepLabV3PlusModel",
     "ForestModel",
+    "GalileoModel",
     "HRNetModel",
     "HRNetTrunk",
     "HighDANModel",
@@ -78,13 +80,18 @@ class UNetModel(ModelSettings):
     decoder: Literal["concat", "sum"] = "concat"
     """The original decoder, or a light one that adds the skips and has one convolution a level."""
     encoder: str | None = None
-    """A convolutional network of timm, such as tf_efficientnet_lite0, as the encoder: its first levels, one for each of the
-    widths, which are then the decoder's alone. null: double convolutions."""
+    """A network of another library as the encoder: its first levels, one for each of the widths, which are then the
+    decoder's alone. timm:NAME (or the name alone), torchgeo:NAME, terratorch:NAME, or of a plug-in. ukis-csmask: a whole U-Net
+    on six bands of reflectance, with a decoder of its own; widths and decoder say nothing then. null: double convolutions."""
     scale: Literal[1, 2, 4] = 1
-    """Factor by which the input is enlarged before timm's encoder, whose finest level has half its input's resolution or
+    """Factor by which the input is enlarged before such an encoder, whose finest level has half its input's resolution or
     less."""
     pretrained: str | None = None
-    """First weights of timm's encoder: null, imagenet (fetched), or a .safetensors or .pth file."""
+    """First weights of the encoder: null, imagenet (fetched), a .safetensors or .pth file; for ukis-csmask also ukis-csmask
+    (those of the package)."""
+    pretrained_bands: tuple[str | float, ...] = Field(default=(), max_length=1000)
+    """The bands of the first convolution in the file of weights, by role or wavelength in nm, where they are not red, green,
+    blue: ours take the weights of the band that they are."""
 
     @model_validator(mode="after")
     def _levels(self) -> UNetModel:
@@ -93,6 +100,11 @@ class UNetModel(ModelSettings):
         if self.encoder is None and (self.pretrained is not None or self.scale != 1):
             raise ValueError("pretrained and scale belong to an encoder of timm: name one, or leave them out")
         return self
+
+    @property
+    def physical(self) -> tuple[str, ...]:
+        """Reflectance, for the encoder that was trained on it."""
+        return (OPTICAL,) if self.encoder == "ukis-csmask" else ()
 
 
 class SegNetModel(ModelSettings):
@@ -283,6 +295,30 @@ class HighDANModel(HRNetTrunk):
     """First weights of bottlenecks and trunk: null, imagenet (fetched), or a .safetensors or .pth file."""
 
 
+class GalileoModel(ModelSettings):
+    """Galileo (Tseng et al. 2025), nano: a transformer on patches of Sentinel-1 and Sentinel-2, and a light decoder."""
+
+    name: Literal["galileo"] = "galileo"
+    token_px: int = Field(default=4, ge=1, le=8)
+    """Side of a token's patch; the encoder was trained on 1 to 8."""
+    grid: int = Field(default=12, ge=1, le=24)
+    """Tokens along a side that see each other; it was trained on 4 to 12. The input is cut into such squares."""
+    month: int = Field(default=6, ge=1, le=12)
+    """Month of the images, which the encoder is told."""
+    resolution_m: float = Field(default=10.0, gt=0, le=1000)
+    """Side of a pixel, which the encoder is told."""
+    channels: Width = 64
+    """Channels of the decoder."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    pretrained: str | None = None
+    """First weights of the encoder: null, or the published encoder.pt (or the same tensors as .safetensors)."""
+
+    @property
+    def physical(self) -> tuple[str, ...]:
+        """Reflectance and backscatter, as far as the cities have them."""
+        return (OPTICAL, RADAR)
+
+
 _BUILT_IN = Annotated[
     ForestModel
     | UNetModel
@@ -293,7 +329,8 @@ _BUILT_IN = Annotated[
     | MMGLOTSModel
     | HRNetModel
     | MMUDAModel
-    | HighDANModel,
+    | HighDANModel
+    | GalileoModel,
     Field(discriminator="name"),
 ]
 

@@ -54,6 +54,11 @@ class ModelSettings(Pluggable):
 
     group = "models"
 
+    @property
+    def physical(self) -> tuple[str, ...]:
+        """Physical layers that the network takes beside the modalities (``c2seg.data.physical_layers``)."""
+        return ()
+
 
 class MethodSettings(Pluggable):
     """What a recipe may say of a training method."""
@@ -118,7 +123,10 @@ def plugin_settings(group: Group, name: str, ours: list[str]) -> type[Pluggable]
 
 def plugins_of(settings: BaseModel) -> tuple[Plugin, ...]:
     """Return the plug-ins that a recipe, or a part of one, names."""
-    names = {(part.group, part.name) for part in _parts(settings) if isinstance(part, Pluggable) and not _ours(part)}
+    parts = list(_parts(settings))
+    names: set[tuple[Group, str]] = {(p.group, p.name) for p in parts if isinstance(p, Pluggable) and not _ours(p)}
+    named = (getattr(part, "encoder", None) for part in parts if isinstance(part, ModelSettings))
+    names |= {("encoders", name.partition(":")[0]) for name in named if isinstance(name, str) and ":" in name}
     return tuple(plugin for group, name in sorted(names) if (plugin := find(group, name)))
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from c2seg.data.normalize import OF_EACH_CITY, Normalization
+from c2seg.data.physical_layers import measured
 from c2seg.errors import unknown_name
 from c2seg.recipes.models import ForestModel, HighDANModel, MMGLOTSModel, Model, Strict
 from c2seg.recipes.training import AdversarialMethod, MaskedMethod, PseudoLabelMethod, Training
@@ -24,6 +25,7 @@ __all__ = [
     "Network",
     "Prediction",
     "Recipe",
+    "SmallSource",
     "SourceCheck",
     "Validation",
     "Variation",
@@ -31,6 +33,8 @@ __all__ = [
 ]
 
 Inputs = tuple[str, ...] | Literal["all"]
+
+Decided = Literal["argmax", "expected_iou", "expected_oa", "unbiased_area"]
 
 ONLY_STAGE = "training"
 """Name of the stage of a recipe that names none."""
@@ -88,9 +92,11 @@ class Prediction(Strict):
     temperature: float = Field(default=1.0, gt=0)
     """The networks' logits are divided by it before the softmax. Values below 1 suit underconfident networks: label smoothing
     and averaging make them so."""
-    decision: Literal["argmax", "expected_iou"] = "argmax"
-    """How a pixel's class follows from the probabilities: the most probable class, or the one that maximizes the expected mean
-    IoU over the city. The latter favors rare classes, as the challenge's score does, and worsens areas and overall accuracy."""
+    decision: Decided = "argmax"
+    """How a pixel's class follows from the probabilities: the most probable class, or by what the map is for. ``expected_iou``
+    maximizes the expected mean IoU over the city: it favors rare classes, as the challenge's score does, and worsens areas and
+    overall accuracy. ``expected_oa`` maximizes overall accuracy, ``unbiased_area`` maps estimated areas; both estimate the
+    city's class shares first."""
 
     @property
     def overlap(self) -> int:
@@ -117,10 +123,15 @@ class Variation(Strict):
     training: Training
 
     def available_inputs(self, modalities: Sequence[str]) -> tuple[str, ...]:
-        """Return the modalities that this variation takes of those of a run; none if it needs one that is not there."""
+        """Return the modalities that this variation takes of those of a run; none if it needs one that is not there.
+
+        Physical layers are taken where the network asks for them, whatever ``inputs`` says.
+        """
+        layers = tuple(name for name in self.model.physical if name in modalities)
         if self.inputs is None or self.inputs == "all":
-            return tuple(modalities)
-        return self.inputs if all(name in modalities for name in self.inputs) else ()
+            return (*measured(modalities), *layers)
+        inputs = measured(self.inputs)
+        return (*inputs, *layers) if all(name in modalities for name in inputs) else ()
 
 
 class Stage(Variation):
@@ -178,6 +189,23 @@ class ForestWeight(Strict):
     weight: float = Field(default=0.25, gt=0, lt=1)
     """Of its probabilities in the mean with those of the networks."""
     model: ForestModel = ForestModel()
+    choose_weight: bool = False
+    """Let held-out blocks of the sources decide on the weight by a short trial: a source check of the forest alone, with a
+    quarter of the iterations. ``weight`` stays where nothing is clearly better."""
+
+
+class SmallSource(Strict):
+    """Networks that train shorter, or are narrower, where the sources have little to train on.
+
+    With c pairs of a cell of 8 x 8 pixels and a class that has a labeled pixel in it, the factor is (c / ``cells``)^``power``.
+    """
+
+    cells: int = Field(default=2000, ge=1)
+    """From which networks are as long and wide as the recipe says."""
+    power: float = Field(default=0.5, gt=0, le=1)
+    least: float = Field(default=0.25, gt=0, le=1)
+    """The smallest factor."""
+    changes: tuple[Literal["length", "width"], ...] = ("length", "width")
 
 
 class SourceCheck(Strict):
@@ -198,6 +226,10 @@ class SourceCheck(Strict):
     """What is better by no more than this, in mean IoU, changes nothing. Two seeds easily differ by 0.01 to 0.02."""
     weights: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = (0.1, 0.5)
     """Weights of the forest that are tried beside none and the recipe's own."""
+    fraction: float = Field(default=1.0, gt=0, le=1)
+    """Of the iterations, for a cheaper trial. Below 1 no temperature is taken from it: longer trained networks are surer."""
+    adaptation: bool = True
+    """Try the stages that adapt to the target, too."""
 
 
 class FewLabels(Strict):
@@ -254,6 +286,8 @@ class Recipe(Strict):
     """A forest beside the networks; null: none."""
     source_check: SourceCheck | None = None
     """What is tried on held-out blocks of the sources before the real training; null: nothing."""
+    small_source: SmallSource | None = None
+    """What small sources change of the networks; null: nothing."""
     target_labels: FewLabels = FewLabels()
     """What a few labels of the target do, in runs that are given some."""
     validation: Validation = Validation()
@@ -291,8 +325,10 @@ class Recipe(Strict):
         return self
 
     def _check_forest(self) -> None:
-        if self.stages or self.forest or self.source_check or self.background != "none":
-            raise ValueError("stages, background, forest and source_check are for networks, not for a forest")
+        if self.stages or self.forest or self.source_check or self.small_source or self.background != "none":
+            raise ValueError(
+                "stages, background, forest, source_check and small_source are for networks, not for a forest"
+            )
         if self.training.aligns:
             raise ValueError(
                 "training.augment.fda and training.adabn are for networks: a forest draws no patches and has "
@@ -315,6 +351,19 @@ class Recipe(Strict):
         """Every training; a forest has its settings only."""
         stages = [network.training for stage in self.stages.values() for network in stage.variations.values()]
         return tuple(stages) or (self.training,)
+
+    @property
+    def physical(self) -> tuple[str, ...]:
+        """Physical layers that any network takes."""
+        networks = [network.model for stage in self.stages.values() for network in stage.variations.values()]
+        return tuple(dict.fromkeys(name for model in networks for name in model.physical))
+
+    @property
+    def checks(self) -> SourceCheck | None:
+        """The source check that a run makes: the recipe's, or the short one that chooses the forest's weight alone."""
+        if self.source_check or self.forest is None or not self.forest.choose_weight:
+            return self.source_check
+        return SourceCheck(weights=(0.1, 0.5, 0.75, 0.9), fraction=0.25, adaptation=False)
 
     @property
     def follows_city(self) -> bool:

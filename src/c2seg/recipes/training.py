@@ -12,8 +12,11 @@ __all__ = [
     "FDA",
     "AdversarialMethod",
     "Augmentation",
+    "BlockMask",
     "DiceKind",
     "DiscriminatorSettings",
+    "EntropyMethod",
+    "LightChange",
     "Loss",
     "MaskedMethod",
     "Method",
@@ -21,6 +24,7 @@ __all__ = [
     "PseudoLabelMethod",
     "Sampling",
     "Schedule",
+    "SlowTeacherMethod",
     "SupervisedMethod",
     "Training",
 ]
@@ -127,6 +131,22 @@ class FDA(Strict):
     """Frequencies of up to this fraction of the patch's side, in whole cycles a patch, rounded down: 0 is the mean alone."""
 
 
+class LightChange(Strict):
+    """Another sun, air and season for a patch: one change for all its optical bands, in reflectance.
+
+    Bands need wavelengths or roles, and values that are reflectance (``docs/crosscity.md``); others do not change.
+    """
+
+    sun_std: float = Field(default=0.15, ge=0)
+    """Deviation of the logarithm of a gain of all bands."""
+    haze: float = Field(default=0.05, ge=0, lt=1)
+    """Most reflectance that the air adds at 490 nm; less at longer wavelengths."""
+    offset: float = Field(default=0.0, ge=0, lt=1)
+    """Most reflectance that is added to all bands, or taken off."""
+    season_std: float = Field(default=0.2, ge=0)
+    """Deviation of the relative change of plants: above 0 red grows and near infrared falls."""
+
+
 class Augmentation(Strict):
     """Changes to a patch: geometry on all modalities alike; radiometry per band, in units of the band's deviation."""
 
@@ -141,6 +161,8 @@ class Augmentation(Strict):
     gain_std: float = Field(default=0.0, ge=0)
     offset_std: float = Field(default=0.0, ge=0)
     noise_std: float = Field(default=0.0, ge=0)
+    light: LightChange | None = None
+    """Another sun, air and season, before gains and offsets of single bands; null: never."""
     modality_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Fraction of patches in which one modality, drawn evenly, is set to 0. Above 0 the model also predicts cities that
     lack one."""
@@ -238,8 +260,59 @@ class MaskedMethod(MethodSettings):
     """Fraction of each batch's patches that come from the target, if there is one."""
 
 
+class BlockMask(Strict):
+    """Blocks of a target's patch that the network does not see."""
+
+    ratio: float = Field(default=0.7, gt=0, lt=1)
+    """Fraction of the blocks."""
+    block_px: int = Field(default=8, ge=1)
+    """Side of a block; all modalities are masked together."""
+
+
+class SlowTeacherMethod(MethodSettings):
+    """Train on the sources, and on the target by labels of a running mean of the network itself."""
+
+    name: Literal["slow_teacher"] = "slow_teacher"
+    uses_target: ClassVar[bool] = True
+    needs_target: ClassVar[bool] = True
+    ema: float = Field(default=0.99, gt=0, lt=1)
+    """Decay of the teacher's weights by step; faster in the first steps."""
+    confidence: float = Field(default=0.9, gt=0, lt=1)
+    """Probability from which the teacher is sure. Its labels count by the share of such pixels."""
+    mask: BlockMask | None = None
+    """Masked image consistency (MIC, Hoyer et al., CVPR 2023); null: none."""
+    class_mix: Literal["none", "into_target", "both"] = "none"
+    """Classes of the source pasted into the target (DACS, Tranheden et al., WACV 2021), or ``both`` ways."""
+    weight: float = Field(default=1.0, gt=0)
+    """Of each loss on the target."""
+
+    @model_validator(mode="after")
+    def _some(self) -> SlowTeacherMethod:
+        if self.mask is None and self.class_mix == "none":
+            raise ValueError("a slow teacher needs something to teach: give mask, or class_mix into_target or both")
+        return self
+
+
+class EntropyMethod(MethodSettings):
+    """Train on the sources, and on the target toward decided classes in shares that are not far from the sources'.
+
+    Bateson et al., MICCAI 2020.
+    """
+
+    name: Literal["entropy"] = "entropy"
+    uses_target: ClassVar[bool] = True
+    needs_target: ClassVar[bool] = True
+    weight: float = Field(default=0.1, gt=0)
+    """Of the target's mean entropy, 0..1."""
+    share_weight: float = Field(default=0.1, ge=0)
+    """Of the penalty on shares outside of what ``slack`` allows."""
+    slack: float = Field(default=3.0, gt=1)
+    """Factor by which a class's share in a batch of the target may be above or below that in the sources' patches."""
+
+
 _BUILT_IN = Annotated[
-    SupervisedMethod | AdversarialMethod | PseudoLabelMethod | MaskedMethod, Field(discriminator="name")
+    SupervisedMethod | AdversarialMethod | PseudoLabelMethod | MaskedMethod | SlowTeacherMethod | EntropyMethod,
+    Field(discriminator="name"),
 ]
 
 Method = Annotated[MethodSettings, Open("methods", _BUILT_IN)]

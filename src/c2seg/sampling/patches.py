@@ -6,6 +6,7 @@ a resume changes the patches.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,12 +17,14 @@ from c2seg.data.city import blocks
 from c2seg.errors import TrainingError
 from c2seg.recipes.training import Augmentation, Sampling
 from c2seg.sampling.augment import BandUnits, apply_fda, augment_geometry, augment_radiometry, cut_box, drop_modality
+from c2seg.sampling.light import Optics, changed_light, draw_light, optics_of
 from c2seg.sampling.zoom import nearest, zoomed
 from c2seg.types import Window
 
 __all__ = ["Draw", "PatchSampler", "Sample", "TrainingScene", "training_scenes"]
 
 UNLABELED = 255
+_log = logging.getLogger(__name__)
 _CELL = 32
 _TRIES = 10
 
@@ -152,6 +155,8 @@ class PatchSampler:
     """Sampler of the city whose amplitudes ``augment.fda`` uses."""
     _cumulative: np.ndarray = field(init=False, repr=False)
     """int64 [K, cells]: running sums, over the cells of all scenes, of the labeled pixels of each class."""
+    _optics: tuple[Mapping[str, Optics], ...] = field(init=False, repr=False, default=())
+    """Of each scene, where the light is changed."""
 
     def __post_init__(self) -> None:
         if not any(scene.valid.any() for scene in self.scenes):
@@ -159,6 +164,12 @@ class PatchSampler:
         cells = [_cell_counts(s.targets, self.num_classes) for s in self.scenes if s.targets is not None]
         counts = np.concatenate(cells) if cells else np.zeros((1, self.num_classes), np.int64)
         object.__setattr__(self, "_cumulative", np.ascontiguousarray(np.cumsum(counts, axis=0).T))
+        if self.augment.light is not None:
+            readers = [scene.reader for scene in self.scenes]
+            optics = tuple(optics_of(reader.scene, reader.normalizer) for reader in readers)
+            object.__setattr__(self, "_optics", optics)
+            if not any(optics):
+                _log.warning("training.augment.light changes nothing: no band has a known wavelength and reflectance")
         if self.labeled and not self.class_counts().any():
             raise TrainingError("no valid pixel of the training cities has a class label")
 
@@ -306,7 +317,7 @@ class PatchSampler:
     def _load_one(self, draw: Draw, *, resample: bool = True) -> _Loaded:
         scene = self.scenes[draw.scene]
         patch, valid = self._read(scene, draw.window) if resample else scene.reader(draw.window)
-        patch = self._with_fda(patch, valid, draw)
+        patch = self._with_light(self._with_fda(patch, valid, draw), valid, draw)
         rng = np.random.default_rng((*draw.key, 1))
         patch = augment_radiometry(patch, valid, scene.units, self.augment, rng)
         patch = drop_modality(patch, self.augment.modality_dropout, np.random.default_rng((*draw.key, 2)))
@@ -324,6 +335,13 @@ class PatchSampler:
         patch, valid = scene.reader(window)
         size = self.size_px
         return (patch, valid) if window.height == size else zoomed(patch, valid, size)
+
+    def _with_light(self, patch: Patch, valid: np.ndarray, draw: Draw) -> Patch:
+        """Return the patch under another sun, air and season, if the recipe asks for one."""
+        if self.augment.light is None:
+            return patch
+        light = draw_light(self.augment.light, np.random.default_rng((*draw.key, 5)))
+        return changed_light(patch, valid, self._optics[draw.scene], light)
 
     def _with_fda(self, patch: Patch, valid: np.ndarray, draw: Draw) -> Patch:
         """Return the patch, with amplitudes of the target city at the same scale if drawn (FDA)."""

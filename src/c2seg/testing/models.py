@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from c2seg.data.physical_layers import LAYERS
 from c2seg.errors import InputError
 from c2seg.methods import Batch, MethodContext, build_method
 from c2seg.models import MODELS, build_model, last_layers, place
@@ -120,7 +121,8 @@ def every_modality_matters(case: ModelCase) -> None:
 def any_modalities_and_band_counts(case: ModelCase) -> None:
     """It can be built for other bands and without any one modality, or it says which it needs."""
     for left_out in case.bands:
-        bands = {name: count + 3 for name, count in case.bands.items() if name != left_out}
+        more = {name: count if name in LAYERS else count + 3 for name, count in case.bands.items()}
+        bands = {name: count for name, count in more.items() if name != left_out}  # physical layers keep their bands
         if not bands or set(case.needs) <= bands.keys():
             logits = case.build(bands=bands)(case.patch(bands=bands))["logits"]
             expect(logits.shape[1] == case.num_classes, f"logits {tuple(logits.shape)} for {bands}")

@@ -10,6 +10,7 @@ import numpy as np
 
 from c2seg.artifacts import ModelFile
 from c2seg.data import Patch
+from c2seg.data.physical_layers import measured
 from c2seg.errors import InputError, ModelFileError
 from c2seg.forest import FeatureSpec, Forest, features, halo_px
 from c2seg.predict.backends import BackendOptions, processors
@@ -73,6 +74,7 @@ def forest_predictor(
     threads: int | None = None,
 ) -> ForestPredictor:
     """Return the predictor of a forest with these tensors, named as in a forest's model file."""
+    bands = {name: bands[name] for name in measured(bands)}
     prefix = "projection."
     projections = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     for name, rows in projections.items():
