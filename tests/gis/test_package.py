@@ -44,9 +44,7 @@ def validate(item):
 
 def header():
     bands = {"msi": (Band("B4", "red", 665.0), Band("B8", "nir", 842.0))}
-    flat = BandStatistics.from_dict(
-        {"count": [9, 9], "mean": [1, 1], "std": [1, 1], "minimum": [0, 0], "maximum": [2, 2]}
-    )
+    flat = BandStatistics.from_dict({"count": 9, "mean": [1, 1], "std": [1, 1], "minimum": [0, 0], "maximum": [2, 2]})
     return Header(recipe=load_recipe("forest"), inputs=bands, statistics={"msi": flat}, legend=c2seg13())
 
 
@@ -60,7 +58,7 @@ def berlin(tmp_path):
 
 
 def test_a_package_holds_everything(berlin, tmp_path):
-    result = package_map(berlin, tmp_path / "out", simplify=15.0, acquired="2024-06-30")
+    result = package_map(berlin, tmp_path / "out", simplify=15.0, acquired="2024-06-30", title="Berlin in June")
     assert result.files == (
         "berlin.areas.csv", "berlin.json", "berlin.legend.png", "berlin.polygons.gpkg", "berlin.preview.png", "berlin.qml",
         "berlin.stac.json", "berlin.tif", "berlin.tif.aux.xml", "berlin_confidence.qml", "berlin_confidence.tif",
@@ -69,7 +67,8 @@ def test_a_package_holds_everything(berlin, tmp_path):
     assert (out / "berlin.tif").read_bytes() == berlin.read_bytes()
     with rasterio.open(berlin) as dataset:
         counts = np.bincount(dataset.read(1).ravel(), minlength=14)
-    rows = {int(row["class_id"]): row for row in csv.DictReader((out / "berlin.areas.csv").open(newline=""))}
+    table = csv.DictReader((out / "berlin.areas.csv").read_text().splitlines())
+    rows = {int(row["class_id"]): row for row in table}
     assert [int(rows[i]["pixels"]) for i in range(1, 14)] == counts[1:].tolist()
     assert float(rows[3]["area_km2"]) == pytest.approx(counts[3] * 1e-4)
     assert sum(float(row["share"]) for row in rows.values()) == pytest.approx(1.0, abs=1e-5)
