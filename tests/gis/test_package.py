@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import jsonschema
@@ -82,14 +85,15 @@ def test_a_package_holds_everything(berlin, tmp_path):
     assert (west < east, south < north, item["properties"]["proj:code"]) == (True, True, "EPSG:32633")
 
 
-def test_gdal_reads_names_counts_and_colors(berlin, tmp_path):
-    """As GDAL's own Python, where it is installed: categories and the attribute table."""
-    gdal = pytest.importorskip("osgeo.gdal")
+def test_gdalinfo_shows_names_and_table(berlin, tmp_path):
+    if (program := shutil.which("gdalinfo")) is None:
+        pytest.skip("needs gdalinfo: apt-get install gdal-bin")
     package_map(berlin, tmp_path / "out", vector=False)
-    band = gdal.Open(str(tmp_path / "out/berlin.tif")).GetRasterBand(1)
-    assert band.GetCategoryNames()[:4] == ["no data", "Surface water", "Street", "Urban fabric"]
-    table = band.GetDefaultRAT()
-    assert [table.GetNameOfCol(k) for k in range(4)] == ["Value", "Count", "Class", "Area_km2"]
+    environment = {k: v for k, v in os.environ.items() if k not in {"GDAL_DATA", "PROJ_DATA", "PROJ_LIB"}}
+    done = subprocess.run([program, tmp_path / "out/berlin.tif"], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "Categories:\n      0: no data\n      1: Surface water\n" in done.stdout
+    assert "<GDALRasterAttributeTable" in done.stdout
 
 
 def test_the_attribute_table_says_what_the_map_holds(berlin, tmp_path):
