@@ -102,7 +102,7 @@ class _Estimate:
 
     def __call__(self, label: str) -> Progress:
         bar, first = self.bars(label), None
-        if label.startswith(_OTHER_WORK) or label.endswith(("scored", "forest")) and not self.plan.forests:
+        if label.startswith(_OTHER_WORK) or (label.endswith(("scored", "forest")) and not self.plan.forests):
             return bar
 
         def show(done: float, total: float, text: str = "") -> None:
