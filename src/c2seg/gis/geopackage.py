@@ -21,7 +21,7 @@ from c2seg.progress import Progress, no_progress
 from c2seg.raster import RasterFile
 from c2seg.types import Grid, Window
 
-__all__ = ["PolygonFile", "check_vector_packages", "write_polygons"]
+__all__ = ["PolygonFile", "check_vector_packages", "fixed_date", "write_polygons"]
 
 LAYER = "land_cover"
 _STRIP_PX = 2_000_000
@@ -105,7 +105,7 @@ def _write(path: Path, pieces: Pieces, grid: Grid, legend: Legend, *, append: bo
     }
     if grid.crs is None:
         columns["pixels"] = columns.pop("area_m2")
-    with _fixed_date(), warnings.catch_warnings():
+    with fixed_date(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "'crs' was not provided")  # maps without a CRS are known of
         write(
             path, geometry=shapely.to_wkb(placed), field_data=list(columns.values()), fields=list(columns), layer=LAYER,
@@ -114,8 +114,8 @@ def _write(path: Path, pieces: Pieces, grid: Grid, legend: Legend, *, append: bo
 
 
 @contextmanager
-def _fixed_date() -> Iterator[None]:
-    """Let GDAL write a fixed date within the block; its settings are as before afterwards."""
+def fixed_date() -> Iterator[None]:
+    """Let GDAL write a fixed date within the block: equal content gives equal bytes. Its settings are as before afterwards."""
     import pyogrio
 
     name = "OGR_CURRENT_DATE"
