@@ -15,7 +15,22 @@ from c2seg.cli import COMMANDS, run
 def test_a_map_is_made_and_scored_with_a_forest(make_city, tmp_path, capsys):
     source, target = make_city("source", seed=1), make_city("target", seed=2)
     arguments = ["--set", "model.trees=5", "--set", "validation.folds=2"]
-    assert run(["fit", "forest", "--source", str(source), "--target", str(target), "--out", str(tmp_path / "run"), *arguments]) == 0
+    assert (
+        run(
+            [
+                "fit",
+                "forest",
+                "--source",
+                str(source),
+                "--target",
+                str(target),
+                "--out",
+                str(tmp_path / "run"),
+                *arguments,
+            ]
+        )
+        == 0
+    )
     layers = ["--confidence", str(tmp_path / "sure.tif"), "--preview", str(tmp_path / "map.png")]
     model, out = str(tmp_path / "run/model.safetensors"), str(tmp_path / "map.tif")
     assert run(["predict", model, str(target), "--out", out, *layers]) == 0

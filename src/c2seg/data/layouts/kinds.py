@@ -10,9 +10,12 @@ __all__ = ["kind_hint"]
 
 _RASTERS = {".tif", ".tiff", ".vrt", ".png", ".nc", ".img", ".dat"}
 
+_IMAGES = {".tif", ".tiff", ".vrt", ".nc", ".img", ".dat", ".jp2"}
+"""Rasters of which ``c2seg init`` makes a city."""
+
 
 def kind_hint(path: Path) -> str | None:
-    """Return what a path is, with what to do, if it is a model, a run folder, a raster or an archive; None otherwise."""
+    """Return what a path is, with what to do, if it is a model, a run folder, a raster, a folder of rasters or an archive; None otherwise."""
     if path.is_file() and path.suffix.lower() in UNFINISHED:
         return download_problem(path)
     if path.is_file() and path.suffix.lower() == ".zip":
@@ -23,4 +26,6 @@ def kind_hint(path: Path) -> str | None:
         return f"{path} is a run folder; give a city here"
     if path.is_file() and path.suffix.lower() in _RASTERS:
         return f"{path} is a raster, not a city; a city is a folder with msi.tif and others, or with a city.yaml"
+    if path.is_dir() and any(child.suffix.lower() in _IMAGES for child in path.iterdir()):
+        return f"{path} holds rasters and no city.yaml says what they are: c2seg init {path} writes one"
     return None
