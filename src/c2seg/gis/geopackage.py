@@ -110,6 +110,7 @@ def _write(path: Path, pieces: Pieces, grid: Grid, legend: Legend, *, append: bo
         write(
             path, geometry=shapely.to_wkb(placed), field_data=list(columns.values()), fields=list(columns), layer=LAYER,
             driver="GPKG", geometry_type="Polygon", crs=grid.crs, append=append,
+            dataset_options=None if append else {"VERSION": "1.2"},  # what older programs know
         )  # fmt: skip
 
 
