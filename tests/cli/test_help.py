@@ -70,5 +70,7 @@ def test_a_stop_says_how_to_resume(tmp_path):
     (tmp_path / "stages/training/0/state.safetensors").write_bytes(b"")
     assert how_to_resume("fit", fit) == f"; resume with: c2seg fit unet --source 'a b' --out {tmp_path} --resume"
     assert how_to_resume("fit", [*fit, "--resume"]).count("--resume") == 1
-    assert "with the same command: c2seg predict m c --out o" in how_to_resume("predict", "predict m c --out o".split())
+    assert "with the same command: c2seg predict m c --out o" in how_to_resume(
+        "predict", ["predict", "m", "c", "--out", "o"]
+    )
     assert how_to_resume("score", ["score"]) == ""

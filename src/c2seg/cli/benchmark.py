@@ -122,5 +122,7 @@ def _say_costs(summary: BenchmarkSummary, where: str, *, json: bool) -> None:
         return
     runs = sum(line.runs for line in summary.costs)
     pairs, recipes = ({getattr(line, name) for line in summary.costs} for name in ("pair", "label"))
-    typer.echo(f"plan: {runs} runs of {len(recipes)} recipes on {len(pairs)} pairs, {where}; nothing was written")
+    counts = [(runs, "run"), (len(recipes), "recipe"), (len(pairs), "pair")]
+    many = [f"{count} {name}{'' if count == 1 else 's'}" for count, name in counts]
+    typer.echo(f"plan: {many[0]} of {many[1]} on {many[2]}, {where}; nothing was written")
     typer.echo(summary.text())
