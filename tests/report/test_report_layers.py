@@ -109,7 +109,7 @@ def test_curves_are_drawn_together(tmp_path):
     assert curve_groups(runs[2:]) == []
 
 
-def test_phases_of_a_run_are_curves_with_their_names(tmp_path):
+def test_stages_of_a_run_are_curves_with_their_names(tmp_path):
     from c2seg.train.curves import join_curves
 
     for name, end in (("teacher", 30), ("student", 20)):
@@ -118,14 +118,14 @@ def test_phases_of_a_run_are_curves_with_their_names(tmp_path):
     run = make.make_run(tmp_path / "run")
     parts, names = [tmp_path / "teacher.csv", tmp_path / "student.csv"], ["teacher", "student/0"]
     (run / "curves.csv").write_text(join_curves(parts, names))
-    assert "phase" not in join_curves(parts[:1], names[:1])
+    assert "stage" not in join_curves(parts[:1], names[:1])
     opened = open_runs([run, make.make_run(tmp_path / "plain", curves=True)])
-    assert opened[0].curves.by_phase()["student/0"].steps == (10.0, 20.0)
-    plain, phases = curve_groups(opened)
+    assert opened[0].curves.by_stage()["student/0"].steps == (10.0, 20.0)
+    plain, stages = curve_groups(opened)
     assert (plain.title, plain.keys) == ("", ((1, "plain"),))
-    assert (phases.title, phases.keys) == ("run", ((0, "teacher"), (1, "student/0")))
-    assert [chart.title for chart in phases.charts] == ["loss"]
-    assert str(phases.charts[0].svg).count('class="line') == 2
+    assert (stages.title, stages.keys) == ("run", ((0, "teacher"), (1, "student/0")))
+    assert [chart.title for chart in stages.charts] == ["loss"]
+    assert str(stages.charts[0].svg).count('class="line') == 2
 
 
 def test_the_runner_up_is_shown_as_uncertainty(tmp_path):

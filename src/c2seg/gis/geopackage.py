@@ -56,7 +56,7 @@ def write_polygons(
     """Write the areas of one class of the map at ``source`` as polygons: ``class``, ``class_id``, ``area_m2``.
 
     Borders follow the pixels, or are simplified by ``simplify_m`` meters (pixels without a CRS), the same for both neighbors:
-    no gaps, no overlaps. Memory holds one strip and the polygons that go on below it. Without a CRS the area is in pixels.
+    no gaps, no overlaps. Memory holds one strip and the polygons that continue below it. Without a CRS the area is in pixels.
     Raises OutputError, and MissingExtraError without pyogrio and shapely.
     """
     check_vector_packages()
