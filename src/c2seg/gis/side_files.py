@@ -104,7 +104,9 @@ class FinishedMap:
             record = record.model_copy(update={"city": city})
         layers = {name: (source, folder / self._free(name, place)) for name, (source, place) in self.layers.items()}
         if record is not None:
-            names = {name: layers[name][1].name for name in ("confidence", "runner_up") if name in layers}
+            names: dict[str, str] = {
+                name: layers[name][1].name for name in ("confidence", "runner_up") if name in layers
+            }
             record = record.model_copy(update=names)
         return replace(self, place=folder / self.place.name, record=record, layers=layers)
 
