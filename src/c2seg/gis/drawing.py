@@ -77,7 +77,8 @@ class Key:
 
     def width(self, letters: Any, size: int) -> int:
         """Return its width in pixels."""
-        return int(round(2.2 * size + letters.getlength(self.text)))
+        length: float = letters.getlength(self.text)
+        return round(2.2 * size + length)
 
 
 @dataclass(frozen=True)
