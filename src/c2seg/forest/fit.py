@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 _BLOCK = 256
-_TREES_AT_ONCE = 8  # at least, for processors that grow one each
+_LEAST_TREES = 8  # at least, for processors that grow one each
 
 Sources = Sequence[PreparedCity[LabeledCity]]
 
@@ -187,7 +187,7 @@ def grow(
 def _grown(estimator: Any, progress: Progress, *data: np.ndarray) -> Any:
     """Return a forest after its training; it is the same whether its trees are grown at once or, to show progress, in parts."""
     trees = estimator.n_estimators
-    step = max(_TREES_AT_ONCE, -(-trees // 20))
+    step = max(_LEAST_TREES, -(-trees // 20))
     if progress is no_progress or step >= trees:
         estimator.fit(*data)
         progress(trees, trees, f"{trees} trees")
