@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Spinning threads of one process must not starve those of another on few cores.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: setup demo test test-slow check docs docs-serve tutorials results-readme constraints format clean
+.PHONY: setup demo test test-slow test-lowest check dist-check docs docs-serve tutorials results-readme constraints format clean
 
 setup: .venv/ready
 
@@ -29,6 +29,14 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+# The core with the lowest versions that pyproject.toml allows, in an environment of its own.
+test-lowest:
+	PYTHON=$(PYTHON) .ci/test_lowest
+
+# Wheel and sdist: built, checked, and installed into empty environments.
+dist-check:
+	PYTHON=$(PYTHON) .ci/check_dist
 
 check: setup
 	$(BIN)/ruff check .

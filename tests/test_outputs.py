@@ -14,9 +14,11 @@ from c2seg.errors import InputError, OutputError
 from c2seg.outputs import (
     Output,
     atomic_file,
+    attributes_output,
     check_output,
     check_outputs,
     commit,
+    map_output,
     raster_output,
     record_output,
     style_output,
@@ -161,6 +163,25 @@ def test_files_of_the_user_beside_a_map_stay(tmp_path):
         (tmp_path / name).unlink()
     (tmp_path / "map.json").write_text('{"artifact": "map", "path": "map.tif"}')  # ours, whose map is gone
     check_outputs(outputs, overwrite=False)
+
+
+def test_class_names_of_ours_are_replaced_also_after_a_gis_added_statistics(tmp_path):
+    main = tmp_path / "map.tif"
+    outputs = [map_output(main), attributes_output(main)]
+    place = tmp_path / "map.tif.aux.xml"
+    place.write_text("<PAMDataset/>")
+    with pytest.raises(OutputError, match="is not of c2seg"):
+        check_outputs(outputs, overwrite=False)
+    ours = (
+        '<PAMDataset><Metadata domain="C2SEG">\n <MDI key="SOFTWARE">c2seg</MDI>\n</Metadata><Histograms/></PAMDataset>'
+    )
+    place.write_text(ours)
+    check_outputs(outputs, overwrite=False)
+    main.write_text("old")
+    with commit(overwrite=True) as files:  # neither is in the way of the other
+        files.text(outputs[1], "new")
+        files.text(outputs[0], "new", main=True)
+    assert (main.read_text(), place.read_text()) == ("new", "new")
 
 
 def test_what_would_count_as_part_of_a_new_raster_goes_with_the_old_one(tmp_path):

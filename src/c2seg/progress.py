@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Protocol
 
-__all__ = ["Bars", "Progress", "ShowProgress", "no_progress", "opened_bars", "silent_bars"]
+__all__ = ["Bars", "Progress", "ShowProgress", "no_progress", "opened_bars", "parts_of", "silent_bars"]
 
 
 class Progress(Protocol):
@@ -19,6 +19,18 @@ class Progress(Protocol):
 
 def no_progress(done: float, total: float, text: str = "") -> None:
     """Report nothing."""
+
+
+def parts_of(progress: Progress, count: int) -> Iterator[Progress]:
+    """Yield the progress of each of ``count`` parts of a work, which count alike; each reports in units of its own."""
+
+    def part(number: int) -> Progress:
+        def show(done: float, total: float, text: str = "") -> None:
+            progress(number + (done / total if total else 1.0), count, text)
+
+        return show
+
+    yield from map(part, range(count))
 
 
 Bars = Callable[[str], Progress]

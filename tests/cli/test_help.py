@@ -6,6 +6,7 @@ import pytest
 
 from c2seg.cli import COMMANDS, _application, run
 from c2seg.cli.help import COMMAND_GROUPS, EXAMPLES, arguments_of, commands_of
+from c2seg.cli.stopping import how_to_resume
 
 PATHS = {path: leaf for name in COMMANDS for path, leaf in commands_of(_application(name))}
 
@@ -60,3 +61,16 @@ def test_the_shell_completes_commands_options_and_names(monkeypatch, capsys, she
     assert completed(monkeypatch, capsys, shell, "c2seg fit mmg") == {"mmglots"}
     assert completed(monkeypatch, capsys, shell, "c2seg fit unet --device c") == {"cpu", "cuda"}
     assert completed(monkeypatch, capsys, shell, "c2seg submit pa") == {"pack"}
+
+
+def test_a_stop_says_how_to_resume(tmp_path):
+    fit = ["fit", "unet", "--source", "a b", "--out", str(tmp_path)]
+    assert "run the command again" in how_to_resume("fit", fit)
+    (tmp_path / "stages/training/0").mkdir(parents=True)
+    (tmp_path / "stages/training/0/state.safetensors").write_bytes(b"")
+    assert how_to_resume("fit", fit) == f"; resume with: c2seg fit unet --source 'a b' --out {tmp_path} --resume"
+    assert how_to_resume("fit", [*fit, "--resume"]).count("--resume") == 1
+    assert "with the same command: c2seg predict m c --out o" in how_to_resume(
+        "predict", ["predict", "m", "c", "--out", "o"]
+    )
+    assert how_to_resume("score", ["score"]) == ""

@@ -11,7 +11,7 @@ from c2seg.data.layouts import open_labeled_city
 from c2seg.errors import ModelFileError, TrainingError
 from c2seg.forest import FeatureSpec, Forest, features, fit_forest, halo_px
 from c2seg.forest.features import augment_radiometry, fit_projections
-from c2seg.forest.fit import validate_forest
+from c2seg.forest.fit import SourcePixels, grow, validate_forest
 from c2seg.forest.table import FeatureTable
 from c2seg.recipes.models import ForestModel
 from c2seg.types import Window
@@ -185,3 +185,13 @@ def test_many_bands_are_projected_on_components_of_the_source(make_city):
     pixels = SceneReader(city.scenes[0], ["hsi"], normalizer)(city.scenes[0].grid.window)[0]["hsi"].reshape(6, -1)
     spread = (found["hsi"] @ pixels).std(axis=1)
     assert (np.diff(spread) <= 1e-6).all()
+
+
+def test_a_forest_is_the_same_with_progress_which_follows_its_trees():
+    rng = np.random.default_rng(0)
+    drawn = SourcePixels(rng.normal(size=(300, 4)).astype(np.float32), rng.integers(0, 3, 300).astype(np.uint8))
+    model, seen = ForestModel(trees=20, min_leaf_px=1), []
+    shown = grow(drawn, model, 3, progress=lambda done, total, text="": seen.append((done, total)))
+    assert seen == [(8, 20), (16, 20), (20, 20)]
+    plain = grow(drawn, model, 3).tensors()
+    assert all(np.array_equal(plain[name], value) for name, value in shown.tensors().items())

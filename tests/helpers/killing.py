@@ -49,11 +49,11 @@ COMMANDS = {
     "predict": Command(
         ["predict", "run/model.safetensors", "town", "--out", "o/map.tif", "--probabilities", "o/p.tif", "--confidence",
          "o/c.tif", "--preview", "o/v.png", "-q"],
-        "o/map.tif", ("o/p.tif", "o/c.tif", "o/v.png", "o/map.qml", "o/map.json"),
+        "o/map.tif", ("o/p.tif", "o/c.tif", "o/v.png", "o/map.qml", "o/map.tif.aux.xml", "o/c.qml", "o/map.json"),
     ),
     "fuse": Command(
         ["fuse", "a.tif", "b.tif", "--out", "o/f.tif", "--probabilities", "o/p.tif", "-q"],
-        "o/f.tif", ("o/p.tif", "o/f.qml", "o/f.json"),
+        "o/f.tif", ("o/p.tif", "o/f.qml", "o/f.tif.aux.xml", "o/f.json"),
     ),
     "label": Command(
         ["label", "o/l.tif", "--osm", "town.osm", "--like", "a.tif", "--fractions", "o/s.tif", "-q"],

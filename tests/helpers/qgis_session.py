@@ -6,6 +6,7 @@ QT_QPA_PLATFORM=offscreen python3 qgis_session.py MAP.tif CONFIDENCE.tif POLYGON
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -58,8 +59,7 @@ def main(map_: str, confidence: str, polygons: str, pictures: str) -> None:
         picture(layer, place / f"{name}.png")
     print(json.dumps(answer))
     sys.stdout.flush()
-    del classes, level, shapes, renderer, categorized
-    application.exitQgis()
+    os._exit(0)  # QGIS may crash when Python takes its objects apart
 
 
 main(*sys.argv[1:])

@@ -12,6 +12,7 @@ from c2seg.errors import DataError, GridError, InputError
 from c2seg.labels import grid_from_bounds, grid_like, load_rules, make_labels, write_labels
 from c2seg.labels.extract import read_coverage, read_extract
 from c2seg.labels.grids import DEGREES, geographic_box, metric_crs, project
+from c2seg.legend import c2seg13
 from c2seg.types import Grid
 from helpers.label_maps import UTM, degrees_box, utm_bounds
 
@@ -251,7 +252,7 @@ def test_written_rasters_carry_names_colors_and_attribution(osm, tmp_path):
         assert dataset.dtypes == ("uint8",)
         assert dataset.nodata == 0
         assert dataset.tags(1)["CLASS_10"] == "Forests"
-        assert dataset.colormap(1)[1][:3] == (0, 255, 255)
+        assert dataset.colormap(1)[1][:3] == c2seg13().colors()[1]
     assert "OpenStreetMap contributors" in tags["ATTRIBUTION"]
     assert "ODbL" in tags["LICENSE"]
     with rasterio.open(tmp_path / "f.tif") as dataset:

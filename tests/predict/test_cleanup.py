@@ -19,11 +19,12 @@ import c2seg.predict.publish as publish
 from c2seg.artifacts import MapKey, MapRecord
 from c2seg.cli import run
 from c2seg.errors import C2SegError, InputError
+from c2seg.gis import write_preview
 from c2seg.legend import LandClass, Legend, c2seg13
 from c2seg.pipeline import fit
 from c2seg.predict import MapOptions, WindowPlan, predict_scene
 from c2seg.predict.cleanup import Cleanup, clean_rows, requested_cleanup, sieved
-from c2seg.raster import CheckedRaster
+from c2seg.raster import CheckedRaster, RasterFile
 from c2seg.recipes import load_recipe
 
 LEGEND = Legend(
@@ -193,9 +194,11 @@ def test_the_map_its_numbers_and_its_preview_are_cleaned_and_the_layers_are_not(
     assert "clean" in result.stages
     for name in ("c.tif", "s.tif"):
         assert (tmp_path / name).read_bytes() == (tmp_path / f"p{name}").read_bytes()
-    image = (imread(layers["preview"]) * 255).round().astype(np.uint8)
-    for item in LEGEND.classes:
-        assert (image[found == item.id] == (*LEGEND.colors("default")[item.id], 255)).all()
+    for name in ("map", "plain"):
+        place = RasterFile(tmp_path / f"{name}.tif").grid
+        write_preview(tmp_path / f"{name}-shown.png", tmp_path / f"{name}.tif", place, LEGEND, title="Land cover of map")
+    assert (imread(layers["preview"]) == imread(tmp_path / "map-shown.png")).all()
+    assert not np.array_equal(imread(tmp_path / "map-shown.png"), imread(tmp_path / "plain-shown.png"))
 
 
 @pytest.mark.slow

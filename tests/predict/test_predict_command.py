@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+import rasterio
 from matplotlib.image import imread
 
 from c2seg.cli import run
@@ -43,6 +44,43 @@ def test_all_outputs_and_the_record(forest, make_city, tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
     assert not files["runner_up"].exists()
     assert run([*arguments, "--overwrite", "--workers", "0"]) == 2
+
+
+def test_side_files_and_the_package_come_with_the_map(forest, make_city, tmp_path, capsys):
+    city = make_city("target", seed=2, valid=True)
+    sides = {"vector": "v.gpkg", "legend-image": "l.png", "areas": "a.csv", "stac": "s.stac.json", "package": "pack"}
+    options = [text for name, path in sides.items() for text in (f"--{name}", str(tmp_path / "sides" / path))]
+    out, sure = tmp_path / "map.tif", tmp_path / "other/map.tif"  # two files of one name in one package
+    arguments = [
+        "predict",
+        str(forest),
+        str(city),
+        "--out",
+        str(out),
+        "--confidence",
+        str(sure),
+        "--simplify",
+        "20",
+        *options,
+    ]
+    assert run([*arguments, "-q"]) == 0
+    assert all((tmp_path / "sides" / name).exists() for name in sides.values())
+    assert (tmp_path / "map.tif.aux.xml").is_file()
+    assert sure.with_suffix(".qml").is_file()
+    pack = tmp_path / "sides/pack"
+    assert (pack / "map.tif").read_bytes() == out.read_bytes()
+    assert (pack / "map_confidence.tif").read_bytes() == sure.read_bytes()
+    assert json.loads((pack / "map.json").read_text())["confidence"] == "map_confidence.tif"
+    item = json.loads((pack / "map.stac.json").read_text())
+    assert item["properties"]["mlm:architecture"] == "forest"
+    assert (pack / item["assets"]["model"]["href"]).resolve() == forest.resolve()
+    with rasterio.open(sure) as dataset:
+        assert (dataset.scales, dataset.units) == ((0.005,), ("1",))
+    capsys.readouterr()
+    assert run([*arguments, "-q"]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert run(["predict", str(forest), str(city), "--out", str(tmp_path / "b.tif"), "--simplify", "2", "-q"]) == 2
+    assert "--vector" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])

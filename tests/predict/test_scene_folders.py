@@ -28,7 +28,7 @@ def test_every_scene_has_a_map_and_probabilities(city, tmp_path):
 
 
 def test_other_layers_files_and_one_folder_for_both_are_refused(city, tmp_path):
-    with pytest.raises(InputError, match="other layers and a preview need one scene"):
+    with pytest.raises(InputError, match="other layers, a preview and side files need one scene"):
         scene_options(city, MapOptions(tmp_path / "maps", confidence=tmp_path / "c.tif"))
     with pytest.raises(InputError, match="both are"):
         scene_options(city, MapOptions(tmp_path / "maps", probabilities=tmp_path / "maps"))

@@ -103,7 +103,7 @@ def test_what_is_no_raster_is_refused(content: bytes, tmp_path: Path) -> None:
         RasterFile(path)
     with pytest.raises(DataError, match="does not exist"):
         RasterFile(tmp_path / "c.tif")
-    with pytest.raises(DataError, match="is not a file"):
+    with pytest.raises(DataError, match="is a folder; give a raster"):
         RasterFile(tmp_path)
 
 

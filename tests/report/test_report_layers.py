@@ -6,8 +6,9 @@ import zlib
 import numpy as np
 import pytest
 
+from c2seg.artifacts import MapRecord
 from c2seg.report.assess import assess_view, findings
-from c2seg.report.charts import curve_charts, reliability_chart
+from c2seg.report.charts import curve_groups, reliability_chart
 from c2seg.report.layers import draw_views
 from c2seg.report.runs import open_runs
 from c2seg.report.views import make_views
@@ -99,22 +100,60 @@ def test_intervals_need_enough_blocks(tmp_path):
 
 def test_curves_are_drawn_together(tmp_path):
     runs = open_runs([make.make_run(tmp_path / name, curves=name != "c") for name in ("a", "b", "c")])
-    charts = curve_charts(runs)
+    (group,) = curve_groups(runs)
+    charts = group.charts
+    assert (group.title, group.keys) == ("", ((0, "a"), (1, "b")))
     assert [c.title for c in charts] == ["loss", "cross entropy", "learning rate", "patches per second"]
     assert str(charts[0].svg).count('class="line') == 2
     assert "a ends at" in charts[0].text
-    assert curve_charts(runs[2:]) == []
+    assert curve_groups(runs[2:]) == []
+
+
+def test_stages_of_a_run_are_curves_with_their_names(tmp_path):
+    from c2seg.train.curves import join_curves
+
+    for name, end in (("teacher", 30), ("student", 20)):
+        rows = "".join(f"{k},{k},{1 / k}\n" for k in range(10, end + 1, 10))
+        (tmp_path / f"{name}.csv").write_text(f"step,seconds,loss\n{rows}")
+    run = make.make_run(tmp_path / "run")
+    parts, names = [tmp_path / "teacher.csv", tmp_path / "student.csv"], ["teacher", "student/0"]
+    (run / "curves.csv").write_text(join_curves(parts, names))
+    assert "stage" not in join_curves(parts[:1], names[:1])
+    opened = open_runs([run, make.make_run(tmp_path / "plain", curves=True)])
+    assert opened[0].curves.by_stage()["student/0"].steps == (10.0, 20.0)
+    plain, stages = curve_groups(opened)
+    assert (plain.title, plain.keys) == ("", ((1, "plain"),))
+    assert (stages.title, stages.keys) == ("run", ((0, "teacher"), (1, "student/0")))
+    assert [chart.title for chart in stages.charts] == ["loss"]
+    assert str(stages.charts[0].svg).count('class="line') == 2
+
+
+def test_the_runner_up_is_shown_as_uncertainty(tmp_path):
+    place = make.grid()
+    run = make.make_run(tmp_path / "run")
+    path = make.make_map(run / "town.tif", make.labels(place), place)
+    margin = np.full((2, 48, 36), 50, np.uint8)  # a quarter
+    margin[:, 0] = 255
+    make.write_raster(run / "second.tif", margin, place, nodata=255)
+    beside = path.with_suffix(".json")
+    beside.write_text(MapRecord.read(beside).model_copy(update={"runner_up": "second.tif"}).as_text())
+    runs = open_runs([run])
+    (drawn,) = draw_views(make_views(runs, [], [], None), runs, 10**6)
+    layer = next(layer for layer in drawn.layers if layer["title"].startswith("Uncertainty"))
+    values = unpack(layer, drawn)
+    assert set(values[0]) == {255}
+    assert set(values[1:].ravel()) == {37}  # 74 %: steps of 2 %
 
 
 def test_a_loss_of_one_term_is_drawn_once(tmp_path):
     run = make.make_run(tmp_path / "run")
     (run / "curves.csv").write_text("step,loss,dice\n1,0.5,0.5\n2,0.25,0.25\n")
-    assert [c.title for c in curve_charts(open_runs([run]))] == ["loss"]
+    assert [c.title for group in curve_groups(open_runs([run])) for c in group.charts] == ["loss"]
 
 
 def test_a_long_curve_is_subsampled(tmp_path):
     run = make.make_run(tmp_path / "run")
     rows = "\n".join(f"{k},{1 / (k + 1)}" for k in range(20_000))
     (run / "curves.csv").write_text(f"step,loss\n{rows}\n")
-    (chart,) = curve_charts(open_runs([run]))
+    ((chart,),) = (group.charts for group in curve_groups(open_runs([run])))
     assert len(str(chart.svg)) < 8000

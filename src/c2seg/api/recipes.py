@@ -30,6 +30,8 @@ def load_recipe(name: FilePath, preset: str | None = None, overrides: Sequence[s
 def as_recipe(recipe: Recipe | FilePath, preset: str | None, overrides: Sequence[str]) -> Recipe:
     """Return a recipe that is given as such, or load it by name."""
     if not isinstance(recipe, Recipe):
+        if os.path.isdir(recipe) and os.fspath(recipe) not in recipes.recipe_names():
+            raise InputError(f"{recipe} is a folder; the name of a recipe comes first, and a city is given as `source`")
         return load_recipe(recipe, preset, overrides)
     if preset is not None or overrides:
         raise InputError("preset and overrides go with the name of a recipe; give them to load_recipe")

@@ -25,7 +25,8 @@ def stored_tensors(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
         with safe_open(path, framework="numpy") as file:
             return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError, MemoryError, TypeError, AttributeError, ValueError, KeyError) as error:
-        raise ModelFileError(f"{path} is damaged or no model file: {str(error)[:300]}") from error
+        hint = "; give the model.safetensors of a run" if path.suffix.lower() != ".safetensors" else ""
+        raise ModelFileError(f"{path} is damaged or no model file: {str(error)[:300]}{hint}") from error
 
 
 def checked_tensors(tensors: dict[str, np.ndarray], where: str) -> dict[str, np.ndarray]:

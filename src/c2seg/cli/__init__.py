@@ -21,6 +21,7 @@ from c2seg._version import __version__
 from c2seg.cli.completion import completed_command
 from c2seg.cli.help import COMMAND_GROUPS, with_help
 from c2seg.cli.options import with_options
+from c2seg.cli.stopping import how_to_resume
 from c2seg.errors import C2SegError, unknown_name
 from c2seg.outputs.faults import fault_of_files
 from c2seg.process import keep_freed_memory, set_up, stop_on_sigterm
@@ -96,7 +97,7 @@ def run(arguments: Sequence[str]) -> int:
     except C2SegError as error:
         return _fail(str(error), 2)
     except (KeyboardInterrupt, _StoppedError) as stop:
-        return _fail("stopped", 143 if "SIGTERM" in stop.args else 130)
+        return _fail(f"stopped{how_to_resume(command, arguments)}", 143 if "SIGTERM" in stop.args else 130)
     except BrokenPipeError:  # the reader of a pipe has closed it: not an error
         _drop_output()
         return 0

@@ -61,7 +61,7 @@ def command(
     set_: list[str] = typer.Option([], "--set", help="key.path=value for every recipe; may be repeated."),
     jobs: int = typer.Option(1, "--jobs", min=1, help="Runs at a time; each gets an equal part of the cores."),
     device: str = typer.Option("cpu", "--device", help="auto, cpu or cuda."),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Say what is known of hours and memory, and run nothing."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Print plan, runs, hours and memory; run and write nothing."),
     json: bool = JSON,
     quiet: bool = QUIET,
 ) -> None:
@@ -90,7 +90,7 @@ def command(
             progress=bars,
         )
     if dry_run:
-        _say_costs(summary, json=json)
+        _say_costs(summary, f"preset {preset}, on {device}, {jobs} at a time, into {out}", json=json)
         return
     if json:
         content = summary.table().as_json()
@@ -115,9 +115,14 @@ def command(
         )
 
 
-def _say_costs(summary: BenchmarkSummary, *, json: bool) -> None:
-    """Print what is known of the costs."""
+def _say_costs(summary: BenchmarkSummary, where: str, *, json: bool) -> None:
+    """Print what would be run, and what is known of the costs."""
     if json:
         print_json({"costs": [asdict(line) for line in summary.costs]})
-    else:
-        typer.echo(summary.text())
+        return
+    runs = sum(line.runs for line in summary.costs)
+    pairs, recipes = ({getattr(line, name) for line in summary.costs} for name in ("pair", "label"))
+    counts = [(runs, "run"), (len(recipes), "recipe"), (len(pairs), "pair")]
+    many = [f"{count} {name}{'' if count == 1 else 's'}" for count, name in counts]
+    typer.echo(f"plan: {many[0]} of {many[1]} on {many[2]}, {where}; nothing was written")
+    typer.echo(summary.text())

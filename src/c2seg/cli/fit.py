@@ -9,7 +9,7 @@ import typer
 
 from c2seg.api.tables import score_line
 from c2seg.cli import completion
-from c2seg.cli.console import JSON, OVERWRITE, QUIET, SEED, note, print_json, progress_bars
+from c2seg.cli.console import JSON, OVERWRITE, QUIET, SEED, note, notes_on_stderr, print_json, progress_bars
 
 __all__ = ["command"]
 
@@ -52,9 +52,10 @@ def command(
 ) -> None:
     """Train on labeled cities, and adapt to an unlabeled one if the recipe says so; write a model file."""
     from c2seg.api.fitting import fit
-    from c2seg.pipeline.summary import summary_lines
+    from c2seg.pipeline.summary import closing_lines
 
-    with progress_bars(quiet=quiet or json) as bars:
+    silent = quiet or json
+    with notes_on_stderr("c2seg.fit", quiet=silent), progress_bars(quiet=silent) as bars:
         run = fit(
             recipe,
             source=source,
@@ -86,11 +87,9 @@ def command(
             }
         )
         return
-    for text in run.notes:
-        note(text, quiet=quiet)
+    note(f"{run.result.trained}, in {run.seconds:.0f} s", quiet=quiet)
     if run.scores:
         note(f"{run.folds}: {score_line(run.scores)}", quiet=quiet)
-    for text in summary_lines(run.summary) if run.summary else []:
+    for text in closing_lines(run.summary) if run.summary else []:
         note(text, quiet=quiet)
-    note(f"{run.seconds:.0f} s", quiet=quiet)
     typer.echo(run.model or out)

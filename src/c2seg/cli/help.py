@@ -55,7 +55,7 @@ EXAMPLES = {
     "fit": "c2seg fit forest --source augsburg --target berlin --out run",
     "predict": "c2seg predict run/model.safetensors berlin --out run/maps/berlin.tif",
     "fuse": "c2seg fuse run/maps/berlin.tif run2/maps/berlin.tif run3/maps/berlin.tif --out fused.tif",
-    "package": "c2seg package run/maps/berlin.tif --out berlin-map",
+    "package": "c2seg package run/maps/berlin.tif --out berlin-package",
     "export": "c2seg export run/model.safetensors model.onnx",
     "score": "c2seg score run/maps/berlin.tif berlin/label.tif",
     "assess": "c2seg assess run/maps/berlin.tif --out risk.tif",

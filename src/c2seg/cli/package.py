@@ -27,7 +27,7 @@ def command(
     json: bool = JSON,
     quiet: bool = QUIET,
 ) -> None:
-    """Write a folder with a map, its confidence, styles, legend, preview, table of areas, polygons and a STAC item."""
+    """Write a folder with a map, its layers, styles, legend, preview, table of areas, polygons and a STAC item."""
     from c2seg.api.packaging import package_map
 
     with progress_bars(quiet=quiet or json) as bars:

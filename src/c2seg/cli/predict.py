@@ -87,7 +87,7 @@ def command(
     from c2seg.predict.cities import listed_cities
 
     if len(city) > 1 or listed_cities(city[0]):
-        if any((probabilities, confidence, runner_up, preview, vector, legend_image, areas, stac, package)):
+        if any((probabilities, confidence, runner_up, preview, vector, legend_image, areas, stac, package, simplify)):
             raise InputError("several cities give a folder of maps; other layers and side files need one city")
         _predict_cities(
             model, city, out, json=json, quiet=quiet, backend=backend, device=device, precision=precision, tta=tta,

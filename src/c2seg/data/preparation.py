@@ -24,7 +24,7 @@ from c2seg.data.units import (
     units_note,
 )
 from c2seg.errors import DataError
-from c2seg.progress import Progress
+from c2seg.progress import Progress, parts_of
 
 __all__ = ["PreparedCities", "prepare_cities", "renormalized"]
 
@@ -70,17 +70,18 @@ def prepare_cities(
     units = physical_units(sources[0].images, tuple(inputs))
     sources, target, notes = _matched(sources, target, inputs)
     names, ranked = tuple(inputs), normalization == "quantile"
-    statistics = [city_statistics(city.images, names, progress, quantiles=ranked) for city in sources]
+    parts = parts_of(progress, len(sources) * (2 if tile_px is not None else 1) + (target is not None))
+    statistics = [city_statistics(city.images, names, next(parts), quantiles=ranked) for city in sources]
     pooled = _pooled(statistics)
     if tile_px is not None:
         pooled = _pooled(
-            [city_statistics(city.images, names, progress, kind="tiles", tile_px=tile_px) for city in sources]
+            [city_statistics(city.images, names, next(parts), kind="tiles", tile_px=tile_px) for city in sources]
         )
     plain = [Normalizer.of_city(normalization, band, pooled) for band in statistics]
     fitted = _projected(plain, sources, max_bands, progress)
     prepared_target = None
     if target:
-        of_target = city_statistics(target, names, progress, quantiles=ranked)
+        of_target = city_statistics(target, names, next(parts), quantiles=ranked)
         normalizer = Normalizer.of_city(normalization, of_target, pooled)
         prepared_target = PreparedCity(target, of_target, replace(normalizer, projection=fitted[0].projection))
     opened = [*(city.images for city in sources), *([target] if target else [])]

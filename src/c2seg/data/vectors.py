@@ -92,7 +92,7 @@ def read_features(
         with path.open("rb") as stream:
             if not re.match(_STARTS[path.suffix.lower()], stream.read(_HEAD_BYTES), re.DOTALL):
                 raise DataError(f"cannot read the vector file {path}: its content is not what its name says")
-        info, _, geometries, columns = read(path)
+        info, _, geometries, columns = read(path, layer=0)
     except DataError:
         raise
     except (DataSourceError, DataLayerError, ValueError, OSError) as error:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +20,7 @@ from c2seg.forest.table import Block, FeatureTable
 from c2seg.forest.trees import Forest
 from c2seg.metrics import Confusion, confusion_counts
 from c2seg.metrics.reliability import Reliability
-from c2seg.progress import Bars, Progress, no_progress
+from c2seg.progress import Bars, Progress, no_progress, parts_of
 from c2seg.recipes.models import ForestModel
 from c2seg.types import Window
 
@@ -34,7 +36,7 @@ __all__ = [
 ]
 
 _BLOCK = 256
-
+_LEAST_TREES = 8  # at least, for processors that grow one each
 
 Sources = Sequence[PreparedCity[LabeledCity]]
 
@@ -103,10 +105,12 @@ def fit_forest(
     About ``pixels_per_class`` pixels of each class are drawn at most; classes are weighted equally. Raises TrainingError
     when fewer than two classes have pixels.
     """
-    drawn = draw_pixels(sources, model, table, seed, progress)
+    drawing, growing = parts_of(progress, 2)
+    drawn = draw_pixels(sources, model, table, seed, drawing)
     if target is None or not target.weight:
-        return grow(drawn, model, seed)
-    return grow(drawn, model, seed, target_pixels(target, table.names, table.spec), target.weight)
+        return grow(drawn, model, seed, progress=growing)
+    few = target_pixels(target, table.names, table.spec)
+    return grow(drawn, model, seed, few, target.weight, progress=growing)
 
 
 def draw_pixels(
@@ -117,7 +121,8 @@ def draw_pixels(
     progress: Progress = no_progress,
 ) -> SourcePixels:
     """Return about ``pixels_per_class`` pixels of each class at most, with radiometric copies if the model asks for some."""
-    counts = _class_counts(sources, table.names)
+    counting, reading = parts_of(progress, 2)
+    counts = _class_counts(sources, table.names, counting)
     if np.count_nonzero(counts) < 2:
         held_out = sources[0].city.held_out
         where = "" if held_out is None else f" far enough from fold {held_out + 1} (validation.block_px, .guard_px)"
@@ -137,7 +142,7 @@ def draw_pixels(
             drawn &= valid
             samples.append(values[:, drawn].T)
             targets.append(label[drawn])
-        progress(done + 1, len(windows), "features")
+        reading(done + 1, len(windows), "features")
     count = model.radiometric_augmentations
     training = augment_radiometry(np.concatenate(samples), table.spec, count, model.gain_std, model.offset_std, seed)
     return SourcePixels(training, np.tile(np.concatenate(targets), 1 + count))
@@ -150,6 +155,7 @@ def grow(
     few: TargetPixels | None = None,
     weight: float = 0.0,
     trees: int | None = None,
+    progress: Progress = no_progress,
 ) -> Forest:
     """Return a forest grown on the sources' pixels, and on ``few`` pixels of the target with a weight of their own.
 
@@ -167,16 +173,35 @@ def grow(
         n_jobs=-1,  # trees are grown independently, each from its seed: the number of threads does not change them
     )
     if few is None:
-        estimator.fit(drawn.samples, drawn.outputs)
-        return Forest.of(estimator)
+        return Forest.of(_grown(estimator, progress, drawn.samples, drawn.outputs))
     copies = model.min_leaf_px
     of_source, of_target = balanced_weights(drawn.outputs, few, weight)
-    estimator.fit(
+    grown = _grown(
+        estimator,
+        progress,
         np.concatenate([drawn.samples, np.repeat(few.samples, copies, axis=0)]),
         np.concatenate([drawn.outputs, np.repeat(few.outputs, copies)]),
         np.concatenate([of_source, np.repeat(of_target / copies, copies)]),
     )
-    return Forest.of(estimator)
+    return Forest.of(grown)
+
+
+def _grown(estimator: Any, progress: Progress, *data: np.ndarray) -> Any:
+    """Return a forest after its training; it is the same whether its trees are grown at once or, to show progress, in parts."""
+    trees = estimator.n_estimators
+    step = max(_LEAST_TREES, -(-trees // 20))
+    if progress is no_progress or step >= trees:
+        estimator.fit(*data)
+        progress(trees, trees, f"{trees} trees")
+        return estimator
+    estimator.set_params(warm_start=True)
+    for count in (*range(step, trees, step), trees):
+        with warnings.catch_warnings():
+            # It asks whether the data stay the same between the parts: they do.
+            warnings.filterwarnings("ignore", "class_weight presets", UserWarning)
+            estimator.set_params(n_estimators=count).fit(*data)
+        progress(count, trees, f"{count} of {trees} trees")
+    return estimator
 
 
 def validate_forest(
@@ -195,10 +220,13 @@ def validate_forest(
     pooled = Confusion.empty(legend.ids)
     count = sources[0].city.folds[0].folds
     to_id = legend.id_table()
-    for fold in range(count):
+    for fold, part in enumerate(parts_of(progress, count)):
+        training, scoring = parts_of(_named(part, f"fold {fold + 1} of {count}"), 2)
         training_sources = [replace(source, city=source.city.holding_out(fold)) for source in sources]
-        forest = fit_forest(training_sources, model, table, seed)
-        for block in _blocks(training_sources):
+        forest = fit_forest(training_sources, model, table, seed, training)
+        windows = list(_blocks(training_sources))
+        for done, block in enumerate(windows):
+            scoring(done, len(windows), "scored")
             reference, tested = block.source.city.read_held_out(block.scene, block.window)
             reference[~tested] = 0
             if not reference.any():
@@ -210,8 +238,17 @@ def validate_forest(
             pooled += confusion_counts(reference[tested], decided, legend.ids)
             if reliability is not None:
                 reliability.add(scores.max(axis=1), decided == reference[tested])
-        progress(fold + 1, count, "folds")
+        part(1, 1, f"fold {fold + 1} of {count}")
     return pooled
+
+
+def _named(progress: Progress, name: str) -> Progress:
+    """Return a progress whose texts begin with a name."""
+
+    def show(done: float, total: float, text: str = "") -> None:
+        progress(done, total, f"{name}: {text}")
+
+    return show
 
 
 def _blocks(sources: Sources) -> Iterator[Block]:
@@ -221,10 +258,12 @@ def _blocks(sources: Sources) -> Iterator[Block]:
                 yield Block(number, source, index, window)
 
 
-def _class_counts(sources: Sources, names: Sequence[str]) -> np.ndarray:
+def _class_counts(sources: Sources, names: Sequence[str], progress: Progress) -> np.ndarray:
     legend = sources[0].images.legend
     counts = np.zeros(256, np.int64)
-    for block in _blocks(sources):
+    windows = list(_blocks(sources))
+    for done, block in enumerate(windows):
+        progress(done, len(windows), "labels")
         label = _targets(block.source, block.scene, block.window)
         if (label != 255).any():
             valid = block.source.images.scenes[block.scene].read_valid(names, block.window)

@@ -50,7 +50,8 @@ def color_pixels(ids: np.ndarray, legend: Legend, palette: str = "default") -> n
         table[value], known[value] = color, True
     rows, columns = np.indices(ids.shape)
     stripes = np.array(_HATCH, np.uint8)[((rows + columns) // 3 % 2 == 0).astype(int)]
-    return np.where(known[ids][..., None], table[ids], stripes)
+    pixels: np.ndarray = np.where(known[ids][..., None], table[ids], stripes)
+    return pixels
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class Key:
 
     def width(self, letters: Any, size: int) -> int:
         """Return its width in pixels."""
-        return round(2.2 * size + letters.getlength(self.text))
+        length: float = letters.getlength(self.text)
+        return round(2.2 * size + length)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from c2seg.progress import Progress, no_progress
 from c2seg.raster import RasterFile
 from c2seg.types import Grid, Window
 
-__all__ = ["PolygonFile", "check_vector_packages", "write_polygons"]
+__all__ = ["PolygonFile", "check_vector_packages", "fixed_date", "write_polygons"]
 
 LAYER = "land_cover"
 _STRIP_PX = 2_000_000
@@ -56,7 +56,7 @@ def write_polygons(
     """Write the areas of one class of the map at ``source`` as polygons: ``class``, ``class_id``, ``area_m2``.
 
     Borders follow the pixels, or are simplified by ``simplify_m`` meters (pixels without a CRS), the same for both neighbors:
-    no gaps, no overlaps. Memory holds one strip and the polygons that go on below it. Without a CRS the area is in pixels.
+    no gaps, no overlaps. Memory holds one strip and the polygons that continue below it. Without a CRS the area is in pixels.
     Raises OutputError, and MissingExtraError without pyogrio and shapely.
     """
     check_vector_packages()
@@ -105,17 +105,18 @@ def _write(path: Path, pieces: Pieces, grid: Grid, legend: Legend, *, append: bo
     }
     if grid.crs is None:
         columns["pixels"] = columns.pop("area_m2")
-    with _fixed_date(), warnings.catch_warnings():
+    with fixed_date(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "'crs' was not provided")  # maps without a CRS are known of
         write(
             path, geometry=shapely.to_wkb(placed), field_data=list(columns.values()), fields=list(columns), layer=LAYER,
             driver="GPKG", geometry_type="Polygon", crs=grid.crs, append=append,
+            dataset_options=None if append else {"VERSION": "1.2"},  # what older programs know
         )  # fmt: skip
 
 
 @contextmanager
-def _fixed_date() -> Iterator[None]:
-    """Let GDAL write a fixed date within the block; its settings are as before afterwards."""
+def fixed_date() -> Iterator[None]:
+    """Let GDAL write a fixed date within the block: equal content gives equal bytes. Its settings are as before afterwards."""
     import pyogrio
 
     name = "OGR_CURRENT_DATE"

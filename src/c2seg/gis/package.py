@@ -59,8 +59,9 @@ def _finished(path: Path) -> FinishedMap:
         raise DataError(f"{path} has {raster.count} bands of {raster.dtype}; a map of classes has one of uint8")
     record = _record(path)
     legend = _in_its_colors(path, map_legend(raster) or c2seg13())
-    confidence = path.parent / record.confidence if record and record.confidence else None
-    layers = {"confidence": (confidence, confidence)} if confidence and confidence.is_file() else {}
+    named = {"confidence": record.confidence, "runner_up": record.runner_up} if record else {}
+    places = {layer: path.parent / name for layer, name in named.items() if name}
+    layers = {layer: (place, place) for layer, place in places.items() if place.is_file()}
     counts = np.zeros(256, np.int64)
     for first in range(0, raster.height, _ROWS):
         window = Window(first, 0, min(_ROWS, raster.height - first), raster.width)

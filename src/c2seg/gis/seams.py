@@ -16,7 +16,7 @@ MOST_POINTS = 200_000
 
 @dataclass(frozen=True)
 class _Open:
-    """Parts of a polygon that goes on below."""
+    """Parts of a polygon that continues below."""
 
     id: int
     shapes: tuple[object, ...]

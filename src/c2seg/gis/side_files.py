@@ -90,6 +90,11 @@ class FinishedMap:
         """What the map shows."""
         return f"Land cover of {self.record.city.name if self.record and self.record.city else self.place.stem}"
 
+    def _free(self, layer: str, place: Path) -> str:
+        """Return a layer's name in one folder with the map and the other layers, which may lie in folders of their own."""
+        others = [self.place.name, *(there.name for name, (_, there) in self.layers.items() if name != layer)]
+        return f"{self.place.stem}_{layer}.tif" if place.name in others else place.name
+
     def at(self, folder: Path) -> FinishedMap:
         """Return the map as it will stand in another folder."""
         record = self.record
@@ -97,7 +102,12 @@ class FinishedMap:
             there = self.place.parent / record.city.path
             city = record.city.model_copy(update={"path": relative_path(there, folder / self.place.name)})
             record = record.model_copy(update={"city": city})
-        layers = {name: (source, folder / place.name) for name, (source, place) in self.layers.items()}
+        layers = {name: (source, folder / self._free(name, place)) for name, (source, place) in self.layers.items()}
+        if record is not None:
+            names: dict[str, str] = {
+                name: layers[name][1].name for name in ("confidence", "runner_up") if name in layers
+            }
+            record = record.model_copy(update=names)
         return replace(self, place=folder / self.place.name, record=record, layers=layers)
 
 

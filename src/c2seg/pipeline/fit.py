@@ -20,6 +20,7 @@ from c2seg.data.normalize import IN_PHYSICAL_UNITS
 from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import needs_extra
 from c2seg.outputs import working_in
+from c2seg.pipeline.announcing import announced, plan_of, trained_line
 from c2seg.pipeline.costs import device_memory_mib
 from c2seg.pipeline.drift import sample_pixels
 from c2seg.pipeline.fitted import Fitted
@@ -51,6 +52,8 @@ class FitResult:
     notes: tuple[str, ...] = ()
     summary: RunSummary | None = None
     """The run at a glance; None in processes that write nothing."""
+    trained: str = ""
+    """What was trained, in a line for people."""
 
 
 def fit(
@@ -96,7 +99,9 @@ def fit(
         is_forest = isinstance(recipe.model, ForestModel)
         folds = _kind_of_folds(recipe, prepared)
         sized, size = (recipe, None) if is_forest else fitted_to_source(recipe, prepared)
-        job = FitJob(sized, prepared, out, seed, device, resume, bars if is_first() else silent_bars, storage)
+        plan = plan_of(sized, prepared, preset, device)
+        shown = announced(plan, bars) if is_first() else silent_bars
+        job = FitJob(sized, prepared, out, seed, device, resume, shown, storage)
         trained = _train(job)
         checked, facts = trained.checked, trained.facts.model_copy(update={"random_start": random_start(recipe)})
         decided = trained.labeled or checked
@@ -123,10 +128,14 @@ def fit(
         if trained.validation is not None:
             offline = trained.offline.record if trained.offline else None
             validation = ValidationRecord.of(folds, trained.validation, trained.reliability, offline)
+        bar = shown("drift")
+        bar(0, 2, "pixels of the sources")
         sampled = sample_pixels(prepared.sources, prepared.modalities, seed)
+        bar(1, 2, "pixels of the target" if target else "summary")
         summary = (
             summarize(prepared, sampled, validation, SummaryFacts(out, target, preset, seed)) if is_first() else None
         )
+        bar(2, 2)
         seconds = time.perf_counter() - started
         record = RunRecord(
             **dict(origin),
@@ -151,7 +160,7 @@ def fit(
             *(choices.notes if choices else ()), *(n for part in checks for n in part)
         )  # fmt: skip
         model = out / "model.safetensors" if trained.tensors else None
-        return FitResult(model, validation, seconds, notes, summary)
+        return FitResult(model, validation, seconds, notes, summary, trained_line(plan))
 
 
 def _choices(recipe: Recipe, prepared: Prepared, seed: int, bars: Bars) -> LabelChoices | None:

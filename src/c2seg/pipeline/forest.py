@@ -54,7 +54,7 @@ def _fit_offline(job: FitJob, model: ForestModel) -> Fitted:
     """Train on the training tiles of a random split and score on the others; then on everything, if the recipe asks for it."""
     on_disk, held = held_tiles(job, job.prepared)
     tensors, test, reliability = forest_tensors(on_disk, model), TileTest(job, held), Reliability()
-    pooled = count_held_out(held, job.recipe.prediction, test.predictor(tensors), reliability)
+    pooled = count_held_out(held, job.recipe.prediction, test.predictor(tensors), reliability, job.bars("scored"))
     offline = offline_fit(test, tensors)
     if job.recipe.validation.final:
         tensors = forest_tensors(job, model)

@@ -14,24 +14,31 @@ from c2seg.predict import Predictor, predict_rows
 from c2seg.predict.backends.ensemble import WeightedEnsemble
 from c2seg.predict.decision import ModelFacts, decide_for, subsampled
 from c2seg.predict.plan import window_plan
+from c2seg.progress import Progress, no_progress
 from c2seg.recipes.schema import Prediction
 from c2seg.types import Window
 
 __all__ = ["count_held_out", "held_out_pixels"]
 
 
-def count_held_out(held: Prepared, settings: Prediction, predictor: Predictor, reliability: Reliability) -> Confusion:
+def count_held_out(
+    held: Prepared,
+    settings: Prediction,
+    predictor: Predictor,
+    reliability: Reliability,
+    progress: Progress = no_progress,
+) -> Confusion:
     """Return the confusion over the pixels that the data hold out; ``reliability`` counts their probabilities."""
     legend = held.legend
     total = Confusion.empty(legend.ids)
     if settings.decision == "argmax":
-        for ids, (probabilities,) in held_out_pixels(held, settings, [predictor]):
+        for ids, (probabilities,) in held_out_pixels(held, settings, [predictor], progress):
             total += _counted(ids, probabilities, probabilities.argmax(axis=0), legend, reliability)
         return total
     # Decided when all probabilities are known.
     strips = [
         (ids, probabilities.astype(np.float16))
-        for ids, (probabilities,) in held_out_pixels(held, settings, [predictor])
+        for ids, (probabilities,) in held_out_pixels(held, settings, [predictor], progress)
     ]
     whole = subsampled([values for _, values in strips], legend.num_classes)
     decision = decide_for(settings.decision, whole, ModelFacts(tuple(held.present)))
@@ -42,11 +49,13 @@ def count_held_out(held: Prepared, settings: Prediction, predictor: Predictor, r
 
 
 def held_out_pixels(
-    prepared: Prepared, settings: Prediction, predictors: Sequence[Predictor]
+    prepared: Prepared, settings: Prediction, predictors: Sequence[Predictor], progress: Progress = no_progress
 ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
     """Yield, strip by strip of the sources, the ids uint8 [N] of the valid pixels that are held out (0, 255: no label) and
     their probabilities float32 [K, N] by each predictor.
     """
+    total = sum(scene.grid.height for source in prepared.sources for scene in source.images.scenes)
+    done = 0
     for source in prepared.sources:
         for index, reader in enumerate(source.readers(prepared.modalities)):
             plan = window_plan(reader.scene, settings, WeightedEnsemble.even(predictors))
@@ -57,6 +66,8 @@ def held_out_pixels(
                 ids, tested = source.city.read_held_out(index, window)
                 tested &= first.valid
                 yield ids[tested], [strip.scores[:, tested] for strip in strips]
+                progress(done + first.last, total, "scored")
+            done += reader.scene.grid.height
 
 
 def _counted(

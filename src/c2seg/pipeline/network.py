@@ -47,7 +47,8 @@ def fit_networks(job: FitJob) -> Fitted:
         else:
             held, trained = train_without_fold(job, data, job.recipe.validation, folder, fold)
         assert validation is not None
-        validation += count_held_out(held, job.recipe.prediction, _predictor(job, held, trained), reliability)
+        bar = job.bars(f"fold {fold + 1} scored")
+        validation += count_held_out(held, job.recipe.prediction, _predictor(job, held, trained), reliability, bar)
     tensors, labeled = (trained.tensors if offline else {}), None
     if job.recipe.validation.final:
         trained, labeled = _final(job, data, held_labels)

@@ -254,7 +254,7 @@ def _measure(job: FitJob, held: Prepared, tensors: Weights, adapting: tuple[str,
     step = max(1, -(-sum(grid.height * grid.width for grid in scenes) // (recipe.validation.folds * _PIXELS)))
     references: list[np.ndarray] = []
     probabilities: dict[str, list[np.ndarray]] = {name: [] for name in predictors}
-    for ids, strips in held_out_pixels(held, recipe.prediction, list(predictors.values())):
+    for ids, strips in held_out_pixels(held, recipe.prediction, list(predictors.values()), job.bars("scored")):
         references.append(ids[::step])
         for name, values in zip(predictors, strips, strict=True):
             probabilities[name].append(values[:, ::step].astype(np.float16))

@@ -79,8 +79,8 @@ def train_stages(job: FitJob, data: Prepared, folder: Path, watch: TileWatch | N
     ensemble_paths = {network.path for network in recipe.ensemble_networks(data.modalities)}
     if not ensemble_paths:
         raise InputError(f"recipe {recipe.name}: the cities lack modalities of every stage")
-    folders, phases = [one.folder / "curves.csv" for one in trained], [one.network.path for one in trained]
-    curves = join_curves(folders, phases) if is_first() else ""
+    folders, names = [one.folder / "curves.csv" for one in trained], [one.network.path for one in trained]
+    curves = join_curves(folders, names) if is_first() else ""
     in_ensemble = [one for one in trained if one.network.path in ensemble_paths]
     tensors = {tensor_prefix(t.network.path) + key: value for t in in_ensemble for key, value in t.weights.items()}
     tensors |= {FOREST + name: value for name, value in forest.items()}

@@ -14,7 +14,7 @@ from c2seg.artifacts.seen import SeenPixels
 from c2seg.pipeline.drift import SampledPixels, channel_names, measure_drift, sample_pixels
 from c2seg.pipeline.prepare import Prepared
 
-__all__ = ["SummaryFacts", "seen_pixels", "summarize", "summary_lines"]
+__all__ = ["SummaryFacts", "closing_lines", "seen_pixels", "summarize", "summary_lines"]
 
 _SEEN = 400  # pixels of the sources that a run folder keeps
 
@@ -71,7 +71,12 @@ def summary_lines(summary: RunSummary) -> list[str]:
         f"{summary.source_pixels:,} labeled pixels of the sources{target}; {len(summary.classes)} classes; bands: {bands}"
         f"{preset}"
     ]
-    lines += [summary.validation] if summary.validation else []
+    return [*lines, *closing_lines(summary)]
+
+
+def closing_lines(summary: RunSummary) -> list[str]:
+    """Return how good a run is on its sources, how far the target is from them, and what follows, as lines for people."""
+    lines = [summary.validation] if summary.validation else []
     lines += [f"drift: {text}" for text in summary.drift.reading] if summary.drift else []
     return [*lines, *([f"next: {summary.next_command}"] if summary.next_command else [])]
 

@@ -82,12 +82,20 @@ def open_raster(path: Path, subdataset: str | None = None) -> Any:
 
 def _check_file(path: Path) -> None:
     if not path.is_file():
-        raise DataError(f"{path} does not exist" if not path.exists() else f"{path} is not a file")
+        raise DataError(
+            f"{path} does not exist" if not path.exists() else f"{path} is a folder; give a raster{_inside(path)}"
+        )
 
 
 def _check_object(path: Path) -> None:
     if path.suffix.lower() not in _OF_OBJECTS:
         raise DataError(f"{path}: of object storage only GeoTIFF can be read; write the image as one (gdal_translate)")
+
+
+def _inside(path: Path) -> str:
+    """Return, to follow "give a raster", one that lies in a folder, or in the maps of a run; empty if there is none."""
+    rasters = sorted([*path.glob("*.tif"), *path.glob("maps/*.tif")])
+    return f", such as {rasters[0]}" if rasters else ""
 
 
 def data_files(path: Path) -> tuple[Path, ...]:

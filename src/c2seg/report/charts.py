@@ -41,14 +41,14 @@ class CurveGroup:
 
 
 def curve_groups(runs: Sequence[Run]) -> list[CurveGroup]:
-    """Return the charts of all runs of one training together, then those of each run with several, a line a phase."""
+    """Return the charts of all runs of one training together, then those of each run with several, a line a stage."""
     curves = {index: run.curves for index, run in enumerate(runs) if run.curves}
-    phases = {index: part for index, one in curves.items() if (part := one.by_phase())}
-    names = {index: runs[index].name for index in curves if index not in phases}
+    stages = {index: part for index, one in curves.items() if (part := one.by_stage())}
+    names = {index: runs[index].name for index in curves if index not in stages}
     groups = [_group("", names, {index: curves[index] for index in names})]
     groups += [
         _group(runs[index].name, dict(enumerate(part)), dict(enumerate(part.values())))
-        for index, part in phases.items()
+        for index, part in stages.items()
     ]
     return [group for group in groups if group.charts]
 

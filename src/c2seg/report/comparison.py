@@ -31,10 +31,10 @@ def published_context(
         return None
     scored = [p for p in panels if p.view is not None and tuple(p.names) == c2seg13().ids]
     tables: list[PublishedTable] = []
-    own: list[PublishedRow] = []
+    own_rows: list[PublishedRow] = []
     for source in published_sources().values():
-        page_rows = [row for panel in scored for row in _page_rows(panel, views, runs, source)]
-        own += [row for row in page_rows if row not in own]
+        by_source = [row for panel in scored for row in _page_rows(panel, views, runs, source)]
+        own_rows += [row for row in by_source if row not in own_rows]
         rows: list[PublishedRow] = [
             {
                 "method": row.method, "cities": row.dataset, "oa": row.oa, "mf1": row.mf1, "miou": row.miou, "run": None,
@@ -43,7 +43,7 @@ def published_context(
             if row.source == source.name
         ]  # fmt: skip
         tables.append({"title": source.title, "rows": rows, "note": source.note, "citation": source.citation})
-    return {"notes": _notes(scored, views), "own": own, "tables": tables, "class_f1": _class_f1()}
+    return {"notes": _notes(scored, views), "page_rows": own_rows, "tables": tables, "class_f1": _class_f1()}
 
 
 def _page_rows(

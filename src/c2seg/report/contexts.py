@@ -246,7 +246,7 @@ class PublishedContext(TypedDict):
     """Everything published that stands beside the page's scores."""
 
     notes: list[str]
-    own: list[PublishedRow]
+    page_rows: list[PublishedRow]
     """Scores of this page by convention of the sources: in a table of their own."""
     tables: list[PublishedTable]
     class_f1: ClassF1Table

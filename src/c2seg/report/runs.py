@@ -85,16 +85,16 @@ class Curves:
 
     steps: tuple[float, ...]
     columns: Mapping[str, tuple[float, ...]]
-    phases: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ()
     """The training that each step is of, where a run has several, such as a stage and its networks."""
 
-    def by_phase(self) -> dict[str, Curves]:
-        """Return the curves of each phase, its steps counted from its beginning; empty for a run of one."""
-        names = list(dict.fromkeys(self.phases))
+    def by_stage(self) -> dict[str, Curves]:
+        """Return the curves of each stage, its steps counted from its beginning; empty for a run of one."""
+        names = list(dict.fromkeys(self.stages))
         result: dict[str, Curves] = {}
         before = 0.0
         for name in names if len(names) > 1 else ():
-            rows = [k for k, phase in enumerate(self.phases) if phase == name]
+            rows = [k for k, stage in enumerate(self.stages) if stage == name]
             steps = tuple(self.steps[k] - before for k in rows)
             result[name] = Curves(steps, {key: tuple(v[k] for k in rows) for key, v in self.columns.items()})
             before = self.steps[rows[-1]]
@@ -215,19 +215,19 @@ def _curves(path: Path) -> Curves | None:
     if not rows or "step" not in rows[0]:
         raise DataError(f"{path} has no column `step`; it is not the curves.csv of a run")
     header = rows[0]
-    place = header.index("phase") if "phase" in header else None
-    phases = [row[place] for row in rows[1:] if len(row) == len(header)] if place is not None else []
+    place = header.index("stage") if "stage" in header else None
+    stages = [row[place] for row in rows[1:] if len(row) == len(header)] if place is not None else []
     values = [[_number(cell) for cell in row] for row in rows[1:] if len(row) == len(header)]
     columns = dict(zip(header, zip(*values, strict=True), strict=True)) if values else dict.fromkeys(header, ())
     steps = columns.pop("step")
-    columns.pop("phase", None)
+    columns.pop("stage", None)
     known = [k for k, step in enumerate(steps) if math.isfinite(step)]
     if not known:
         return None
     return Curves(
         tuple(steps[k] for k in known),
         {n: tuple(c[k] for k in known) for n, c in columns.items()},
-        tuple(phases[k] for k in known) if phases else (),
+        tuple(stages[k] for k in known) if stages else (),
     )
 
 

@@ -84,16 +84,16 @@ def _is_whole(row: Sequence[str]) -> bool:
 def join_curves(parts: Sequence[Path], names: Sequence[str] = ()) -> str:
     """Return the curves of consecutive trainings as one CSV. Steps and seconds continue; columns are the union of all.
 
-    Of several parts with ``names``, the column ``phase`` says which a row is of.
+    Of several parts with ``names``, the column ``stage`` says which a row is of.
     """
     rows: list[dict[str, str]] = []
     step, seconds = 0, 0.0
     for number, part in enumerate(parts):
-        phase = {"phase": names[number]} if names and len(parts) > 1 else {}
+        stage = {"stage": names[number]} if names and len(parts) > 1 else {}
         with part.open(newline="", encoding="utf-8") as file:
             part_rows = list(csv.DictReader(file))
         rows += [
-            row | {"step": str(step + int(row["step"])), "seconds": f"{seconds + float(row['seconds']):.3f}"} | phase
+            row | {"step": str(step + int(row["step"])), "seconds": f"{seconds + float(row['seconds']):.3f}"} | stage
             for row in part_rows
         ]
         if rows:

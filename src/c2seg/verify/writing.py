@@ -6,15 +6,14 @@ No file but the record tells the strata's meaning; the mapped class of a point s
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from c2seg.errors import C2SegError, OutputError, needs_extra, one_line
+from c2seg.gis.geopackage import fixed_date
 from c2seg.outputs import Output
 from c2seg.types import Grid
 from c2seg.verify.rows import csv_text, read_rows
@@ -31,8 +30,6 @@ __all__ = [
     "sample_outputs",
     "write_points",
 ]
-
-_DATE = "2000-01-01T00:00:00.000Z"  # of every GeoPackage, so that the same points are the same bytes
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,7 @@ def write_points(path: Path, layer: str, grid: Grid, columns: dict[str, np.ndarr
     place = located(grid, columns["row"], columns["col"])
     shapes = shapely.to_wkb(shapely.points(place.x, place.y))
     try:
-        with _fixed_date(), warnings.catch_warnings():
+        with fixed_date(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "'crs' was not provided")  # maps without a CRS are known of
             write(
                 path, geometry=shapes, field_data=list(columns.values()), fields=list(columns), layer=layer, driver="GPKG",
@@ -135,17 +132,3 @@ def empty_texts(count: int) -> np.ndarray:
     column = np.empty(count, object)
     column[:] = ""
     return column
-
-
-@contextmanager
-def _fixed_date() -> Iterator[None]:
-    """Let GDAL write a fixed date within the block; its settings are as before afterwards."""
-    import pyogrio  # type: ignore[import-untyped]
-
-    name = "OGR_CURRENT_DATE"
-    before: Any = pyogrio.get_gdal_config_option(name)
-    pyogrio.set_gdal_config_options({name: _DATE})
-    try:
-        yield
-    finally:
-        pyogrio.set_gdal_config_options({name: before})

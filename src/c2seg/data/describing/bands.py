@@ -58,9 +58,9 @@ def describe_bands(folder: Path, part: str, source: RasterFile, entry: Entry) ->
     chosen, notes = open_modality(folder, ModalityEntry(file=name))
     numbers = chosen.numbers if isinstance(chosen, RasterFile) else source.numbers
     empty = _empty_bands(source)
-    kept = [number for number in numbers if number not in empty]
-    if len(kept) < source.count:
-        settings["keep"] = number_ranges(number + 1 for number in kept)
+    used = [number for number in numbers if number not in empty]
+    if len(used) < source.count:
+        settings["keep"] = number_ranges(number + 1 for number in used)
         chosen, _ = open_modality(folder, ModalityEntry(file=name, keep=str(settings["keep"])))
         entry.comments.append(
             "keep: without bands that the file lists as bad, or that hold no value where it was sampled"
@@ -75,7 +75,7 @@ def describe_bands(folder: Path, part: str, source: RasterFile, entry: Entry) ->
     entry.uncertain += [text for text in (*notes, *remarks) if any(sign in text for sign in signs)]
     bands = opened.bands
     if not any(band.wavelength_nm for band in bands) and part != "sar":
-        bands = _with_listed(folder, bands, kept, source.count, entry)
+        bands = _with_listed(folder, bands, used, source.count, entry)
     return settings | _as_settings(part, bands, entry)
 
 

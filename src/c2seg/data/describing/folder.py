@@ -70,9 +70,10 @@ def _choose(candidates: Sequence[Candidate]) -> _Choice:
             continue
         stack = _stack(able) if part in _MODALITIES else []
         best = min(able, key=lambda one: (_rank(part, one), one.file))
-        used = stack if stack and best in stack else [best]
+        used = stack if best.file in [one.file for one in stack] else [best]
+        files = [one.file for one in used]
         for candidate in able:
-            if candidate not in used:
+            if candidate.file not in files:
                 choice.unused.append((candidate.file, f"{used[0].file} is the {part}"))
                 choice.uncertain.append(f"{candidate.file} may be the {part}, too; {used[0].file} is taken")
         if part in _MODALITIES:
