@@ -95,8 +95,11 @@ class Prediction(Strict):
     decision: Decided = "argmax"
     """How a pixel's class follows from the probabilities: the most probable class, or by what the map is for. ``expected_iou``
     maximizes the expected mean IoU over the city: it favors rare classes, as the challenge's score does, and worsens areas and
-    overall accuracy. ``expected_oa`` maximizes overall accuracy, ``unbiased_area`` maps estimated areas; both estimate the
-    city's class shares first."""
+    overall accuracy. ``expected_oa`` maximizes overall accuracy by estimated class shares of the city, ``unbiased_area`` maps
+    the areas that are expected."""
+    area_shares: Literal["mean", "mlls"] = "mean"
+    """What ``unbiased_area`` takes for the city's class shares: the means of calibrated probabilities, which hold where classes
+    look a little different there; or the estimate of ``expected_oa``, which is better where shares alone differ."""
 
     @property
     def overlap(self) -> int:
