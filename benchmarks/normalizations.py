@@ -94,6 +94,7 @@ def channels(kind: str, place: Place, source: Place) -> np.ndarray:
         "as_stored": ("source",),
         "physical": ("source",),
         "dark_objects": ("source",),
+        "haze": ("source",),
         "both": ("per_city", "source"),
     }
     parts = []
