@@ -192,9 +192,10 @@ class ForestWeight(Strict):
     weight: float = Field(default=0.25, gt=0, lt=1)
     """Of its probabilities in the mean with those of the networks."""
     model: ForestModel = ForestModel()
-    choose_weight: bool = False
+    choose_weight: bool | Literal["small"] = False
     """Let held-out blocks of the sources decide on the weight by a short trial: a source check of the forest alone, with a
-    quarter of the iterations. ``weight`` stays where nothing is clearly better."""
+    quarter of the iterations. ``weight`` stays where nothing is clearly better. ``small``: only where the sources have fewer
+    than 2000 cells of 8 x 8 pixels and a class, too few for networks."""
 
 
 class SmallSource(Strict):
@@ -364,7 +365,7 @@ class Recipe(Strict):
     @property
     def checks(self) -> SourceCheck | None:
         """The source check that a run makes: the recipe's, or the short one that chooses the forest's weight alone."""
-        if self.source_check or self.forest is None or not self.forest.choose_weight:
+        if self.source_check or self.forest is None or self.forest.choose_weight is not True:
             return self.source_check
         return SourceCheck(weights=(0.1, 0.5, 0.75, 0.9), fraction=0.25, adaptation=False)
 
