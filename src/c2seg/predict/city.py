@@ -160,8 +160,8 @@ def predict(
     results = []
     with commit(overwrite=options.overwrite) as files, crews as opened:
         for index, (scene, scene_options) in enumerate(scenes):
-            decision = _decision(job, index, predictor)
-            weights = decision.record() if decision else None
+            decided = _decision(job, index, predictor)
+            weights = decided.record() if decided else None
             scene_key = key.model_copy(update={"scene": scene.name, "backend": name, "decision": weights})
             build = partial(
                 _build,
@@ -180,7 +180,7 @@ def predict(
                     predictor,
                     job.plan(scene, predictor),
                     header.legend,
-                    replace(scene_options, batch_size=batch_size(header), decision=decision, temperature=temperature),
+                    replace(scene_options, batch_size=batch_size(header), decision=decided, temperature=temperature),
                     scene_key,
                     crew=opened,
                     build=build,
