@@ -133,5 +133,5 @@ def test_weak_networks_give_their_weight_to_the_forest(write_recipe):
 
 
 def test_a_forest_has_no_networks_to_resize(write_recipe):
-    with pytest.raises(RecipeError, match="small_source are for networks"):
+    with pytest.raises(RecipeError, match="small_source and source_check are for networks"):
         write_recipe({"name": "wrong", "model": {"name": "forest"}, "small_source": {}})

@@ -331,7 +331,7 @@ class Recipe(Strict):
     def _check_forest(self) -> None:
         if self.stages or self.forest or self.source_check or self.small_source or self.background != "none":
             raise ValueError(
-                "stages, background, forest, source_check and small_source are for networks, not for a forest"
+                "stages, background, forest, small_source and source_check are for networks, not for a forest"
             )
         if self.training.aligns:
             raise ValueError(
