@@ -16,7 +16,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
@@ -35,39 +35,62 @@ from c2seg.predict.shares import bbse_shares, mlls_shares
 
 RESULTS = Path(__file__).with_suffix(".json")
 BLOCK_PX = 24
-DECISIONS = ("argmax", "expected_iou", "expected_oa", "unbiased_area")
+DECISIONS = ("argmax", "expected_iou", "expected_oa", "unbiased_area", "unbiased_area by mlls")
 Values = dict[str, dict[str, float]]
 
 
-def measure(pair: Pair, work: Path) -> Values:
+@dataclass(frozen=True)
+class Seen:
+    """Probabilities [K, N] and classes [N] of labeled pixels of the target, of held-out ones of the source; training shares."""
+
+    chance: np.ndarray
+    truth: np.ndarray
+    held: np.ndarray
+    known: np.ndarray
+    training: np.ndarray
+
+
+def seen_of(pair: Pair, file: Path) -> Seen:
+    """Return what forests see of a pair, from a file if it is there."""
+    if file.is_file():
+        with np.load(file) as stored:
+            return Seen(**{name: stored[name] for name in stored.files})
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        model = fitted(pair.source, pair.target, work / "whole")
+        shares = model.header.training_shares
+        assert shares is not None
+        target = mapped(model, pair.target, pair.reference, work / "target")
+        seen = Seen(*target, *held_out(pair, work), np.array(shares))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(file, **vars(seen))
+    return seen
+
+
+def measure(seen: Seen) -> Values:
     """Return distances of estimated shares by method, and scores by decision."""
-    model = fitted(pair.source, pair.target, work / "whole")
-    chance, truth = mapped(model, pair.target, pair.reference, work / "target")
-    held, known = held_out(pair, work)
+    chance, held, known = seen.chance, seen.held, seen.known
     classes = len(chance)
-    seen = np.bincount(truth, minlength=classes) / len(truth)
-    shares = model.header.training_shares
-    assert shares is not None
+    true = np.bincount(seen.truth, minlength=classes) / len(seen.truth)
     temperature = fit_temperature(held, known)
-    response = np.stack(
-        [held[:, known == k].mean(axis=1) if (known == k).any() else np.zeros(classes) for k in range(classes)], 1
-    )
-    counts = np.bincount(known, minlength=classes) / len(known)
     warm = calibrated(chance, temperature)
+    columns = [held[:, known == k].mean(axis=1) if (known == k).any() else np.zeros(classes) for k in range(classes)]
     estimates = {
-        "training": np.array(shares), "source": counts, "mean": chance.mean(axis=1),
-        "mlls": mlls_shares(chance, np.array(shares)), "mlls calibrated": mlls_shares(warm, np.array(shares)),
-        "bbse": bbse_shares(response, chance.mean(axis=1)),
-    }  # fmt: skip
-    values: Values = {"shares": {name: distance(part, seen) for name, part in estimates.items()}}
+        "training": seen.training,
+        "source": np.bincount(known, minlength=classes) / len(known),
+        "mean": chance.mean(axis=1),
+        "calibrated mean": warm.mean(axis=1),
+        "mlls": mlls_shares(chance, seen.training),
+        "calibrated mlls": mlls_shares(warm, seen.training),
+        "bbse": bbse_shares(np.stack(columns, axis=1), chance.mean(axis=1)),
+    }
+    values: Values = {"shares": {name: distance(part, true) for name, part in estimates.items()}}
     values["calibration"] = {"temperature": temperature}
-    present = tuple(bool(share) for share in shares)
-    facts = ModelFacts(present, shares, temperature)
-    for name, known_facts in {"": facts, ", shares not estimated": replace(facts, training_shares=None)}.items():
-        for kind in DECISIONS if not name else DECISIONS[3:]:
-            decision = decide_for(kind, chance, known_facts)
-            index = chance.argmax(axis=0) if decision is None else decision.classes(chance)
-            values[kind + name] = scored(index, truth, seen)
+    facts = ModelFacts(tuple((seen.training > 0).tolist()), tuple(seen.training.tolist()), temperature)
+    for kind in DECISIONS:
+        name, _, area_shares = kind.partition(" by ")
+        decision = decide_for(name, chance, facts, area_shares or "mean")
+        values[kind] = scored(chance.argmax(axis=0) if decision is None else decision.classes(chance), seen.truth, true)
     return values
 
 
@@ -154,9 +177,7 @@ def main() -> None:
     for name, make in ({} if given.table else chosen(given.pairs)).items():
         if name in read_results():
             continue
-        pair = make(Folders(given.work), name)
-        with tempfile.TemporaryDirectory() as folder:
-            values = measure(pair, Path(folder))
+        values = measure(seen_of(make(Folders(given.work), name), given.work / "class-shares" / f"{name}.npz"))
         RESULTS.write_text(json.dumps({**read_results(), name: values}, indent=1) + "\n", encoding="utf-8")
         print(name, values, flush=True)
     print(table(read_results()))

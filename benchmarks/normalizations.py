@@ -7,6 +7,7 @@ Kinds, all on values in physical units (``in_physical_units``) but ``as_stored``
 - ``as_stored``, ``physical``: by the source's m and s; ``per_city``: by each city's own; ``midway``: the mean of the two last.
 - ``both``: the channels of ``per_city`` and of ``physical`` side by side.
 - ``dark_objects``: ``physical`` after the first percentile of each band was moved to that of the source (Chavez 1988).
+- ``haze``: as ``dark_objects``, for optical bands alone, and by no more than any shorter wave's: air adds least at long waves.
 - ``+indices`` after a kind: NDVI, NDWI and NDBI as further channels, where roles and wavelengths tell their bands.
 
 A forest of 40 trees on bands, means of 3, 9 and 21 pixels and deviations of 7; 300 pixels of a class; every third labeled pixel
@@ -30,7 +31,17 @@ from c2seg.data.statistics import BandStatistics
 from c2seg.data.units import in_physical_units
 from c2seg.forest import FeatureSpec, features, halo_px
 
-KINDS = ("as_stored", "physical", "per_city", "midway", "both", "dark_objects", "per_city+indices", "midway+indices")
+KINDS = (
+    "as_stored",
+    "physical",
+    "per_city",
+    "midway",
+    "both",
+    "dark_objects",
+    "haze",
+    "per_city+indices",
+    "midway+indices",
+)
 RESULTS = Path(__file__).with_name("normalizations.json")
 SPEC = FeatureSpec((3, 9, 21), (7,), {})
 TREES, PIXELS, STEP, SEEDS = 40, 300, 3, 1
@@ -45,6 +56,8 @@ class Place:
     valid: np.ndarray
     ids: np.ndarray
     roles: dict[str, int]
+    centers_nm: dict[str, list[float]]
+    """Of the bands by modality; rising numbers where they are not known."""
 
     @property
     def statistics(self) -> dict[str, BandStatistics]:
@@ -67,7 +80,10 @@ def opened(folder: Path, *, as_stored: bool) -> Place:
     short_wave = [i for i, b in enumerate(bands) if b.wavelength_nm and SWIR_NM[0] < b.wavelength_nm < SWIR_NM[1]]
     roles |= {"swir": short_wave[0]} if short_wave else {}
     valid = np.logical_and.reduce([valid for _, valid in read.values()])
-    return Place({name: values for name, (values, _) in read.items()}, valid, city.read_label(0, window), roles)
+    centers = {n: [b.wavelength_nm or i for i, b in enumerate(scene.modalities[n].bands)] for n in read}
+    return Place(
+        {name: values for name, (values, _) in read.items()}, valid, city.read_label(0, window), roles, centers
+    )
 
 
 def channels(kind: str, place: Place, source: Place) -> np.ndarray:
@@ -78,18 +94,29 @@ def channels(kind: str, place: Place, source: Place) -> np.ndarray:
         "as_stored": ("source",),
         "physical": ("source",),
         "dark_objects": ("source",),
+        "haze": ("source",),
         "both": ("per_city", "source"),
     }
     parts = []
     for name, values in place.values.items():
-        if base == "dark_objects":
-            dark = [np.quantile(city.values[name][:, city.valid], 0.01, axis=1) for city in (source, place)]
-            values = values + (dark[0] - dark[1]).astype(np.float32)[:, None, None]
+        if base == "dark_objects" or (base == "haze" and name != "sar"):
+            values = values - brighter(place, source, name, guarded=base == "haze")[:, None, None]
         normalizers = [Normalizer.of_city(one, own, of_source) for one in kinds.get(base, (base,))]
         parts += [normalizer.apply(name, values, place.valid) for normalizer in normalizers]
     if further:
         parts.append(indices(place) * place.valid)
     return np.concatenate(parts)
+
+
+def brighter(place: Place, source: Place, name: str, *, guarded: bool) -> np.ndarray:
+    """Return by how much the dark objects of each band are brighter than the source's, float32 [C]."""
+    dark = [np.quantile(city.values[name][:, city.valid], 0.01, axis=1) for city in (place, source)]
+    difference = (dark[0] - dark[1]).astype(np.float32)
+    if not guarded:
+        return difference
+    order = np.argsort(place.centers_nm[name])
+    difference[order] = np.minimum.accumulate(difference[order])
+    return difference
 
 
 def indices(place: Place) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from affine import Affine
 
-from c2seg.data import Band, City, Modality, Normalizer, Scene, city_statistics
+from c2seg.data import Band, City, Modality, Normalizer, Scene, city_statistics, open_city
 from c2seg.data.physical_layers import LAYERS, OPTICAL, RADAR, layer_weights, measured, with_physical_layers
 from c2seg.data.spectral import match_bands
 from c2seg.errors import DataError
@@ -142,3 +142,19 @@ def test_a_layer_is_told_apart_and_goes_to_other_processes():
     again = pickle.loads(pickle.dumps(sources[0]))
     np.testing.assert_array_equal(again.read(WHOLE), sources[0].read(WHOLE))
     assert replace(sources[0], weights=sources[0].weights * 0).fingerprint() != sources[0].fingerprint()
+
+
+def test_real_places_in_physical_units(real_data):
+    """Chile's numbers carry an offset of 1000, Denmark's do not; all ten bands and both polarizations are there."""
+    for place, offset in (("chile", True), ("denmark", False)):
+        folder = real_data / "s2s1-places" / place
+        opened, notes = with_physical_layers(open_city(folder), [OPTICAL, RADAR])
+        assert any("0.1 is taken off" in note for note in notes) == offset
+        assert not any("no band" in note for note in notes)
+        window = opened.scenes[0].grid.window
+        layer, valid = opened.scenes[0].read(OPTICAL, window)
+        dark, bright = np.quantile(layer[:, valid], (0.01, 0.99), axis=1)
+        assert (dark < 0.1).any()
+        assert (bright < 1).all()
+        radar_layer = opened.scenes[0].read(RADAR, window)[0]
+        assert -40 < np.median(radar_layer[1]) < np.median(radar_layer[0]) < 0

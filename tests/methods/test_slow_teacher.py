@@ -99,12 +99,12 @@ def test_mixed_patches_carry_the_labels_of_where_their_pixels_come_from(into_sou
         seen.update(patch=patch["msi"], known=known, predicted=predicted) or torch.zeros(())
     )
     trained._follow()
-    taught = trained._taught(target)
-    trained._mixed(source, target, taught, into_source=into_source)
+    by_teacher = trained._predicted(target)
+    trained._mixed(source, target, by_teacher, into_source=into_source)
     from_source = (seen["patch"] == source.patch["msi"]).all(dim=1)
     assert 0 < from_source.float().mean() < 1
     assert torch.equal(seen["known"], truth.masked_fill(~from_source, 255))
-    assert torch.equal(seen["predicted"], taught.labels.masked_fill(from_source, 255))
+    assert torch.equal(seen["predicted"], by_teacher.labels.masked_fill(from_source, 255))
 
 
 def test_the_teacher_is_a_running_mean_of_the_network():

@@ -14,7 +14,7 @@ from c2seg.errors import RecipeError
 from c2seg.legend import c2seg13
 from c2seg.pipeline import fit
 from c2seg.pipeline.source_check import HeldOutPixels, decide
-from c2seg.pipeline.source_size import independent_cells, source_size
+from c2seg.pipeline.source_size import chosen_where_small, independent_cells, source_size
 from c2seg.raster import ArrayRaster
 from c2seg.recipes import load_recipe
 from c2seg.recipes.schema import SmallSource
@@ -106,6 +106,15 @@ def test_the_forest_s_weight_is_chosen_by_a_short_trial(cities, write_recipe, tm
     assert header.recipe.source_check is None
 
 
+def test_the_weight_may_be_chosen_for_small_sources_alone(write_recipe):
+    recipe = write_recipe(SMALL | {"forest": FOREST | {"choose_weight": "small"}})
+    assert recipe.checks is None
+    assert chosen_where_small(recipe, 309).checks.weights == (0.1, 0.5, 0.75, 0.9)
+    assert chosen_where_small(recipe, 2000).checks is None
+    plain = write_recipe(SMALL | {"forest": FOREST})
+    assert chosen_where_small(plain, 9999).checks is not None
+
+
 def test_weak_networks_give_their_weight_to_the_forest(write_recipe):
     recipe = write_recipe(SMALL | {"forest": FOREST})
     recipe = recipe.model_copy(update={"source_check": recipe.checks})
@@ -124,5 +133,5 @@ def test_weak_networks_give_their_weight_to_the_forest(write_recipe):
 
 
 def test_a_forest_has_no_networks_to_resize(write_recipe):
-    with pytest.raises(RecipeError, match="small_source are for networks"):
+    with pytest.raises(RecipeError, match="small_source and source_check are for networks"):
         write_recipe({"name": "wrong", "model": {"name": "forest"}, "small_source": {}})

@@ -25,7 +25,7 @@ def source_shares(city):
 
 
 def shares_of(city, *overrides, recipe="unet"):
-    settings = load_recipe(recipe, "demo", overrides)
+    settings = load_recipe(recipe, "demo", overrides).without_target()
     settings, data = prepare(settings, [city], None, None, no_progress)
     return np.array(training_shares(settings, data, 0)), data.present
 
@@ -33,7 +33,7 @@ def shares_of(city, *overrides, recipe="unet"):
 def test_uniform_patches_have_the_shares_of_the_source(make_city):
     city = make_city("city", height=120, width=150)
     shares, _ = shares_of(city, "training.sampling.class_balanced_fraction=0", "training.sampling.patch_px=16")
-    np.testing.assert_allclose(shares, source_shares(city), atol=0.08)
+    np.testing.assert_allclose(shares, source_shares(city), atol=0.12)
 
 
 def test_patches_centered_by_class_are_nearer_to_even_shares(make_city):

@@ -23,7 +23,7 @@ __all__ = ["SlowTeacher"]
 
 
 @dataclass(frozen=True)
-class _Taught:
+class _Predicted:
     """The teacher's labels int64 [B, H, W] of the target (255: not valid), where it is sure, and how often it is (0..1)."""
 
     labels: Tensor
@@ -54,16 +54,16 @@ class SlowTeacher(Supervised):
             raise InputError("a slow teacher needs the target's images: give `target`")
         if self.context.accumulation.is_first:
             self._follow()
-        taught = self._taught(target)
+        by_teacher = self._predicted(target)
         with self.context.autocast():
             outputs = self.model(source.patch)
         terms = batch_loss(outputs, source, self.context)
         if self.method.mask is not None:
-            terms["masked"] = self._masked(target, taught)
+            terms["masked"] = self._masked(target, by_teacher)
         if self.method.class_mix != "none":
-            terms["mixed"] = self._mixed(source, target, taught, into_source=False)
+            terms["mixed"] = self._mixed(source, target, by_teacher, into_source=False)
         if self.method.class_mix == "both":
-            terms["mixed_back"] = self._mixed(source, target, taught, into_source=True)
+            terms["mixed_back"] = self._mixed(source, target, by_teacher, into_source=True)
         loss = torch.stack(list(terms.values())).sum()
         self.optimizer_step.apply(loss)
         return {"loss": loss.detach(), **{name: value.detach() for name, value in terms.items()}}
@@ -80,7 +80,7 @@ class SlowTeacher(Supervised):
         self.steps += 1
 
     @torch.no_grad()
-    def _taught(self, target: Batch) -> _Taught:
+    def _predicted(self, target: Batch) -> _Predicted:
         with self.context.autocast():
             logits = self.teacher(target.patch)["logits"]
         classes = self.context.num_classes - self.context.background  # the background is no class
@@ -88,9 +88,9 @@ class SlowTeacher(Supervised):
         sure = (confidence >= self.method.confidence) & target.valid
         count = self.context.total(target.valid.sum().float()).clamp_min(1)
         quality = self.context.total(sure.sum().float()) / count
-        return _Taught(labels.masked_fill(~target.valid, IGNORE_INDEX), sure, quality)
+        return _Predicted(labels.masked_fill(~target.valid, IGNORE_INDEX), sure, quality)
 
-    def _masked(self, target: Batch, taught: _Taught) -> Tensor:
+    def _masked(self, target: Batch, by_teacher: _Predicted) -> Tensor:
         """Return the loss of the network on the target without some blocks."""
         assert self.method.mask is not None
         count, height, width = target.valid.shape
@@ -106,23 +106,31 @@ class SlowTeacher(Supervised):
         ]
         hidden = torch.from_numpy(np.stack(drawn)).to(target.valid.device)
         patch = {name: values.masked_fill(hidden[:, None], 0) for name, values in target.patch.items()}
-        return self._loss(patch, torch.full_like(taught.labels, IGNORE_INDEX), taught.labels, taught.quality)
+        return self._loss(
+            patch, torch.full_like(by_teacher.labels, IGNORE_INDEX), by_teacher.labels, by_teacher.quality
+        )
 
-    def _mixed(self, source: Batch, target: Batch, taught: _Taught, *, into_source: bool) -> Tensor:
+    def _mixed(self, source: Batch, target: Batch, by_teacher: _Predicted, *, into_source: bool) -> Tensor:
         """Return the loss of the network on patches in which classes of one city are pasted into the other."""
         assert source.targets is not None
         count = min(source.of_source, len(target.valid))
-        labels, predicted = source.targets[:count], taught.labels[:count]
+        labels, predicted = source.targets[:count], by_teacher.labels[:count]
         of_source = {name: values[:count] for name, values in source.patch.items()}
         of_target = {name: values[:count] for name, values in target.patch.items()}
         if into_source:
-            where = half_of_the_classes(predicted.masked_fill(~taught.sure[:count], IGNORE_INDEX)) & taught.sure[:count]
+            where = (
+                half_of_the_classes(predicted.masked_fill(~by_teacher.sure[:count], IGNORE_INDEX))
+                & by_teacher.sure[:count]
+            )
             patch, known = pasted(of_target, of_source, where), ~where
         else:
             where = half_of_the_classes(labels)
             patch, known = pasted(of_source, of_target, where), where
         return self._loss(
-            patch, labels.masked_fill(~known, IGNORE_INDEX), predicted.masked_fill(known, IGNORE_INDEX), taught.quality
+            patch,
+            labels.masked_fill(~known, IGNORE_INDEX),
+            predicted.masked_fill(known, IGNORE_INDEX),
+            by_teacher.quality,
         )
 
     def _loss(self, patch: Mapping[str, Tensor], known: Tensor, predicted: Tensor, quality: Tensor) -> Tensor:
@@ -131,9 +139,9 @@ class SlowTeacher(Supervised):
             logits = self.model(patch)["logits"]
         smoothing, weights = self.context.settings.loss.label_smoothing, self.context.class_weights
         exact, exact_count = cross_entropy(logits, known, weights, smoothing)
-        taught, taught_count = cross_entropy(logits, predicted, weights, smoothing)
-        count = self.context.total(exact_count) + self.context.total(taught_count)
-        return self.method.weight * (exact + quality * taught) / count.clamp_min(1e-6)
+        guessed, guessed_count = cross_entropy(logits, predicted, weights, smoothing)
+        count = self.context.total(exact_count) + self.context.total(guessed_count)
+        return self.method.weight * (exact + quality * guessed) / count.clamp_min(1e-6)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of network, teacher and optimizer."""

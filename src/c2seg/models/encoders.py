@@ -5,6 +5,7 @@ A library is imported when a recipe names an encoder of it. Networks start at ra
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -196,9 +197,11 @@ def _leveled(name: str, count: int, levels: int, *builders: Callable[[], Any]) -
 
 def _with_inputs(layer: nn.Conv2d, count: int) -> nn.Conv2d:
     """Return a convolution like ``layer`` for other inputs, with random weights."""
-    return nn.Conv2d(
-        count, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, bias=layer.bias is not None
-    )  # type: ignore[arg-type]
+    made = copy.deepcopy(layer)
+    made.in_channels = count
+    made.weight = nn.Parameter(torch.empty(layer.out_channels, count, *layer.weight.shape[2:]))
+    made.reset_parameters()
+    return made
 
 
 def _outputs(result: Any) -> Sequence[Tensor]:

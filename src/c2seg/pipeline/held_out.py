@@ -41,7 +41,7 @@ def count_held_out(
         for ids, (probabilities,) in held_out_pixels(held, settings, [predictor], progress)
     ]
     whole = subsampled([values for _, values in strips], legend.num_classes)
-    decision = decide_for(settings.decision, whole, ModelFacts(tuple(held.present)))
+    decision = decide_for(settings.decision, whole, ModelFacts(tuple(held.present)), settings.area_shares)
     for ids, probabilities in strips:
         index = probabilities.argmax(axis=0) if decision is None else decision.classes(probabilities)
         total += _counted(ids, probabilities, index, legend, reliability)

@@ -13,7 +13,7 @@ from c2seg.recipes import Recipe
 from c2seg.recipes.schema import SmallSource
 from c2seg.recipes.sizes import resized
 
-__all__ = ["fitted_to_source", "independent_cells", "source_size"]
+__all__ = ["chosen_where_small", "fitted_to_source", "independent_cells", "source_size"]
 
 CELL_PX = 8
 """Side of a cell whose pixels of a class count as one: neighbors are alike."""
@@ -28,7 +28,14 @@ def fitted_to_source(recipe: Recipe, prepared: Prepared) -> tuple[Recipe, Source
     """
     cells = sum(independent_cells(source.city, prepared.legend) for source in prepared.sources)
     size = source_size(cells, prepared.labeled_pixels, recipe.small_source)
-    return resized(recipe, length=size.length, width=size.width), size
+    return chosen_where_small(resized(recipe, length=size.length, width=size.width), cells), size
+
+
+def chosen_where_small(recipe: Recipe, cells: int) -> Recipe:
+    """Return the recipe with ``forest.choose_weight: small`` decided for sources with so many cells."""
+    if recipe.forest is None or recipe.forest.choose_weight != "small":
+        return recipe
+    return recipe.model_copy(update={"forest": recipe.forest.model_copy(update={"choose_weight": cells < _FEW})})
 
 
 def source_size(cells: int, labeled_pixels: int, settings: SmallSource | None) -> SourceSizeRecord:

@@ -54,7 +54,7 @@ class TileTest:
         tiles = [tile.smaller() for tile in self._tiles(predictor)]
         classes = self.held.legend.num_classes
         whole = subsampled([tile.probabilities for tile in tiles], classes)
-        decision = decide_for(settings.decision, whole, ModelFacts(tuple(self.held.present)))
+        decision = decide_for(settings.decision, whole, ModelFacts(tuple(self.held.present)), settings.area_shares)
         for tile in tiles:
             total += tile.counts(self.held.legend, decision)
         return total

@@ -164,8 +164,8 @@ def predict(
     results = []
     with commit(overwrite=options.overwrite) as files, crews as opened:
         for index, (scene, scene_options) in enumerate(scenes):
-            decision = _decision(job, index, predictor)
-            weights = decision.record() if decision else None
+            decided = _decision(job, index, predictor)
+            weights = decided.record() if decided else None
             scene_key = key.model_copy(update={"scene": scene.name, "backend": name, "decision": weights})
             build = partial(
                 _build,
@@ -184,7 +184,7 @@ def predict(
                     predictor,
                     job.plan(scene, predictor),
                     header.legend,
-                    replace(scene_options, batch_size=batch_size(header), decision=decision, temperature=temperature),
+                    replace(scene_options, batch_size=batch_size(header), decision=decided, temperature=temperature),
                     scene_key,
                     crew=opened,
                     build=build,
@@ -290,14 +290,14 @@ def deciding(model: ModelFile, decision: str | None) -> ModelFile:
 def _decision(job: _Job, scene: int, predictor: Predictor) -> Decision | None:
     """Return the decision that a scene's own probabilities ask for, if the recipe asks for one."""
     header = job.model.header
-    kind = header.recipe.prediction.decision
-    if kind == "argmax":
+    settings = header.recipe.prediction
+    if settings.decision == "argmax":
         return None
     plan = job.plan(job.city.scenes[scene], predictor)
     probabilities = sample_probabilities(job.reader(scene), predictor, plan)
     present = None if header.trained_classes is None else tuple(header.legend.among(header.trained_classes))
     facts = ModelFacts(present, header.training_shares, header.confidence_temperature)
-    return decide_for(kind, probabilities, facts)
+    return decide_for(settings.decision, probabilities, facts, settings.area_shares)
 
 
 def _measure(job: _Job, key: MapKey, options: MapOptions) -> tuple[BackendChoice, Predictor]:

@@ -145,16 +145,18 @@ class ModelFacts:
         return np.ones(classes, bool) if self.present is None else np.asarray(self.present)
 
 
-def decide_for(kind: str, probability: np.ndarray, facts: ModelFacts) -> Decision | None:
+def decide_for(kind: str, probability: np.ndarray, facts: ModelFacts, area_shares: str = "mean") -> Decision | None:
     """Return the decision of a kind (``prediction.decision`` of recipes) on pixels with these probabilities [K, N].
 
-    None: the largest probability, also where there are no pixels.
+    ``area_shares``: as ``prediction.area_shares``. None: the largest probability, also where there are no pixels.
     """
     if kind == "argmax" or not probability.shape[1]:
         return None
     if kind == "expected_iou":
         return expected_iou(probability, facts.present)
-    return (expected_oa if kind == "expected_oa" else unbiased_area)(probability, facts)
+    if kind == "expected_oa":
+        return expected_oa(probability, facts)
+    return unbiased_area(probability, facts, estimated=area_shares == "mlls")
 
 
 def expected_oa(probability: np.ndarray, facts: ModelFacts) -> Decision:
@@ -166,15 +168,16 @@ def expected_oa(probability: np.ndarray, facts: ModelFacts) -> Decision:
     return _scaled(facts.factors(facts.shares(probability)))
 
 
-def unbiased_area(probability: np.ndarray, facts: ModelFacts) -> Decision:
-    """Return the decision by which mapped shares are the estimated shares of the city.
+def unbiased_area(probability: np.ndarray, facts: ModelFacts, *, estimated: bool = False) -> Decision:
+    """Return the decision by which mapped shares are those of the city: sums of calibrated probabilities, or ``estimated``
+    (``mlls_shares``).
 
     Probabilities are multiplied by factors, which rise where a class is mapped too rarely and fall where it is mapped too
     often, by half the ratio (iterative proportional fitting, damped), until mapped and estimated shares agree. The best round
     counts. Overall accuracy is a little lower than by ``expected_oa``; areas are as good as the estimate.
     """
     chance = probability[:, :: max(1, -(-probability.shape[1] // _AREA_PIXELS))].astype(np.float64)
-    shares = facts.shares(probability)
+    shares = facts.shares(probability) if estimated else facts.calibrated(probability).mean(axis=1, dtype=np.float64)
     there = shares * chance.shape[1] >= 0.5
     logs = np.where(there, np.log(np.maximum(facts.factors(shares), 1e-12)), -np.inf)
     aim = shares * chance.shape[1]

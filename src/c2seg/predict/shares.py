@@ -27,8 +27,8 @@ def mlls_shares(probability: np.ndarray, training_shares: np.ndarray) -> np.ndar
     the sampler, not of the source city. By expectation maximization: probabilities times the ratio of shares, their mean is
     the next estimate. Classes without training share get none. Without pixels the training shares are returned.
     """
-    prior = np.asarray(training_shares, np.float64)
-    prior = prior / prior.sum()
+    prior: np.ndarray = np.array(training_shares, np.float64)
+    prior /= prior.sum()
     if not probability.shape[1]:
         return prior
     known = prior > 0

@@ -95,8 +95,11 @@ class Prediction(Strict):
     decision: Decided = "argmax"
     """How a pixel's class follows from the probabilities: the most probable class, or by what the map is for. ``expected_iou``
     maximizes the expected mean IoU over the city: it favors rare classes, as the challenge's score does, and worsens areas and
-    overall accuracy. ``expected_oa`` maximizes overall accuracy, ``unbiased_area`` maps estimated areas; both estimate the
-    city's class shares first."""
+    overall accuracy. ``expected_oa`` maximizes overall accuracy by estimated class shares of the city, ``unbiased_area`` maps
+    the areas that are expected."""
+    area_shares: Literal["mean", "mlls"] = "mean"
+    """What ``unbiased_area`` takes for the city's class shares: the means of calibrated probabilities, which hold where classes
+    look a little different there; or the estimate of ``expected_oa``, which is better where shares alone differ."""
 
     @property
     def overlap(self) -> int:
@@ -189,9 +192,10 @@ class ForestWeight(Strict):
     weight: float = Field(default=0.25, gt=0, lt=1)
     """Of its probabilities in the mean with those of the networks."""
     model: ForestModel = ForestModel()
-    choose_weight: bool = False
+    choose_weight: bool | Literal["small"] = False
     """Let held-out blocks of the sources decide on the weight by a short trial: a source check of the forest alone, with a
-    quarter of the iterations. ``weight`` stays where nothing is clearly better."""
+    quarter of the iterations. ``weight`` stays where nothing is clearly better. ``small``: only where the sources have fewer
+    than 2000 cells of 8 x 8 pixels and a class, too few for networks."""
 
 
 class SmallSource(Strict):
@@ -327,7 +331,7 @@ class Recipe(Strict):
     def _check_forest(self) -> None:
         if self.stages or self.forest or self.source_check or self.small_source or self.background != "none":
             raise ValueError(
-                "stages, background, forest, source_check and small_source are for networks, not for a forest"
+                "stages, background, forest, small_source and source_check are for networks, not for a forest"
             )
         if self.training.aligns:
             raise ValueError(
@@ -361,7 +365,7 @@ class Recipe(Strict):
     @property
     def checks(self) -> SourceCheck | None:
         """The source check that a run makes: the recipe's, or the short one that chooses the forest's weight alone."""
-        if self.source_check or self.forest is None or not self.forest.choose_weight:
+        if self.source_check or self.forest is None or self.forest.choose_weight is not True:
             return self.source_check
         return SourceCheck(weights=(0.1, 0.5, 0.75, 0.9), fraction=0.25, adaptation=False)
 

@@ -289,7 +289,7 @@ class SlowTeacherMethod(MethodSettings):
     @model_validator(mode="after")
     def _some(self) -> SlowTeacherMethod:
         if self.mask is None and self.class_mix == "none":
-            raise ValueError("a slow teacher needs something to teach: give mask, or class_mix into_target or both")
+            raise ValueError("a slow teacher labels nothing so: give mask, or class_mix into_target or both")
         return self
 
 
