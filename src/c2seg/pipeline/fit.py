@@ -89,9 +89,8 @@ def fit(
         process = provenance(seed=seed, device=device, command=command)
         recipe, alone = (recipe, ()) if target else _alone(recipe)
         recipe, prepared = prepare(recipe, sources, target, label_map, bars("statistics"), target_labels)
-        in_physical_units = (
-            recipe.normalization in IN_PHYSICAL_UNITS
-        )  # as the cities were opened, whatever labels choose
+        # As the cities were opened, whatever labels choose.
+        in_physical_units = recipe.normalization in IN_PHYSICAL_UNITS
         chosen = _choices(recipe, prepared, seed, bars)
         recipe, prepared, choices = (
             (chosen.recipe, chosen.prepared, chosen.record) if chosen else (recipe, prepared, None)
