@@ -28,7 +28,7 @@ from c2seg.data.inputs import city_inputs
 from c2seg.data.spectral import match_bands
 from c2seg.data.units import radar_unit, radar_unit_of, units_note
 from c2seg.errors import InputError
-from c2seg.outputs import check_outputs, commit, remove_folder
+from c2seg.outputs import check_outputs, commit
 from c2seg.parallel import Crew, open_crew
 from c2seg.predict import (
     MapOptions,
@@ -42,8 +42,8 @@ from c2seg.predict.backends import BackendOptions, candidates, default_backend, 
 from c2seg.predict.cleanup import requested_cleanup
 from c2seg.predict.decision import Decision, expected_iou, sample_probabilities
 from c2seg.predict.mapping import make_scene
+from c2seg.predict.places import clear_unfinished
 from c2seg.predict.plan import window_plan
-from c2seg.predict.scratch import scratch_folder
 from c2seg.progress import Progress, silent_bars
 
 __all__ = ["batch_size", "images_for_model", "open_for_model", "predict", "prepare_for_model", "without_forest"]
@@ -107,6 +107,8 @@ def predict(
     scenes = list(zip(images.scenes, _scene_options(images, options), strict=True))
     outputs = [output for _, scene_options in scenes for output in scene_options.outputs.values()]
     check_outputs(outputs, [model, *city_inputs(city, images)], overwrite=options.overwrite)
+    for _, scene_options in scenes:
+        scene_options.check_objects()
     header.legend.colors(options.palette)  # an unknown palette is refused before the work
     settings = header.recipe.prediction
     averaged = settings.tta if tta is None else tta
@@ -176,8 +178,8 @@ def predict(
                     progress=bars(f"predict {scene.name}"),
                 )
             )
-    for _, scene_options in scenes:
-        remove_folder(scratch_folder(scene_options.out))
+    for (_, scene_options), record in zip(scenes, results, strict=True):
+        clear_unfinished(scene_options, record)
     return results
 
 

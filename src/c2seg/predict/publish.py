@@ -1,4 +1,4 @@
-"""Make the final files of a map from its finished rows."""
+"""Make the final files of a map from its finished rows and parts."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from c2seg.legend import Legend
-from c2seg.predict.layers import LAYER_NODATA
+from c2seg.predict.options import VRT
+from c2seg.predict.parts import LayerParts
 from c2seg.predict.scratch import RowReader, Scratch
-from c2seg.raster import RasterTags, open_raster, write_cog, write_map
-from c2seg.types import Grid
+from c2seg.raster import assemble_cog, open_raster, write_map
+from c2seg.types import Grid, Window
 
 __all__ = ["make_files"]
 
@@ -23,41 +24,39 @@ def make_files(
     grid: Grid,
     legend: Legend,
     paths: Mapping[str, Path],
+    places: Mapping[str, Path],
     palette: str,
     model: str,
     ids: np.ndarray | None = None,
 ) -> None:
     """Make the rasters and the preview at ``paths`` (by layer, ``ids`` is the map), over what is there.
 
-    ``ids`` uint8 [H, W] is the map where it is not that of the rows. Whether the rows are those that were written, ``scratch``
-    knows afterwards. Raises OutputError.
+    They will lie at ``places``. ``ids`` uint8 [H, W] is the map where it is not that of the rows. Whether the rows are those
+    that were written, ``scratch`` knows afterwards. Raises OutputError.
     """
+    read = _with_bands(scratch.reader("ids")) if ids is None else _array_reader(ids)
     tags = {"MODEL": model, "SOFTWARE": "c2seg"}
-    for layer, path in paths.items():
-        if layer == "preview":
-            continue
-        read = _with_bands(scratch.reader(layer)) if layer != "ids" or ids is None else _array_reader(ids)
-        if layer == "ids":
-            write_map(path, read, grid, legend, overwrite=True, tags=tags, palette=palette)
-        else:
-            bands = {"probabilities": legend.names, "runner_up": ("runner-up", "margin")}.get(layer, (layer,))
-            scale = {"SCALE": "0.005", "UNIT": "probability"}
-            write_cog(
-                path, read, grid, count=len(bands), dtype=np.uint8, nodata=LAYER_NODATA, overwrite=True,
-                tags=RasterTags({**tags, **scale}, [], bands),
-            )  # fmt: skip
+    write_map(paths["ids"], read, grid, legend, overwrite=True, tags=tags, palette=palette)
+    for parts in scratch.parts.layers:
+        if parts.layer in paths:
+            _make_layer(scratch, parts, paths[parts.layer], places[parts.layer])
     if "preview" in paths:
         _write_preview(paths["preview"], paths["ids"], legend, palette)
 
 
+def _make_layer(scratch: Scratch, parts: LayerParts, path: Path, place: Path) -> None:
+    """Assemble a layer of its parts; or write what opens them as one raster, where they stay."""
+    if path.suffix.lower() == VRT:
+        path.write_text(parts.text(scratch.strips, place.parent), encoding="utf-8")
+        return
+    width = parts.grid.width
+    sums = {Window(first, 0, last - first, width): total for (first, last), total in scratch.sums(parts.layer).items()}
+    assemble_cog(path, parts.text(scratch.strips), parts.grid, sums, overwrite=True)
+
+
 def _with_bands(rows: RowReader) -> RowReader:
-    """Return a reader [C, rows, W] of rows [rows, W] or [rows, C, W]."""
-
-    def read(first: int, last: int) -> np.ndarray:
-        values = rows(first, last)
-        return values.transpose(1, 0, 2) if values.ndim == 3 else values[None]
-
-    return read
+    """Return a reader [1, rows, W] of rows [rows, W]."""
+    return lambda first, last: rows(first, last)[None]
 
 
 def _array_reader(ids: np.ndarray) -> RowReader:
