@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from c2seg.api.arguments import FilePath, as_path, optional_path
 from c2seg.api.cities import OpenedCity, open_city
 from c2seg.api.labeled_arrays import LabeledArrays
+from c2seg.api.map_settings import GivenSettings, MapSettings, shows_settings
 from c2seg.api.tables import html_table
 from c2seg.artifacts import Header, MapRecord, ModelFile, read_model_file
 from c2seg.data import Band, BandStatistics, City, CityStatistics, city_of_arrays, city_statistics
@@ -19,10 +21,8 @@ from c2seg.data.spectral import match_bands
 from c2seg.errors import InputError, needs_extra
 from c2seg.legend import Legend
 from c2seg.outputs import Output, check_outputs
-from c2seg.predict import MapOptions
 from c2seg.predict.arrays import ArrayPredictor
 from c2seg.predict.backends import BackendOptions
-from c2seg.predict.city import predict as predict_city
 from c2seg.progress import ShowProgress, opened_bars
 from c2seg.recipes import Recipe
 
@@ -89,6 +89,7 @@ class Model:
         """16 hex digits over header and weights."""
         return self.file.digest
 
+    @shows_settings
     def predict(
         self,
         city: FilePath,
@@ -98,20 +99,9 @@ class Model:
         confidence: FilePath | None = None,
         runner_up: FilePath | None = None,
         preview: FilePath | None = None,
-        backend: str | None = None,
-        device: str = "auto",
-        precision: str = "32",
-        tta: bool | None = None,
-        threads: int | None = None,
-        compile: bool = False,
-        workers: int = 1,
-        cluster: str | None = None,
-        min_area_px: int | None = None,
-        min_area_keep: Sequence[str] | None = None,
-        palette: str = "default",
-        overwrite: bool = False,
         progress: ShowProgress = False,
         command: Sequence[str] = (),
+        **settings: Unpack[GivenSettings],
     ) -> PredictedCity:
         """Predict a whole city by windows in bounded memory; a call that was stopped resumes when it is repeated.
 
@@ -131,6 +121,7 @@ class Model:
             workers: Processes that predict in parallel.
             cluster: A Dask cluster in their place: ``tcp://host:port`` of its scheduler, ``local:N``, or a YAML file that
                 names its class (``docs/scaling.md``).
+            executor: A ``concurrent.futures.Executor`` in their place (``docs/scaling.md``); it stays open.
             min_area_px: Merge smaller connected areas into their largest neighbor, 2 or more.
             min_area_keep: Names or ids of classes that are left alone then; None: streets.
             palette: Colors of the map.
@@ -143,33 +134,17 @@ class Model:
             InputError: Invalid settings.
             OutputError: A file exists or cannot be written.
         """
-        options = MapOptions(
+        chosen = MapSettings(**settings)
+        options = chosen.options(
             as_path(out),
-            optional_path(probabilities),
-            optional_path(confidence),
-            optional_path(runner_up),
-            optional_path(preview),
-            workers=workers,
-            cluster=cluster,
-            overwrite=overwrite,
-            palette=palette,
-            min_area_px=min_area_px,
-            min_area_keep=None if min_area_keep is None else tuple(min_area_keep),
+            probabilities=optional_path(probabilities),
+            confidence=optional_path(confidence),
+            runner_up=optional_path(runner_up),
+            preview=optional_path(preview),
         )
-        with opened_bars(progress) as bars:
-            maps = predict_city(
-                self.path,
-                as_path(city),
-                options,
-                backend=backend,
-                device=device,
-                precision=precision,
-                tta=tta,
-                threads=threads,
-                compile=compile,
-                bars=bars,
-                command=command,
-            )
+        crews = chosen.crew() if chosen.executor is not None else nullcontext()
+        with opened_bars(progress) as bars, crews as crew:
+            maps = chosen.predict(self.path, as_path(city), options, bars, command, crew)
         return PredictedCity(as_path(out), tuple(maps))
 
     def predict_array(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -12,6 +12,7 @@ from c2seg.cli.console import CLUSTER_HELP, JSON, OVERWRITE, QUIET, note, print_
 from c2seg.errors import DataError, InputError
 
 if TYPE_CHECKING:
+    from c2seg.api.map_settings import GivenSettings
     from c2seg.artifacts import MapRecord, MapRun
 
 __all__ = ["command"]
@@ -67,14 +68,15 @@ def command(
     from c2seg.api.models import load_model
     from c2seg.predict.cities import listed_cities
 
+    settings: GivenSettings = {
+        "backend": backend, "device": device, "precision": precision, "tta": tta, "threads": threads, "compile": compile_,
+        "workers": workers, "cluster": cluster, "min_area_px": min_area_px,
+        "min_area_keep": _spared_classes(min_area_keep), "palette": palette, "overwrite": overwrite,
+    }  # fmt: skip
     if len(city) > 1 or listed_cities(city[0]):
         if any((probabilities, confidence, runner_up, preview)):
             raise InputError("several cities give a folder of maps; other layers and a preview need one city")
-        _predict_cities(
-            model, city, out, json=json, quiet=quiet, backend=backend, device=device, precision=precision, tta=tta,
-            threads=threads, compile=compile_, workers=workers, cluster=cluster, min_area_px=min_area_px,
-            min_area_keep=_spared_classes(min_area_keep), palette=palette, overwrite=overwrite,
-        )  # fmt: skip
+        _predict_cities(model, city, out, settings, json=json, quiet=quiet)
         return
     with progress_bars(quiet=quiet or json) as bars:
         predicted = load_model(model).predict(
@@ -84,20 +86,9 @@ def command(
             confidence=confidence,
             runner_up=runner_up,
             preview=preview,
-            backend=backend,
-            device=device,
-            precision=precision,
-            tta=tta,
-            threads=threads,
-            compile=compile_,
-            workers=workers,
-            cluster=cluster,
-            min_area_px=min_area_px,
-            min_area_keep=_spared_classes(min_area_keep),
-            palette=palette,
-            overwrite=overwrite,
             progress=bars,
             command=["c2seg", *sys.argv[1:]],
+            **settings,
         )
     if json:
         print_json({"out": str(out), "maps": [result.as_json() for result in predicted.maps]})
@@ -116,11 +107,13 @@ def command(
     typer.echo(out)
 
 
-def _predict_cities(model: Path, cities: list[Path], out: Path, *, json: bool, quiet: bool, **options: Any) -> None:
+def _predict_cities(
+    model: Path, cities: list[Path], out: Path, settings: GivenSettings, *, json: bool, quiet: bool
+) -> None:
     from c2seg.api.city_lists import predict_cities
 
     with progress_bars(quiet=quiet or json) as bars:
-        predicted = predict_cities(model, cities, out, progress=bars, command=["c2seg", *sys.argv[1:]], **options)
+        predicted = predict_cities(model, cities, out, progress=bars, command=["c2seg", *sys.argv[1:]], **settings)
     if json:
         maps = {name: [record.as_json() for record in records] for name, records in predicted.maps.items()}
         print_json({"out": str(out), "table": str(predicted.table), "maps": maps, "failed": predicted.failed})

@@ -12,6 +12,7 @@ from c2seg.parallel.opening import open_crew
 from c2seg.parallel.processes import LocalCrew
 from c2seg.parallel.run import run_tasks
 from c2seg.parallel.storing import Storing
+from c2seg.parallel.terms import Terms
 
 __all__ = [
     "Crew",
@@ -20,6 +21,7 @@ __all__ = [
     "LocalCrew",
     "Storing",
     "TaskFunction",
+    "Terms",
     "Worker",
     "WorkerLostError",
     "open_crew",

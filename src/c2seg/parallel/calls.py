@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from c2seg._version import __version__
 from c2seg.errors import C2SegError, MissingExtraError
 
-__all__ = ["Facts", "Job", "Outcome", "TaskFunction", "call", "check_job", "facts", "forget", "packed"]
+__all__ = ["Facts", "Job", "Outcome", "TaskFunction", "call", "check_job", "facts", "forget", "outcome_of", "packed"]
 
 T_contra = TypeVar("T_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
@@ -123,6 +123,14 @@ def _outcome(action: Callable[[], Any]) -> Outcome[Any]:
         with suppress(Exception):  # the first error is the one that matters
             _started.close()
         return outcome
+
+
+def outcome_of(function: Callable[[Any], Any], task: Any) -> Outcome[Any]:
+    """Compute a task by the job's function itself, in a thread of this process."""
+    try:
+        return Outcome(function(task))
+    except Exception as error:
+        return _failure(error)
 
 
 def forget() -> None:

@@ -53,6 +53,7 @@ class ClusterCrew:
 
     size = 1
     depth = 3  # one is computed, one waits, one is on its way
+    in_process = False
 
     def __init__(self, connect: Connect, where: str) -> None:
         self._connect, self._where = connect, where

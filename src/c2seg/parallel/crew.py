@@ -13,7 +13,7 @@ __all__ = ["Crew", "Limits", "Worker", "WorkerLostError"]
 
 
 class WorkerLostError(C2SegError):
-    """A worker died, or its connection was lost, before it gave a result."""
+    """A worker, or a process that it had started for a task, died or was lost before it gave a result."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Limits:
 
     A worker that gives no result for ``deadline_s`` seconds, or ``slowest`` times the longest wait for one so far, is replaced;
     its first result may take ``start_s`` seconds. Each further try of a task waits twice as long. Without any worker the run
-    waits ``absent_s`` seconds for one.
+    waits ``absent_s`` seconds for one. ``depth`` is how many tasks a worker has at a time, if fewer than the crew's.
     """
 
     deadline_s: float = 600.0
@@ -30,6 +30,7 @@ class Limits:
     slowest: float = 20.0
     tries: int = 3
     absent_s: float = 1800.0
+    depth: int | None = None
 
 
 class Worker(Protocol):
@@ -57,6 +58,10 @@ class Crew(Protocol):
     @property
     def connected(self) -> bool:
         """False while nobody answers for the workers: what is lost then is no task's fault."""
+
+    @property
+    def in_process(self) -> bool:
+        """True if the workers are threads of this process: they get the job itself."""
 
     def open_job(self, blob: bytes, check: Callable[[], int] | None, most: int) -> None:
         """Begin a job of ``most`` tasks; ``check`` computes its self-test here, for crews that compare."""

@@ -139,6 +139,7 @@ class LocalCrew:
     """Processes of this machine, started with the first job; those that are replaced keep their names."""
 
     depth = 2  # a result that is stored while the next one is computed; more would only be memory
+    in_process = False
 
     def __init__(self, count: int, *, keep_memory: bool = False) -> None:
         self.size, self._keep_memory = count, keep_memory
