@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from c2seg.sampling.augment import BandUnits, apply_fda, augment_geometry, augment_radiometry, cut_box, drop_modality
+from c2seg.sampling.augment import (
+    BandUnits,
+    apply_fda,
+    augment_geometry,
+    augment_radiometry,
+    cut_box,
+    drop_modality,
+    low_frequencies,
+)
 from c2seg.sampling.few_labels import sparse_scenes, with_few_labels
 from c2seg.sampling.patches import Draw, PatchSampler, Sample, TrainingScene, training_scenes
 
@@ -17,6 +25,7 @@ __all__ = [
     "augment_radiometry",
     "cut_box",
     "drop_modality",
+    "low_frequencies",
     "sparse_scenes",
     "training_scenes",
     "with_few_labels",

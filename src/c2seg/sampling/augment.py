@@ -123,7 +123,7 @@ def dropped_modality(names: Sequence[str], probability: float, rng: np.random.Ge
     """Return the modality that ``drop_modality`` sets to 0, if any."""
     if len(names) < 2 or rng.random() >= probability:
         return None
-    return names[rng.integers(len(names))]
+    return names[int(rng.integers(len(names)))]
 
 
 def cut_box(size: int, rng: np.random.Generator) -> tuple[slice, slice]:
