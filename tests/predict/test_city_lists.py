@@ -10,9 +10,9 @@ import rasterio
 
 import c2seg
 from c2seg.cli import run
+from c2seg.data.city_lists import listed_cities
 from c2seg.errors import DataError, InputError
 from c2seg.pipeline import fit
-from c2seg.predict.cities import listed_cities
 from c2seg.recipes import load_recipe
 
 

@@ -12,8 +12,8 @@ from c2seg.api.map_settings import GivenSettings, MapSettings, shows_settings
 from c2seg.api.models import Model, load_model
 from c2seg.api.tables import html_table
 from c2seg.artifacts import MapRecord
-from c2seg.errors import InputError
-from c2seg.predict.cities import CityEntry, listed_cities, map_place, standing_maps
+from c2seg.data.city_lists import city_entries
+from c2seg.predict.cities import map_place, standing_maps
 from c2seg.predict.cities import predict_cities as predict_listed
 from c2seg.predict.city import images_for_model
 from c2seg.progress import ShowProgress, opened_bars
@@ -79,7 +79,7 @@ def predict_cities(
             return None
         return standing_maps(loaded.file, images, place, tta=averaged, precision=chosen.precision)
 
-    entries = _entries(as_paths(cities))
+    entries = city_entries(as_paths(cities))
     with opened_bars(progress) as bars, chosen.crew() as crew:
 
         def predicted(city: Path, place: Path) -> list[MapRecord]:
@@ -88,11 +88,3 @@ def predict_cities(
 
         result = predict_listed(entries, folder, predicted, standing)
     return PredictedCities(folder, result.table, result.maps, result.failed)
-
-
-def _entries(paths: Sequence[Path]) -> tuple[CityEntry, ...]:
-    listed = listed_cities(paths[0]) if len(paths) == 1 else None
-    entries = listed or tuple(CityEntry(path.stem, path.absolute()) for path in paths)
-    if len({entry.name for entry in entries}) < len(entries):
-        raise InputError("two cities have one name; give a CSV file with the columns name,path")
-    return entries

@@ -37,6 +37,7 @@ OPTIONS = {
     "host": "--host",
     "hsi": "--hsi",
     "html": "--html",
+    "jobs": "--jobs",
     "key": "--key",
     "label_field": "--label-field",
     "label_map": "--label-map",

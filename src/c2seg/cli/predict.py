@@ -66,7 +66,7 @@ def command(
 ) -> None:
     """Predict the map of a whole city, or of each of several; run the same command again to resume after a stop."""
     from c2seg.api.models import load_model
-    from c2seg.predict.cities import listed_cities
+    from c2seg.data.city_lists import listed_cities
 
     settings: GivenSettings = {
         "backend": backend, "device": device, "precision": precision, "tta": tta, "threads": threads, "compile": compile_,

@@ -22,7 +22,7 @@ class Limits:
 
     A worker that gives no result for ``deadline_s`` seconds, or ``slowest`` times the longest wait for one so far, is replaced;
     its first result may take ``start_s`` seconds. Each further try of a task waits twice as long. Without any worker the run
-    waits ``absent_s`` seconds for one. ``depth`` is how many tasks a worker has at a time, if fewer than the crew's.
+    waits ``absent_s`` seconds for one.
     """
 
     deadline_s: float = 600.0
@@ -30,7 +30,6 @@ class Limits:
     slowest: float = 20.0
     tries: int = 3
     absent_s: float = 1800.0
-    depth: int | None = None
 
 
 class Worker(Protocol):

@@ -14,8 +14,6 @@ from c2seg.parallel.crew import Worker
 
 __all__ = ["ExecutorCrew", "checked_executor"]
 
-_AHEAD = 2  # tasks for each process: one is computed while the result of another travels
-
 _RESUME = "finished parts are kept: repeat the call with a new executor to resume"
 
 
@@ -48,15 +46,19 @@ class _Pool:
 class ExecutorCrew:
     """The processes of an executor; ``workers`` of them, where it does not tell. It stays open.
 
-    They are not checked, and nobody is replaced: C2SegError in one line if the executor breaks or gives no result for long.
+    Each has ``ahead`` tasks at a time, with the one that it computes. They are not checked, and nobody is replaced: C2SegError
+    in one line if the executor breaks or gives no result for long. ``in_process``: it is one of threads, for tasks that may be
+    computed beside each other in one process.
     """
 
     connected = True
-    in_process = False
 
-    def __init__(self, executor: Executor, workers: int | None = None) -> None:
+    def __init__(
+        self, executor: Executor, workers: int | None = None, *, ahead: int = 2, in_process: bool = False
+    ) -> None:
         self.size = workers or int(getattr(executor, "_max_workers", 0) or os.cpu_count() or 1)
-        self.depth = _AHEAD * self.size
+        self.depth = ahead * self.size
+        self.in_process = in_process
         self._pool = _Pool(executor)
 
     def open_job(self, blob: bytes, check: Callable[[], int] | None, most: int) -> None:

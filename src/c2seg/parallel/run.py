@@ -77,7 +77,7 @@ class _Run:
         terms: Terms,
     ) -> None:
         self._crew, self._sent, self._tasks, self._finished, self._limits = crew, sent, tasks, finished, limits
-        self._terms, self._depth = terms, min(crew.depth, limits.depth or crew.depth)
+        self._terms = terms
         self._lanes: Lanes | Ordered = (
             Lanes(len(tasks), len(crew.workers())) if terms.after is None else Ordered(len(tasks), terms.after)
         )
@@ -123,7 +123,7 @@ class _Run:
     def _silence(self, post: _Post) -> float:
         """Return the seconds since a worker gave its last result or sign."""
         if self._terms.sign is not None:
-            sign = self._terms.sign(next(iter(post.pending)))
+            sign = [self._terms.sign(index) for index in post.pending]
             if sign != post.sign:
                 post.sign, post.since = sign, time.monotonic()
         return time.monotonic() - post.since
@@ -144,7 +144,7 @@ class _Run:
             _log.warning("no worker has joined yet; waiting up to %.0f s", self._limits.absent_s)
 
     def _feed(self, post: _Post) -> None:
-        while len(post.pending) < self._depth and (index := self._lanes.next(post.worker.name)) is not None:
+        while len(post.pending) < self._crew.depth and (index := self._lanes.next(post.worker.name)) is not None:
             if not post.pending:
                 post.since = time.monotonic()
             task = self._terms.issued(index) if self._terms.issued else self._tasks[index]
