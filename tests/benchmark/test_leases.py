@@ -68,14 +68,14 @@ def test_a_killed_process_is_a_loss(leases):
         Processes({}, leases.issue(0)).call(kill_itself, signal.SIGKILL)
 
 
-def test_a_process_that_hangs_is_killed(leases, tmp_path):
+def test_a_process_that_hangs_is_ended(leases):
     processes = Processes({}, leases.issue(0))
     raised = []
 
     def call():
         try:
             processes.call(kill_itself, signal.SIGSTOP)
-        except C2SegError as error:
+        except BaseException as error:
             raised.append(error)
 
     thread = threading.Thread(target=call)
@@ -83,7 +83,7 @@ def test_a_process_that_hangs_is_killed(leases, tmp_path):
     wait_for(lambda: any(_is_stopped(process.pid) for process in list(processes._running)))
     processes.kill()
     thread.join()
-    assert isinstance(raised[0], WorkerLostError)
+    assert isinstance(raised[0], KeyboardInterrupt)  # it starts nothing more, and nobody waits for it
 
 
 def _is_stopped(pid):
