@@ -39,6 +39,7 @@ from c2seg.predict import (
     sample_windows,
 )
 from c2seg.predict.backends import BackendOptions, candidates, default_backend, load_predictor, processors
+from c2seg.predict.backends.batch import fitting_batch
 from c2seg.predict.cleanup import requested_cleanup
 from c2seg.predict.decision import Decision, expected_iou, sample_probabilities
 from c2seg.predict.mapping import make_scene
@@ -46,7 +47,7 @@ from c2seg.predict.places import clear_unfinished
 from c2seg.predict.plan import window_plan
 from c2seg.progress import Progress, silent_bars
 
-__all__ = ["batch_size", "images_for_model", "open_for_model", "predict", "prepare_for_model", "without_forest"]
+__all__ = ["batch_size", "build_scene", "images_for_model", "open_for_model", "predict", "prepare_for_model", "without_forest"]
 
 _BATCH_BYTES = 32 * 2**20  # of inputs: several batches are in memory at once, and many bands make them wide
 
@@ -124,6 +125,7 @@ def predict(
         choice, predictor = _measure(job, key.model_copy(update={"scene": scenes[0][0].name}), scenes[0][1])
         name = choice.name
         job = replace(job, backend=name)
+    size = _windows_together(job, key.model_copy(update={"scene": scenes[0][0].name}), scenes[0][1], predictor)
     # The temperature was measured with all modalities; without one, the networks predict without the forest.
     temperature = None if absent else header.confidence_temperature
     worker_threads = threads or (None if options.workers == 1 else max(1, processors() // options.workers))
@@ -152,9 +154,11 @@ def predict(
         for index, (scene, scene_options) in enumerate(scenes):
             decision = _decision(job, index, predictor)
             weights = decision.record() if decision else None
-            scene_key = key.model_copy(update={"scene": scene.name, "backend": name, "decision": weights})
+            scene_key = key.model_copy(
+                update={"scene": scene.name, "backend": name, "batch_size": size, "decision": weights}
+            )
             build = partial(
-                _build,
+                build_scene,
                 model.absolute(),
                 city.absolute(),
                 index,
@@ -170,7 +174,7 @@ def predict(
                     predictor,
                     job.plan(scene, predictor),
                     header.legend,
-                    replace(scene_options, batch_size=batch_size(header), decision=decision, temperature=temperature),
+                    replace(scene_options, batch_size=size, decision=decision, temperature=temperature),
                     scene_key,
                     crew=opened,
                     build=build,
@@ -276,9 +280,21 @@ def _measure(job: _Job, key: MapKey, options: MapOptions) -> tuple[BackendChoice
     return BackendChoice(name=best.name, seconds=best.seconds, resumed=False), predictor
 
 
+def _windows_together(job: _Job, key: MapKey, options: MapOptions, predictor: Predictor) -> int:
+    """Return the windows of a batch: on a device what fits its memory, or as many as a stopped run of the same map had."""
+    header = job.model.header
+    if getattr(predictor, "on_device", None) is None:
+        return batch_size(header)
+    pending = pending_key(options.out)
+    if pending and _same_map(key, pending):
+        return pending.batch_size
+    side = header.recipe.prediction.window_px + 2 * predictor.halo_px
+    return fitting_batch(predictor, header.channels, side, batch_size(header))
+
+
 def _same_map(key: MapKey, pending: MapKey) -> bool:
-    """Return whether an unfinished map is the one of ``key``, whatever its backend and decision, which are chosen later."""
-    later = {"backend", "decision"}
+    """Return whether an unfinished map is the one of ``key``, whatever its backend, batches and decision, chosen later."""
+    later = {"backend", "batch_size", "decision"}
     return all(getattr(pending, name) == value for name, value in key if name not in later)
 
 
@@ -296,7 +312,7 @@ def _sample_batch(job: _Job, predictor: Predictor) -> tuple[Patch, np.ndarray]:
     return {name: np.repeat(values, size, axis=0) for name, values in patch.items()}, np.repeat(valid, size, axis=0)
 
 
-def _build(
+def build_scene(
     model: Path,
     city: Path,
     scene: int,
@@ -305,7 +321,7 @@ def _build(
     backend: str,
     options: BackendOptions,
 ) -> tuple[SceneReader, Predictor]:
-    """Return reader and predictor in a worker process."""
+    """Return the reader of a scene and the predictor, in whatever process computes strips."""
     loaded = read_model_file(model)
     loaded = without_forest(loaded) if absent else loaded
     images, _ = match_bands(_opened(city, loaded.header), loaded.header.inputs)

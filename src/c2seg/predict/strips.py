@@ -141,7 +141,7 @@ class StripFunction:
             self.close()
             self._parts = predict_parts(
                 self._reader, self._predictor, self._work.plan, batch_size=self._work.batch_size,
-                strips=range(task.index, task.stop), stages=self._stages,
+                strips=range(task.index, task.stop), stages=self._stages, on_device=True,
             )  # fmt: skip
         strip = self._assembled(self._parts)
         self._next = task.index + 1

@@ -89,16 +89,26 @@ class Feed:
                 augmentation(sample, tensors) if isinstance(sample, RawSample) else _batch(sample, tensors, self.device)
             )
 
-        def load(step: int) -> tuple[Sample | RawSample, Any]:
-            sample = self._load(self.sampler.draw(step)[self.rank :: self.processes])
-            return sample, transfer.stage(raw_arrays(sample) if isinstance(sample, RawSample) else _arrays(sample))
-
-        for sample, staged in _prefetched(load, first, last, self.threads):
+        for sample, staged, _ in self._staged(transfer, first, last):
             sending.append((sample, transfer.send(staged)))
             if len(sending) > transfer.ahead:
                 yield received()
         while sending:
             yield received()
+
+    def staged(self, first: int, last: int) -> Iterator[tuple[Any, int]]:
+        """Yield what the loader's threads prepare for each step, and its bytes; nothing is sent to the device."""
+        transfer = self.transfer or transfer_to(self.device)
+        for _, staged, size in self._staged(transfer, first, last):
+            yield staged, size
+
+    def _staged(self, transfer: Transfer, first: int, last: int) -> Iterator[tuple[Sample | RawSample, Any, int]]:
+        def load(step: int) -> tuple[Sample | RawSample, Any, int]:
+            sample = self._load(self.sampler.draw(step)[self.rank :: self.processes])
+            arrays = raw_arrays(sample) if isinstance(sample, RawSample) else _arrays(sample)
+            return sample, transfer.stage(arrays), sum(array.nbytes for array in arrays)
+
+        return _prefetched(load, first, last, self.threads)
 
     def _load(self, draws: list[Draw]) -> Sample | RawSample:
         return load_raw(self.sampler, draws) if self.augments else self.sampler.load(draws, resample=False)
