@@ -59,10 +59,10 @@ class MapSettings:
 
     def options(self, out: Path, **layers: Any) -> MapOptions:
         """Return what is written, with ``layers`` beside the map."""
-        kept = None if self.min_area_keep is None else tuple(self.min_area_keep)
+        spared = None if self.min_area_keep is None else tuple(self.min_area_keep)
         return MapOptions(
             out, workers=self.workers, cluster=self.cluster, overwrite=self.overwrite, palette=self.palette,
-            min_area_px=self.min_area_px, min_area_keep=kept, **layers,
+            min_area_px=self.min_area_px, min_area_keep=spared, **layers,
         )  # fmt: skip
 
     @contextmanager

@@ -36,7 +36,7 @@ class Lease:
         return "held" if token == self.token else "passed on"
 
     def give_sign(self, number: int) -> None:
-        """Tell that the work goes on; ``number`` differs from that of the last sign."""
+        """Tell that the work continues; ``number`` differs from that of the last sign."""
         with suppress(OSError):
             _sign(self.claim).write_text(f"{self.token} {number}", encoding="ascii")
 
