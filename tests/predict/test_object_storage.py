@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import rasterio
 
 import c2seg
 from c2seg.cli import run
 from c2seg.data import open_city
-from c2seg.errors import DataError
+from c2seg.errors import DataError, InputError, OutputError
 from c2seg.pipeline import fit
 from c2seg.predict.cities import listed_cities
+from c2seg.predict.parts import StripParts
 from c2seg.raster import object_path
-from c2seg.raster.objects import _client, _digests
+from c2seg.raster.objects import _client, _digests, object_folders, object_marks, put_object
 from c2seg.recipes import load_recipe
 
 pytest.importorskip("moto")
@@ -71,6 +74,76 @@ def test_a_city_in_object_storage_gives_the_bytes_of_one_on_disk(bucket, forest,
     for name in ("one.tif", "two.tif"):
         assert (tmp_path / name).read_bytes() == (tmp_path / "disk.tif").read_bytes()
     assert "/vsis3/cities/deep/target" in (tmp_path / "one.json").read_text()
+
+
+def test_layers_go_to_object_storage_in_parts(bucket, forest, make_city, tmp_path):
+    city = make_city("target", seed=2)
+    arguments = ["predict", str(forest), str(city), "--quiet"]
+
+    def predict(name, probabilities, *more):
+        layers = ["--probabilities", probabilities, "--confidence", str(tmp_path / f"c {name}.tif"), *more]
+        assert run([*arguments, "--out", str(tmp_path / f"{name}.tif"), *layers]) == 0
+
+    predict("disk", str(tmp_path / "p.tif"))
+    predict("one", "s3://cities/maps/p.vrt", "--parts-folder", "s3://cities/work")
+    predict("two", "s3://cities/two/p.vrt", "--parts-folder", "s3://cities/work", "--workers", "2")
+    for name in ("one", "two"):
+        for prefix in ("", "c "):
+            assert (tmp_path / f"{prefix}{name}.tif").read_bytes() == (tmp_path / f"{prefix}disk.tif").read_bytes()
+    assert list(tmp_path.glob("*p.*")) == [tmp_path / "p.tif"]  # the caller has no copy
+    with rasterio.open("/vsis3/cities/two/p.vrt") as parts, rasterio.open(tmp_path / "p.tif") as whole:
+        np.testing.assert_array_equal(parts.read(), whole.read())
+        assert parts.transform == whole.transform
+    left = {item["Key"] for item in _client().list_objects_v2(Bucket="cities")["Contents"]}
+    names = {key.replace("/two/", "/maps/").removeprefix("maps/") for key in left if not key.startswith("two")}
+    assert {key.split("/")[0] for key in left} == {"maps", "two"}  # parts on the way are removed
+    assert names >= {"p.vrt"}
+    assert object_marks(object_path("s3://cities/maps")) == object_marks(object_path("s3://cities/two"))
+    assert run([*arguments, "--out", str(tmp_path / "new.tif"), "--probabilities", "s3://cities/maps/p.vrt"]) == 2
+    predict("disk", "s3://cities/maps/p.vrt", "--overwrite")
+    assert object_folders(object_path("s3://cities/maps/p.parts")) == object_folders(
+        object_path("s3://cities/two/p.parts")
+    )
+
+
+def test_an_object_that_was_replaced_is_computed_again(bucket, forest, make_city, tmp_path, monkeypatch):
+    """Storage tells by its tags, so that no part is read to know it."""
+    options = {"probabilities": "s3://cities/p.vrt", "overwrite": True}
+    city = make_city("target", seed=2)
+    model = c2seg.load_model(forest)
+    model.predict(city, tmp_path / "map.tif", **options)
+    parts = object_path("s3://cities/p.parts")
+    folder = parts / object_folders(parts)[0]
+    before = object_marks(folder)
+    real = StripParts.damaged
+    calls = []
+
+    def damaged(self, marks):
+        if len(marks) == len(before) and not calls:
+            calls.append(put_object(folder / "000001.tif", b"other"))
+        return real(self, marks)
+
+    monkeypatch.setattr(StripParts, "damaged", damaged)
+    model.predict(city, tmp_path / "map.tif", **options)
+    assert calls
+    assert object_marks(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"out": "s3://cities/map.tif"}, "`out`: s3://cities/map.tif: only layers"),
+        ({"preview": "s3://cities/map.png"}, "`preview`: s3://cities/map.png: only layers"),
+        ({"confidence": "s3://cities/c.tif"}, "`confidence`: s3://cities/c.tif: .* must end in .vrt"),
+        ({"confidence": "s3://nobody/c.vrt"}, "NoSuchBucket"),
+        ({"confidence": "c.tif", "parts_folder": "s3://nobody/parts"}, "cannot write /vsis3/nobody/.*NoSuchBucket"),
+    ],
+)
+def test_outputs_that_storage_does_not_take(bucket, forest, make_city, tmp_path, monkeypatch, options, said):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((InputError, DataError, OutputError), match=said) as caught:
+        c2seg.load_model(forest).predict(make_city("target", seed=2), **({"out": "map.tif"} | options))
+    assert "\n" not in str(caught.value)
 
 
 def test_an_object_that_changes_is_another_city(bucket, make_city):

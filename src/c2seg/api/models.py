@@ -99,6 +99,7 @@ class Model:
         confidence: FilePath | None = None,
         runner_up: FilePath | None = None,
         preview: FilePath | None = None,
+        parts_folder: FilePath | None = None,
         progress: ShowProgress = False,
         command: Sequence[str] = (),
         **settings: Unpack[GivenSettings],
@@ -108,11 +109,14 @@ class Model:
         Args:
             city: The city; labels are not opened.
             out: The map: a GeoTIFF of ids (uint8, 0 where an image is not valid). A folder for a city of several scenes.
-            probabilities: Also all class probabilities, one band a class (uint8 0..200, 255 nodata).
+            probabilities: Also all class probabilities, one band a class (uint8 0..200, 255 nodata). This and the next two are
+                GeoTIFFs, or stay in parts if their names end in ``.vrt``, on a disk or in object storage (``docs/mapping.md``).
             confidence: Also the probability of the predicted class (likewise).
             runner_up: Also the runner-up class and the margin over it (likewise).
             preview: Also a PNG in the legend's colors.
-            backend: ``torch``, ``onnx``, ``openvino``, ``forest``; ``auto`` measures; None: what the model needs.
+            parts_folder: Where tasks write these layers in parts until the map is complete: a folder that all workers see, or
+                one in object storage. None: beside the map; workers of clusters and executors return them.
+            backend: ``torch``, ``onnx``, ``openvino``, ``tensorrt``, ``forest``; ``auto`` measures; None: what the model needs.
             device: ``auto``, ``cpu`` or ``cuda``.
             precision: ``32`` or ``bf16``, which is refused where it changes too many classes.
             tta: Average over flips and rotations; None: as the recipe says.
@@ -141,6 +145,7 @@ class Model:
             confidence=optional_path(confidence),
             runner_up=optional_path(runner_up),
             preview=optional_path(preview),
+            parts_folder=optional_path(parts_folder),
         )
         crews = chosen.crew() if chosen.executor is not None else nullcontext()
         with opened_bars(progress) as bars, crews as crew:

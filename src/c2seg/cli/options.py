@@ -60,6 +60,7 @@ OPTIONS = {
     "overwrite": "--overwrite",
     "page": "--page",
     "pairs": "--pair",
+    "parts_folder": "--parts-folder",
     "port": "--port",
     "precision": "--precision",
     "preview": "--preview",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from c2seg.cli.console import CLUSTER_HELP, JSON, OVERWRITE, QUIET, note, print_json, progress_bars
+from c2seg.cli.console import CLUSTER_HELP, JSON, OVERWRITE, QUIET, note, notes_on_stderr, print_json, progress_bars
 from c2seg.errors import DataError, InputError
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ def command(
     out: Path = typer.Option(
         ..., "--out", help="The map, a GeoTIFF (a folder for a city of several scenes, and for several cities)."
     ),
-    probabilities: Path = typer.Option(None, "--probabilities", help="Also write all class probabilities here."),
+    probabilities: Path = typer.Option(
+        None, "--probabilities", help="Also write all class probabilities here; a .vrt keeps them in parts."
+    ),
     confidence: Path = typer.Option(
         None, "--confidence", help="Also write the probability of the predicted class here."
     ),
@@ -34,9 +36,14 @@ def command(
         None, "--runner-up", help="Also write the runner-up class and the margin to it here."
     ),
     preview: Path = typer.Option(None, "--preview", help="Also write a PNG of the map here."),
+    parts_folder: Path = typer.Option(
+        None,
+        "--parts-folder",
+        help="Folder that all workers see, or s3://: they write layers there in parts on the way.",
+    ),
     tta: bool = typer.Option(None, "--tta/--no-tta", help="Average 8 flips and rotations (default: as in the recipe)."),
     backend: str = typer.Option(
-        None, "--backend", help="torch, onnx, openvino, forest; auto measures (default: what the model file needs)."
+        None, "--backend", help="torch, onnx, openvino, tensorrt, forest; auto measures (default: what the model file needs)."
     ),
     device: str = typer.Option("auto", "--device", help="auto, cpu or cuda."),
     precision: str = typer.Option("32", "--precision", help="32, or bf16 after a check on windows of the city."),
@@ -74,11 +81,12 @@ def command(
         "min_area_keep": _spared_classes(min_area_keep), "palette": palette, "overwrite": overwrite,
     }  # fmt: skip
     if len(city) > 1 or listed_cities(city[0]):
-        if any((probabilities, confidence, runner_up, preview)):
+        if any((probabilities, confidence, runner_up, preview, parts_folder)):
             raise InputError("several cities give a folder of maps; other layers and a preview need one city")
         _predict_cities(model, city, out, settings, json=json, quiet=quiet)
         return
-    with progress_bars(quiet=quiet or json) as bars:
+    silent = quiet or json
+    with notes_on_stderr("c2seg.predict.room", quiet=silent), progress_bars(quiet=silent) as bars:
         predicted = load_model(model).predict(
             city[0],
             out,
@@ -86,6 +94,7 @@ def command(
             confidence=confidence,
             runner_up=runner_up,
             preview=preview,
+            parts_folder=parts_folder,
             progress=bars,
             command=["c2seg", *sys.argv[1:]],
             **settings,

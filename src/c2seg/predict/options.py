@@ -28,7 +28,7 @@ class MapOptions:
     """The probability of the predicted class."""
     runner_up: Path | None = None
     """The runner-up class, and the margin over it."""
-    parts: Path | None = None
+    parts_folder: Path | None = None
     """A folder that all workers see, or one in object storage: tasks write there what the layers are assembled of."""
     preview: Path | None = None
     """A PNG of the map in the legend's colors."""

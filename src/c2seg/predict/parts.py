@@ -29,6 +29,7 @@ from c2seg.raster import (
     stored_folders,
     stored_marks,
     stored_text,
+    sync_stored,
 )
 from c2seg.types import Grid
 
@@ -113,8 +114,8 @@ class StripParts:
         for parts in self.layers:
             if parts.by_tasks and _seen(parts.folder) != self.run:
                 raise InputError(
-                    f"`parts`: a worker does not see the folder {object_url(parts.folder)} of the calling process; give one on "
-                    "storage that they share, or s3://"
+                    f"`parts_folder`: a worker does not see the folder {object_url(parts.folder)} of the calling process; "
+                    "give one on storage that they share, or s3://"
                 )
 
     def encoded(self, first: int, layers: Mapping[str, np.ndarray]) -> dict[str, Encoded]:
@@ -134,16 +135,17 @@ class StripParts:
         return damaged
 
     def close(self) -> None:
-        """Remove what ``open`` wrote."""
+        """Remove what ``open`` wrote, and flush the rest. Raises OutputError."""
         for parts in self.layers:
             remove_stored(parts.folder / _SEEN)
+            sync_stored(parts.folder)
 
 
 def _seen(folder: Path) -> str:
     try:
         return stored_text(folder / _SEEN)
     except C2SegError as error:
-        raise InputError(f"`parts`: a worker cannot read {object_url(folder)}: {error}") from error
+        raise InputError(f"`parts_folder`: a worker cannot read {object_url(folder)}: {error}") from error
 
 
 def layer_tags(layer: str, legend: Legend, model: str) -> RasterTags:

@@ -25,9 +25,10 @@ def strips_key(options: MapOptions, key: MapKey) -> StripsKey:
 
 
 def strip_parts(options: MapOptions, key: MapKey, grid: Grid, legend: Legend, *, on_this_machine: bool) -> StripParts:
-    """Return where the parts of each layer lie: beside its VRT if it stays in parts, else in ``options.parts`` or the scratch.
+    """Return where the parts of each layer lie.
 
-    Tasks write those in the scratch only ``on_this_machine``, others anywhere.
+    That is beside its VRT if it stays in parts, else in ``options.parts_folder``, or in the scratch. Tasks write those
+    in the scratch only ``on_this_machine``, others anywhere.
     """
     run = _run(options, key)
     layers = []
@@ -36,7 +37,7 @@ def strip_parts(options: MapOptions, key: MapKey, grid: Grid, legend: Legend, *,
             folder = path.with_suffix(_PARTS) / run
         else:
             folder = (_shared(options, run) or scratch_folder(options.out) / "parts") / name
-        by_tasks = on_this_machine or name in options.stays_in_parts or options.parts is not None
+        by_tasks = on_this_machine or name in options.stays_in_parts or options.parts_folder is not None
         layers.append(LayerParts(name, folder.absolute(), grid, layer_tags(name, legend, key.model), by_tasks))
     return StripParts(tuple(layers), run)
 
@@ -52,11 +53,11 @@ def clear_unfinished(options: MapOptions, record: MapRecord) -> None:
 
 
 def _shared(options: MapOptions, run: str) -> Path | None:
-    """Return the folder of this map in ``options.parts``, which maps of other names and places may share."""
-    if options.parts is None:
+    """Return the folder of this map in ``options.parts_folder``, which maps of other names and places may share."""
+    if options.parts_folder is None:
         return None
     place = checksum(str(options.out.absolute()).encode(), int(run, 16))
-    return options.parts / f"{options.out.stem}-{place:08x}"
+    return options.parts_folder / f"{options.out.stem}-{place:08x}"
 
 
 def _run(options: MapOptions, key: MapKey) -> str:

@@ -45,10 +45,10 @@ def check_room(options: MapOptions, grid: Grid, num_classes: int) -> None:
         folders.setdefault(device, folder)
         needs[device] += need
     for device, need in needs.items():
-        free = shutil.disk_usage(folders[device]).free
+        free = _free(folders[device])
         text = f"{_size(need.least)} to {_size(need.most)} in {folders[device]}, where {_size(free)} are free"
         if free < need.least:
-            layers = "" if not options.layers else ", or the layers to `parts`"
+            layers = "" if not options.layers else ", or the layers to `parts_folder`"
             raise OutputError(
                 f"the disk is too small: the map needs {text}; make room, or write it to another disk{layers}"
             )
@@ -71,8 +71,12 @@ def _needs(options: MapOptions, grid: Grid, num_classes: int) -> list[tuple[Path
             needs.append((path, _Need(most=size)))
             continue
         # The parts; the file, and its overviews once more while it is made.
-        needs += [(options.parts or scratch, _Need(most=size)), (path, _Need(most=size * (2 * _OVERVIEWS - 1)))]
+        needs += [(options.parts_folder or scratch, _Need(most=size)), (path, _Need(most=size * (2 * _OVERVIEWS - 1)))]
     return [(path, need) for path, need in needs if not is_object(path)]
+
+
+def _free(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
 
 
 def _used(path: Path) -> int:

@@ -14,7 +14,7 @@ from c2seg.raster.parts import RasterPart, part_bytes, parts_text
 from c2seg.raster.reading import ArrayRaster, RasterFile, RasterSource, read_boundless
 from c2seg.raster.sensors import KnownBand, KnownBands, known_bands
 from c2seg.raster.stacked import StackedFiles
-from c2seg.raster.stored import put_whole, remove_stored, stored_folders, stored_marks, stored_text
+from c2seg.raster.stored import put_whole, remove_stored, stored_folders, stored_marks, stored_text, sync_stored
 from c2seg.raster.style import qml_text, write_qml
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "stored_folders",
     "stored_marks",
     "stored_text",
+    "sync_stored",
     "without_georeference",
     "write_cog",
     "write_map",

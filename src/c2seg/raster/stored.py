@@ -23,7 +23,7 @@ from c2seg.raster.objects import (
     remove_objects,
 )
 
-__all__ = ["put_whole", "remove_stored", "stored_folders", "stored_marks", "stored_text"]
+__all__ = ["put_whole", "remove_stored", "stored_folders", "stored_marks", "stored_text", "sync_stored"]
 
 _UNFINISHED = ".part-"
 _MOST_TEXT_BYTES = 4096
@@ -32,7 +32,8 @@ _MOST_TEXT_BYTES = 4096
 def put_whole(path: Path, data: bytes) -> str:
     """Write a file, over what is there; return its mark. Its folder is made.
 
-    A process that is killed meanwhile leaves the older file, or none. Raises OutputError.
+    A process that is killed meanwhile leaves the older file, or none. A machine that goes down may lose it: marks tell, and
+    ``sync_stored`` makes sure. Raises OutputError.
     """
     if is_object(path):
         return put_object(path, data)
@@ -48,12 +49,21 @@ def put_whole(path: Path, data: bytes) -> str:
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
-        fsync_path(path.parent)
     except OSError as error:
         raise OutputError(
             f"cannot write {path}: {error.strerror}; what is finished is kept: make room and run the same command to resume"
         ) from error
     return _mark(data)
+
+
+def sync_stored(folder: Path) -> None:
+    """Flush the names of a folder's files to disk; objects are safe once they are written. Raises OutputError."""
+    if is_object(folder):
+        return
+    try:
+        fsync_path(folder)
+    except OSError as error:
+        raise OutputError(f"cannot write {folder}: {error.strerror}") from error
 
 
 def stored_marks(folder: Path) -> dict[str, str]:
