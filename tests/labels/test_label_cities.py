@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import rasterio
-from rasterio.transform import from_origin
+from affine import Affine
 
 import c2seg
 from c2seg.cli import run
@@ -30,7 +30,7 @@ def city(tmp_path):
     def make(name, east=0):
         folder = tmp_path / name
         folder.mkdir()
-        place = from_origin(ORIGIN[0] + east, ORIGIN[1] + 900, 10, 10)
+        place = Affine(10, 0, ORIGIN[0] + east, 0, -10, ORIGIN[1] + 900)
         with rasterio.open(
             folder / "msi.tif",
             "w",
