@@ -71,8 +71,8 @@ class Remembering:
 
 
 def _key(patch: Patch, valid: np.ndarray) -> bytes:
-    digest = blake2b(np.ascontiguousarray(valid), digest_size=16)
+    digest = blake2b(np.ascontiguousarray(valid).data, digest_size=16)
     for name, values in patch.items():
         digest.update(name.encode())
-        digest.update(np.ascontiguousarray(values))
+        digest.update(np.ascontiguousarray(values).data)
     return digest.digest()

@@ -71,13 +71,13 @@ class RawSample:
 
 def load_raw(sampler: PatchSampler, draws: Sequence[Draw]) -> RawSample:
     """Read the patches of the given draws, and draw their augmentation, without applying it to images."""
-    found = [sampler.cut(draw) for draw in draws]
-    order = {draw.key: draw for draw in [*draws, *(cut[0] for cut in found if cut is not None)]}
+    cuts = [sampler.cut(draw) for draw in draws]
+    order = {draw.key: draw for draw in [*draws, *(cut[0] for cut in cuts if cut is not None)]}
     index = {key: number for number, key in enumerate(order)}
     patches = {key: _patch(sampler, draw) for key, draw in order.items()}
     masks = [_mask(sampler, draw, patches[draw.key].window.valid) for draw in draws]
     targets = [sampler.targets_of(draw) for draw in draws]
-    for number, cut in enumerate(found):
+    for number, cut in enumerate(cuts):
         if cut is None:
             continue
         other, box = cut
@@ -87,7 +87,7 @@ def load_raw(sampler: PatchSampler, draws: Sequence[Draw]) -> RawSample:
     labeled = [target for target in targets if target is not None]
     return RawSample(
         tuple(patches.values()),
-        tuple(None if cut is None else (index[cut[0].key], cut[1]) for cut in found),
+        tuple(None if cut is None else (index[cut[0].key], cut[1]) for cut in cuts),
         np.stack(masks),
         np.stack(labeled) if labeled else None,
         sampler.size_px,

@@ -210,10 +210,10 @@ def to_normal(values: Tensor, knots: Tensor) -> Tensor:
     last = known.shape[1] - 1
     high = torch.searchsorted(known, flat, right=True).clamp(1, last)
     low = high - 1
-    left, right = known.gather(1, low), known.gather(1, high)
-    step = right - left
-    part = ((flat - left) / step.where(step > 0, torch.ones_like(step))).clamp(0, 1)
-    part = torch.where(step > 0, part, (flat >= right).double())
+    start_value, end_value = known.gather(1, low), known.gather(1, high)
+    step = end_value - start_value
+    part = ((flat - start_value) / step.where(step > 0, torch.ones_like(step))).clamp(0, 1)
+    part = torch.where(step > 0, part, (flat >= end_value).double())
     start, end = scores.gather(1, low), scores.gather(1, high)
     return (start + part * (end - start)).float().reshape(values.shape)
 

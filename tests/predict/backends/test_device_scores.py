@@ -106,7 +106,7 @@ class Work:
         self.go_on.set()
 
     @contextmanager
-    def own(self):
+    def stream(self):
         yield
 
     def upload(self, array):

@@ -22,7 +22,7 @@ Inputs = dict[str, Tensor]
 class DeviceWork(Protocol):
     """Streams of a device, one for each thread that calls."""
 
-    def own(self) -> AbstractContextManager[Any]:
+    def stream(self) -> AbstractContextManager[Any]:
         """Return a context whose device work goes to the stream of the calling thread."""
 
     def upload(self, array: np.ndarray) -> Tensor:
@@ -39,9 +39,9 @@ class CudaWork:
         self._device = device
         self._local = threading.local()
 
-    def own(self) -> AbstractContextManager[Any]:
+    def stream(self) -> AbstractContextManager[Any]:
         """Return the context of this thread's stream."""
-        return torch.cuda.stream(self._stream())
+        return torch.cuda.stream(self._of_thread())
 
     def upload(self, array: np.ndarray) -> Tensor:
         """Begin to copy; the allocator of pinned memory waits for it before the memory is used again."""
@@ -49,10 +49,10 @@ class CudaWork:
 
     def finish(self, result: Tensor) -> None:
         """Wait for this thread's stream; the result is used on the default stream from now on."""
-        self._stream().synchronize()
+        self._of_thread().synchronize()
         result.record_stream(torch.cuda.default_stream(self._device))
 
-    def _stream(self) -> torch.cuda.Stream:
+    def _of_thread(self) -> torch.cuda.Stream:
         if not hasattr(self._local, "stream"):
             self._local.stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         stream: torch.cuda.Stream = self._local.stream
@@ -61,7 +61,7 @@ class CudaWork:
 
 @dataclass(frozen=True)
 class DeviceCalls:
-    """Calls a network with batches of several threads: one batch is computed at a time, copies go on meanwhile.
+    """Calls a network with batches of several threads: one batch is computed at a time, others are copied meanwhile.
 
     A batch that does not fit the device's memory is computed in halves.
     """
@@ -71,7 +71,7 @@ class DeviceCalls:
 
     def __call__(self, compute: Callable[[Inputs], Tensor], patch: Mapping[str, np.ndarray]) -> Tensor:
         """Return ``compute`` of a patch [B, C, H, W] by modality. Raises InputError if not even one window fits."""
-        with self.work.own():
+        with self.work.stream():
             inputs = {name: self.work.upload(values) for name, values in patch.items()}
             with self._one:
                 result = _in_parts(compute, inputs)

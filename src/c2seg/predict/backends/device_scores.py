@@ -88,8 +88,8 @@ def decide_on_device(
         layers["runner_up"] = _runner_up(shown, scores, index, best, table)
     if "probabilities" in names:
         layers["probabilities"] = shown.bytes(shown.sums).transpose(0, 1)
-    found = {name: values.contiguous().cpu().numpy() for name, values in layers.items()}
-    return found, np.bincount(found["ids"].ravel(), minlength=256).tolist()
+    arrays = {name: values.contiguous().cpu().numpy() for name, values in layers.items()}
+    return arrays, np.bincount(arrays["ids"].ravel(), minlength=256).tolist()
 
 
 def expected_on_device(strip: Strip, temperature: float | None) -> np.ndarray:

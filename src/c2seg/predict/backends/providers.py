@@ -44,9 +44,9 @@ def _tensorrt(options: BackendOptions, available: Collection[str]) -> list[Provi
     return [(TENSORRT, reduced), (CUDA, {"use_tf32": "0"}), (CPU, {})]
 
 
-def check_provider(backend: str, first: str, taken: Collection[str]) -> None:
+def check_provider(backend: str, first: str, used: Collection[str]) -> None:
     """Raise InputError if a session that was to use a provider first does without it: its libraries did not load."""
-    if first not in taken:
+    if first not in used:
         raise InputError(
             f"backend {backend!r}: ONNX Runtime has {first}, but it did not load (another version of CUDA, cuDNN, TensorRT?); "
             "take `backend='torch'` or `device='cpu'`"
