@@ -47,7 +47,15 @@ from c2seg.predict.places import clear_unfinished
 from c2seg.predict.plan import window_plan
 from c2seg.progress import Progress, silent_bars
 
-__all__ = ["batch_size", "build_scene", "images_for_model", "open_for_model", "predict", "prepare_for_model", "without_forest"]
+__all__ = [
+    "batch_size",
+    "build_scene",
+    "images_for_model",
+    "open_for_model",
+    "predict",
+    "prepare_for_model",
+    "without_forest",
+]
 
 _BATCH_BYTES = 32 * 2**20  # of inputs: several batches are in memory at once, and many bands make them wide
 
@@ -286,7 +294,7 @@ def _windows_together(job: _Job, key: MapKey, options: MapOptions, predictor: Pr
     if getattr(predictor, "on_device", None) is None:
         return batch_size(header)
     pending = pending_key(options.out)
-    if pending and _same_map(key, pending):
+    if pending and pending.batch_size and _same_map(key, pending):
         return pending.batch_size
     side = header.recipe.prediction.window_px + 2 * predictor.halo_px
     return fitting_batch(predictor, header.channels, side, batch_size(header))

@@ -99,14 +99,14 @@ class _Numpy:
 class Strip:
     """Finished pixels: rows ``first .. last-1`` from column ``col`` on, weighted sums of scores and valid bool [H, W].
 
-    The sums float32 [K, H, W] order the classes as the scores do, which are the sums divided by ``weights``. Both are views
+    The sums float32 [K, H, W], of numpy or a tensor of a device, order the classes as the scores do, which are the sums divided by ``weights``. Both are views
     until the next strip.
     """
 
     index: int
     first: int
     last: int
-    sums: np.ndarray
+    sums: Any
     valid: np.ndarray
     row_weights: np.ndarray | None = None
     col_weights: np.ndarray | None = None
@@ -119,8 +119,10 @@ class Strip:
 
     @property
     def scores(self) -> np.ndarray:
-        """Blended scores float32 [K, H, W]."""
-        return self.sums if self.row_weights is None else self.sums / self.weights(0, self.last - self.first)
+        """Blended scores float32 [K, H, W], of sums of numpy."""
+        return np.asarray(
+            self.sums if self.row_weights is None else self.sums / self.weights(0, self.last - self.first)
+        )
 
     def weights(self, first: int, last: int) -> np.ndarray:
         """Return what the sums of rows ``first .. last-1`` of the strip are to be divided by, float32 [H, W]."""
