@@ -99,8 +99,8 @@ class _Numpy:
 class Strip:
     """Finished pixels: rows ``first .. last-1`` from column ``col`` on, weighted sums of scores and valid bool [H, W].
 
-    The sums float32 [K, H, W], of numpy or a tensor of a device, order the classes as the scores do, which are the sums divided by ``weights``. Both are views
-    until the next strip.
+    The sums float32 [K, H, W], of numpy or a tensor of a device, order the classes as the scores do, which are the sums divided
+    by ``weights``. Sums and validity are views until the next strip.
     """
 
     index: int
