@@ -81,6 +81,7 @@ def test_workers_write_the_parts(tmp_path, whole, in_parts):
     assert files(tmp_path / "vrt") == files(in_parts)
 
 
+@pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # of rioxarray
 def test_a_layer_that_stays_in_parts_opens_as_one_raster(tmp_path, whole, in_parts):
     names = {path.name for path in in_parts.iterdir()}
     assert names == {"map.tif", "map.qml", "map.json", *(f"{n}.{e}" for n in "pcs" for e in ("vrt", "parts"))}

@@ -9,9 +9,9 @@ import rasterio
 import c2seg
 from c2seg.cli import run
 from c2seg.data import open_city
+from c2seg.data.city_lists import listed_cities
 from c2seg.errors import DataError, InputError, OutputError
 from c2seg.pipeline import fit
-from c2seg.predict.cities import listed_cities
 from c2seg.predict.parts import StripParts
 from c2seg.raster import object_path
 from c2seg.raster.objects import _client, _digests, object_folders, object_marks, put_object

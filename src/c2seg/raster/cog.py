@@ -115,8 +115,7 @@ def assemble_cog(path: Path, text: str, grid: Grid, sums: Mapping[Window, int], 
         source = final.parent / "rows" / "parts.vrt"
         source.parent.mkdir()
         source.write_text(text, encoding="utf-8")
-        with rasterio.Env(**_OVERVIEWS_BESIDE):
-            _put_in_order(source, final, grid, "NEAREST")
+        _put_in_order(source, final, grid, "NEAREST")
         shutil.rmtree(source.parent)
         checked.verify(final)
 
@@ -128,7 +127,8 @@ def _put_in_order(source: Path, final: Path, grid: Grid, resampling: str) -> Non
         factors.append(2 ** (len(factors) + 1))
     if factors:  # the COG driver would write them to another file first, compressed
         # GDAL's temporary files would lie in the folder in which the process happens to be
-        with rasterio.Env(CPL_TMPDIR=str(source.parent)), rasterio.open(source, "r+") as dataset:
+        options = {"CPL_TMPDIR": str(source.parent), **(_OVERVIEWS_BESIDE if source.suffix == ".vrt" else {})}
+        with rasterio.Env(**options), rasterio.open(source, "r+") as dataset:  # the copy must not see these options
             dataset.build_overviews(factors, Resampling[resampling.lower()])
     with rasterio.Env(GDAL_CACHEMAX=_COPY_CACHE_BYTES):
         rasterio.shutil.copy(

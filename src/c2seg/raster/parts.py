@@ -56,9 +56,8 @@ def parts_text(parts: Sequence[RasterPart], grid: Grid, tags: RasterTags, count:
     root = Xml.Element("VRTDataset", rasterXSize=str(grid.width), rasterYSize=str(grid.height))
     if grid.crs:
         Xml.SubElement(root, "SRS").text = grid.crs
-    if not grid.transform.is_identity:
-        place = grid.transform.to_gdal()
-        Xml.SubElement(root, "GeoTransform").text = ", ".join(repr(float(value)) for value in place)
+    place = grid.transform.to_gdal()
+    Xml.SubElement(root, "GeoTransform").text = ", ".join(repr(float(value)) for value in place)
     metadata = Xml.SubElement(root, "Metadata")
     for key, value in tags.dataset.items():
         Xml.SubElement(metadata, "MDI", key=key).text = value
