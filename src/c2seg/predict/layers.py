@@ -48,7 +48,8 @@ def decide(
     A ``temperature`` changes the probabilities in the layers (``calibrated``), never the ids.
     """
     if not isinstance(strip.sums, np.ndarray):
-        return _device().decide_on_device(strip, legend, names, decision, temperature)
+        arrays, counts = _device().decide_on_device(strip, legend, names, decision, temperature)
+        return arrays, counts
     rows, width = strip.valid.shape
     shapes = layer_shapes(names, width, len(strip.sums))
     layers = {name: np.empty((rows, *shape), dtype) for name, (shape, dtype) in shapes.items()}
@@ -84,7 +85,8 @@ def expected_pixels(strip: Strip, temperature: float | None = None) -> np.ndarra
     It is the expected number of pixels of the class.
     """
     if not isinstance(strip.sums, np.ndarray):
-        return _device().expected_on_device(strip, temperature)
+        expected: np.ndarray = _device().expected_on_device(strip, temperature)
+        return expected
     totals = np.zeros(len(strip.sums))
     for part in _bands(strip.valid):
         probabilities = (strip.sums[:, part] / strip.weights(part.start, part.stop))[:, strip.valid[part]]
