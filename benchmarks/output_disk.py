@@ -113,7 +113,7 @@ def measure(case: str, options: argparse.Namespace, folder: Path) -> dict[str, f
     grid = Grid(options.rows, options.columns, Affine(10, 0, 500_000, 0, -10, 5_800_000))
     plan = WindowPlan(options.rows, options.columns, 256, 64)
     (folder / "caller").mkdir()
-    wanted = MapOptions(
+    files = MapOptions(
         folder / "caller" / "map.tif",
         probabilities=folder / ("elsewhere/p.vrt" if case == "staying" else "caller/p.tif"),
         workers=options.workers, **({"parts_folder": folder / "elsewhere"} if case == "elsewhere" else {}),
@@ -121,7 +121,7 @@ def measure(case: str, options: argparse.Namespace, folder: Path) -> dict[str, f
     before = peak_memory_mib()
     water = HighWater(folder / "caller")
     with water.watched():
-        predict_scene(*build(grid), plan, c2seg13(), wanted, MapKey(model="m"), build=partial(build, grid))
+        predict_scene(*build(grid), plan, c2seg13(), files, MapKey(model="m"), build=partial(build, grid))
     memory = peak_memory_mib() - before
     written = sum(path.stat().st_size for path in (folder / "caller").iterdir())
     pixels = options.rows * options.columns

@@ -114,8 +114,8 @@ def object_folders(folder: Path) -> list[str]:
     prefix = f"{key.rstrip('/')}/" if key else ""
     with _faults(folder):
         pages = _client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
-        found = [item["Prefix"] for page in pages for item in page.get("CommonPrefixes", ())]
-    return sorted(name.removeprefix(prefix).rstrip("/") for name in found)
+        prefixes = [item["Prefix"] for page in pages for item in page.get("CommonPrefixes", ())]
+    return sorted(name.removeprefix(prefix).rstrip("/") for name in prefixes)
 
 
 def remove_objects(path: Path) -> None:
