@@ -50,7 +50,9 @@ def run_tasks(
         return
     with ExitStack() as stack:
         blob = b"" if crew.in_process else packed(job)
-        sent = (outcome_of, stack.enter_context(job.start())) if crew.in_process else (call, blob)
+        sent: tuple[Callable[..., Any], Any] = (call, blob)
+        if crew.in_process:
+            sent = (outcome_of, stack.enter_context(job.start()))
         crew.open_job(blob, check, len(tasks))
         _Run(crew, sent, tasks, finished, limits, terms).run()
 
