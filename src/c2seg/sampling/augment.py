@@ -100,12 +100,14 @@ def augment_radiometry(
     order of the patch.
     """
     drawn = draw_radiometry({name: values.shape for name, values in patch.items()}, units, settings, rng)
-    changed = dict(patch)
+    changed, whole = dict(patch), valid.all()
     for name, change in drawn.items():
-        out = patch[name] * change.gain + change.offset
+        out = patch[name] * change.gain
+        out += change.offset
         if change.noise is not None:
-            out += change.noise * change.noise_std
-        out *= valid
+            out += np.multiply(change.noise, change.noise_std, out=change.noise)  # drawn for this patch alone
+        if not whole:
+            out *= valid
         changed[name] = out
     return changed
 
