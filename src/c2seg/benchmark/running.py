@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from c2seg.artifacts.benchmark import BenchmarkKey, BenchmarkResult, PooledScores
 from c2seg.artifacts.scores import ScoreRecord, class_names
@@ -66,9 +67,10 @@ def run_all(
         benchmark_crew(benchmark.jobs, cluster, executor) as crew,
     ):
         assert crew is not None
+        places: Sequence[Any] = range(len(runs))  # as tasks they are issued, with a lease
         terms = Terms(after=_after(runs), issued=issued, sign=leases.sign, failed=fail)
         try:
-            run_tasks(crew, job, range(len(runs)), finish, limits(runner), terms=terms)
+            run_tasks(crew, job, places, finish, limits(runner), terms=terms)
         except BaseException:
             job.stop()
             raise
