@@ -251,7 +251,7 @@ def part_peer(folder: Path, out: Path, options: argparse.Namespace) -> dict[str,
     net = network(folder / "weights.pt")
     if options.channels_last:
         net = net.to(memory_format=torch.channels_last)
-    windowed = {"monai": _monai, "terratorch": _terratorch}[options.peer](options)
+    windowed = tiled_inference(options.peer, WINDOW, options.overlap, options.batch)
     with torch.no_grad():
         net(torch.zeros(options.batch, BANDS, WINDOW, WINDOW))
     before = loaded_mib()
@@ -269,16 +269,21 @@ def part_peer(folder: Path, out: Path, options: argparse.Namespace) -> dict[str,
     return {"seconds": wall, "cpu_seconds": work, "extra_mib": peak_mib() - before}
 
 
-def _monai(options: argparse.Namespace) -> Callable[[Any, Any], Any]:
+def tiled_inference(peer: str, window: int, overlap: int, batch: int) -> Callable[[Any, Any], Any]:
+    """Return the windowed inference of ``monai`` or ``terratorch`` as a function of a network and an image [1, C, H, W]."""
+    return {"monai": _monai, "terratorch": _terratorch}[peer](window, overlap, batch)
+
+
+def _monai(window: int, overlap: int, batch: int) -> Callable[[Any, Any], Any]:
     from monai.inferers import sliding_window_inference
 
     def run(net: Any, image: Any) -> Any:
-        return sliding_window_inference(image, (WINDOW, WINDOW), options.batch, net, overlap=options.overlap / WINDOW)
+        return sliding_window_inference(image, (window, window), batch, net, overlap=overlap / window)
 
     return run
 
 
-def _terratorch(options: argparse.Namespace) -> Callable[[Any, Any], Any]:
+def _terratorch(window: int, overlap: int, batch: int) -> Callable[[Any, Any], Any]:
     import importlib.util
     import types
 
@@ -297,7 +302,7 @@ def _terratorch(options: argparse.Namespace) -> Callable[[Any, Any], Any]:
 
     # Its overlap is crop - stride - 2 * delta: the same share of new pixels per window as ours with its default delta.
     def run(net: Any, image: Any) -> Any:
-        return tiled_inference(net, image, crop=WINDOW, stride=WINDOW - options.overlap, batch_size=options.batch)
+        return tiled_inference(net, image, crop=window, stride=window - overlap, batch_size=batch)
 
     return run
 

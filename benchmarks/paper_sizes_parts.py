@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import resource
 import time
@@ -16,15 +17,17 @@ from torch import Tensor, nn
 
 from c2seg.methods import MethodContext, build_method
 from c2seg.models import build_model, place
+from c2seg.models.cost import model_cost
 from c2seg.pipeline.prepare import Prepared, prepare
 from c2seg.progress import no_progress
 from c2seg.recipes import Recipe, load_recipe
 from c2seg.recipes.training import Augmentation, MaskedMethod, PseudoLabelMethod, Sampling
 from c2seg.sampling import PatchSampler, TrainingScene, training_scenes
-from c2seg.train.loader import batches, to_batch
+from c2seg.train.loader import Feed, to_batch
 from c2seg.train.world import World
 
 PAIRS = {"paper-ab": "ab", "paper-bw": "bw"}
+OTHER_PRESETS = {"tiny": "ab", "small": "ab"}  # of benchmarks/accelerator.py
 MODALITIES = ("msi", "sar", "hsi")
 GIB = 2**30
 WARM_UP, CUDA_SECONDS, CPU_STEPS = 5, 15.0, 3
@@ -71,6 +74,8 @@ class Figures:
     peak_gib: float = 0.0
     loss_first: float = 0.0
     loss_last: float = 0.0
+    forward_gflops: float = 0.0
+    """Of one patch, without the backward pass; 0: not known."""
     forward: dict[str, float] | None = None
     """A forward pass against the CPU's, in units of its largest logit, and the share of pixels of the same class."""
     versions: str = ""
@@ -133,7 +138,7 @@ def _prepared(
     recipe = load_recipe("unet", "tiny").model_copy(
         update={"inputs": inputs, "normalization": normalization, "max_bands": max_bands}
     )
-    pair = folder / PAIRS[preset]
+    pair = folder / (PAIRS | OTHER_PRESETS)[preset]
     source, target = sorted(path.parent for path in pair.glob("*/city.yaml"))  # alder and birch, cedar and dogwood
     return prepare(recipe, [source], target, None, no_progress)[1]
 
@@ -190,10 +195,12 @@ def measure(cell: Cell, folder: Path, device: torch.device, batch: int, limits: 
     if device.type == "cuda":
         forward = compared(model, one_window(target, training.sampling), world)
         torch.cuda.reset_peak_memory_stats()
+    gflops = forward_gflops(model, data.channels, training.sampling.patch_px)
     model = place(model, device).train()
     background = cell.recipe.background != "none"
     context = MethodContext(model, training, outputs, None, device, world.autocast, background=background)
-    steps = _steps(build_method(context), samplers, device, training.iterations, limits)
+    augments = training.augment_on == "device"
+    steps = _steps(build_method(context), samplers, device, training.iterations, limits, augments=augments)
     seconds, spent, waiting, losses = (list(values) for values in zip(*steps, strict=True))
     return replace(
         empty(cell, device),
@@ -208,21 +215,31 @@ def measure(cell: Cell, folder: Path, device: torch.device, batch: int, limits: 
         peak_gib=round(_peak_bytes(device) / GIB, 2),
         loss_first=round(losses[0], 4),
         loss_last=round(losses[-1], 4),
+        forward_gflops=gflops,
         forward=forward,
         versions=f"torch {torch.__version__}",
     )
 
 
-def _steps(method, samplers, device: torch.device, last: int, limits: Limits) -> Iterator[tuple[float, ...]]:
+def forward_gflops(model: nn.Module, channels: Mapping[str, int], patch_px: int) -> float:
+    """Return the arithmetic of a forward pass over one patch, counted without computing it."""
+    try:
+        return round(model_cost(copy.deepcopy(model).to("meta"), channels, patch_px)[1], 3)
+    except (NotImplementedError, RuntimeError):  # a layer that cannot do without values
+        return 0.0
+
+
+def _steps(
+    method, samplers, device: torch.device, last: int, limits: Limits, *, augments: bool = False
+) -> Iterator[tuple[float, ...]]:
     """Yield seconds, processor seconds, seconds waiting for patches, and loss of each measured step: at least one."""
-    source, target = (batches(s, 0, last) if s is not None else None for s in samplers)
+    source, target = (Feed(s, device, augments).batches(0, last) if s is not None else None for s in samplers)
     start, done = time.perf_counter(), 0
     warming = limits.warm_up
     while True:
         begun, worked = time.perf_counter(), time.process_time()
-        samples = next(source), next(target) if target is not None else None
+        batch, other = next(source), next(target) if target is not None else None
         loaded = time.perf_counter()
-        batch, other = (None if sample is None else to_batch(sample, device) for sample in samples)
         loss = float(method.step(batch, other)["loss"])  # waits for the device
         now = time.perf_counter()
         if not np.isfinite(loss):

@@ -33,14 +33,16 @@ import rasterio
 from mapping_parts import class_map, write_scene
 
 import c2seg
-from c2seg.artifacts import StripsKey
+from c2seg.artifacts import MapKey, StripsKey
 from c2seg.parallel import LocalCrew, open_crew, run_tasks
+from c2seg.predict import MapOptions
 from c2seg.predict.backends import BackendOptions
-from c2seg.predict.city import _build
+from c2seg.predict.city import build_scene
 from c2seg.predict.layers import layer_shapes
+from c2seg.predict.places import strip_parts
 from c2seg.predict.plan import window_plan
 from c2seg.predict.scratch import Scratch
-from c2seg.predict.strips import StripJob, StripTask, Work, strip_tasks
+from c2seg.predict.strips import StripJob, StripTask, Work, in_parts, strip_tasks
 
 STACKS = {"msi": (4, 1), "sar": (2, 1), "hsi": (60, 3)}
 GIGABIT = 125e6  # bytes a second
@@ -105,12 +107,16 @@ def train(folder: Path) -> Path:
 
 
 def job_of(model: Path, city: Path) -> tuple[Work, StripJob]:
-    build = partial(_build, model, city, 0, {}, {}, "torch", BackendOptions("cpu", "32", False, 1))
+    build = partial(build_scene, model, city, 0, {}, {}, "torch", BackendOptions("cpu", "32", False, 1))
     reader, predictor = build()
     loaded = c2seg.load_model(model)
     plan = window_plan(reader.scene, loaded.recipe.prediction, predictor)
     work = Work(plan, loaded.legend, ("ids", "confidence"), 2)
-    return work, StripJob(work, build)
+    places = MapOptions(city / "map.tif", confidence=city / "confidence.tif")
+    parts = strip_parts(
+        places, MapKey(), reader.scene.grid, loaded.legend, on_this_machine=False
+    )  # results take them along
+    return work, StripJob(work, build, parts)
 
 
 def measure(work: Work, job: StripJob, city: Path, folder: Path) -> Measured:
@@ -129,15 +135,16 @@ def measure(work: Work, job: StripJob, city: Path, folder: Path) -> Measured:
 
 def _computed(work: Work, job: StripJob, tasks: list[StripTask], out: Path) -> list[dict[str, float]]:
     rows: list[dict[str, float]] = []
-    shapes = layer_shapes(work.layers, work.plan.width, work.legend.num_classes)
-    key = StripsKey(model="scaling", layers=tuple(sorted(shapes)))
-    with Scratch(out, key, work.plan.height, shapes, work.plan.strips) as scratch, LocalCrew(1) as crew:
+    shapes = layer_shapes((), work.plan.width, work.legend.num_classes)
+    key = StripsKey(model="scaling", layers=tuple(sorted(work.layers)))
+    with Scratch(out, key, work.plan.height, shapes, work.plan.strips, job.parts) as scratch, LocalCrew(1) as crew:
 
         def finished(_: int, result: tuple[float, Any], __: str) -> None:
             cpu, strip = result
             begun = time.process_time()
-            sums = scratch.rows.write(strip.first, strip.layers)
-            scratch.enter(strip.index, strip.note.model_copy(update={"checksums": sums}))
+            whole = in_parts(strip, job.parts, job.parts.names)
+            sums = scratch.rows.write(whole.first, whole.layers)
+            scratch.enter(strip.index, whole.note.model_copy(update={"checksums": whole.note.checksums | sums}))
             store = time.process_time() - begun
             size = len(pickle.dumps(strip, protocol=5))
             rows.append({"index": strip.index, "cpu": cpu, "store": store, "bytes": size})

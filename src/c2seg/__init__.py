@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from c2seg.api.finding import find_data
     from c2seg.api.fitting import fit
     from c2seg.api.fusing import fuse_maps
-    from c2seg.api.labeling import make_labels
+    from c2seg.api.labeling import label_cities, make_labels
     from c2seg.api.models import export_model, load_model
     from c2seg.api.packaging import package_map
     from c2seg.api.preparing import prepare_city
@@ -71,6 +71,7 @@ __all__ = [
     "fit",
     "fuse_maps",
     "inspect_city",
+    "label_cities",
     "load_model",
     "load_recipe",
     "make_labels",
@@ -100,6 +101,7 @@ _MODULES = {
     "fit": "c2seg.api.fitting",
     "fuse_maps": "c2seg.api.fusing",
     "inspect_city": "c2seg.api.cities",
+    "label_cities": "c2seg.api.labeling",
     "load_model": "c2seg.api.models",
     "load_recipe": "c2seg.api.recipes",
     "make_labels": "c2seg.api.labeling",

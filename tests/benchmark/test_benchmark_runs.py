@@ -65,7 +65,10 @@ def test_a_process_that_dies_fails_its_run(benchmark):
     benchmark = replace(benchmark, seeds=1)
     results, failed = run_all(benchmark, plan(benchmark), DyingRunner())
     assert [r.label for r in results] == ["forest"]
-    assert failed == {"s-t unet seed 0": "the process of kill_itself was killed by SIGKILL (out of memory?)"}
+    (text,) = failed.values()
+    assert text.startswith(
+        "the process of kill_itself was killed by SIGKILL (out of memory?), 3 times at the same task"
+    )
 
 
 def test_a_run_is_trained_predicted_and_scored(benchmark):
@@ -153,7 +156,6 @@ def test_an_executor_of_the_caller_s_calls_every_run(benchmark):
 
         def submit(self, function, *arguments):
             Counting.calls += 1
-            pickle.dumps((function, arguments[:2]))  # may go to another machine
             return super().submit(function, *arguments)
 
     with Counting(1) as executor:

@@ -58,6 +58,7 @@ def titles(monkeypatch):
 def test_the_figure_shows_each_modality_alone_all_and_adapted(pair, tmp_path, monkeypatch, capsys):
     runner = Modal()
     monkeypatch.setattr("c2seg.benchmark.compose.SpawningRunner", lambda jobs: runner)
+    monkeypatch.setattr("c2seg.benchmark.jobs.SpawningRunner", lambda jobs, lease: runner)
     out = tmp_path / "b"
     arguments = [
         "benchmark",

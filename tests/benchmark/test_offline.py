@@ -199,6 +199,7 @@ def test_table_three_refuses_what_is_not_trained_alike():
 def test_table_two_trains_mrsn_alone(pair, tmp_path, monkeypatch, capsys):
     fake = FakeRunner()
     monkeypatch.setattr("c2seg.benchmark.compose.SpawningRunner", lambda jobs: fake)
+    monkeypatch.setattr("c2seg.benchmark.jobs.SpawningRunner", lambda jobs, lease: fake)
     arguments = [
         "benchmark",
         "--pair",

@@ -36,6 +36,7 @@ def fake(monkeypatch):
     """Commands meet this runner."""
     runner = FakeRunner()
     monkeypatch.setattr("c2seg.benchmark.compose.SpawningRunner", lambda jobs: runner)
+    monkeypatch.setattr("c2seg.benchmark.jobs.SpawningRunner", lambda jobs, lease: runner)
     return runner
 
 

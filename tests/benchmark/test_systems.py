@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +20,6 @@ from c2seg.benchmark.equal import equal_preset
 from c2seg.benchmark.plan import Benchmark, parse_pairs, plan
 from c2seg.benchmark.running import _after as order
 from c2seg.benchmark.running import finished, run_all
-from c2seg.benchmark.scheduling import in_order
 from c2seg.benchmark.statement import cost_lines, cost_text
 from c2seg.benchmark.systems import is_system, load_system, system_names, system_variants
 from c2seg.benchmark.tables import rows
@@ -322,24 +320,6 @@ def test_scenes_are_fused_one_by_one(make_city, tmp_path):
     assert fuse_city(task) > 0
     for scene, classes in (("x", ids), ("y", np.where(ids == 1, 3, ids))):
         np.testing.assert_array_equal(read(tmp_path / f"out/{scene}.tif"), np.where(classes == 3, 1, classes))
-
-
-def test_calls_start_when_those_before_them_are_over():
-    """Whether these failed or not; two at a time, in the order of their numbers."""
-    begun, over = [], []
-
-    def call(number):
-        begun.append(number)
-        if number == 1:
-            raise ValueError
-        over.append(number)
-
-    with ThreadPoolExecutor(2) as pool:
-        ended = [place for place, _ in in_order(pool, lambda p, n: p.submit(call, n), 4, {2: [0, 1], 3: [2]})]
-    assert sorted(ended[:2]) == [0, 1]
-    assert ended[2:] == [2, 3]
-    assert begun[2:] == [2, 3]
-    assert 1 not in over
 
 
 # With real processes

@@ -144,6 +144,7 @@ def test_one_dataset_alone_is_ranked_by_itself():
 def test_the_command_writes_the_table_and_resumes(folders, capsys, monkeypatch):
     runner = LabelRunner(wrong={"unet": 2}, city=folders / "folder" / "there")
     monkeypatch.setattr("c2seg.benchmark.compose.SpawningRunner", lambda jobs: runner)
+    monkeypatch.setattr("c2seg.benchmark.jobs.SpawningRunner", lambda jobs, lease: runner)
     out = folders / "b"
     arguments = [
         "benchmark",

@@ -46,7 +46,7 @@ class UserCluster:
 
     def _start(self, kind, *arguments, paths=(), **environment):
         folder = self.folder / f"{kind} {len(self.workers)}"
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, paths), *PATHS]), **environment}
         with (folder / "log").open("w") as log:
             return subprocess.Popen(

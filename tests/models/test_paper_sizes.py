@@ -7,6 +7,7 @@ import sys
 import tarfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -125,8 +126,8 @@ def test_steps_to_warm_up_are_not_measured(parts, monkeypatch):
             calls.append((source, target))
             return {"loss": torch.tensor(float(len(calls)))}
 
-    monkeypatch.setattr(parts, "batches", lambda sampler, first, last: iter(range(first, last)))
-    monkeypatch.setattr(parts, "to_batch", lambda sample, device: sample)
+    steps_of = SimpleNamespace(batches=lambda first, last: iter(range(first, last)))
+    monkeypatch.setattr(parts, "Feed", lambda sampler, device, augments: steps_of)
     limits = parts.Limits(warm_up=5, steps=3, seconds=60, end=time.perf_counter() + 60)
     steps = list(parts._steps(Method(), ("sampler", None), torch.device("cpu"), 100, limits))
     assert [loss for *_, loss in steps] == [6, 7, 8]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import rasterio
 
 import c2seg
 from c2seg.cli import run
+from c2seg.data.city_lists import listed_cities
 from c2seg.errors import DataError, InputError
 from c2seg.pipeline import fit
-from c2seg.predict.cities import listed_cities
 from c2seg.recipes import load_recipe
 
 
@@ -97,6 +98,10 @@ def test_workers_serve_all_cities(forest, make_city, tmp_path):
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
     with rasterio.open(tmp_path / "one" / "index.vrt") as index, rasterio.open(tmp_path / "one" / "b.tif") as last:
         assert (index.read(1) == last.read(1)).all()  # both cities lie at one place
+    with ThreadPoolExecutor(2) as executor:
+        lent = c2seg.predict_cities(forest, cities, tmp_path / "lent", executor=executor)
+    assert lent.failed == {}
+    assert (tmp_path / "lent" / "b.tif").read_bytes() == (tmp_path / "one" / "b.tif").read_bytes()
     with pytest.raises(InputError, match="two cities have one name"):
         c2seg.predict_cities(forest, [cities[0], cities[0]], tmp_path / "more")
 

@@ -196,7 +196,9 @@ def test_the_map_its_numbers_and_its_preview_are_cleaned_and_the_layers_are_not(
         assert (tmp_path / name).read_bytes() == (tmp_path / f"p{name}").read_bytes()
     for name in ("map", "plain"):
         place = RasterFile(tmp_path / f"{name}.tif").grid
-        write_preview(tmp_path / f"{name}-shown.png", tmp_path / f"{name}.tif", place, LEGEND, title="Land cover of map")
+        write_preview(
+            tmp_path / f"{name}-shown.png", tmp_path / f"{name}.tif", place, LEGEND, title="Land cover of map"
+        )
     assert (imread(layers["preview"]) == imread(tmp_path / "map-shown.png")).all()
     assert not np.array_equal(imread(tmp_path / "map-shown.png"), imread(tmp_path / "plain-shown.png"))
 

@@ -57,7 +57,7 @@ def finish_damaged(stopped, folder, seed):
     """Damage one file of the stopped map; finish it and return how many strips were resumed."""
     shutil.copytree(stopped, folder)
     rng = np.random.default_rng(seed)
-    files = sorted((folder / FOLDER).iterdir())
+    files = sorted(path for path in (folder / FOLDER).rglob("*") if path.is_file())
     damage(files[rng.integers(len(files))], DAMAGES[seed % len(DAMAGES)], rng)
     return predict(folder).resumed_strips
 

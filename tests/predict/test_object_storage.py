@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
+import rasterio
 
 import c2seg
 from c2seg.cli import run
 from c2seg.data import open_city
-from c2seg.errors import DataError
+from c2seg.data.city_lists import listed_cities
+from c2seg.errors import DataError, InputError, OutputError
 from c2seg.pipeline import fit
-from c2seg.predict.cities import listed_cities
+from c2seg.predict.parts import StripParts
 from c2seg.raster import object_path
-from c2seg.raster.objects import _client, _digests
+from c2seg.raster.objects import _client, _digests, object_folders, object_marks, put_object
 from c2seg.recipes import load_recipe
 
 pytest.importorskip("moto")
@@ -71,6 +76,94 @@ def test_a_city_in_object_storage_gives_the_bytes_of_one_on_disk(bucket, forest,
     for name in ("one.tif", "two.tif"):
         assert (tmp_path / name).read_bytes() == (tmp_path / "disk.tif").read_bytes()
     assert "/vsis3/cities/deep/target" in (tmp_path / "one.json").read_text()
+
+
+@pytest.fixture
+def predict_to(bucket, forest, make_city, tmp_path):
+    """Return what predicts with probabilities in a place; the confidence is a file."""
+    city = make_city("target", seed=2)
+
+    def predict(name, probabilities, *more):
+        layers = ["--probabilities", probabilities, "--confidence", str(tmp_path / f"c {name}.tif"), *more]
+        return run(["predict", str(forest), str(city), "--quiet", "--out", str(tmp_path / f"{name}.tif"), *layers])
+
+    assert predict("disk", str(tmp_path / "p.tif")) == 0
+    return predict
+
+
+def read_elsewhere(path):
+    """Return the pixels of a raster that another process reads: GDAL would keep the server's thread here from answering."""
+    code = "import rasterio, sys; sys.stdout.buffer.write(rasterio.open(sys.argv[1]).read().tobytes())"
+    return subprocess.run([sys.executable, "-c", code, path], check=True, capture_output=True, timeout=600).stdout
+
+
+def is_as_on_disk(folder, name):
+    return all(
+        (folder / f"{prefix}{name}.tif").read_bytes() == (folder / f"{prefix}disk.tif").read_bytes()
+        for prefix in ("", "c ")
+    )
+
+
+def test_layers_go_to_object_storage_in_parts(predict_to, tmp_path):
+    assert predict_to("one", "s3://cities/maps/p.vrt", "--parts-folder", "s3://cities/work") == 0
+    assert is_as_on_disk(tmp_path, "one")
+    assert list(tmp_path.glob("*p.*")) == [tmp_path / "p.tif"]  # the caller has no copy
+    assert object_folders(object_path("s3://cities/work")) == []  # parts on the way are removed
+    with rasterio.open(tmp_path / "p.tif") as whole:
+        assert read_elsewhere("/vsis3/cities/maps/p.vrt") == whole.read().tobytes()
+    runs = object_folders(object_path("s3://cities/maps/p.parts"))
+    assert predict_to("new", "s3://cities/maps/p.vrt") == 2
+    assert predict_to("new", "s3://cities/maps/p.vrt", "--overwrite") == 0
+    assert object_folders(object_path("s3://cities/maps/p.parts")) == runs
+
+
+@pytest.mark.slow
+def test_workers_write_parts_to_object_storage(predict_to, tmp_path):
+    assert predict_to("one", "s3://cities/one/p.vrt") == 0
+    assert predict_to("two", "s3://cities/two/p.vrt", "--parts-folder", "s3://cities/work", "--workers", "2") == 0
+    assert is_as_on_disk(tmp_path, "two")
+    assert object_marks(object_path("s3://cities/two")) == object_marks(object_path("s3://cities/one"))
+    assert object_folders(object_path("s3://cities/work")) == []
+
+
+def test_an_object_that_was_replaced_is_computed_again(bucket, forest, make_city, tmp_path, monkeypatch):
+    """Storage tells by its tags, so that no part is read to know it."""
+    options = {"probabilities": "s3://cities/p.vrt", "overwrite": True}
+    city = make_city("target", seed=2)
+    model = c2seg.load_model(forest)
+    model.predict(city, tmp_path / "map.tif", **options)
+    parts = object_path("s3://cities/p.parts")
+    folder = parts / object_folders(parts)[0]
+    before = object_marks(folder)
+    real = StripParts.damaged
+    calls = []
+
+    def damaged(self, marks):
+        if len(marks) == len(before) and not calls:
+            calls.append(put_object(folder / "000001.tif", b"other"))
+        return real(self, marks)
+
+    monkeypatch.setattr(StripParts, "damaged", damaged)
+    model.predict(city, tmp_path / "map.tif", **options)
+    assert calls
+    assert object_marks(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"out": "s3://cities/map.tif"}, "`out`: s3://cities/map.tif: only layers"),
+        ({"preview": "s3://cities/map.png"}, "`preview`: s3://cities/map.png: only layers"),
+        ({"confidence": "s3://cities/c.tif"}, "`confidence`: s3://cities/c.tif: .* must end in .vrt"),
+        ({"confidence": "s3://nobody/c.vrt"}, "NoSuchBucket"),
+        ({"confidence": "c.tif", "parts_folder": "s3://nobody/parts"}, "cannot write /vsis3/nobody/.*NoSuchBucket"),
+    ],
+)
+def test_outputs_that_storage_does_not_take(bucket, forest, make_city, tmp_path, monkeypatch, options, said):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((InputError, DataError, OutputError), match=said) as caught:
+        c2seg.load_model(forest).predict(make_city("target", seed=2), **({"out": "map.tif"} | options))
+    assert "\n" not in str(caught.value)
 
 
 def test_an_object_that_changes_is_another_city(bucket, make_city):

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 from c2seg.api.arguments import FilePath, FilePaths, as_path, as_paths
+from c2seg.api.map_settings import GivenSettings, MapSettings, shows_settings
 from c2seg.api.models import Model, load_model
 from c2seg.api.tables import html_table
 from c2seg.artifacts import MapRecord
-from c2seg.errors import InputError
-from c2seg.parallel import open_crew
-from c2seg.predict import MapOptions
-from c2seg.predict.cities import CityEntry, listed_cities, map_place, standing_maps
+from c2seg.data.city_lists import city_entries
+from c2seg.predict.cities import map_place, standing_maps
 from c2seg.predict.cities import predict_cities as predict_listed
-from c2seg.predict.city import images_for_model, predict
+from c2seg.predict.city import images_for_model
 from c2seg.progress import ShowProgress, opened_bars
 
 __all__ = ["PredictedCities", "predict_cities"]
@@ -38,26 +38,15 @@ class PredictedCities:
         return html_table(("city", "map", "pixels", "error"), rows, str(self.table))
 
 
+@shows_settings
 def predict_cities(
     model: Model | FilePath,
     cities: FilePaths,
     out: FilePath,
     *,
-    backend: str | None = None,
-    device: str = "auto",
-    precision: str = "32",
-    tta: bool | None = None,
-    threads: int | None = None,
-    compile: bool = False,
-    workers: int = 1,
-    cluster: str | None = None,
-    min_area_px: int | None = None,
-    min_area_keep: Sequence[str] | None = None,
-    palette: str = "default",
-    decision: str | None = None,
-    overwrite: bool = False,
     progress: ShowProgress = False,
     command: Sequence[str] = (),
+    **settings: Unpack[GivenSettings],
 ) -> PredictedCities:
     """Predict several cities, one map each, and write a table of them. A call that was stopped resumes when it is repeated.
 
@@ -69,21 +58,10 @@ def predict_cities(
         cities: Cities, or one list of them: a ``.txt`` file with a path a line, a ``.csv`` file with the columns ``path`` and
             maybe ``name``, or a STAC item collection (``docs/scaling.md``).
         out: The folder of the maps and of ``cities.csv``.
-        backend: As in ``Model.predict``, like all that follow.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        precision: ``32`` or ``bf16``.
-        tta: Average over flips and rotations; None: as the recipe says.
-        threads: Of each process.
-        compile: torch.compile, for backend ``torch``.
-        workers: Processes that predict in parallel.
-        cluster: A Dask cluster in their place.
-        min_area_px: Merge smaller connected areas into their largest neighbor.
-        min_area_keep: Names or ids of classes that are left alone then.
-        palette: Colors of the maps.
-        decision: As in ``Model.predict``; cities are predicted again where it is not the recipe's.
-        overwrite: Predict all cities again.
         progress: False, True for bars, or a callable.
         command: What repeats this, for the JSON beside the maps.
+        settings: As in ``Model.predict``; ``workers``, ``cluster`` or ``executor`` serve all cities, and ``overwrite`` predicts
+            all of them again.
 
     Raises:
         DataError: A list is damaged, or has two cities of one name.
@@ -92,35 +70,20 @@ def predict_cities(
     """
     loaded = model if isinstance(model, Model) else load_model(model)
     folder = as_path(out)
-    averaged = loaded.recipe.prediction.tta if tta is None else tta
+    chosen = MapSettings(**settings)
+    averaged = loaded.recipe.prediction.tta if chosen.tta is None else chosen.tta
 
     def standing(city: Path, place: Path) -> list[MapRecord] | None:
         images = images_for_model(loaded.header, city)
-        again = overwrite or decision not in (None, loaded.recipe.prediction.decision)
-        return None if again else standing_maps(loaded.file, images, place, tta=averaged, precision=precision)
+        again = chosen.overwrite or chosen.decision not in (None, loaded.recipe.prediction.decision)
+        return None if again else standing_maps(loaded.file, images, place, tta=averaged, precision=chosen.precision)
 
-    entries = _entries(as_paths(cities))
-    crews = open_crew(workers, cluster, keep_memory=True)
-    with opened_bars(progress) as bars, crews as crew:
+    entries = city_entries(as_paths(cities))
+    with opened_bars(progress) as bars, chosen.crew() as crew:
 
         def predicted(city: Path, place: Path) -> list[MapRecord]:
-            options = MapOptions(
-                map_place(images_for_model(loaded.header, city), place), workers=workers, cluster=cluster, overwrite=overwrite,
-                palette=palette, min_area_px=min_area_px,
-                min_area_keep=None if min_area_keep is None else tuple(min_area_keep),
-            )  # fmt: skip
-            return predict(
-                loaded.path, city, options, backend=backend, device=device, precision=precision, tta=tta, threads=threads,
-                compile=compile, bars=bars, command=command, crew=crew, decision=decision,
-            )  # fmt: skip
+            options = chosen.options(map_place(images_for_model(loaded.header, city), place))
+            return chosen.predict(loaded.path, city, options, bars, command, crew)
 
         result = predict_listed(entries, folder, predicted, standing)
     return PredictedCities(folder, result.table, result.maps, result.failed)
-
-
-def _entries(paths: Sequence[Path]) -> tuple[CityEntry, ...]:
-    listed = listed_cities(paths[0]) if len(paths) == 1 else None
-    entries = listed or tuple(CityEntry(path.stem, path.absolute()) for path in paths)
-    if len({entry.name for entry in entries}) < len(entries):
-        raise InputError("two cities have one name; give a CSV file with the columns name,path")
-    return entries

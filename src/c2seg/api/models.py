@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from c2seg.api.arguments import FilePath, as_path, optional_path
 from c2seg.api.cities import OpenedCity, open_city
 from c2seg.api.labeled_arrays import LabeledArrays
+from c2seg.api.map_settings import GivenSettings, MapSettings, shows_settings
 from c2seg.api.tables import html_table
 from c2seg.artifacts import Header, MapRecord, ModelFile, read_model_file
 from c2seg.data import Band, BandStatistics, City, CityStatistics, city_of_arrays, city_statistics
@@ -20,11 +22,9 @@ from c2seg.errors import InputError, needs_extra
 from c2seg.gis import SideFiles
 from c2seg.legend import Legend
 from c2seg.outputs import Output, check_outputs
-from c2seg.predict import MapOptions
 from c2seg.predict.arrays import ArrayPredictor
 from c2seg.predict.backends import BackendOptions
 from c2seg.predict.city import as_trained
-from c2seg.predict.city import predict as predict_city
 from c2seg.progress import ShowProgress, opened_bars
 from c2seg.recipes import Recipe
 
@@ -91,6 +91,7 @@ class Model:
         """16 hex digits over header and weights."""
         return self.file.digest
 
+    @shows_settings
     def predict(
         self,
         city: FilePath,
@@ -108,28 +109,18 @@ class Model:
         package: FilePath | None = None,
         title: str | None = None,
         acquired: str | None = None,
-        backend: str | None = None,
-        device: str = "auto",
-        precision: str = "32",
-        tta: bool | None = None,
-        threads: int | None = None,
-        compile: bool = False,
-        workers: int = 1,
-        cluster: str | None = None,
-        min_area_px: int | None = None,
-        min_area_keep: Sequence[str] | None = None,
-        palette: str = "default",
-        decision: str | None = None,
-        overwrite: bool = False,
+        parts_folder: FilePath | None = None,
         progress: ShowProgress = False,
         command: Sequence[str] = (),
+        **settings: Unpack[GivenSettings],
     ) -> PredictedCity:
         """Predict a whole city by windows in bounded memory; a call that was stopped resumes when it is repeated.
 
         Args:
             city: The city; labels are not opened.
             out: The map: a GeoTIFF of ids (uint8, 0 where an image is not valid). A folder for a city of several scenes.
-            probabilities: Also all class probabilities, one band a class (uint8 0..200, 255 nodata).
+            probabilities: Also all class probabilities, one band a class (uint8 0..200, 255 nodata). This and the next two are
+                GeoTIFFs, or stay in parts if their names end in ``.vrt``, on a disk or in object storage (``docs/mapping.md``).
             confidence: Also the probability of the predicted class (likewise).
             runner_up: Also the runner-up class and the margin over it (likewise).
             preview: Also a PNG with title, legend, scale bar and north arrow.
@@ -141,7 +132,9 @@ class Model:
             package: Also a folder with copies of map and layers and with all side files.
             title: Of the previews; None: the city's name.
             acquired: When the images were taken, ISO 8601, for the STAC item; None: when the map was made.
-            backend: ``torch``, ``onnx``, ``openvino``, ``forest``; ``auto`` measures; None: what the model needs.
+            parts_folder: Where tasks write these layers in parts until the map is complete: a folder that all workers see, or
+                one in object storage. None: beside the map; workers of clusters and executors return them.
+            backend: ``torch``, ``onnx``, ``openvino``, ``tensorrt``, ``forest``; ``auto`` measures; None: what the model needs.
             device: ``auto``, ``cpu`` or ``cuda``.
             precision: ``32`` or ``bf16``, which is refused where it changes too many classes.
             tta: Average over flips and rotations; None: as the recipe says.
@@ -150,6 +143,7 @@ class Model:
             workers: Processes that predict in parallel.
             cluster: A Dask cluster in their place: ``tcp://host:port`` of its scheduler, ``local:N``, or a YAML file that
                 names its class (``docs/scaling.md``).
+            executor: A ``concurrent.futures.Executor`` in their place (``docs/scaling.md``); it stays open.
             min_area_px: Merge smaller connected areas into their largest neighbor, 2 or more.
             min_area_keep: Names or ids of classes that are left alone then; None: streets.
             palette: Colors of the map.
@@ -164,15 +158,14 @@ class Model:
             InputError: Invalid settings.
             OutputError: A file exists or cannot be written.
         """
-        options = MapOptions(
+        chosen = MapSettings(**settings)
+        options = chosen.options(
             as_path(out),
-            optional_path(probabilities),
-            optional_path(confidence),
-            optional_path(runner_up),
-            optional_path(preview),
-            workers=workers,
-            cluster=cluster,
-            overwrite=overwrite,
+            probabilities=optional_path(probabilities),
+            confidence=optional_path(confidence),
+            runner_up=optional_path(runner_up),
+            preview=optional_path(preview),
+            parts_folder=optional_path(parts_folder),
             side=SideFiles(
                 vector=optional_path(vector),
                 legend_image=optional_path(legend_image),
@@ -183,25 +176,10 @@ class Model:
                 title=title,
                 acquired=acquired,
             ),
-            palette=palette,
-            min_area_px=min_area_px,
-            min_area_keep=None if min_area_keep is None else tuple(min_area_keep),
         )
-        with opened_bars(progress) as bars:
-            maps = predict_city(
-                self.path,
-                as_path(city),
-                options,
-                backend=backend,
-                device=device,
-                precision=precision,
-                tta=tta,
-                threads=threads,
-                compile=compile,
-                bars=bars,
-                command=command,
-                decision=decision,
-            )
+        crews = chosen.crew() if chosen.executor is not None else nullcontext()
+        with opened_bars(progress) as bars, crews as crew:
+            maps = chosen.predict(self.path, as_path(city), options, bars, command, crew)
         return PredictedCity(as_path(out), tuple(maps))
 
     def predict_array(

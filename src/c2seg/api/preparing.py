@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -78,6 +79,7 @@ def prepare_city(
     name: str | None = None,
     workers: int = 1,
     cluster: str | None = None,
+    executor: Executor | None = None,
     dry_run: bool = False,
     overwrite: bool = False,
     progress: ShowProgress = False,
@@ -115,6 +117,7 @@ def prepare_city(
         name: The city's name; None: that of the folder.
         workers: Processes; the bytes do not depend on it.
         cluster: A Dask cluster in their place, as in ``Model.predict``; it reads the products under the same paths.
+        executor: A ``concurrent.futures.Executor`` in their place (``docs/scaling.md``); it stays open.
         dry_run: Say what would be made; nothing is written.
         overwrite: Replace files of other inputs or parameters.
         progress: False, True for bars, or a callable.
@@ -142,7 +145,9 @@ def prepare_city(
     if done is not None or dry_run:
         return PreparedCity(request.out, done or plan.record, "up to date" if done else "planned", plan.stored_bytes)
     with opened_bars(progress) as bars:
-        record = prepare_folder(plan, workers=workers, cluster=cluster, overwrite=overwrite, bars=bars)
+        record = prepare_folder(
+            plan, workers=workers, cluster=cluster, executor=executor, overwrite=overwrite, bars=bars
+        )
     return PreparedCity(request.out, record, "made", plan.stored_bytes)
 
 

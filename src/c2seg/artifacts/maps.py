@@ -233,4 +233,6 @@ class StripNote(Record):
     counts: tuple[int, ...]
     expected: tuple[float, ...] | None = None
     checksums: dict[str, int] = Field(default_factory=dict)
-    """Of its rows on disk, by layer."""
+    """Of its pixels, by layer."""
+    parts: dict[str, str] = Field(default_factory=dict)
+    """Marks of the files that hold its rows, by layer; layers that are not named are in the caller's row files."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from c2seg.artifacts.benchmark import BenchmarkResult, PairedDifference
 from c2seg.benchmark.comparison import compare_recipes
 from c2seg.benchmark.figure6 import Figure6, figure_recipes, figure_runs, make_figure6
+from c2seg.benchmark.jobs import check_workers
 from c2seg.benchmark.offline_tables import offline_csv, offline_html, offline_rows
 from c2seg.benchmark.pairs import Pair, PairLike, parse_pairs
 from c2seg.benchmark.plan import Benchmark, Run, plan
@@ -53,6 +54,7 @@ def run_benchmark(
     overrides: Sequence[str] = (),
     device: str = "cpu",
     jobs: int = 1,
+    cluster: str | None = None,
     dry_run: bool = False,
     progress: ShowProgress = False,
     runner: Runner | None = None,
@@ -85,10 +87,12 @@ def run_benchmark(
         overrides: ``key.path=value`` for every recipe.
         device: ``auto``, ``cpu`` or ``cuda``.
         jobs: Runs at a time; each gets an equal part of the cores.
+        cluster: A Dask cluster in the place of ``jobs``, as in ``Model.predict``, a run at a time for each worker; data and
+            ``out`` are on storage that all see (``docs/scaling.md``).
         dry_run: Run and write nothing; ``costs`` says what is known of hours and memory.
         progress: False, True for bars, or a callable.
         runner: What trains, predicts and scores (default: processes of this machine).
-        executor: What calls the runner for every run (default: threads of this process).
+        executor: A ``concurrent.futures.Executor`` that has the runs in their place.
 
     Raises:
         C2SegError: An input is wrong (raised before the first run), or every run failed.
@@ -97,6 +101,7 @@ def run_benchmark(
     names = recipes_of(table) if recipes is None else (recipes,) if isinstance(recipes, str) else tuple(recipes)
     shown = figure_recipes(figure, table, [recipes] if isinstance(recipes, str) else recipes)
     names = () if shown and table is None else _names(names, ablations)
+    check_workers(jobs, cluster, executor)
     with opened_bars(progress) as bars:
         benchmark = Benchmark(
             pairs=parse_pairs(_pairs(pairs, data, bars)),
@@ -121,7 +126,7 @@ def run_benchmark(
             check_packages()  # the page of their maps is made at the end
         make_folder(benchmark.out)
         with working_in(benchmark.out):
-            costs, results, failures = _run(benchmark, runs, runner or SpawningRunner(jobs), executor, bars)
+            costs, results, failures = _run(benchmark, runs, runner, executor, cluster, bars)
             if not results:
                 raise C2SegError(next(iter(failures.values())))
             done = [run for run in runs if run.name not in failures]
@@ -200,16 +205,21 @@ def _pairs_of(runs: Sequence[Run]) -> list[Pair]:
 
 
 def _run(
-    benchmark: Benchmark, runs: Sequence[Run], runner: Runner, executor: Executor | None, bars: Bars
+    benchmark: Benchmark,
+    runs: Sequence[Run],
+    runner: Runner | None,
+    executor: Executor | None,
+    cluster: str | None,
+    bars: Bars,
 ) -> tuple[list[CostLine], list[BenchmarkResult], dict[str, str]]:
     """State the costs, then run what is not finished."""
     waiting = [run for run in runs if not finished(benchmark, run)]
-    costs = cost_lines(benchmark, waiting, runner, bars("measuring"))
+    costs = cost_lines(benchmark, waiting, runner or SpawningRunner(benchmark.jobs), bars("measuring"))
     hours = total_hours(costs) / benchmark.jobs
     _LOG.info("%d runs, %d of them to do: about %.1f hours of training", len(runs), len(waiting), hours)
     for line in cost_text(costs, benchmark.jobs).splitlines() if costs else ():
         _LOG.info("%s", line)
-    return costs, *run_all(benchmark, runs, runner, bars("benchmark"), executor)
+    return costs, *run_all(benchmark, runs, runner, bars("benchmark"), executor, cluster)
 
 
 def _stated(benchmark: Benchmark, runs: Sequence[Run], bars: Bars) -> BenchmarkSummary:

@@ -14,7 +14,9 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import IO, Any, TypeVar
 
+from c2seg.benchmark.leases import Lease
 from c2seg.errors import C2SegError
+from c2seg.parallel import WorkerLostError
 
 __all__ = ["Processes"]
 
@@ -24,25 +26,27 @@ T = TypeVar("T")
 class Processes:
     """Runs calls in processes of their own, at most one at a time for every thread that asks.
 
-    ``variables`` are set in the environment of every process unless the user has set them.
+    ``variables`` are set in the environment of every process unless the user has set them. Processes give signs of life for the
+    ``lease``, and end when it is withdrawn or passed on.
     """
 
-    def __init__(self, variables: Mapping[str, str]) -> None:
-        self._variables = dict(variables)
+    def __init__(self, variables: Mapping[str, str], lease: Lease | None = None) -> None:
+        self._variables, self._lease = dict(variables), lease
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopped = False
 
-    def __reduce__(self) -> tuple[type[Processes], tuple[dict[str, str]]]:
+    def __reduce__(self) -> tuple[type[Processes], tuple[dict[str, str], Lease | None]]:
         """Pickle without the running processes."""
-        return Processes, (self._variables,)
+        return Processes, (self._variables, self._lease)
 
     def call(self, function: Callable[..., T], *arguments: Any) -> T:
         """Return what the function returns there; function, arguments and result must be picklable.
 
-        C2SegError if the function raises one, or fails, or its process dies; KeyboardInterrupt if it was stopped.
+        C2SegError if the function raises one, or fails, or its process dies (WorkerLostError if it was killed);
+        KeyboardInterrupt if it was stopped.
         """
-        work = pickle.dumps((function, arguments))
+        work = pickle.dumps((function, arguments, self._lease))
         ours, theirs = Pipe()
         with ours, tempfile.TemporaryFile() as printed:
             process = self._start(theirs, printed)
@@ -61,10 +65,17 @@ class Processes:
 
     def stop(self) -> None:
         """Let every process write its state and end; start no other."""
+        self._end(subprocess.Popen.terminate)
+
+    def kill(self) -> None:
+        """End every process now, also one that hangs; start no other."""
+        self._end(subprocess.Popen.kill)
+
+    def _end(self, how: Callable[[subprocess.Popen[bytes]], None]) -> None:
         with self._lock:
             self._stopped = True
             for process in self._running:
-                process.terminate()
+                how(process)
 
     def _start(self, theirs: Connection, printed: IO[bytes]) -> subprocess.Popen[bytes]:
         code = f"import sys; from c2seg.benchmark.child import main; sys.exit(main({theirs.fileno()}))"
@@ -100,7 +111,7 @@ def _exchange(connection: Connection, work: bytes) -> tuple[str, Any] | None:
 
 def _result(answer: tuple[str, Any] | None, who: str, code: int, printed: IO[bytes]) -> Any:
     if answer is None:
-        raise C2SegError(f"{who} {_death(code, printed)}")
+        raise (WorkerLostError if code < 0 else C2SegError)(f"{who} {_death(code, printed)}")
     kind, content = answer
     if kind == "stopped":
         raise KeyboardInterrupt

@@ -6,6 +6,7 @@ import os
 from typing import Protocol
 
 from c2seg.artifacts.scores import ScoreRecord
+from c2seg.benchmark.leases import Lease
 from c2seg.benchmark.processes import Processes
 from c2seg.benchmark.tasks import (
     FitTask,
@@ -47,12 +48,12 @@ class Runner(Protocol):
 class SpawningRunner:
     """Gives every task a process of its own, so that one that dies fails one run, and peak memory is the task's.
 
-    ``jobs`` tasks run at a time: each gets an equal part of the cores, unless the environment says otherwise. Picklable: the
-    copy starts its own processes.
+    ``jobs`` tasks run at a time: each gets an equal part of the cores, unless the environment says otherwise. Processes end
+    with the ``lease`` of their run. Picklable: the copy starts its own processes.
     """
 
-    def __init__(self, jobs: int = 1) -> None:
-        self._processes = Processes(thread_variables(jobs))
+    def __init__(self, jobs: int = 1, lease: Lease | None = None) -> None:
+        self._processes = Processes(thread_variables(jobs), lease)
 
     def fit(self, task: FitTask) -> Trained:
         """Train in a process of its own."""
@@ -73,6 +74,10 @@ class SpawningRunner:
     def stop(self) -> None:
         """Let every process write its state and end; start no other."""
         self._processes.stop()
+
+    def kill(self) -> None:
+        """End every process now, also one that hangs; start no other."""
+        self._processes.kill()
 
 
 def thread_variables(jobs: int) -> dict[str, str]:

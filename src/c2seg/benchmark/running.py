@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from concurrent.futures import Executor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 from c2seg.artifacts.benchmark import BenchmarkKey, BenchmarkResult, PooledScores
 from c2seg.artifacts.scores import ScoreRecord, class_names
 from c2seg.benchmark.costs import equal_time
 from c2seg.benchmark.fused import Fusion
 from c2seg.benchmark.fusing import fused_from_present_maps, run_fused
+from c2seg.benchmark.jobs import RunJob, benchmark_crew, limits
+from c2seg.benchmark.leases import Lease, Leases
 from c2seg.benchmark.offline import is_scored_offline, run_offline
 from c2seg.benchmark.plan import Benchmark, Run
 from c2seg.benchmark.runner import Runner
-from c2seg.benchmark.scheduling import in_order
 from c2seg.benchmark.tasks import Trained, fit_task, predict_task, score_task
 from c2seg.data import open_city
 from c2seg.errors import C2SegError, InputError
+from c2seg.parallel import Terms, run_tasks
 from c2seg.progress import Progress, no_progress
 
 __all__ = ["finished", "run_all", "run_one"]
@@ -29,38 +30,51 @@ __all__ = ["finished", "run_all", "run_one"]
 def run_all(
     benchmark: Benchmark,
     runs: Sequence[Run],
-    runner: Runner,
+    runner: Runner | None = None,
     progress: Progress = no_progress,
     executor: Executor | None = None,
+    cluster: str | None = None,
 ) -> tuple[list[BenchmarkResult], dict[str, str]]:
     """Run what is not finished. Return one result per run (scores, seconds, memory, size), and the message of each failed
     run by name: it does not stop the others. An interrupt stops all of them.
 
-    ``executor`` calls ``run_one`` for every run; without one, ``benchmark.jobs`` threads wait for the runner.
+    ``benchmark.jobs`` runs at a time, or as many as the ``cluster`` has workers, or the ``executor`` processes. A run whose
+    worker dies or stalls is given to another, and resumes from its folder. Without a ``runner`` each part of a run has a
+    process of its own.
     """
     results: dict[int, BenchmarkResult] = {}
     failed: dict[str, str] = {}
+    job = RunJob(run_one, benchmark, runs, runner)
+
+    def issued(place: int) -> tuple[int, Lease]:
+        job.kill(place)  # where its worker was given up
+        return place, leases.issue(place)
+
+    def tell(place: int) -> None:
+        progress(len(results) + len(failed), len(runs), runs[place].name)
+
+    def finish(place: int, result: BenchmarkResult, _: str) -> None:
+        results[place] = result
+        tell(place)
+
+    def fail(place: int, error: C2SegError) -> None:
+        failed[runs[place].name] = str(error)
+        tell(place)
+
     progress(0, len(runs), "")
-    with ExitStack() as stack:
-        pool = executor or stack.enter_context(ThreadPoolExecutor(benchmark.jobs))
-        submit = partial(_submitted, benchmark, runs, runner)
+    with (
+        Leases(benchmark.out / "under-way") as leases,
+        benchmark_crew(benchmark.jobs, cluster, executor) as crew,
+    ):
+        assert crew is not None
+        places: Sequence[Any] = range(len(runs))  # as tasks they are issued, with a lease
+        terms = Terms(after=_after(runs), issued=issued, sign=leases.sign, failed=fail)
         try:
-            for done, (place, future) in enumerate(in_order(pool, submit, len(runs), _after(runs))):
-                try:
-                    results[place] = future.result()
-                except C2SegError as error:
-                    failed[runs[place].name] = str(error)
-                progress(done + 1, len(runs), runs[place].name)
+            run_tasks(crew, job, places, finish, limits(runner), terms=terms)
         except BaseException:
-            runner.stop()
+            job.stop()
             raise
     return [results[place] for place in sorted(results)], failed
-
-
-def _submitted(
-    benchmark: Benchmark, runs: Sequence[Run], runner: Runner, pool: Executor, place: int
-) -> Future[BenchmarkResult]:
-    return pool.submit(run_one, benchmark, runs[place], runner)
 
 
 def _after(runs: Sequence[Run]) -> dict[int, list[int]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from c2seg.cli.console import JSON, QUIET, notes_on_stderr, print_json, progress_bars
+from c2seg.cli.console import CLUSTER_HELP, JSON, QUIET, notes_on_stderr, print_json, progress_bars
 from c2seg.errors import C2SegError
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def command(
     ),
     set_: list[str] = typer.Option([], "--set", help="key.path=value for every recipe; may be repeated."),
     jobs: int = typer.Option(1, "--jobs", min=1, help="Runs at a time; each gets an equal part of the cores."),
+    cluster: str = typer.Option(None, "--cluster", help=CLUSTER_HELP.replace("--workers", "--jobs")),
     device: str = typer.Option("cpu", "--device", help="auto, cpu or cuda."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Print plan, runs, hours and memory; run and write nothing."),
     json: bool = JSON,
@@ -86,6 +87,7 @@ def command(
             overrides=set_,
             device=device,
             jobs=jobs,
+            cluster=cluster,
             dry_run=dry_run,
             progress=bars,
         )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
-from c2seg.cli.console import JSON, OVERWRITE, QUIET, note, print_json, progress_bars
+from c2seg.cli.console import CLUSTER_HELP, JSON, OVERWRITE, QUIET, note, print_json, progress_bars
 from c2seg.cli.options import with_options
-from c2seg.errors import InputError
+from c2seg.errors import DataError, InputError
 
 __all__ = ["command"]
 
@@ -22,8 +23,16 @@ def _show_rules(show: bool) -> None:
 
 
 def command(
-    out: Path = typer.Argument(..., help="Label raster to write (GeoTIFF, uint8 class ids, 0 = unmapped)."),
-    osm: Path = typer.Option(..., "--osm", help="OpenStreetMap extract: .osm.pbf, .osm, .osm.gz or .osm.bz2."),
+    out: Path = typer.Argument(
+        ..., help="Label raster to write (GeoTIFF, uint8 class ids, 0 = unmapped); with --cities a folder."
+    ),
+    osm: Path | None = typer.Option(None, "--osm", help="OpenStreetMap extract: .osm.pbf, .osm, .osm.gz or .osm.bz2."),
+    cities: list[Path] = typer.Option(
+        [],
+        "--cities",
+        help="Label several cities on the grids of their images: a list as predict takes it, which may name an extract for "
+        "each (osm), or a city; may be repeated.",
+    ),
     like: Path | None = typer.Option(None, "--like", help="Raster whose grid (CRS, pixels) the labels take."),
     bounds: str | None = typer.Option(
         None, "--bounds", help="W,S,E,N instead of --like: degrees; with --crs, units of that CRS."
@@ -38,6 +47,8 @@ def command(
     fractions: Path | None = typer.Option(
         None, "--fractions", help="Also write the area share of every class (float32, one band per class)."
     ),
+    workers: int = typer.Option(1, "--workers", min=1, help="Processes, each with a city at a time; with --cities."),
+    cluster: str | None = typer.Option(None, "--cluster", help=CLUSTER_HELP),
     show_rules: bool = typer.Option(
         False, "--show-rules", is_eager=True, callback=_show_rules, help="Print the shipped rule table and stop."
     ),
@@ -53,6 +64,20 @@ def command(
     """
     from c2seg.api.labeling import make_labels
 
+    if cities:
+        if any(given is not None for given in (like, bounds, resolution, crs)):
+            raise InputError(
+                "--cities are labeled on the grids of their images, without --like, --bounds, --resolution, --crs"
+            )
+        _label_cities(
+            cities, out, osm=osm, rules=rules, switches=_choices(switch), legend=legend, fractions=fractions, workers=workers,
+            cluster=cluster, overwrite=overwrite, quiet=quiet, as_json=as_json,
+        )  # fmt: skip
+        return
+    if osm is None:
+        raise InputError("give --osm, the OpenStreetMap extract")
+    if workers != 1 or cluster is not None:
+        raise InputError("--workers and --cluster label several cities: give --cities")
     with progress_bars(quiet=quiet) as bars:
         labels = make_labels(
             out,
@@ -73,6 +98,27 @@ def command(
     else:
         typer.echo(with_options(str(labels)))
         note(f"labels: {out}", quiet=quiet)
+
+
+def _label_cities(cities: list[Path], out: Path, *, quiet: bool, as_json: bool, **options: Any) -> None:
+    from c2seg.api.labeling import label_cities
+
+    with progress_bars(quiet=quiet or as_json) as bars:
+        labeled = label_cities(cities, out, progress=bars, **options)
+    if as_json:
+        reports = {
+            name: [{"path": str(one.path), **one.report.as_json()} for one in ones]
+            for name, ones in labeled.labels.items()
+        }
+        print_json({"out": str(out), "table": str(labeled.table), "labels": reports, "failed": labeled.failed})
+    else:
+        typer.echo(labeled.table)
+    if labeled.failed:
+        name, error = next(iter(labeled.failed.items()))
+        count = len(labeled.failed)
+        raise DataError(
+            f"{count} of {count + len(labeled.labels)} cities have no labels: {name}: {error}; see {labeled.table}"
+        )
 
 
 def _box(bounds: str) -> tuple[float, float, float, float]:

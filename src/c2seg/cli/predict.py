@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
-from c2seg.cli.console import CLUSTER_HELP, JSON, OVERWRITE, QUIET, note, print_json, progress_bars
+from c2seg.cli.console import CLUSTER_HELP, JSON, OVERWRITE, QUIET, note, notes_on_stderr, print_json, progress_bars
 from c2seg.errors import DataError, InputError
 
 if TYPE_CHECKING:
+    from c2seg.api.map_settings import GivenSettings
     from c2seg.artifacts import MapRecord, MapRun
 
 __all__ = ["command"]
@@ -25,7 +26,9 @@ def command(
     out: Path = typer.Option(
         ..., "--out", help="The map, a GeoTIFF (a folder for a city of several scenes, and for several cities)."
     ),
-    probabilities: Path = typer.Option(None, "--probabilities", help="Also write all class probabilities here."),
+    probabilities: Path = typer.Option(
+        None, "--probabilities", help="Also write all class probabilities here; a .vrt keeps them in parts."
+    ),
     confidence: Path = typer.Option(
         None, "--confidence", help="Also write the probability of the predicted class here."
     ),
@@ -49,9 +52,16 @@ def command(
     acquired: str = typer.Option(
         None, "--acquired", help="When the images were taken, such as 2024-06-30, for the STAC item."
     ),
+    parts_folder: Path = typer.Option(
+        None,
+        "--parts-folder",
+        help="Folder that all workers see, or s3://: they write layers there in parts on the way.",
+    ),
     tta: bool = typer.Option(None, "--tta/--no-tta", help="Average 8 flips and rotations (default: as in the recipe)."),
     backend: str = typer.Option(
-        None, "--backend", help="torch, onnx, openvino, forest; auto measures (default: what the model file needs)."
+        None,
+        "--backend",
+        help="torch, onnx, openvino, tensorrt, forest; auto measures (default: what the model file needs).",
     ),
     device: str = typer.Option("auto", "--device", help="auto, cpu or cuda."),
     precision: str = typer.Option("32", "--precision", help="32, or bf16 after a check on windows of the city."),
@@ -84,18 +94,34 @@ def command(
 ) -> None:
     """Predict the map of a whole city, or of each of several; run the same command again to resume after a stop."""
     from c2seg.api.models import load_model
-    from c2seg.predict.cities import listed_cities
+    from c2seg.data.city_lists import listed_cities
 
+    settings: GivenSettings = {
+        "backend": backend, "device": device, "precision": precision, "tta": tta, "threads": threads, "compile": compile_,
+        "workers": workers, "cluster": cluster, "min_area_px": min_area_px,
+        "min_area_keep": _spared_classes(min_area_keep), "palette": palette, "decision": decision,
+        "overwrite": overwrite,
+    }  # fmt: skip
     if len(city) > 1 or listed_cities(city[0]):
-        if any((probabilities, confidence, runner_up, preview, vector, legend_image, areas, stac, package, simplify)):
+        single = (
+            probabilities,
+            confidence,
+            runner_up,
+            preview,
+            parts_folder,
+            vector,
+            legend_image,
+            areas,
+            stac,
+            package,
+            simplify,
+        )
+        if any(single):
             raise InputError("several cities give a folder of maps; other layers and side files need one city")
-        _predict_cities(
-            model, city, out, json=json, quiet=quiet, backend=backend, device=device, precision=precision, tta=tta,
-            threads=threads, compile=compile_, workers=workers, cluster=cluster, min_area_px=min_area_px,
-            min_area_keep=_spared_classes(min_area_keep), palette=palette, decision=decision, overwrite=overwrite,
-        )  # fmt: skip
+        _predict_cities(model, city, out, settings, json=json, quiet=quiet)
         return
-    with progress_bars(quiet=quiet or json) as bars:
+    silent = quiet or json
+    with notes_on_stderr("c2seg.predict.room", quiet=silent), progress_bars(quiet=silent) as bars:
         predicted = load_model(model).predict(
             city[0],
             out,
@@ -111,21 +137,10 @@ def command(
             package=package,
             title=title,
             acquired=acquired,
-            backend=backend,
-            device=device,
-            precision=precision,
-            tta=tta,
-            threads=threads,
-            compile=compile_,
-            workers=workers,
-            cluster=cluster,
-            min_area_px=min_area_px,
-            min_area_keep=_spared_classes(min_area_keep),
-            palette=palette,
-            decision=decision,
-            overwrite=overwrite,
+            parts_folder=parts_folder,
             progress=bars,
             command=["c2seg", *sys.argv[1:]],
+            **settings,
         )
     if json:
         print_json({"out": str(out), "maps": [result.as_json() for result in predicted.maps]})
@@ -144,11 +159,13 @@ def command(
     typer.echo(out)
 
 
-def _predict_cities(model: Path, cities: list[Path], out: Path, *, json: bool, quiet: bool, **options: Any) -> None:
+def _predict_cities(
+    model: Path, cities: list[Path], out: Path, settings: GivenSettings, *, json: bool, quiet: bool
+) -> None:
     from c2seg.api.city_lists import predict_cities
 
     with progress_bars(quiet=quiet or json) as bars:
-        predicted = predict_cities(model, cities, out, progress=bars, command=["c2seg", *sys.argv[1:]], **options)
+        predicted = predict_cities(model, cities, out, progress=bars, command=["c2seg", *sys.argv[1:]], **settings)
     if json:
         maps = {name: [record.as_json() for record in records] for name, records in predicted.maps.items()}
         print_json({"out": str(out), "table": str(predicted.table), "maps": maps, "failed": predicted.failed})

@@ -96,9 +96,7 @@ class Layer:
         relation = self.relation
         if relation.ratio == 1:
             return cells
-        fine = relation.to_fine(relation.to_coarse(window))
-        rows = (np.arange(window.row, window.row_end) - fine.row) // relation.ratio
-        cols = (np.arange(window.col, window.col_end) - fine.col) // relation.ratio
+        rows, cols = relation.nearest(window)
         return cells.take(cols, axis=-1).take(rows, axis=-2)
 
 
@@ -189,14 +187,20 @@ class Scene:
         unreadable.
         """
         stack = self.modality(modality)
-        raw, valid_cells = stack.read_cells(window)
-        valid_cells &= stack.valid_pixels(raw, stack.relation.to_coarse(window), masked=self.valid is not None)
-        values, valid = stack.upsample_nearest(stack.scaled(raw), window), stack.upsample_nearest(valid_cells, window)
+        raw, valid = self.read_raw(modality, window)
+        return stack.upsample_nearest(stack.scaled(raw), window), valid
+
+    def read_raw(self, modality: str, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Return raw values [C, h, w] of the native cells that cover a window, and the validity of its pixels, bool [H, W]."""
+        stack = self.modality(modality)
+        raw, cells = stack.read_cells(window)
+        cells &= stack.valid_pixels(raw, stack.relation.to_coarse(window), masked=self.valid is not None)
+        valid = stack.upsample_nearest(cells, window)
         if window.intersect(self.grid.window) != window:
             valid &= self._inside(window)
         if self.valid is not None:
             valid &= self.valid.read_marked(window)
-        return values, valid
+        return raw, valid
 
     def read_native(self, modality: str, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Return scaled values float32 [C, h, w] of a window inside the native grid, and weights of its cells, int64 [h, w].
@@ -224,7 +228,7 @@ class Scene:
         """Return bool [H, W]: pixels that are valid in all ``modalities``."""
         valid = np.ones((window.height, window.width), bool)
         for name in modalities:
-            valid &= self.read(name, window)[1]
+            valid &= self.read_raw(name, window)[1]
         return valid
 
     def modality(self, name: str) -> Modality:

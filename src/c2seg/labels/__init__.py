@@ -11,6 +11,7 @@ with needs_extra("labels from OpenStreetMap", "labels"):
     import osmium  # noqa: F401  (reports a missing extra before long work)
 
     from c2seg.labels.build import Labels, make_labels
+    from c2seg.labels.cities import CityLabels, label_cities
     from c2seg.labels.files import Area, write_label_files
     from c2seg.labels.grids import grid_from_bounds, grid_like
     from c2seg.labels.record import LabelRecord
@@ -20,6 +21,7 @@ with needs_extra("labels from OpenStreetMap", "labels"):
 
 __all__ = [
     "Area",
+    "CityLabels",
     "LabelRecord",
     "Labels",
     "Rule",
@@ -30,6 +32,7 @@ __all__ = [
     "format_report",
     "grid_from_bounds",
     "grid_like",
+    "label_cities",
     "load_rules",
     "make_labels",
     "write_label_files",

@@ -131,3 +131,5 @@ class LabelRecord(Artifact):
     skipped: tuple[SkippedArea, ...]
     closed: tuple[ClosedArea, ...] = ()
     rule_table: RuleTableName
+    key: str | None = None
+    """Digest of all that the raster depends on: extract, rules, legend, grid, version; None in files of 0.1.0."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import platform
 import threading
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -15,7 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from c2seg._version import __version__
 from c2seg.errors import C2SegError, MissingExtraError
 
-__all__ = ["Facts", "Job", "Outcome", "TaskFunction", "call", "check_job", "facts", "forget", "packed"]
+__all__ = ["Facts", "Job", "Outcome", "TaskFunction", "call", "check_job", "facts", "forget", "outcome_of", "packed"]
 
 T_contra = TypeVar("T_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
@@ -78,25 +80,49 @@ def packed(job: Job[Any, Any]) -> bytes:
 
 
 class _Started:
-    """The job that this process works on."""
+    """The job that this process works on, in a thread of its own: GDAL's settings belong to the thread that made them.
+
+    Whoever calls may do so from any thread: a worker of a cluster has several, and so may an executor. One task at a time.
+    """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()  # a worker of a cluster may have several threads: one task at a time in a process
-        self.blob: bytes | None = None
+        self._lock = threading.Lock()
+        self._thread: ThreadPoolExecutor | None = None
+        self._process = os.getpid()
+        self._blob: bytes | None = None
         self._context: AbstractContextManager[Callable[[Any], Any]] | None = None
         self._function: Callable[[Any], Any] | None = None
 
+    def do(self, action: Callable[[], T]) -> T:
+        """Return what an action returns in the job's thread."""
+        with self._lock:
+            if self._thread is None or self._process != os.getpid():  # a fork has no threads of its parent's
+                self._thread, self._process = ThreadPoolExecutor(1, "c2seg job"), os.getpid()
+            return self._thread.submit(action).result()
+
+    def end(self) -> None:
+        """Close the job, and end its thread."""
+        with self._lock:
+            thread, self._thread = self._thread, None
+            if thread is not None:
+                try:
+                    thread.submit(self.close).result()
+                finally:
+                    thread.shutdown()
+
     def function(self, blob: bytes) -> Callable[[Any], Any]:
-        if self._function is None or blob != self.blob:
+        """Return the function of a job, which is started if it is another one. In the job's thread, as ``close``."""
+        if self._function is None or blob != self._blob:
             self.close()
             job: Job[Any, Any] = pickle.loads(blob)
             context = job.start()
             self._function = context.__enter__()
-            self._context, self.blob = context, blob
+            self._context, self._blob = context, blob
         return self._function
 
     def close(self) -> None:
-        context, self._context, self._function, self.blob = self._context, None, None, None
+        """Leave the job's context."""
+        context, self._context, self._function, self._blob = self._context, None, None, None
         if context is not None:
             context.__exit__(None, None, None)
 
@@ -115,7 +141,7 @@ def check_job(blob: bytes) -> Outcome[Facts]:
 
 
 def _outcome(action: Callable[[], Any]) -> Outcome[Any]:
-    with _started.lock:
+    def tried() -> Outcome[Any]:
         try:
             return Outcome(action())
         except Exception as error:
@@ -124,11 +150,20 @@ def _outcome(action: Callable[[], Any]) -> Outcome[Any]:
             _started.close()
         return outcome
 
+    return _started.do(tried)
+
+
+def outcome_of(function: Callable[[Any], Any], task: Any) -> Outcome[Any]:
+    """Compute a task by the job's function itself, in a thread of this process."""
+    try:
+        return Outcome(function(task))
+    except Exception as error:
+        return _failure(error)
+
 
 def forget() -> None:
     """End the job of this process: a worker of a cluster lives on without its memory."""
-    with _started.lock:
-        _started.close()
+    _started.end()
 
 
 def _failure(error: Exception) -> Outcome[Any]:

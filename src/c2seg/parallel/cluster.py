@@ -52,10 +52,11 @@ class ClusterCrew:
     """
 
     size = 1
-    depth = 3  # one is computed, one waits, one is on its way
+    in_process = False
 
-    def __init__(self, connect: Connect, where: str) -> None:
+    def __init__(self, connect: Connect, where: str, *, depth: int = 3) -> None:
         self._connect, self._where = connect, where
+        self.depth = depth  # of three, one is computed, one waits, one is on its way
         self._opened = ExitStack()
         self._blob = b""
         self._expected: Facts | None = None

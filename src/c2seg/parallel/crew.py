@@ -13,7 +13,7 @@ __all__ = ["Crew", "Limits", "Worker", "WorkerLostError"]
 
 
 class WorkerLostError(C2SegError):
-    """A worker died, or its connection was lost, before it gave a result."""
+    """A worker, or a process that it had started for a task, died or was lost before it gave a result."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,10 @@ class Crew(Protocol):
     @property
     def connected(self) -> bool:
         """False while nobody answers for the workers: what is lost then is no task's fault."""
+
+    @property
+    def in_process(self) -> bool:
+        """True if the workers are threads of this process: they get the job itself."""
 
     def open_job(self, blob: bytes, check: Callable[[], int] | None, most: int) -> None:
         """Begin a job of ``most`` tasks; ``check`` computes its self-test here, for crews that compare."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
 
 __all__ = ["Lanes"]
 
@@ -29,12 +31,20 @@ class Lanes:
         self._lanes[worker] = lane[1:]
         return lane[0]
 
-    def give_back(self, tasks: list[int], worker: str) -> None:
+    def give_back(self, tasks: Sequence[int], worker: str) -> None:
         """Take tasks back from a worker that is lost, with its lane."""
         lane = self._lanes.pop(worker, range(0))
         if lane:
             self._lanes[f"lost {worker} {lane.start}"] = lane  # nobody's: the others share it
         self._again.extend(tasks)
+
+    def withdraw(self, task: int) -> None:
+        """Give a task that came back to nobody."""
+        with suppress(ValueError):
+            self._again.remove(task)
+
+    def over(self, task: int) -> None:
+        """Note that a task is over: no other waits for it."""
 
     def _new_lane(self) -> range:
         if self._rest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from c2seg.documents import read_yaml
 from c2seg.errors import InputError
 from c2seg.parallel.crew import Crew
+from c2seg.parallel.plain import ExecutorCrew, checked_executor
 from c2seg.parallel.processes import LocalCrew
 
 __all__ = ["open_crew"]
@@ -22,8 +24,18 @@ _FORMS = (
 )
 
 
-def open_crew(workers: int, cluster: str | None, *, keep_memory: bool = False) -> AbstractContextManager[Crew | None]:
+def open_crew(
+    workers: int,
+    cluster: str | None,
+    *,
+    executor: Executor | None = None,
+    keep_memory: bool = False,
+    ahead: int | None = None,
+) -> AbstractContextManager[Crew | None]:
     """Return the crew of a command as a context: of ``workers`` processes, or of a cluster; None for this process alone.
+
+    ``executor`` is one that the user has made; ``workers`` above 1 says then how many processes it has. ``ahead``: tasks that a
+    worker has at a time, with the one that it computes; None: as is best for strips.
 
     ``cluster`` is the address of a Dask scheduler (``tcp://host:8786``), ``local:N``, or a YAML file with ``module``,
     ``class``, ``kwargs`` and ``workers`` of a cluster that is started for this work and scaled to so many workers
@@ -31,13 +43,17 @@ def open_crew(workers: int, cluster: str | None, *, keep_memory: bool = False) -
     """
     if workers < 1:
         raise InputError(f"`workers` must be at least 1, found {workers}")
+    if executor is not None:
+        if cluster is not None:
+            raise InputError("give `cluster` or `executor`, not both")
+        return ExecutorCrew(checked_executor(executor), workers if workers > 1 else None, ahead=ahead or 2)
     if cluster is None:
-        return nullcontext() if workers == 1 else LocalCrew(workers, keep_memory=keep_memory)
+        return nullcontext() if workers == 1 else LocalCrew(workers, keep_memory=keep_memory, depth=ahead or 2)
     if workers != 1:
         raise InputError("give `workers` or `cluster`, not both")
     from c2seg.parallel.cluster import ClusterCrew
 
-    return ClusterCrew(_connector(cluster), cluster)
+    return ClusterCrew(_connector(cluster), cluster, depth=ahead or 3)
 
 
 def _connector(cluster: str) -> Callable[[ExitStack], Any]:

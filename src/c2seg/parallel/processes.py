@@ -138,10 +138,11 @@ def _follow(sentinel: int) -> None:
 class LocalCrew:
     """Processes of this machine, started with the first job; those that are replaced keep their names."""
 
-    depth = 2  # a result that is stored while the next one is computed; more would only be memory
+    in_process = False
 
-    def __init__(self, count: int, *, keep_memory: bool = False) -> None:
+    def __init__(self, count: int, *, keep_memory: bool = False, depth: int = 2) -> None:
         self.size, self._keep_memory = count, keep_memory
+        self.depth = depth  # of two, the result of one is stored while the next is computed; more would only be memory
         self._workers: list[ProcessExecutor] = []
         self.connected = True
 

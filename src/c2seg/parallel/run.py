@@ -7,14 +7,16 @@ import queue
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from c2seg.errors import C2SegError, one_line
-from c2seg.parallel.calls import Job, Outcome, call, packed
+from c2seg.parallel.calls import Job, Outcome, call, outcome_of, packed
 from c2seg.parallel.crew import Crew, Limits, Worker, WorkerLostError
 from c2seg.parallel.lanes import Lanes
+from c2seg.parallel.ordered import Ordered
+from c2seg.parallel.terms import Terms
 
 __all__ = ["run_tasks"]
 
@@ -34,6 +36,7 @@ def run_tasks(
     finished: Callable[[int, R, str], None],
     limits: Limits = Limits(),  # noqa: B008 (frozen)
     check: Callable[[], int] | None = None,
+    terms: Terms = Terms(),  # noqa: B008 (frozen)
 ) -> None:
     """Compute all tasks; call ``finished(index, result, worker)`` here, once for each, in the order of arrival.
 
@@ -41,11 +44,17 @@ def run_tasks(
     results under way. A task whose worker is lost or stalls is given to another. An error in a task stops all, after results
     that are here were stored. Raises that error, RuntimeError for one that is not of c2seg, and C2SegError where workers are
     lost again and again. ``check`` computes the job's self-test here, for crews that compare their workers with this process.
+    ``terms``: for tasks that take long, wait for each other, or fail alone.
     """
-    if tasks:
-        blob = packed(job)
+    if not tasks:
+        return
+    with ExitStack() as stack:
+        blob = b"" if crew.in_process else packed(job)
+        sent: tuple[Callable[..., Any], Any] = (call, blob)
+        if crew.in_process:
+            sent = (outcome_of, stack.enter_context(job.start()))
         crew.open_job(blob, check, len(tasks))
-        _Run(crew, blob, tasks, finished, limits).run()
+        _Run(crew, sent, tasks, finished, limits, terms).run()
 
 
 @dataclass
@@ -56,14 +65,24 @@ class _Post:
     pending: dict[int, Future[Outcome[Any]]] = field(default_factory=dict)
     since: float = field(default_factory=time.monotonic)
     has_started: bool = False
+    sign: object = None
 
 
 class _Run:
     def __init__(
-        self, crew: Crew, blob: bytes, tasks: Sequence[Any], finished: Callable[[int, Any, str], None], limits: Limits
+        self,
+        crew: Crew,
+        sent: tuple[Callable[..., Any], Any],
+        tasks: Sequence[Any],
+        finished: Callable[[int, Any, str], None],
+        limits: Limits,
+        terms: Terms,
     ) -> None:
-        self._crew, self._blob, self._tasks, self._finished, self._limits = crew, blob, tasks, finished, limits
-        self._lanes = Lanes(len(tasks), len(crew.workers()))
+        self._crew, self._sent, self._tasks, self._finished, self._limits = crew, sent, tasks, finished, limits
+        self._terms = terms
+        self._lanes: Lanes | Ordered = (
+            Lanes(len(tasks), len(crew.workers())) if terms.after is None else Ordered(len(tasks), terms.after)
+        )
         self._posts: dict[str, _Post] = {}
         self._open = set(range(len(tasks)))
         self._losses = [0] * len(tasks)
@@ -95,13 +114,21 @@ class _Run:
         for name, post in list(self._posts.items()):
             if workers.get(name) is not post.worker:
                 self._lose(post, "was lost", to_blame=self._crew.connected)
-            elif post.pending and time.monotonic() - post.since > self._deadline(post):
+            elif post.pending and self._silence(post) > self._deadline(post):
                 self._lose(post, f"gave no result for {time.monotonic() - post.since:.0f} s")
         for worker in self._crew.workers():
             if worker.name not in self._posts:
                 self._posts[worker.name] = _Post(worker)
             self._feed(self._posts[worker.name])
         self._wait_for_workers()
+
+    def _silence(self, post: _Post) -> float:
+        """Return the seconds since a worker gave its last result or sign."""
+        if self._terms.sign is not None:
+            sign = [self._terms.sign(index) for index in post.pending]
+            if sign != post.sign:
+                post.sign, post.since = sign, time.monotonic()
+        return time.monotonic() - post.since
 
     def _wait_for_workers(self) -> None:
         """Say once that there is no worker; raise C2SegError when none has come for long."""
@@ -122,18 +149,19 @@ class _Run:
         while len(post.pending) < self._crew.depth and (index := self._lanes.next(post.worker.name)) is not None:
             if not post.pending:
                 post.since = time.monotonic()
-            future = post.worker.submit(call, self._blob, self._tasks[index])
+            task = self._terms.issued(index) if self._terms.issued else self._tasks[index]
+            future = post.worker.submit(*self._sent, task)
             post.pending[index] = future
             future.add_done_callback(lambda done, index=index: self._arrivals.put((post, index, done)))  # type: ignore[misc]
 
     def _receive(self, post: _Post, index: int, future: Future[Outcome[Any]]) -> None:
         if self._posts.get(post.worker.name) is not post or index not in post.pending:
             return  # of a worker that was replaced
-        error = CancelledError() if future.cancelled() else future.exception()
-        if error is not None:  # not of the task: those are outcomes
-            lost = isinstance(error, WorkerLostError | CancelledError)
-            what = "was killed (out of memory?)" if lost else f"failed ({one_line(error)})"
-            self._lose(post, what, to_blame=not isinstance(error, CancelledError))
+        fault = CancelledError() if future.cancelled() else future.exception()
+        if fault is not None:  # not of the task: those are outcomes
+            lost = isinstance(fault, WorkerLostError | CancelledError)
+            what = "was killed (out of memory?)" if lost else f"failed ({one_line(fault)})"
+            self._lose(post, what, to_blame=not isinstance(fault, CancelledError))
             return
         now = time.monotonic()
         if post.has_started:
@@ -141,10 +169,41 @@ class _Run:
         post.since = now
         post.has_started = True
         del post.pending[index]
-        value = future.result().value()
+        try:
+            value = future.result().value()
+        except WorkerLostError as lost:  # a process that the task had started; the worker lives
+            self._lanes.give_back([index], post.worker.name)
+            _log.warning("%s; it is tried again", lost)
+            self._blame(index, str(lost))
+        except C2SegError as error:
+            self._fail(index, error)
+        else:
+            self._close(index)
+            self._feed(post)
+            self._finished(index, value, post.worker.name)
+            return
         self._feed(post)
+
+    def _close(self, index: int) -> None:
         self._open.discard(index)
-        self._finished(index, value, post.worker.name)
+        self._lanes.over(index)
+
+    def _fail(self, index: int, error: C2SegError) -> None:
+        if self._terms.failed is None:
+            raise error
+        self._close(index)
+        self._terms.failed(index, error)
+
+    def _blame(self, index: int, what: str) -> None:
+        """Count a loss at a task; after several it is the task that fails."""
+        self._losses[index] += 1
+        if self._losses[index] >= self._limits.tries:
+            self._lanes.withdraw(index)
+            text = (
+                f"{what}, {self._limits.tries} times at the same task; finished parts are kept: run the same command to "
+                "resume, with fewer `workers` if memory is short"
+            )
+            self._fail(index, C2SegError(text))
 
     def _deadline(self, post: _Post) -> float:
         limit = self._limits.deadline_s if post.has_started else self._limits.start_s
@@ -164,13 +223,9 @@ class _Run:
         if not indexes:
             return
         _log.warning("%s %s; its tasks are given to others", name, what)
-        self._losses[indexes[0]] += to_blame
-        if self._losses[indexes[0]] >= self._limits.tries:
-            raise C2SegError(
-                f"a worker process {what}, {self._limits.tries} times at the same task; finished rows are kept: run the same "
-                "command to resume, with fewer `workers` if memory is short"
-            )
         self._looked = 0.0  # at once
+        if to_blame:
+            self._blame(indexes[0], f"a worker process {what}")
 
     def _store_arrived(self) -> None:
         """Store the results that are here: an error elsewhere does not lose them."""

@@ -17,6 +17,7 @@ from c2seg.predict.backends.torch import network_predictor
 from c2seg.predict.decision import expected_iou, sample_probabilities
 from c2seg.predict.plan import window_plan
 from c2seg.predict.pseudo_labels import pseudo_labels
+from c2seg.predict.remembering import Remembering
 from c2seg.recipes import Recipe
 from c2seg.recipes.schema import ONLY_STAGE, Network
 from c2seg.recipes.training import PseudoLabelMethod
@@ -55,13 +56,15 @@ def label_target(
     recipe, target = job.recipe, data.target
     assert target is not None
     classes = data.legend.num_classes
-    predictors = [teacher.predictor(recipe, data, job.device) for teacher in teachers]
+    predictors: list[Predictor] = [teacher.predictor(recipe, data, job.device) for teacher in teachers]
     weights = [1 / len(predictors)] * len(predictors)
     inputs = teachers[0].network.inputs
     if method.forest and recipe.forest:
         inputs = data.modalities  # the forest uses all of them, the networks of a stage may not
         predictors.append(forest_predictor(recipe.forest.model, data.channels, classes, forest))
         weights = [weight * (1 - recipe.forest.weight) for weight in weights] + [recipe.forest.weight]
+    if method.decision == "expected_iou":  # which sees most of a small city before it is labeled
+        predictors = [Remembering(one) if getattr(one, "on_device", None) is None else one for one in predictors]
     ensemble = WeightedEnsemble(predictors, weights)
     labels = []
     for reader in target.readers(inputs):

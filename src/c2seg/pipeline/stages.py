@@ -20,13 +20,14 @@ from c2seg.pipeline.forest import forest_tensors
 from c2seg.pipeline.offline import TileWatch
 from c2seg.pipeline.prepare import FitJob, Prepared
 from c2seg.pipeline.pseudo_labels import Teacher, label_target
+from c2seg.pipeline.scenes import RunScenes
 from c2seg.pipeline.sharing import training_text
 from c2seg.process import is_first
 from c2seg.raster import short
 from c2seg.recipes import Recipe
 from c2seg.recipes.schema import ONLY_STAGE, Network, Stage
 from c2seg.recipes.training import MaskedMethod, PseudoLabelMethod
-from c2seg.sampling import TrainingScene, sparse_scenes, training_scenes, with_few_labels
+from c2seg.sampling import TrainingScene, sparse_scenes, with_few_labels
 from c2seg.train import SharedTrainings, StopSignal, TrainingJob, TrainingResult, max_parallel, train, train_in_parallel
 from c2seg.train.curves import join_curves
 from c2seg.train.probe import Probe
@@ -101,6 +102,10 @@ class _Stages:
     forest: Weights
     watch: TileWatch | None = None
     done: dict[str, list[_Trained]] = field(default_factory=dict)
+    scenes: RunScenes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.scenes = RunScenes(self.data)
 
     def train(self, name: str) -> None:
         """Train the networks of a stage; nothing if the cities lack a modality that it needs."""
@@ -133,6 +138,7 @@ class _Stages:
             folder,
             self._initial_weights(stage, network, index),
             tuple(labels),
+            self.scenes,
             self.watch.probe(network, folder, self.forest) if self.watch else None,
         )
 
@@ -175,6 +181,7 @@ class _Training:
     folder: Path
     start: Mapping[str, np.ndarray]
     labels: tuple[np.ndarray, ...]
+    scenes: RunScenes
     probe: Probe | None = None
 
     def run(self, stop: StopSignal | None) -> TrainingResult:
@@ -223,18 +230,13 @@ class _Training:
 
     def _source(self, recipe: Recipe, *, use_labels: bool) -> list[TrainingScene]:
         background = self.data.legend.num_classes if recipe.background == "trained" else None
-        inputs = self.network.inputs
-        return [
-            scene
-            for city in self.data.sources
-            for scene in training_scenes(city, inputs, use_labels=use_labels, background=background)
-        ]
+        return self.scenes.of_sources(self.network.inputs, use_labels=use_labels, background=background)
 
     def _target(self) -> list[TrainingScene]:
         training = self.network.training
         if self.data.target is None or not (training.method.uses_target or training.aligns):
             return []
-        scenes = training_scenes(self.data.target, self.network.inputs)
+        scenes = self.scenes.of_target(self.network.inputs)
         if not self.labels:
             return scenes
         return [replace(scene, targets=labels) for scene, labels in zip(scenes, self.labels, strict=True)]

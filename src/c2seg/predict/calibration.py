@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["calibrated", "calibration_error", "fit_temperature", "log_loss"]
+__all__ = ["LEAST", "calibrated", "calibration_error", "fit_temperature", "log_loss"]
 
-_LEAST = 1e-6  # a forest gives exact zeros, which no temperature could lift
+LEAST = 1e-6  # a forest gives exact zeros, which no temperature could lift
 _BOUNDS = 0.2, 5.0
 
 
@@ -19,7 +19,7 @@ def calibrated(probability: np.ndarray, temperature: float) -> np.ndarray:
     The order of the classes stays. A temperature above 1 evens the probabilities out, one below 1 sharpens them. Values
     below 1e-6 count as 1e-6. A pixel whose probabilities are all 0 gets equal ones.
     """
-    powers = np.power(np.maximum(probability, np.float32(_LEAST)), np.float32(1 / temperature))
+    powers = np.power(np.maximum(probability, np.float32(LEAST)), np.float32(1 / temperature))
     powers /= powers.sum(axis=0)
     return np.asarray(powers)
 
@@ -27,7 +27,7 @@ def calibrated(probability: np.ndarray, temperature: float) -> np.ndarray:
 def log_loss(probability: np.ndarray, label: np.ndarray, temperature: float = 1.0) -> float:
     """Return the mean negative log-likelihood (nats) of labels [N] under probabilities [K, N] at a temperature."""
     likelihood = calibrated(probability, temperature)[label, np.arange(len(label))]
-    return float(-np.log(np.maximum(likelihood, _LEAST), dtype=np.float64).mean())
+    return float(-np.log(np.maximum(likelihood, LEAST), dtype=np.float64).mean())
 
 
 def fit_temperature(probability: np.ndarray, label: np.ndarray) -> float:

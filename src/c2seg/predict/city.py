@@ -30,8 +30,8 @@ from c2seg.data.radiometry import radiometry_notes
 from c2seg.data.spectral import match_bands
 from c2seg.data.units import in_physical_units, physical_units, radar_unit, radar_unit_of, reflectance_notes, units_note
 from c2seg.errors import InputError, unknown_name
-from c2seg.gis import ModelFacts
-from c2seg.outputs import check_outputs, commit, remove_folder
+from c2seg.gis import ModelFacts as MapModel
+from c2seg.outputs import check_outputs, commit
 from c2seg.parallel import Crew, open_crew
 from c2seg.predict import (
     MapOptions,
@@ -42,17 +42,19 @@ from c2seg.predict import (
     sample_windows,
 )
 from c2seg.predict.backends import BackendOptions, candidates, default_backend, load_predictor, processors
+from c2seg.predict.backends.batch import fitting_batch
 from c2seg.predict.cleanup import requested_cleanup
 from c2seg.predict.decision import Decision, ModelFacts, decide_for, sample_probabilities
 from c2seg.predict.mapping import make_scene
+from c2seg.predict.places import clear_unfinished
 from c2seg.predict.plan import window_plan
-from c2seg.predict.scratch import scratch_folder
 from c2seg.progress import Progress, silent_bars
 from c2seg.recipes.schema import Decided
 
 __all__ = [
     "as_trained",
     "batch_size",
+    "build_scene",
     "images_for_model",
     "open_for_model",
     "predict",
@@ -108,7 +110,7 @@ def predict(
     options.side.check()
     loaded = deciding(read_model_file(model), decision)
     header = loaded.header
-    options = replace(options, side=replace(options.side, model=ModelFacts(model.absolute(), header)))
+    options = replace(options, side=replace(options.side, model=MapModel(model.absolute(), header)))
     images, fitted = match_bands(_opened(city, header), header.inputs)
     absent = check_city(header, images)
     read = () if images.scenes[0].tiles else images.notes  # the order of published tiles changes no value
@@ -122,6 +124,8 @@ def predict(
     scenes = list(zip(images.scenes, _scene_options(images, options), strict=True))
     outputs = [output for _, scene_options in scenes for output in scene_options.outputs.values()]
     check_outputs(outputs, [model, *city_inputs(city, images)], overwrite=options.overwrite)
+    for _, scene_options in scenes:
+        scene_options.check_objects()
     header.legend.colors(options.palette)  # an unknown palette is refused before the work
     settings = header.recipe.prediction
     averaged = settings.tta if tta is None else tta
@@ -137,6 +141,7 @@ def predict(
         choice, predictor = _measure(job, key.model_copy(update={"scene": scenes[0][0].name}), scenes[0][1])
         name = choice.name
         job = replace(job, backend=name)
+    size = _windows_together(job, key.model_copy(update={"scene": scenes[0][0].name}), scenes[0][1], predictor)
     # The temperature was measured with all modalities; without one, the networks predict without the forest.
     temperature = None if absent else header.confidence_temperature
     worker_threads = threads or (None if options.workers == 1 else max(1, processors() // options.workers))
@@ -166,9 +171,11 @@ def predict(
         for index, (scene, scene_options) in enumerate(scenes):
             decided = _decision(job, index, predictor)
             weights = decided.record() if decided else None
-            scene_key = key.model_copy(update={"scene": scene.name, "backend": name, "decision": weights})
+            scene_key = key.model_copy(
+                update={"scene": scene.name, "backend": name, "batch_size": size, "decision": weights}
+            )
             build = partial(
-                _build,
+                build_scene,
                 model.absolute(),
                 city.absolute(),
                 index,
@@ -184,7 +191,7 @@ def predict(
                     predictor,
                     job.plan(scene, predictor),
                     header.legend,
-                    replace(scene_options, batch_size=batch_size(header), decision=decided, temperature=temperature),
+                    replace(scene_options, batch_size=size, decision=decided, temperature=temperature),
                     scene_key,
                     crew=opened,
                     build=build,
@@ -192,8 +199,8 @@ def predict(
                     progress=bars(f"predict {scene.name}"),
                 )
             )
-    for _, scene_options in scenes:
-        remove_folder(scratch_folder(scene_options.out))
+    for (_, scene_options), record in zip(scenes, results, strict=True):
+        clear_unfinished(scene_options, record)
     return results
 
 
@@ -315,9 +322,21 @@ def _measure(job: _Job, key: MapKey, options: MapOptions) -> tuple[BackendChoice
     return BackendChoice(name=best.name, seconds=best.seconds, resumed=False), predictor
 
 
+def _windows_together(job: _Job, key: MapKey, options: MapOptions, predictor: Predictor) -> int:
+    """Return the windows of a batch: on a device what fits its memory, or as many as a stopped run of the same map had."""
+    header = job.model.header
+    if getattr(predictor, "on_device", None) is None:
+        return batch_size(header)
+    pending = pending_key(options.out)
+    if pending and pending.batch_size and _same_map(key, pending):
+        return pending.batch_size
+    side = header.recipe.prediction.window_px + 2 * predictor.halo_px
+    return fitting_batch(predictor, header.channels, side, batch_size(header))
+
+
 def _same_map(key: MapKey, pending: MapKey) -> bool:
-    """Return whether an unfinished map is the one of ``key``, whatever its backend and decision, which are chosen later."""
-    later = {"backend", "decision"}
+    """Return whether an unfinished map is the one of ``key``, whatever its backend, batches and decision, chosen later."""
+    later = {"backend", "batch_size", "decision"}
     return all(getattr(pending, name) == value for name, value in key if name not in later)
 
 
@@ -335,7 +354,7 @@ def _sample_batch(job: _Job, predictor: Predictor) -> tuple[Patch, np.ndarray]:
     return {name: np.repeat(values, size, axis=0) for name, values in patch.items()}, np.repeat(valid, size, axis=0)
 
 
-def _build(
+def build_scene(
     model: Path,
     city: Path,
     scene: int,
@@ -344,7 +363,7 @@ def _build(
     backend: str,
     options: BackendOptions,
 ) -> tuple[SceneReader, Predictor]:
-    """Return reader and predictor in a worker process."""
+    """Return the reader of a scene and the predictor, in whatever process computes strips."""
     loaded = read_model_file(model)
     loaded = without_forest(loaded) if absent else loaded
     images, _ = match_bands(_opened(city, loaded.header), loaded.header.inputs)

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from c2seg.predict.plan import WindowPlan, taper
 from c2seg.predict.timings import Timings
 from c2seg.types import Window
 
-__all__ = ["Predictor", "Reader", "Strip", "predict_parts", "predict_rows"]
+__all__ = ["Predictor", "Reader", "ScoreSpace", "Strip", "predict_parts", "predict_rows"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -56,21 +56,57 @@ class Predictor(Protocol):
         ``valid`` is bool [B, H + 2 halo, W + 2 halo]; inputs are 0 where it is False. The caller owns the
         result and changes it in place: the next call must neither change nor read it. Two threads may call at the same time.
         A predictor with a method ``release(scores)`` gets its result back after use, so that it can use the memory again.
+        A predictor whose scores can stay on a device has ``on_device``, a ``ScoreSpace``.
         """
+
+
+class ScoreSpace(Protocol):
+    """Where scores are and windows are blended: arrays of numpy, or tensors of a device. Their operators are the same."""
+
+    def predict(self, patch: Patch, valid: np.ndarray) -> Any:
+        """Return scores as ``Predictor.predict`` does."""
+
+    def empty(self, shape: tuple[int, ...]) -> Any:
+        """Return float32 of any content."""
+
+    def of(self, values: np.ndarray) -> Any:
+        """Return an array of numpy."""
+
+    def zeros(self, shape: tuple[int, ...]) -> Any:
+        """Return zeros float32 that take no memory."""
+
+
+@dataclass(frozen=True)
+class _Numpy:
+    """Scores of a predictor as arrays."""
+
+    predictor: Predictor
+
+    def predict(self, patch: Patch, valid: np.ndarray) -> np.ndarray:
+        return self.predictor.predict(patch, valid)
+
+    def empty(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.empty(shape, np.float32)
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        return values
+
+    def zeros(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.broadcast_to(np.float32(0), shape)
 
 
 @dataclass(frozen=True)
 class Strip:
     """Finished pixels: rows ``first .. last-1`` from column ``col`` on, weighted sums of scores and valid bool [H, W].
 
-    The sums float32 [K, H, W] order the classes as the scores do, which are the sums divided by ``weights``. Both are views
-    until the next strip.
+    The sums float32 [K, H, W], of numpy or a tensor of a device, order the classes as the scores do, which are the sums divided
+    by ``weights``. Sums and validity are views until the next strip.
     """
 
     index: int
     first: int
     last: int
-    sums: np.ndarray
+    sums: Any
     valid: np.ndarray
     row_weights: np.ndarray | None = None
     col_weights: np.ndarray | None = None
@@ -83,8 +119,10 @@ class Strip:
 
     @property
     def scores(self) -> np.ndarray:
-        """Blended scores float32 [K, H, W]."""
-        return self.sums if self.row_weights is None else self.sums / self.weights(0, self.last - self.first)
+        """Blended scores float32 [K, H, W], of sums of numpy."""
+        return np.asarray(
+            self.sums if self.row_weights is None else self.sums / self.weights(0, self.last - self.first)
+        )
 
     def weights(self, first: int, last: int) -> np.ndarray:
         """Return what the sums of rows ``first .. last-1`` of the strip are to be divided by, float32 [H, W]."""
@@ -112,8 +150,8 @@ class _Scored:
     """
 
     windows: list[tuple[Window, np.ndarray]]
-    scores: list[np.ndarray | None]
-    batch: np.ndarray | None
+    scores: list[Any | None]
+    batch: Any | None
 
 
 def predict_rows(
@@ -141,30 +179,36 @@ def predict_parts(
     strips: range | None = None,
     readers: int = 1,
     stages: Timings | None = None,
+    on_device: bool = False,
 ) -> Generator[Strip]:
     """Yield the strips of ``plan`` (those in ``strips``; all by default) from top to bottom, each in parts from left to right.
 
     A part holds the pixels of a window that no later window covers. It lies in the memory of the window's scores, which the
     predictor may get back when the next part is requested. Scores are weighted means of the windows that cover a pixel.
     Windows without a valid pixel are not predicted. ``readers`` is the number of reading
-    threads; each decodes blocks of files on its own. ``stages`` collects seconds.
+    threads; each decodes blocks of files on its own. ``stages`` collects seconds. ``on_device``: where the predictor's scores
+    can stay on a device, they do, and the sums of strips are tensors there.
     """
     requested = strips if strips is not None else range(len(plan.rows))
     if not len(requested):
         return
     stages = stages or Timings()
     rows = range(plan.first_row_for(requested.start), requested.stop)
-    blend = _Blend(plan, predictor.num_classes, rows.start)
+    space: ScoreSpace | None = getattr(predictor, "on_device", None) if on_device else None
+    lent = space is None  # arrays go back to the predictor
+    space = space or _Numpy(predictor)
+    blend = _Blend(plan, predictor.num_classes, rows.start, space)
     with _threads(readers) as reading, _threads(1 + _PREDICT_AHEAD) as predicting:
-        reads = _read(reader, plan, rows, predictor.halo_px, reading, readers, stages)
+        ahead = _READ_AHEAD if lent else max(_READ_AHEAD, batch_size)
+        reads = _read(reader, plan, rows, predictor.halo_px, reading, readers, ahead, stages)
         jobs = _jobs(reads, batch_size, plan.cols[-1])
-        for scored in _ahead(predicting, lambda job: _score(job, predictor, stages), jobs, lambda _: _PREDICT_AHEAD):
+        for scored in _ahead(predicting, lambda job: _score(job, space, stages), jobs, lambda _: _PREDICT_AHEAD):
             for (window, valid), scores in zip(scored.windows, scored.scores, strict=True):
                 with stages.time("blend"):
                     part = blend.part(window, scores, valid)
                 if part.index >= requested.start:
                     yield part
-            if scored.batch is not None:
+            if lent and scored.batch is not None:
                 give_back(predictor, scored.batch)
 
 
@@ -175,22 +219,23 @@ class _Blend:
     rows below in ``below_sums``. Each pixel's windows are added in the order of the plan.
     """
 
-    def __init__(self, plan: WindowPlan, num_classes: int, first_row: int) -> None:
+    def __init__(self, plan: WindowPlan, num_classes: int, first_row: int, space: ScoreSpace) -> None:
         self.plan = plan
+        self.num_classes = num_classes
+        self.space = space
         self.first_row = first_row
         self.rows = {row: index for index, row in enumerate(plan.rows)}
         self.cols = {col: index for index, col in enumerate(plan.cols)}
         self.row_sum, self.col_sum = plan.weight_sums()
         height, width = plan.window_hw
-        self.weight = taper(height, plan.overlap_px)[:, None] * taper(width, plan.overlap_px)[None, :]
+        self.weight = space.of(taper(height, plan.overlap_px)[:, None] * taper(width, plan.overlap_px)[None, :])
         shared = [row + height - later for row, later in pairwise(plan.rows)] if plan.overlap_px else []
-        self.below_sums = np.empty((num_classes, max(shared, default=0), plan.cols[-1] + width), np.float32)
+        self.below_sums = space.empty((num_classes, max(shared, default=0), plan.cols[-1] + width))
         shared = [col + width - later for col, later in pairwise(plan.cols)] if plan.overlap_px else []
-        self.left_sums = np.empty((num_classes, height, max(shared, default=0)), np.float32)
+        self.left_sums = space.empty((num_classes, height, max(shared, default=0)))
         self.has_left = False
-        self.nothing = np.zeros((num_classes, 1, 1), np.float32)
 
-    def part(self, window: Window, scores: np.ndarray | None, valid: np.ndarray) -> Strip:
+    def part(self, window: Window, scores: Any | None, valid: np.ndarray) -> Strip:
         """Add a window's scores [K, H, W] (None: no pixel is valid); return the pixels that it finishes."""
         plan = self.plan
         row, col = self.rows[window.row], self.cols[window.col]
@@ -200,8 +245,7 @@ class _Blend:
             self._add(window, row, col, scores)
         # Without overlap only the last, moved-back window meets pixels again: the later one stands.
         size = last - first, end - window.col
-        nothing = np.broadcast_to(self.nothing, (len(self.nothing), *size))
-        sums = nothing if scores is None else scores[:, : size[0], : size[1]]
+        sums = self.space.zeros((self.num_classes, *size)) if scores is None else scores[:, : size[0], : size[1]]
         part_valid = valid[: size[0], : size[1]]
         if not plan.overlap_px:
             return Strip(row, first, last, sums, part_valid, col=window.col)
@@ -209,7 +253,7 @@ class _Blend:
             row, first, last, sums, part_valid, self.row_sum[first:last], self.col_sum[window.col : end], window.col
         )
 
-    def _add(self, window: Window, row: int, col: int, scores: np.ndarray | None) -> None:
+    def _add(self, window: Window, row: int, col: int, scores: Any | None) -> None:
         rows, cols = self.plan.rows, self.plan.cols
         above = rows[row - 1] + window.height - rows[row] if row > self.first_row else 0
         columns = cols[col - 1] + window.width - cols[col] if col else 0
@@ -230,9 +274,16 @@ class _Blend:
 
 
 def _read(
-    reader: Reader, plan: WindowPlan, rows: range, halo: int, pool: ThreadPoolExecutor, readers: int, stages: Timings
+    reader: Reader,
+    plan: WindowPlan,
+    rows: range,
+    halo: int,
+    pool: ThreadPoolExecutor,
+    readers: int,
+    ahead: int,
+    stages: Timings,
 ) -> Iterator[_Read]:
-    """Yield the windows of each row of windows; read ahead as far as memory allows."""
+    """Yield the windows of each row of windows; read up to ``ahead`` windows ahead, as far as memory allows."""
 
     def read(window: Window) -> _Read:
         with stages.time("read"):
@@ -244,7 +295,7 @@ def _read(
     def depth(latest: _Read | None) -> int:
         if latest is None:
             return readers
-        return max(readers, min(_READ_AHEAD, _READ_AHEAD_BYTES // latest.input_bytes))
+        return max(readers, min(ahead, _READ_AHEAD_BYTES // latest.input_bytes))
 
     yield from _ahead(pool, read, (window for index in rows for window in plan.windows(index)), depth)
 
@@ -259,13 +310,13 @@ def _jobs(reads: Iterator[_Read], size: int, last_col: int) -> Iterator[list[_Re
             batch = []
 
 
-def _score(job: list[_Read], predictor: Predictor, stages: Timings) -> _Scored:
+def _score(job: list[_Read], space: ScoreSpace, stages: Timings) -> _Scored:
     batch = [read for read in job if read.patch]
-    scores: np.ndarray | None = None
+    scores: Any | None = None
     if batch:
         with stages.time("predict"):
             patch = {name: _stack([read.patch[name] for read in batch]) for name in batch[0].patch}
-            scores = predictor.predict(patch, _stack([read.valid_with_halo for read in batch]))
+            scores = space.predict(patch, _stack([read.valid_with_halo for read in batch]))
     one_by_one = iter(() if scores is None else scores)
     windows = [(read.window, read.valid) for read in job]  # without the inputs, which are not needed any more
     return _Scored(windows, [next(one_by_one) if read.patch else None for read in job], scores)

@@ -6,6 +6,7 @@ Axes: K class, H row, W column.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,9 @@ def decide(
     holds the id of the runner-up class and the margin over it, 0 where the decision preferred the less probable class.
     A ``temperature`` changes the probabilities in the layers (``calibrated``), never the ids.
     """
+    if not isinstance(strip.sums, np.ndarray):
+        arrays, counts = _device().decide_on_device(strip, legend, names, decision, temperature)
+        return arrays, counts
     rows, width = strip.valid.shape
     shapes = layer_shapes(names, width, len(strip.sums))
     layers = {name: np.empty((rows, *shape), dtype) for name, (shape, dtype) in shapes.items()}
@@ -80,6 +84,9 @@ def expected_pixels(strip: Strip, temperature: float | None = None) -> np.ndarra
 
     It is the expected number of pixels of the class.
     """
+    if not isinstance(strip.sums, np.ndarray):
+        expected: np.ndarray = _device().expected_on_device(strip, temperature)
+        return expected
     totals = np.zeros(len(strip.sums))
     for part in _bands(strip.valid):
         probabilities = (strip.sums[:, part] / strip.weights(part.start, part.stop))[:, strip.valid[part]]
@@ -87,6 +94,12 @@ def expected_pixels(strip: Strip, temperature: float | None = None) -> np.ndarra
             probabilities = calibrated(probabilities, temperature)
         totals += probabilities.sum(axis=1, dtype=np.float64)
     return totals
+
+
+def _device() -> ModuleType:
+    from c2seg.predict.backends import device_scores  # with torch, which the sums are of
+
+    return device_scores
 
 
 def _bands(valid: np.ndarray) -> Iterator[slice]:

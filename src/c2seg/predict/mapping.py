@@ -4,102 +4,35 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from c2seg.artifacts import MapKey, MapNotes, MapRecord, StripNote, StripsKey
+from c2seg.artifacts import MapKey, MapNotes, MapRecord, StripNote
 from c2seg.artifacts.maps import CleanupRecord
 from c2seg.data import SceneReader
-from c2seg.gis import FinishedMap, SideFiles, add_side_files
+from c2seg.gis import FinishedMap, add_side_files
 from c2seg.legend import Legend
-from c2seg.outputs import (
-    Commit,
-    Output,
-    attributes_output,
-    check_outputs,
-    commit,
-    map_output,
-    raster_output,
-    record_output,
-    remove_folder,
-    style_output,
-)
-from c2seg.parallel import Crew, Storing, open_crew, run_tasks
+from c2seg.outputs import Commit, check_outputs, commit
+from c2seg.parallel import Crew, LocalCrew, Storing, open_crew, run_tasks
 from c2seg.predict.cache import block_cache
 from c2seg.predict.cleanup import CleanedMap, Cleanup, clean_rows, requested_cleanup
-from c2seg.predict.decision import Decision
 from c2seg.predict.engine import Predictor, Reader
 from c2seg.predict.layers import layer_shapes
+from c2seg.predict.options import MapOptions
+from c2seg.predict.places import clear_unfinished, strip_parts, strips_key
 from c2seg.predict.plan import WindowPlan
 from c2seg.predict.publish import make_files
-from c2seg.predict.scratch import Scratch, scratch_folder
-from c2seg.predict.strips import Build, StripFunction, StripJob, StripRows, Work, strip_tasks
+from c2seg.predict.room import check_room
+from c2seg.predict.scratch import Scratch
+from c2seg.predict.strips import Build, StripFunction, StripJob, StripRows, Work, in_parts, strip_tasks
 from c2seg.predict.timings import Timings
 from c2seg.process import peak_memory_mib, return_freed_memory
 from c2seg.progress import Progress, no_progress
-from c2seg.raster import attributes_text, level_qml_text, qml_text
+from c2seg.raster import attributes_text, level_qml_text, put_whole, qml_text
 from c2seg.types import Grid
 
 __all__ = ["MapOptions", "make_scene", "predict_scene"]
-
-
-@dataclass(frozen=True)
-class MapOptions:
-    """Which files a map consists of, how windows are batched, and by how many processes they are computed."""
-
-    out: Path
-    probabilities: Path | None = None
-    """All class probabilities, one band per class."""
-    confidence: Path | None = None
-    """The probability of the predicted class."""
-    runner_up: Path | None = None
-    """The runner-up class, and the margin over it."""
-    preview: Path | None = None
-    """A PNG of the map in the legend's colors."""
-    batch_size: int = 1
-    workers: int = 1
-    cluster: str | None = None
-    """A Dask cluster whose workers compute the strips, in place of ``workers`` processes; see ``parallel.open_crew``."""
-    overwrite: bool = False
-    palette: str = "default"
-    decision: Decision | None = None
-    """How a pixel's class follows from the probabilities; None: the most probable class."""
-    temperature: float | None = None
-    """Of the probabilities in the layers and the expected areas; None: the model's own. No class depends on it."""
-    min_area_px: int | None = None
-    """Connected areas of fewer pixels are merged into their largest neighbor, 2 or more; None: no cleanup."""
-    min_area_keep: tuple[str, ...] | None = None
-    """Names or ids of classes that the cleanup leaves alone; None: streets and roads, where the legend has them."""
-
-    side: SideFiles = field(default_factory=SideFiles)
-    """Files for GIS users that are made on request."""
-
-    @property
-    def layers(self) -> dict[str, Path]:
-        """The files beside the map by layer."""
-        return {name: path for name, path in self.places.items() if name not in {"ids", "preview"}}
-
-    @property
-    def places(self) -> dict[str, Path]:
-        """All files by what they hold; the map itself, ``ids``, last."""
-        named = {
-            "probabilities": self.probabilities, "confidence": self.confidence, "runner_up": self.runner_up,
-            "preview": self.preview, "ids": self.out,
-        }  # fmt: skip
-        return {name: path for name, path in named.items() if path is not None}
-
-    @property
-    def outputs(self) -> dict[str, Output]:
-        """All files that are written: those of ``places``, styles, class names and record beside them, those of ``side``."""
-        named = {name: raster_output(path, name) for name, path in self.layers.items()} | {"ids": map_output(self.out)}
-        if self.preview is not None:
-            named["preview"] = Output(self.preview, "preview", (".png",))
-        if self.confidence is not None:
-            named["confidence style"] = style_output(self.confidence)
-        beside = {"style": style_output(self.out), "attributes": attributes_output(self.out)}
-        return named | beside | {"record": record_output(self.out, "map")} | self.side.outputs
 
 
 def predict_scene(
@@ -122,12 +55,13 @@ def predict_scene(
     file, preview and pixel counts), not the layers. Raises InputError for wrong options.
     """
     check_outputs(list(options.outputs.values()), overwrite=options.overwrite)
+    options.check_objects()
     crews = open_crew(options.workers, options.cluster, keep_memory=True)
     with commit(overwrite=options.overwrite) as files, crews as crew:
         result = make_scene(
             files, reader, predictor, plan, legend, options, key, crew=crew, build=build, notes=notes, progress=progress
         )
-    remove_folder(scratch_folder(options.out))
+    clear_unfinished(options, result)
     return result
 
 
@@ -147,34 +81,42 @@ def make_scene(
 ) -> MapRecord:
     """Predict a scene and add its files to ``files``; see ``predict_scene``.
 
-    The finished rows stay in ``scratch_folder(options.out)``, to be removed once the files stand.
+    Finished rows and parts stay, to be removed by ``clear_unfinished`` once the files stand.
     """
     started = time.perf_counter()
     cleanup = requested_cleanup(options.min_area_px, options.min_area_keep, legend)
     key = key.model_copy(update={"cleanup": cleanup.record()}) if cleanup else key
     grid = reader.scene.grid
     stages = Timings()
-    shapes = layer_shapes(tuple(options.layers), grid.width, legend.num_classes)
-    strips_key = StripsKey(**dict(key), layers=tuple(sorted(shapes)))
-    with Scratch(options.out, strips_key, grid.height, shapes, plan.strips) as scratch:
-        layers = tuple(shapes)
-        work = Work(plan, legend, layers, options.batch_size, options.decision, options.temperature)
+    layers = layer_shapes(tuple(options.layers), grid.width, legend.num_classes)
+    parts = strip_parts(options, key, grid, legend, on_this_machine=crew is None or isinstance(crew, LocalCrew))
+    check_room(options, grid, legend.num_classes)
+    rows = {"ids": layers["ids"]}
+    with Scratch(options.out, strips_key(options, key), grid.height, rows, plan.strips, parts) as scratch:
+        work = Work(plan, legend, tuple(layers), options.batch_size, options.decision, options.temperature)
         resumed = set(scratch.finished)
         outputs = options.outputs
-        paths = {name: files.add(outputs[name], main=name == "ids") for name in options.places}
+        paths = {name: files.add(outputs[name], main=name == "ids") for name in options.places if name in outputs}
+        memory = 0.0
 
-        def make() -> tuple[float, CleanedMap | None]:
-            memory = _compute(work, scratch, (reader, predictor), build, crew, stages, progress)
+        def compute() -> None:
+            nonlocal memory
+            memory = max(memory, _compute(work, scratch, (reader, predictor), build, crew, stages, progress))
             return_freed_memory()  # making the files needs blocks of other sizes than the windows freed
+
+        def publish() -> CleanedMap | None:
             cleaned = _cleaned(scratch, grid, cleanup, stages)
             with stages.time("publish"):
                 ids = cleaned.ids if cleaned else None
                 title = options.side.title or f"Land cover of {notes.city.name if notes.city else options.out.stem}"
-                make_files(scratch, grid, legend, paths, options.palette, key.model, ids, title)
-            return memory, cleaned
+                make_files(scratch, grid, legend, paths, options.places, options.palette, key.model, ids, title)
+            return cleaned
 
         with block_cache(reader, plan):
-            (memory, cleaned), damaged = scratch.until_whole(make)
+            cleaned, damaged = scratch.until_whole(compute, publish)
+        parts.close()
+        for name, path in options.objects.items():
+            put_whole(path, parts.layer(name).text(plan.strips, path.parent).encode())
         counts = np.array(cleaned.counts) if cleaned else np.sum([note.counts for note in scratch.notes], axis=0)
         pixels = {item.name: int(counts[item.id]) for item in legend.classes}
         expected = _expected_pixels(scratch.notes, legend)
@@ -214,7 +156,9 @@ def _add_beside(
         files.text(outputs["confidence style"], level_qml_text())
     files.text(outputs["attributes"], attributes_text(legend, pixels, grid.pixel_area_m2(), options.palette))
     files.text(outputs["record"], record.as_text())
-    layers = {name: (paths[name], place) for name, place in options.layers.items()}
+    layers = {
+        name: (paths[name], place) for name, place in options.layers.items() if name not in options.stays_in_parts
+    }
     made = FinishedMap(paths["ids"], options.out, grid, legend, pixels, record, layers, options.palette)
     add_side_files(files, made, options.side)
 
@@ -254,13 +198,15 @@ def _compute(
     total = len(work.plan.rows)
     progress(len(scratch.finished), total, "strips")
 
-    def store(strip: StripRows) -> dict[str, int]:
+    def store(strip: StripRows) -> StripNote:
         with stages.time("write"):
-            return scratch.rows.write(strip.first, strip.layers)
+            whole = in_parts(strip, scratch.parts, scratch.parts.names)
+            sums = scratch.rows.write(whole.first, whole.layers)
+            return whole.note.model_copy(update={"checksums": whole.note.checksums | sums})
 
-    def enter(strip: StripRows, checksums: dict[str, int]) -> None:
+    def enter(strip: StripRows, note: StripNote) -> None:
         stages.add(strip.seconds)
-        scratch.enter(strip.index, strip.note.model_copy(update={"checksums": checksums}))
+        scratch.enter(strip.index, note)
         progress(len(scratch.finished), total, "strips")
 
     missing = [index for index in range(total) if index not in scratch.finished]
@@ -280,5 +226,5 @@ def _compute(
         def check() -> int:
             return StripFunction(work, *here).check()
 
-        run_tasks(crew, StripJob(work, build), tasks, finished, check=check)
+        run_tasks(crew, StripJob(work, build, scratch.parts), tasks, finished, check=check)
     return sum(memory.values())

@@ -1,4 +1,4 @@
-"""Make the final files of a map from its finished rows."""
+"""Make the final files of a map from its finished rows and parts."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ import numpy as np
 
 from c2seg.gis import write_preview
 from c2seg.legend import Legend
-from c2seg.predict.layers import LAYER_NODATA, LAYER_STEPS
+from c2seg.predict.options import VRT
+from c2seg.predict.parts import LayerParts
 from c2seg.predict.scratch import RowReader, Scratch
-from c2seg.raster import RasterTags, write_cog, write_map
-from c2seg.types import Grid
+from c2seg.raster import assemble_cog, write_map
+from c2seg.types import Grid, Window
 
 __all__ = ["make_files"]
-
-_SCALED = 1 / LAYER_STEPS, "1"
-"""Scale and unit of probabilities, as GDAL's bands state them."""
 
 
 def make_files(
@@ -25,6 +23,7 @@ def make_files(
     grid: Grid,
     legend: Legend,
     paths: Mapping[str, Path],
+    places: Mapping[str, Path],
     palette: str,
     model: str,
     ids: np.ndarray | None = None,
@@ -32,36 +31,32 @@ def make_files(
 ) -> None:
     """Make the rasters and the preview at ``paths`` (by layer, ``ids`` is the map), over what is there.
 
-    ``title`` is that of the preview. ``ids`` uint8 [H, W] is the map where it is not that of the rows. Whether the rows are
-    those that were written, ``scratch`` knows afterwards. Raises OutputError.
+    They will lie at ``places``. ``title`` is that of the preview. ``ids`` uint8 [H, W] is the map where it is not that of the
+    rows. Whether the rows are those that were written, ``scratch`` knows afterwards. Raises OutputError.
     """
+    read = _with_bands(scratch.reader("ids")) if ids is None else _array_reader(ids)
     tags = {"MODEL": model, "SOFTWARE": "c2seg"}
-    for layer, path in paths.items():
-        if layer == "preview":
-            continue
-        read = _with_bands(scratch.reader(layer)) if layer != "ids" or ids is None else _array_reader(ids)
-        if layer == "ids":
-            write_map(path, read, grid, legend, overwrite=True, tags=tags, palette=palette)
-        else:
-            bands = {"probabilities": legend.names, "runner_up": ("runner-up", "margin")}.get(layer, (layer,))
-            known = {"SCALE": "0.005", "UNIT": "probability"}
-            scales, units = zip(*((1.0, "") if band == "runner-up" else _SCALED for band in bands), strict=True)
-            write_cog(
-                path, read, grid, count=len(bands), dtype=np.uint8, nodata=LAYER_NODATA, overwrite=True,
-                tags=RasterTags({**tags, **known}, [], bands, scales, units),
-            )  # fmt: skip
+    write_map(paths["ids"], read, grid, legend, overwrite=True, tags=tags, palette=palette)
+    for parts in scratch.parts.layers:
+        if parts.layer in paths:
+            _make_layer(scratch, parts, paths[parts.layer], places[parts.layer])
     if "preview" in paths:
         write_preview(paths["preview"], paths["ids"], grid, legend, palette, title)
 
 
+def _make_layer(scratch: Scratch, parts: LayerParts, path: Path, place: Path) -> None:
+    """Assemble a layer of its parts; or write what opens them as one raster, where they stay."""
+    if path.suffix.lower() == VRT:
+        path.write_text(parts.text(scratch.strips, place.parent), encoding="utf-8")
+        return
+    width = parts.grid.width
+    sums = {Window(first, 0, last - first, width): total for (first, last), total in scratch.sums(parts.layer).items()}
+    assemble_cog(path, parts.text(scratch.strips), parts.grid, sums, overwrite=True)
+
+
 def _with_bands(rows: RowReader) -> RowReader:
-    """Return a reader [C, rows, W] of rows [rows, W] or [rows, C, W]."""
-
-    def read(first: int, last: int) -> np.ndarray:
-        values = rows(first, last)
-        return values.transpose(1, 0, 2) if values.ndim == 3 else values[None]
-
-    return read
+    """Return a reader [1, rows, W] of rows [rows, W]."""
+    return lambda first, last: rows(first, last)[None]
 
 
 def _array_reader(ids: np.ndarray) -> RowReader:

@@ -1,8 +1,10 @@
-"""Finished rows on disk until the map is complete: flat files and a ledger, from which a killed run resumes.
+"""Finished rows on disk until the map is complete: flat files, parts and a ledger, from which a killed run resumes.
 
-Rows are written and synced before their line enters the ledger. The first line holds the key of the run: another model,
+Rows of the map are in a flat file here; those of other layers are in parts (``parts``), here or elsewhere. Both are written
+and synced before their line enters the ledger. The first line holds the key of the run: another model,
 city or option starts anew. Every other line holds a checksum of itself and those of its strip's rows. A line that is
-damaged or cut off does not count; rows are checked when the map's files are made of them, and computed again if need be.
+damaged or cut off does not count. Parts are checked when a run resumes and before files are made of them, rows when the map
+is made of them; what is damaged is computed again.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from c2seg.checksums import checksum, json_checksum
 from c2seg.documents import parse_json
 from c2seg.errors import OutputError
 from c2seg.outputs import Ledger, working_in, write_at
+from c2seg.predict.parts import NO_PARTS, StripParts
 
 __all__ = ["RowFiles", "RowReader", "Scratch", "pending_key", "scratch_folder"]
 
@@ -118,7 +121,7 @@ class _CheckedRows:
 
     def __init__(self, read: RowReader, strips: Sequence[tuple[int, int]], sums: Sequence[int]) -> None:
         self._read = read
-        self._strips = strips
+        self.strips = strips
         self._sums = sums
         self._strip = 0
         self._sum = 0
@@ -126,10 +129,10 @@ class _CheckedRows:
 
     def __call__(self, first: int, last: int) -> np.ndarray:
         values = self._read(first, last)
-        if first == 0 and self._strip < len(self._strips):
+        if first == 0 and self._strip < len(self.strips):
             self._strip = self._sum = 0
-        while self._strip < len(self._strips) and self._strips[self._strip][0] < last:
-            top, bottom = self._strips[self._strip]
+        while self._strip < len(self.strips) and self.strips[self._strip][0] < last:
+            top, bottom = self.strips[self._strip]
             self._sum = checksum(values[max(top, first) - first : bottom - first], self._sum)
             if bottom > last:
                 break
@@ -153,16 +156,24 @@ class _LedgerEntry(StripNote):
 class Scratch:
     """The row files of an output in a hidden folder beside it, with the ledger of finished strips. One process owns it.
 
-    ``strips`` are their first and last-plus-one rows, from top to bottom.
+    ``shapes`` are those of rows in flat files, ``parts`` the other layers. ``strips`` are their first and last-plus-one rows,
+    from top to bottom.
     """
 
     def __init__(
-        self, output: Path, key: StripsKey, height: int, shapes: RowShapes, strips: Sequence[tuple[int, int]]
+        self,
+        output: Path,
+        key: StripsKey,
+        height: int,
+        shapes: RowShapes,
+        strips: Sequence[tuple[int, int]],
+        parts: StripParts = NO_PARTS,
     ) -> None:
         self.folder = scratch_folder(output)
         self.rows = RowFiles(self.folder, height, shapes)
-        self._layers = set(shapes)
-        self._strips = strips
+        self.parts = parts
+        self._layers = set(shapes) | parts.names
+        self.strips = strips
         self._key = key
         self._key_sum = json_checksum(key.as_json())
         self._held = ExitStack()
@@ -177,11 +188,13 @@ class Scratch:
             self._ledger = Ledger(self.folder / _LEDGER)
             self._read_ledger(self._ledger)
             self.rows.open()
-        except OSError as error:
+            self.parts.open()
+            self._drop(self._damaged_parts())
+        except BaseException as error:
             self.close()
-            if isinstance(error, OutputError):
-                raise
-            raise _cannot_write(self.folder, error) from error
+            if isinstance(error, OSError) and not isinstance(error, OutputError):
+                raise _cannot_write(self.folder, error) from error
+            raise
         return self
 
     def __exit__(
@@ -207,32 +220,49 @@ class Scratch:
 
     def reader(self, layer: str) -> RowReader:
         """Return a reader of a layer's rows from top to bottom, when all strips are finished; call it in ``until_whole``."""
-        sums = [self.finished[strip].checksums[layer] for strip in range(len(self._strips))]
+        sums = [self.finished[strip].checksums[layer] for strip in range(len(self.strips))]
 
         def read(first: int, last: int) -> np.ndarray:
             return self.rows.read(layer, first, last)
 
-        self._readers.append(_CheckedRows(read, self._strips, sums))
+        self._readers.append(_CheckedRows(read, self.strips, sums))
         return self._readers[-1]
 
-    def until_whole(self, make: Callable[[], T]) -> tuple[T, set[int]]:
-        """Return what ``make`` made of rows that were read as they were written, and which strips were not at first.
+    def sums(self, layer: str) -> dict[tuple[int, int], int]:
+        """Return the checksums of a layer's pixels by first and last-plus-one row, when all strips are finished."""
+        return {rows: self.finished[strip].checksums[layer] for strip, rows in enumerate(self.strips)}
 
-        ``make`` computes the strips that are not finished and reads through ``reader``. Raises OutputError if rows change again
-        and again.
+    def until_whole(self, compute: Callable[[], None], publish: Callable[[], T]) -> tuple[T, set[int]]:
+        """Return what ``publish`` made of rows and parts that are as they were written, and which strips were not at first.
+
+        ``compute`` computes the strips that are not finished; ``publish`` reads through ``reader``. Raises OutputError if
+        strips change again and again.
         """
         damaged: set[int] = set()
         for _ in range(_TRIES):
             self._readers = []
-            made = make()
-            now = set[int]().union(*(reader.damaged for reader in self._readers))
+            compute()
+            now = self._damaged_parts()
             if not now:
-                return made, damaged
-            _log.warning("%d strips in %s were damaged on disk and are computed again", len(now), self.folder)
+                made = publish()
+                now = now.union(*(reader.damaged for reader in self._readers))
+                if not now:
+                    return made, damaged
             damaged |= now
-            for strip in now:
-                del self.finished[strip]
-        raise OutputError(f"rows in {self.folder} are not read as they were written; write the map to another disk")
+            self._drop(now)
+        raise OutputError(
+            f"rows in {self.folder} or parts of it are not read as they were written; write the map to another disk"
+        )
+
+    def _damaged_parts(self) -> set[int]:
+        return self.parts.damaged({strip: note.parts for strip, note in self.finished.items()})
+
+    def _drop(self, damaged: set[int]) -> None:
+        """Forget strips that are to be computed again."""
+        if damaged:
+            _log.warning("%d strips in %s were damaged on disk and are computed again", len(damaged), self.folder)
+        for strip in damaged:
+            del self.finished[strip]
 
     def close(self) -> None:
         """Close the files; they stay on disk."""
@@ -260,7 +290,8 @@ class Scratch:
             whole = entry.checksum == entry.checksum_in(self._key_sum)
         except ValueError:
             return None
-        whole = whole and set(entry.checksums) == self._layers and entry.strip in range(len(self._strips))
+        whole = whole and set(entry.checksums) == self._layers and set(entry.parts) == self.parts.names
+        whole = whole and entry.strip in range(len(self.strips))
         return entry if whole else None
 
 

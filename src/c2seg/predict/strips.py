@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 
 import numpy as np
@@ -17,11 +18,12 @@ from c2seg.predict.cache import block_cache
 from c2seg.predict.decision import Decision
 from c2seg.predict.engine import Predictor, Reader, Strip, predict_parts
 from c2seg.predict.layers import decide, expected_pixels, layer_shapes
+from c2seg.predict.parts import NO_PARTS, Encoded, StripParts
 from c2seg.predict.plan import WindowPlan
 from c2seg.predict.timings import Timings
 from c2seg.process import peak_memory_mib, return_freed_memory
 
-__all__ = ["Build", "StripFunction", "StripJob", "StripRows", "StripTask", "Work", "strip_tasks"]
+__all__ = ["Build", "StripFunction", "StripJob", "StripRows", "StripTask", "Work", "in_parts", "strip_tasks"]
 
 # Freed memory is returned after so many pixels: gaps between arrays add up, but new pages cost time.
 _TIDY_PIXELS = 2_000_000
@@ -51,7 +53,10 @@ class StripTask:
 
 @dataclass(frozen=True)
 class StripRows:
-    """A finished strip: uint8 [rows, ...] by layer from row ``first`` on, its note, and what it took where it was computed."""
+    """A finished strip: uint8 [rows, ...] by layer from row ``first`` on, its note, and what it took where it was computed.
+
+    ``encoded`` are layers that are files already, and not yet written; the note has the marks of those that are.
+    """
 
     index: int
     first: int
@@ -61,21 +66,60 @@ class StripRows:
     """Busy seconds by stage since the strip before."""
     peak_memory_mib: float = 0.0
     """Of the process since its start."""
+    encoded: dict[str, Encoded] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class StripJob:
-    """The strips of a map as a job of other processes; ``build`` makes reader and predictor there. Picklable."""
+    """The strips of a map as a job of other processes; ``build`` makes reader and predictor there. Picklable.
+
+    Tasks write those of the ``parts`` that are written by tasks, and return the others.
+    """
 
     work: Work
     build: Build
+    parts: StripParts = NO_PARTS
 
     @contextmanager
     def start(self) -> Iterator[Callable[[StripTask], StripRows]]:
         """Return a function of strips in a worker."""
+        self.parts.check_seen()
         reader, predictor = self.build()
         with block_cache(reader, self.work.plan), StripFunction(self.work, reader, predictor) as function:
-            yield function
+            yield _InParts(function, self.parts)
+
+
+@dataclass(frozen=True)
+class _InParts:
+    """Computes strips and puts their layers in parts."""
+
+    function: StripFunction
+    parts: StripParts
+
+    def __call__(self, task: StripTask) -> StripRows:
+        strip = self.function(task)
+        begun = time.perf_counter()
+        strip = in_parts(strip, self.parts, self.parts.by_tasks)
+        return replace(strip, seconds={**strip.seconds, "write": time.perf_counter() - begun})
+
+    def check(self) -> int:
+        return self.function.check()
+
+
+def in_parts(strip: StripRows, parts: StripParts, written: Collection[str]) -> StripRows:
+    """Return a strip whose layers of ``parts`` are encoded, and those named ``written`` are. What was done before stays.
+
+    Raises OutputError.
+    """
+    note, encoded = strip.note, dict(strip.encoded)
+    layers = {name: rows for name, rows in strip.layers.items() if name not in parts.names}
+    if len(layers) < len(strip.layers):
+        encoded = parts.encoded(strip.first, strip.layers)
+        sums = {name: part.checksum for name, part in encoded.items()}
+        note = note.model_copy(update={"checksums": note.checksums | sums})
+    marks = parts.put(strip.index, {name: encoded.pop(name) for name in list(encoded) if name in written})
+    note = note.model_copy(update={"parts": note.parts | marks})
+    return replace(strip, layers=layers, note=note, encoded=encoded)
 
 
 class StripFunction:
@@ -97,7 +141,7 @@ class StripFunction:
             self.close()
             self._parts = predict_parts(
                 self._reader, self._predictor, self._work.plan, batch_size=self._work.batch_size,
-                strips=range(task.index, task.stop), stages=self._stages,
+                strips=range(task.index, task.stop), stages=self._stages, on_device=True,
             )  # fmt: skip
         strip = self._assembled(self._parts)
         self._next = task.index + 1

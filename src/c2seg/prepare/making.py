@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -34,9 +35,15 @@ _TRIES = 3  # to read pieces as they were written
 
 
 def prepare_folder(
-    plan: Plan, *, workers: int = 1, cluster: str | None = None, overwrite: bool = False, bars: Bars = silent_bars
+    plan: Plan,
+    *,
+    workers: int = 1,
+    cluster: str | None = None,
+    executor: Executor | None = None,
+    overwrite: bool = False,
+    bars: Bars = silent_bars,
 ) -> PrepareRecord:
-    """Write a city folder, all files together, and return its record. ``workers``, ``cluster``: see ``parallel.open_crew``.
+    """Write a city folder, all files together, and return its record. Workers: see ``parallel.open_crew``.
 
     A stopped run resumes from its finished pieces if inputs and parameters are the same. Raises DataError if no pixel is
     valid, OutputError if files of other inputs or parameters exist.
@@ -47,7 +54,7 @@ def prepare_folder(
     with _without_remains(request.out), Scratch(request.out, plan.record.key) as scratch:
         registration = measured(plan.layers, plan.grid, align=request.align, progress=bars("co-registration"))
         plan = replace(plan, layers=registration.layers)
-        with commit(overwrite=overwrite) as files, open_crew(workers, cluster) as crew:
+        with commit(overwrite=overwrite) as files, open_crew(workers, cluster, executor=executor) as crew:
             record = _make(plan, registration, scratch, files, crew, bars)
     remove_folder(scratch_folder(request.out))
     if former is not None:

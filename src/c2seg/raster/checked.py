@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,14 @@ __all__ = ["CheckedRaster", "raster_faults"]
 
 
 class CheckedRaster:
-    """Notes a checksum of every window that is written to a raster, and compares the finished file with them."""
+    """Notes a checksum of every window that is written to a raster, and compares the finished file with them.
 
-    def __init__(self, place: Path) -> None:
+    ``known`` are checksums of windows [C, H, W] that were written elsewhere.
+    """
+
+    def __init__(self, place: Path, known: Mapping[Window, int] = MappingProxyType({})) -> None:
         self._place = place
-        self._checksums: dict[Window, int] = {}
+        self._checksums = dict(known)
 
     def write(self, dataset: Any, values: np.ndarray, window: Window) -> None:
         """Write [C, H, W] to a window of an open dataset."""

@@ -6,6 +6,7 @@ driver copies it as a stream. Equal content gives identical bytes: time, host an
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,11 +24,16 @@ from c2seg.process import return_freed_memory
 from c2seg.raster.checked import CheckedRaster, raster_faults
 from c2seg.types import Grid, Window
 
-__all__ = ["RasterTags", "write_cog", "write_map"]
+__all__ = ["RasterTags", "assemble_cog", "write_cog", "write_map"]
 
 _COPY_CACHE_BYTES = 96 << 20
 """Of decoded blocks while a file is put in order: they are read once."""
 _BLOCK = 512
+_OVERVIEWS_BESIDE: dict[str, Any] = {
+    "COMPRESS_OVERVIEW": "DEFLATE", "ZLEVEL_OVERVIEW": 1, "INTERLEAVE_OVERVIEW": "BAND", "BIGTIFF_OVERVIEW": "IF_SAFER",
+    "GDAL_TIFF_OVR_BLOCKSIZE": _BLOCK,
+}  # fmt: skip
+"""Of overviews in a file beside a VRT."""
 
 RowReader = Callable[[int, int], np.ndarray]
 
@@ -83,9 +89,6 @@ def write_cog(
     }  # fmt: skip
     if count > 1:
         profile |= {"compress": "DEFLATE", "zlevel": 1}
-    factors: list[int] = []
-    while max(grid.height, grid.width) >> len(factors) > _BLOCK:
-        factors.append(2 ** (len(factors) + 1))
     checked = CheckedRaster(path)
     with atomic_file(path, overwrite=overwrite) as final, raster_faults(path):
         plain = final.parent / "rows" / "plain.tif"
@@ -106,17 +109,42 @@ def write_cog(
                 last = min(first + _BLOCK, grid.height)
                 checked.write(dataset, read_rows(first, last), Window(first, 0, last - first, grid.width))
         return_freed_memory()  # GDAL needs blocks of other sizes than the rows that were written
-        if factors:  # the COG driver would write them to another file first, compressed
-            # GDAL's temporary files would lie in the folder in which the process happens to be
-            with rasterio.Env(CPL_TMPDIR=str(plain.parent)), rasterio.open(plain, "r+") as dataset:
-                dataset.build_overviews(factors, Resampling[resampling.lower()])
-        with rasterio.Env(GDAL_CACHEMAX=_COPY_CACHE_BYTES):
-            rasterio.shutil.copy(
-                plain, final, driver="COG", BLOCKSIZE=_BLOCK, COMPRESS="DEFLATE", LEVEL=6, NUM_THREADS="ALL_CPUS",
-                BIGTIFF="IF_SAFER", OVERVIEWS="AUTO",
-            )  # fmt: skip
+        _put_in_order(plain, final, grid, resampling)
         plain.unlink()
         checked.verify(final)
+
+
+def assemble_cog(path: Path, text: str, grid: Grid, sums: Mapping[Window, int], *, overwrite: bool) -> None:
+    """Write a cloud-optimized GeoTIFF of the raster that the VRT ``text`` describes, without a copy of it on the way.
+
+    Beside the file itself the disk holds its overviews, compressed, a second time. ``sums`` are checksums of windows [C, H, W]
+    that the finished file is compared with. Bytes are those of ``write_cog`` of the same pixels and tags. Raises OutputError.
+    """
+    checked = CheckedRaster(path, sums)
+    with atomic_file(path, overwrite=overwrite) as final, raster_faults(path):
+        source = final.parent / "rows" / "parts.vrt"
+        source.parent.mkdir()
+        source.write_text(text, encoding="utf-8")
+        _put_in_order(source, final, grid, "NEAREST")
+        shutil.rmtree(source.parent)
+        checked.verify(final)
+
+
+def _put_in_order(source: Path, final: Path, grid: Grid, resampling: str) -> None:
+    """Add overviews to a raster, once, and copy it as the COG driver orders it."""
+    factors: list[int] = []
+    while max(grid.height, grid.width) >> len(factors) > _BLOCK:
+        factors.append(2 ** (len(factors) + 1))
+    if factors:  # the COG driver would write them to another file first, compressed
+        # GDAL's temporary files would lie in the folder in which the process happens to be
+        options = {"CPL_TMPDIR": str(source.parent), **(_OVERVIEWS_BESIDE if source.suffix == ".vrt" else {})}
+        with rasterio.Env(**options), rasterio.open(source, "r+") as dataset:  # the copy must not see these options
+            dataset.build_overviews(factors, Resampling[resampling.lower()])
+    with rasterio.Env(GDAL_CACHEMAX=_COPY_CACHE_BYTES):
+        rasterio.shutil.copy(
+            source, final, driver="COG", BLOCKSIZE=_BLOCK, COMPRESS="DEFLATE", LEVEL=6, NUM_THREADS="ALL_CPUS",
+            BIGTIFF="IF_SAFER", OVERVIEWS="AUTO",
+        )  # fmt: skip
 
 
 def write_map(

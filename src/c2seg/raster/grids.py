@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 from affine import Affine
 
 from c2seg.errors import GridError
@@ -36,6 +37,13 @@ class GridRelation:
         return Window(
             window.row * r + self.row_offset, window.col * r + self.col_offset, window.height * r, window.width * r
         )
+
+    def nearest(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Return for the rows and columns of a fine window the cells of ``to_coarse(window)`` that they lie in, int64."""
+        fine = self.to_fine(self.to_coarse(window))
+        rows = (np.arange(window.row, window.row_end) - fine.row) // self.ratio
+        cols = (np.arange(window.col, window.col_end) - fine.col) // self.ratio
+        return rows, cols
 
 
 def relate_grids(fine: Grid, coarse: Grid, fine_name: str, coarse_name: str) -> GridRelation:

@@ -1,7 +1,8 @@
-"""Files in object storage (S3 and what speaks like it), read in place.
+"""Files in object storage (S3 and what speaks like it), read in place; small ones are written whole.
 
 Users name them ``s3://bucket/key``; inside they are paths as GDAL has them, ``/vsis3/bucket/key``. GDAL reads pixels, boto3
-lists folders and reads whole objects; each finds credentials and endpoint as it always does (environment, profile, instance).
+lists folders, reads and writes whole objects; each finds credentials and endpoint as it always does (environment, profile,
+instance).
 """
 
 from __future__ import annotations
@@ -9,14 +10,25 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from c2seg.errors import C2SegError, DataError, needs_extra, one_line
+from c2seg.errors import C2SegError, DataError, OutputError, needs_extra, one_line
 
-__all__ = ["is_object", "object_digest", "object_names", "object_path", "object_text"]
+__all__ = [
+    "is_object",
+    "object_digest",
+    "object_folders",
+    "object_marks",
+    "object_names",
+    "object_path",
+    "object_text",
+    "object_url",
+    "put_object",
+    "remove_objects",
+]
 
 _GDAL = "/vsis3/"
 _CHUNK_BYTES = 1 << 22
@@ -38,13 +50,15 @@ def is_object(path: Path) -> bool:
     return str(path).startswith(_GDAL)
 
 
+def object_url(path: Path) -> str:
+    """Return an object as users name it, ``s3://bucket/key``; another path as it is."""
+    return f"s3://{str(path).removeprefix(_GDAL)}" if is_object(path) else str(path)
+
+
 def object_names(folder: Path) -> list[str]:
     """Return the names of the objects directly in a folder, sorted; empty if there is none. Raises DataError."""
-    bucket, key = _place(folder)
-    prefix = f"{key.rstrip('/')}/" if key else ""
     with _faults(folder):
-        pages = _client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
-        return sorted(item["Key"].removeprefix(prefix) for page in pages for item in page.get("Contents", ()))
+        return sorted(item["Key"].rpartition("/")[2] for item in _listed(folder, Delimiter="/"))
 
 
 def object_text(path: Path, limit: int) -> str:
@@ -75,6 +89,54 @@ def object_digest(path: Path) -> str:
     return _digests[known]
 
 
+def put_object(path: Path, data: bytes) -> str:
+    """Write an object, whole or not at all; return its mark (``object_marks``). Raises OutputError."""
+    bucket, key = _place(path)
+    with _write_faults(path):
+        answer = _client().put_object(Bucket=bucket, Key=key, Body=data)
+    return _mark(len(data), answer["ETag"])
+
+
+def object_marks(folder: Path) -> dict[str, str]:
+    """Return what tells the content of each object directly in a folder: its size and the tag that the storage gave it.
+
+    The tag changes with the content; nothing is read. Raises DataError.
+    """
+    with _faults(folder):
+        return {
+            item["Key"].rpartition("/")[2]: _mark(item["Size"], item["ETag"]) for item in _listed(folder, Delimiter="/")
+        }
+
+
+def object_folders(folder: Path) -> list[str]:
+    """Return the names of the folders directly in a folder, sorted. Raises DataError."""
+    bucket, key = _place(folder)
+    prefix = f"{key.rstrip('/')}/" if key else ""
+    with _faults(folder):
+        pages = _client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+        prefixes = [item["Prefix"] for page in pages for item in page.get("CommonPrefixes", ())]
+    return sorted(name.removeprefix(prefix).rstrip("/") for name in prefixes)
+
+
+def remove_objects(path: Path) -> None:
+    """Remove an object, or all that are in a folder and below. Raises OutputError."""
+    bucket, key = _place(path)
+    with _write_faults(path):
+        for name in [key, *(item["Key"] for item in _listed(path))]:
+            _client().delete_object(Bucket=bucket, Key=name)
+
+
+def _listed(folder: Path, **options: str) -> Iterator[Any]:
+    bucket, key = _place(folder)
+    prefix = f"{key.rstrip('/')}/" if key else ""
+    for page in _client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, **options):
+        yield from page.get("Contents", ())
+
+
+def _mark(size: int, tag: str) -> str:
+    return f"{size}-{tag.strip(chr(34))}"
+
+
 def _place(path: Path) -> tuple[str, str]:
     bucket, _, key = str(path).removeprefix(_GDAL).partition("/")
     return bucket, key
@@ -88,7 +150,7 @@ def _client() -> Any:
 
 
 @contextmanager
-def _faults(path: Path) -> Iterator[None]:
+def _faults(path: Path, verb: str = "read", kind: type[C2SegError] = DataError) -> Iterator[None]:
     try:
         yield
     except C2SegError:
@@ -96,4 +158,8 @@ def _faults(path: Path) -> Iterator[None]:
     except Exception as error:  # botocore has a class for each service
         if type(error).__module__.split(".")[0] not in ("botocore", "boto3", "urllib3"):
             raise
-        raise DataError(f"cannot read {path}: {one_line(error)}") from error
+        raise kind(f"cannot {verb} {path}: {one_line(error)}") from error
+
+
+def _write_faults(path: Path) -> AbstractContextManager[None]:
+    return _faults(path, "write", OutputError)

@@ -329,6 +329,9 @@ class Training(Strict):
     schedule: Schedule = Schedule()
     sampling: Sampling = Sampling()
     augment: Augmentation = Augmentation()
+    augment_on: Literal["loader", "device"] = "loader"
+    """Where patches are normalized and augmented: by the loader's threads, or raw patches travel and the device of the
+    training does it, with the same values up to rounding (1e-5). For GPUs that the loader cannot keep busy."""
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     """Decay of the averaged weights that become the model, lower in the first steps; null: the last weights."""
     precision: Literal["32", "bf16", "16", "auto"] = "32"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,18 @@ from scipy.fft import irfft2, rfft2
 from c2seg.data import BandStatistics, Normalizer, Patch
 from c2seg.recipes.training import Augmentation
 
-__all__ = ["BandUnits", "apply_fda", "augment_geometry", "augment_radiometry", "cut_box", "drop_modality"]
+__all__ = [
+    "BandUnits",
+    "Radiometry",
+    "apply_fda",
+    "augment_geometry",
+    "augment_radiometry",
+    "cut_box",
+    "draw_radiometry",
+    "drop_modality",
+    "dropped_modality",
+    "low_frequencies",
+]
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,37 @@ def augment_geometry(array: np.ndarray, turns: int, flip: bool) -> np.ndarray:
     return rotated[..., ::-1] if flip else rotated
 
 
+@dataclass(frozen=True)
+class Radiometry:
+    """What ``augment_radiometry`` draws for a modality: ``values * gain + offset + noise * noise_std``; all float32.
+
+    ``gain``, ``offset`` and ``noise_std`` are [C, 1, 1], ``noise`` [C, H, W] or None.
+    """
+
+    gain: np.ndarray
+    offset: np.ndarray
+    noise: np.ndarray | None
+    noise_std: np.ndarray
+
+
+def draw_radiometry(
+    shapes: Mapping[str, tuple[int, ...]], units: BandUnits, settings: Augmentation, rng: np.random.Generator
+) -> dict[str, Radiometry]:
+    """Return the changes of a patch whose modalities have these shapes (C, H, W), drawn in this order; {} for none."""
+    if not (settings.gain_std or settings.offset_std or settings.noise_std):
+        return {}
+    drawn = {}
+    for name, shape in shapes.items():
+        mean, std = units.mean[name], units.std[name]
+        gain = np.asarray(1.0 + settings.gain_std * rng.standard_normal(shape[0], np.float32))
+        shift = np.asarray(settings.offset_std * rng.standard_normal(shape[0], np.float32))
+        offset = shift * std + mean * (1.0 - gain)
+        noise = rng.standard_normal(shape, np.float32) if settings.noise_std else None
+        noise_std = std * np.float32(settings.noise_std)
+        drawn[name] = Radiometry(gain[:, None, None], offset[:, None, None], noise, noise_std[:, None, None])
+    return drawn
+
+
 def augment_radiometry(
     patch: Patch, valid: np.ndarray, units: BandUnits, settings: Augmentation, rng: np.random.Generator
 ) -> Patch:
@@ -57,20 +99,15 @@ def augment_radiometry(
     g ~ N(1, gain_std) and o ~ N(0, offset_std) once per band, n ~ N(0, noise_std) per pixel. Modalities are drawn in the
     order of the patch.
     """
-    if not (settings.gain_std or settings.offset_std or settings.noise_std):
-        return patch
-    changed = {}
-    for name, values in patch.items():
-        bands = values.shape[0]
-        mean, std = units.mean[name], units.std[name]
-        gain = np.asarray(1.0 + settings.gain_std * rng.standard_normal(bands, np.float32))
-        shift = np.asarray(settings.offset_std * rng.standard_normal(bands, np.float32))
-        offset = shift * std + mean * (1.0 - gain)
-        out = values * gain[:, None, None] + offset[:, None, None]
-        if settings.noise_std:
-            noise: np.ndarray = rng.standard_normal(values.shape, np.float32)
-            out += noise * (std[:, None, None] * np.float32(settings.noise_std))
-        out *= valid
+    drawn = draw_radiometry({name: values.shape for name, values in patch.items()}, units, settings, rng)
+    changed, whole = dict(patch), valid.all()
+    for name, change in drawn.items():
+        out = patch[name] * change.gain
+        out += change.offset
+        if change.noise is not None:
+            out += np.multiply(change.noise, change.noise_std, out=change.noise)  # drawn for this patch alone
+        if not whole:
+            out *= valid
         changed[name] = out
     return changed
 
@@ -80,10 +117,15 @@ def drop_modality(patch: Patch, probability: float, rng: np.random.Generator) ->
 
     A patch of one modality is returned unchanged. Modality dropout: Neverova et al., TPAMI 2016.
     """
-    if len(patch) < 2 or rng.random() >= probability:
-        return patch
-    name = tuple(patch)[rng.integers(len(patch))]
-    return patch | {name: np.zeros_like(patch[name])}
+    name = dropped_modality(tuple(patch), probability, rng)
+    return patch if name is None else patch | {name: np.zeros_like(patch[name])}
+
+
+def dropped_modality(names: Sequence[str], probability: float, rng: np.random.Generator) -> str | None:
+    """Return the modality that ``drop_modality`` sets to 0, if any."""
+    if len(names) < 2 or rng.random() >= probability:
+        return None
+    return names[int(rng.integers(len(names)))]
 
 
 def cut_box(size: int, rng: np.random.Generator) -> tuple[slice, slice]:
@@ -104,8 +146,7 @@ def apply_fda(patch: Patch, valid: np.ndarray, target: Patch, target_valid: np.n
     if not (valid.any() and target_valid.any()):
         return patch
     size = len(valid)
-    reach = int(beta * size)
-    low = np.ix_(np.r_[0 : reach + 1, size - reach : size], np.arange(reach + 1))  # the other half follows by symmetry
+    low = np.ix_(*low_frequencies(size, beta))
     changed = {}
     for name, values in patch.items():
         spectrum = rfft2(_filled(values, valid))
@@ -117,6 +158,12 @@ def apply_fda(patch: Patch, valid: np.ndarray, target: Patch, target_valid: np.n
         spectrum[:, *low] = replaced
         changed[name] = irfft2(spectrum, s=(size, size)) * valid
     return changed
+
+
+def low_frequencies(size: int, beta: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and columns of the frequencies that ``apply_fda`` replaces in a spectrum ``rfft2`` of a square."""
+    reach = int(beta * size)
+    return np.r_[0 : reach + 1, size - reach : size], np.arange(reach + 1)  # the other half follows by symmetry
 
 
 def _filled(values: np.ndarray, valid: np.ndarray) -> np.ndarray:

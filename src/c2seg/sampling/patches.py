@@ -21,7 +21,7 @@ from c2seg.sampling.light import Optics, changed_light, draw_light, optics_of
 from c2seg.sampling.zoom import nearest, zoomed
 from c2seg.types import Window
 
-__all__ = ["Draw", "PatchSampler", "Sample", "TrainingScene", "training_scenes"]
+__all__ = ["Draw", "PatchSampler", "Sample", "TrainingScene", "pasted", "training_scenes"]
 
 UNLABELED = 255
 _log = logging.getLogger(__name__)
@@ -191,12 +191,17 @@ class PatchSampler:
         """Side of the patches that are trained on."""
         return round(self.settings.patch_px * self.augment.enlarge)
 
+    @property
+    def resamples_last(self) -> bool:
+        """True if patches may stay windows of the city until all else is done."""
+        return self.size_px != self.settings.patch_px and not self.augment.cutmix
+
     def load(self, draws: Sequence[Draw], *, resample: bool = True) -> Sample:
         """Read and augment the patches of the given draws.
 
         ``resample=False``: patches that are to be enlarged stay windows of the city; ``zoom.resampled`` makes the patches.
         """
-        if not (resample or self.size_px == self.settings.patch_px or self.augment.cutmix):
+        if self.resamples_last and not resample:
             return self._load_windows(draws)
         patches = {draw.key: self._load_one(draw) for draw in draws}
         loaded = [self._cutmix(draw, patches) for draw in draws]
@@ -296,23 +301,50 @@ class PatchSampler:
         col = min(max(col, 0), max(0, width - size))
         return index, Window(row, col, size, size)
 
-    def _cutmix(self, draw: Draw, patches: Mapping[tuple[int, ...], _Loaded]) -> _Loaded:
-        """Return a patch, with a rectangle of another patch of the step if drawn (CutMix); ``patches``: by key."""
-        loaded = patches[draw.key]
+    def cut(self, draw: Draw) -> tuple[Draw, tuple[slice, slice]] | None:
+        """Return the patch of the step that a rectangle of a patch comes from, and the rectangle, if drawn (CutMix)."""
         if not self.augment.cutmix or self.settings.batch_size < 2:
-            return loaded
+            return None
         rng = np.random.default_rng((*draw.key, 4))
         if rng.random() >= self.augment.cutmix:
-            return loaded
+            return None
         _, _, step, slot = draw.key
         other = self.draw_one(step, (slot + int(rng.integers(1, self.settings.batch_size))) % self.settings.batch_size)
-        box = cut_box(self.size_px, rng)
+        return other, cut_box(self.size_px, rng)
+
+    def style(self, draw: Draw) -> tuple[TrainingScene, Window] | None:
+        """Return the target's window whose amplitudes a patch takes, if drawn (FDA)."""
+        fda, target = self.augment.fda, self.fda_target
+        if fda is None or target is None:
+            return None
+        rng = np.random.default_rng((*draw.key, 3))
+        if rng.random() >= fda.fraction:
+            return None
+        scene, window = target._uniform(rng, draw.window.height)
+        return target.scenes[scene], window
+
+    def targets_of(self, draw: Draw) -> np.ndarray | None:
+        """Return the targets uint8 [size, size] of a patch in its final geometry; None without labels."""
+        targets = self.scenes[draw.scene].targets
+        if targets is None:
+            return None
+        target = np.full((draw.window.height, draw.window.width), UNLABELED, np.uint8)
+        inside = draw.window.intersect(Window(0, 0, *targets.shape))
+        target[inside.shift(-draw.window.row, -draw.window.col).slices] = targets[inside.slices]
+        return augment_geometry(nearest(target, self.size_px), draw.turns, draw.flip)
+
+    def _cutmix(self, draw: Draw, patches: Mapping[tuple[int, ...], _Loaded]) -> _Loaded:
+        """Return a patch, with a rectangle of another patch of the step if drawn; ``patches``: by key."""
+        loaded = patches[draw.key]
+        if (cut := self.cut(draw)) is None:
+            return loaded
+        other, box = cut
         patch, valid, target = loaded
         # With several processes, another process may have loaded the other patch.
         other_patch, other_valid, other_target = patches[other.key] if other.key in patches else self._load_one(other)
-        pasted = {name: _pasted(values, other_patch[name], box) for name, values in patch.items()}
-        labels = None if target is None or other_target is None else _pasted(target, other_target, box)
-        return pasted, _pasted(valid, other_valid, box), labels
+        merged = {name: pasted(values, other_patch[name], box) for name, values in patch.items()}
+        labels = None if target is None or other_target is None else pasted(target, other_target, box)
+        return merged, pasted(valid, other_valid, box), labels
 
     def _load_one(self, draw: Draw, *, resample: bool = True) -> _Loaded:
         scene = self.scenes[draw.scene]
@@ -321,14 +353,8 @@ class PatchSampler:
         rng = np.random.default_rng((*draw.key, 1))
         patch = augment_radiometry(patch, valid, scene.units, self.augment, rng)
         patch = drop_modality(patch, self.augment.modality_dropout, np.random.default_rng((*draw.key, 2)))
-        target = None
-        if scene.targets is not None:
-            target = np.full((draw.window.height, draw.window.width), UNLABELED, np.uint8)
-            inside = draw.window.intersect(Window(0, 0, *scene.targets.shape))
-            target[inside.shift(-draw.window.row, -draw.window.col).slices] = scene.targets[inside.slices]
-            target = augment_geometry(nearest(target, self.size_px), draw.turns, draw.flip)
         rotated = {name: augment_geometry(values, draw.turns, draw.flip) for name, values in patch.items()}
-        return rotated, augment_geometry(valid, draw.turns, draw.flip), target
+        return rotated, augment_geometry(valid, draw.turns, draw.flip), self.targets_of(draw)
 
     def _read(self, scene: TrainingScene, window: Window) -> tuple[Patch, np.ndarray]:
         """Return a window of a scene and its validity, resized to the patch size."""
@@ -344,20 +370,15 @@ class PatchSampler:
         return changed_light(patch, valid, self._optics[draw.scene], light)
 
     def _with_fda(self, patch: Patch, valid: np.ndarray, draw: Draw) -> Patch:
-        """Return the patch, with amplitudes of the target city at the same scale if drawn (FDA)."""
-        fda, target = self.augment.fda, self.fda_target
-        if fda is None or target is None:
+        """Return the patch, with amplitudes of the target city at the same scale if drawn."""
+        if (style := self.style(draw)) is None or self.augment.fda is None:
             return patch
-        rng = np.random.default_rng((*draw.key, 3))
-        if rng.random() >= fda.fraction:
-            return patch
-        scene, window = target._uniform(rng, draw.window.height)
-        reader = target.scenes[scene].reader
-        other = reader(window) if len(valid) == window.height else self._read(target.scenes[scene], window)
-        return apply_fda(patch, valid, *other, fda.beta)
+        scene, window = style
+        other = scene.reader(window) if len(valid) == window.height else self._read(scene, window)
+        return apply_fda(patch, valid, *other, self.augment.fda.beta)
 
 
-def _pasted(array: np.ndarray, other: np.ndarray, box: tuple[slice, slice]) -> np.ndarray:
+def pasted(array: np.ndarray, other: np.ndarray, box: tuple[slice, slice]) -> np.ndarray:
     """Return a copy of [..., H, W] with a box of another array."""
     out = array.copy()
     out[..., *box] = other[..., *box]

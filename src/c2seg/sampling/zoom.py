@@ -6,7 +6,7 @@ import numpy as np
 
 from c2seg.data import Patch
 
-__all__ = ["nearest", "zoomed"]
+__all__ = ["axis_weights", "nearest", "zoomed"]
 
 
 def zoomed(patch: Patch, valid: np.ndarray, size: int) -> tuple[Patch, np.ndarray]:
@@ -39,21 +39,40 @@ def _bilinear(values: np.ndarray, size: int) -> np.ndarray:
         if side > size:
             values = _shrunk(values, size, axis)
             continue
-        position = np.clip((np.arange(size) + 0.5) * side / size - 0.5, 0, side - 1)
-        low = np.minimum(position.astype(np.int64), max(0, side - 2))
-        part = (position - low).astype(np.float32)
+        low, high, part = _between(side, size)
         part = part[:, None] if axis == -2 else part
-        high = np.minimum(low + 1, side - 1)
         values = np.take(values, low, axis) * (1 - part) + np.take(values, high, axis) * part
     return values
 
 
-def _shrunk(values: np.ndarray, size: int, axis: int) -> np.ndarray:
-    """Return values with one axis shrunk: weights fall linearly to 0 over one new pixel from the center of each."""
-    side = values.shape[axis]
+def axis_weights(side: int, size: int) -> np.ndarray:
+    """Return float32 [size, side]: ``zoomed`` multiplies rows and columns of whole patches by it."""
+    if side > size:
+        return _falling(side, size)
+    low, high, part = _between(side, size)
+    weights = np.zeros((size, side), np.float32)
+    weights[np.arange(size), low] = 1 - part
+    weights[np.arange(size), high] += part
+    return weights
+
+
+def _between(side: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return for each new pixel the old ones around its center, int64, and the weight of the second, float32."""
+    position = np.clip((np.arange(size) + 0.5) * side / size - 0.5, 0, side - 1)
+    low = np.minimum(position.astype(np.int64), max(0, side - 2))
+    return low, np.minimum(low + 1, side - 1), (position - low).astype(np.float32)
+
+
+def _falling(side: int, size: int) -> np.ndarray:
+    """Return float32 [size, side]: weights that fall linearly to 0 over one new pixel from the center of each."""
     centers = (np.arange(size) + 0.5) * side / size
     distance = np.abs(np.arange(side)[None, :] + 0.5 - centers[:, None]) * size / side
     weights = np.maximum(0.0, 1.0 - distance)
-    weights = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
+
+
+def _shrunk(values: np.ndarray, size: int, axis: int) -> np.ndarray:
+    """Return values with one axis shrunk."""
+    weights = _falling(values.shape[axis], size)
     shrunk: np.ndarray = values @ weights.T if axis == -1 else weights @ values
     return shrunk

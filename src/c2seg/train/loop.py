@@ -36,10 +36,11 @@ from c2seg.models import (
 from c2seg.models.batch_statistics import synchronize_batch_norm
 from c2seg.models.cost import model_cost
 from c2seg.progress import Progress, no_progress
+from c2seg.sampling import PatchSampler
 from c2seg.train.checkpointing import checkpoint_activations
 from c2seg.train.curves import Curves
 from c2seg.train.job import TrainingJob, TrainingResult
-from c2seg.train.loader import batches, to_batch
+from c2seg.train.loader import Feed
 from c2seg.train.probe import Probe
 from c2seg.train.randomness import RANDOM, randomness_unchanged
 from c2seg.train.samplers import Samplers, samplers_of
@@ -259,22 +260,22 @@ def _steps(
 ) -> Iterator[tuple[int, dict[str, float], float]]:
     """Yield (completed steps, losses, patches per second) after every step."""
     settings, method, averaged = job.recipe.training, built.method, built.averaged
-    options = {"rank": world.rank, "processes": world.size, "threads": job.loader_threads}
-    source, target, labeled = (
-        batches(sampler, start, settings.iterations, **options) if sampler else repeat(None)
-        for sampler in (samplers.source, samplers.target, samplers.labeled)
-    )
+
+    def fed(sampler: PatchSampler | None) -> Iterator[Batch | None]:
+        augments = settings.augment_on == "device"
+        if sampler is None:
+            return repeat(None)
+        feed = Feed(sampler, world.device, augments, world.rank, world.size, job.loader_threads)
+        return feed.batches(start, settings.iterations)
+
     method.model.train()
     clock = time.perf_counter()
     rate = 0.0
     random = True  # until a step draws no random numbers
-    for step, (source_sample, target_sample, few) in enumerate(zip(source, target, labeled, strict=False), start):
-        assert source_sample is not None
-        source_batch, target_batch, few_batch = (
-            None if sample is None else to_batch(sample, world.device) for sample in (source_sample, target_sample, few)
-        )
-        assert source_batch is not None
-        parts = list(_parts(source_batch, target_batch, few_batch, settings.accumulate))
+    fed_batches = zip(fed(samplers.source), fed(samplers.target), fed(samplers.labeled), strict=False)
+    for step, (source, target, labeled) in enumerate(fed_batches, start):
+        assert source is not None
+        parts = list(_parts(source, target, labeled, settings.accumulate))
         if random:
             with RANDOM:
                 # Random layers are a function of the step, as the patches are.
@@ -310,8 +311,12 @@ def _step(built: _Built, parts: Sequence[tuple[Batch, Batch | None]]) -> dict[st
     """Take one step on a batch in parts, and return the mean of their losses."""
     values: dict[str, float] = {}
     for built.accumulation.part, (source, target) in enumerate(parts):
-        for name, value in built.method.step(source, target).items():
-            values[name] = values.get(name, 0.0) + float(value) / len(parts)
+        losses = built.method.step(source, target)
+        numbers = torch.stack(
+            [torch.as_tensor(value).float() for value in losses.values()]
+        ).tolist()  # one wait for the device
+        for name, value in zip(losses, numbers, strict=True):
+            values[name] = values.get(name, 0.0) + value / len(parts)
     return values
 
 

@@ -178,7 +178,7 @@ def test_wrong_files_are_refused_in_one_line(model, make_city, tmp_path, capsys)
         (["--backend", "torch"], "give the model.safetensors"),
         (["--backend", "onnx", "--precision", "bf16"], "precision 32 only"),
         (["--backend", "openvino", "--precision", "8"], "unknown precision"),
-        (["--backend", "onnx", "--device", "cuda"], "runs on the CPU"),
+        (["--backend", "onnx", "--device", "cuda"], "needs ONNX Runtime's CUDAExecutionProvider"),
         (["--backend", "tensorflow"], "unknown backend"),
         (["--backend", "forest"], "cannot run a unet"),
     ):

@@ -29,10 +29,11 @@ BACKENDS = {
     "forest": "c2seg.predict.backends.forest",
     "onnx": "c2seg.predict.backends.onnx",
     "openvino": "c2seg.predict.backends.openvino",
+    "tensorrt": "c2seg.predict.backends.tensorrt",
     "torch": "c2seg.predict.backends.torch",
 }
 _PACKAGES = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
-_EXTRAS = {"torch": "train"}
+_EXTRAS = {"torch": "train", "tensorrt": "onnx"}
 
 
 @dataclass(frozen=True)

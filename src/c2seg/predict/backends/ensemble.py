@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import lcm
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from c2seg.artifacts import FOREST
 from c2seg.data import Patch
 from c2seg.predict import Predictor
 from c2seg.predict.backends.forest import forest_predictor
+from c2seg.predict.engine import ScoreSpace
 from c2seg.predict.memory import give_back
 from c2seg.recipes import Recipe
 
@@ -45,19 +47,69 @@ class WeightedEnsemble:
         """Windows must have sizes that are multiples of this."""
         return lcm(*(int(getattr(predictor, "stride_px", 1)) for predictor in self.predictors))
 
+    @property
+    def on_device(self) -> ScoreSpace | None:
+        """The device of the first predictor whose scores can stay on one; None if there is none."""
+        spaces = [getattr(predictor, "on_device", None) for predictor in self.predictors]
+        space = next((space for space in spaces if space is not None), None)
+        return None if space is None else _Weighted(self, spaces, space)
+
     def predict(self, patch: Patch, valid: np.ndarray) -> np.ndarray:
         """Return probabilities float32 [B, K, H, W] of the pixels inside the halo."""
-        total: np.ndarray | None = None
-        for predictor, weight in zip(self.predictors, self.weights, strict=True):
+
+        def scores(index: int, patch: Patch, valid: np.ndarray) -> np.ndarray:
+            return self.predictors[index].predict(patch, valid)
+
+        total: np.ndarray = self.weighted(scores, patch, valid)
+        return total
+
+    def weighted(self, scores: Callable[[int, Patch, np.ndarray], Any], patch: Patch, valid: np.ndarray) -> Any:
+        """Return the weighted mean of ``scores(index, patch, valid)`` of the predictors; arrays go back to them."""
+        total = None
+        for index, (predictor, weight) in enumerate(zip(self.predictors, self.weights, strict=True)):
             rim = self.halo_px - predictor.halo_px
             inner = (..., slice(rim, valid.shape[-2] - rim), slice(rim, valid.shape[-1] - rim))
             cut = {name: np.ascontiguousarray(values[inner]) for name, values in patch.items()}
-            scores = predictor.predict(cut, np.ascontiguousarray(valid[inner]))
-            part = np.float32(weight) * scores
-            give_back(predictor, scores)
-            total = part if total is None else np.add(total, part, out=total)
-        assert total is not None
+            one = scores(index, cut, np.ascontiguousarray(valid[inner]))
+            part = one * float(np.float32(weight))
+            if isinstance(one, np.ndarray):
+                give_back(predictor, one)
+            if total is None:
+                total = part
+            else:
+                total += part
         return total
+
+
+@dataclass(frozen=True)
+class _Weighted:
+    """The scores of an ensemble on a device: those of predictors that have none there are moved."""
+
+    ensemble: WeightedEnsemble
+    spaces: Sequence[ScoreSpace | None]
+    space: ScoreSpace
+
+    def predict(self, patch: Patch, valid: np.ndarray) -> Any:
+        """Return the weighted mean."""
+        return self.ensemble.weighted(self._scores, patch, valid)
+
+    def _scores(self, index: int, patch: Patch, valid: np.ndarray) -> Any:
+        space = self.spaces[index]
+        if space is not None:
+            return space.predict(patch, valid)
+        return self.space.of(self.ensemble.predictors[index].predict(patch, valid))
+
+    def empty(self, shape: tuple[int, ...]) -> Any:
+        """Return float32 of any content."""
+        return self.space.empty(shape)
+
+    def of(self, values: np.ndarray) -> Any:
+        """Return an array on the device."""
+        return self.space.of(values)
+
+    def zeros(self, shape: tuple[int, ...]) -> Any:
+        """Return zeros float32."""
+        return self.space.zeros(shape)
 
 
 def with_forest(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from c2seg.data import Patch
 from c2seg.predict import Predictor
+from c2seg.predict.engine import ScoreSpace
 
 __all__ = ["FactoredPredictor", "with_factors"]
 
@@ -34,12 +36,45 @@ class FactoredPredictor:
         """The predictor's halo."""
         return self.predictor.halo_px
 
+    @property
+    def on_device(self) -> ScoreSpace | None:
+        """The device of the predictor's scores, if they can stay on one."""
+        space: ScoreSpace | None = getattr(self.predictor, "on_device", None)
+        return None if space is None else _Factored(space, self.factors)
+
     def predict(self, patch: Patch, valid: np.ndarray) -> np.ndarray:
         """Return probabilities float32 [B, K, H, W] of the pixels inside the halo."""
         scores = self.predictor.predict(patch, valid)
         scores *= np.asarray(self.factors, np.float32)[:, None, None]
         scores /= np.maximum(scores.sum(axis=1, keepdims=True), np.float32(1e-12))
         return scores
+
+
+@dataclass(frozen=True)
+class _Factored:
+    """The scores of a device, times the factors."""
+
+    space: ScoreSpace
+    factors: tuple[float, ...]
+
+    def predict(self, patch: Patch, valid: np.ndarray) -> Any:
+        """Return probabilities [B, K, H, W]."""
+        scores = self.space.predict(patch, valid)
+        scores *= self.space.of(np.asarray(self.factors, np.float32)[:, None, None])
+        scores /= scores.sum(1, keepdim=True).clamp_min(1e-12)
+        return scores
+
+    def empty(self, shape: tuple[int, ...]) -> Any:
+        """Return float32 of any content."""
+        return self.space.empty(shape)
+
+    def of(self, values: np.ndarray) -> Any:
+        """Return an array on the device."""
+        return self.space.of(values)
+
+    def zeros(self, shape: tuple[int, ...]) -> Any:
+        """Return zeros float32."""
+        return self.space.zeros(shape)
 
 
 def with_factors(predictor: Predictor, factors: tuple[float, ...] | None) -> Predictor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,17 +11,20 @@ import onnxruntime
 
 from c2seg.artifacts import ModelFile
 from c2seg.data import Patch
-from c2seg.errors import InputError, ModelFileError, one_line
+from c2seg.errors import ModelFileError, one_line
 from c2seg.predict import Predictor
 from c2seg.predict.backends import BackendOptions, checked_scores, graph_of, processors
+from c2seg.predict.backends.providers import Provider, check_provider, providers
 from c2seg.predict.backends.tta import AveragedTransforms
 
-__all__ = ["OnnxPredictor", "load"]
+__all__ = ["OnnxPredictor", "load", "session_predictor"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class OnnxPredictor:
-    """A session on the CPU in float32."""
+    """A session; inputs and probabilities are float32 arrays of the CPU."""
 
     session: Any
     num_classes: int
@@ -38,19 +42,29 @@ class OnnxPredictor:
 
 def load(model: ModelFile, options: BackendOptions) -> Predictor:
     """Return the predictor of a network. Raises InputError for a device or precision that this backend lacks."""
-    if options.device == "cuda":
-        raise InputError("backend 'onnx' runs on the CPU; leave `device` out or take `backend='torch'`")
-    if options.precision != "32":
-        raise InputError("backend 'onnx' has precision 32 only; take `backend='openvino'` or torch for bf16")
+    return session_predictor("onnx", model, options)
+
+
+def session_predictor(backend: str, model: ModelFile, options: BackendOptions) -> Predictor:
+    """Return the predictor of backend ``onnx`` or ``tensorrt``."""
+    chosen = providers(backend, options, onnxruntime.get_available_providers())
     graph = graph_of(model)
+    session = _session(graph.onnx, chosen, options.threads or processors())
+    if chosen[0][0] not in session.get_providers():
+        if backend == "tensorrt" or options.device == "cuda":
+            check_provider(backend, chosen[0][0], session.get_providers())
+        _log.warning("backend onnx: %s did not load; the CPU computes", chosen[0][0])
+    predictor = OnnxPredictor(session, model.header.legend.num_classes, graph.stride_px)
+    return AveragedTransforms(predictor, options.tta_transforms) if options.tta else predictor
+
+
+def _session(graph: bytes, chosen: list[Provider], threads: int) -> Any:
     settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = options.threads or processors()
+    settings.intra_op_num_threads = threads
     settings.log_severity_level = 3
     # Threads that wait by spinning would take the cores from reading and blending.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(graph.onnx, settings, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(graph, settings, providers=chosen)
     except Exception as error:  # the runtime's classes are private; whatever it says is about the file
         raise ModelFileError(f"ONNX Runtime cannot load the model: {one_line(error)[:200]}") from error
-    predictor = OnnxPredictor(session, model.header.legend.num_classes, graph.stride_px)
-    return AveragedTransforms(predictor, options.tta_transforms) if options.tta else predictor

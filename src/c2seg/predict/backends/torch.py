@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +16,8 @@ from c2seg.errors import InputError, one_line, unknown_name
 from c2seg.models import choose_device, limit_threads, place, threads_unchanged
 from c2seg.models.ensemble import EnsembleModel
 from c2seg.predict.backends import BackendOptions
+from c2seg.predict.backends.device_calls import CudaWork, DeviceCalls
+from c2seg.predict.backends.device_scores import DeviceScores
 from c2seg.predict.backends.threads import WindowThreads
 from c2seg.predict.backends.tta import tta_transforms
 from c2seg.recipes import Recipe
@@ -36,7 +38,15 @@ class TorchPredictor:
     tta_transforms: int = 8
     halo_px: int = 0
     threads: WindowThreads = field(default_factory=lambda: torch_threads(), repr=False)
-    _one_call: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    calls: DeviceCalls | None = field(default=None, repr=False)
+    """How batches are computed on a device with memory of its own; None: on the CPU."""
+
+    @property
+    def on_device(self) -> DeviceScores | None:
+        """Scores that stay on the device, for the engine; None on the CPU."""
+        if self.calls is None:
+            return None
+        return DeviceScores(lambda patch, _: self._on_device(patch), self.device)
 
     @property
     def stride_px(self) -> int:
@@ -49,15 +59,20 @@ class TorchPredictor:
         On a CPU each window goes to a thread of its own: its result does not depend on the other windows of the batch.
         """
         shape = len(valid), self.num_classes, *valid.shape[1:]
-        if self.device.type == "cpu" and not self.compiled:
+        if self.calls is None and not self.compiled:
             return self.threads.map(self._predict, patch, shape)
-        try:
-            if self.device.type == "cpu":
+        with self._compiling():
+            if self.calls is None:
                 return self.threads.whole(self._predict, patch, shape)
             scores = self.threads.arrays.acquire(shape)
-            with self._one_call:
-                self._predict(patch, scores)
+            torch.from_numpy(scores).copy_(self._on_device(patch))
             return scores
+
+    @contextmanager
+    def _compiling(self) -> Iterator[None]:
+        """Say in one line what torch.compile says in many."""
+        try:
+            yield
         except RuntimeError as error:
             if not self.compiled or "_dynamo" not in type(error).__module__:
                 raise
@@ -68,22 +83,33 @@ class TorchPredictor:
         """Take back what ``predict`` returned."""
         self.threads.arrays.release(scores)
 
+    def _on_device(self, patch: Patch) -> Tensor:
+        """Return probabilities float32 [B, K, H, W] on the device."""
+        assert self.calls is not None
+        with self._compiling(), torch.no_grad():  # inference tensors could not be blended in place
+            return self.calls(self._probabilities, patch)
+
     @torch.inference_mode()
     def _predict(self, patch: Patch, scores: np.ndarray) -> None:
-        inputs = {name: torch.from_numpy(values).to(self.device) for name, values in patch.items()}
+        """Write the probabilities of windows on the CPU."""
+        inputs = {name: torch.from_numpy(values) for name, values in patch.items()}
         output = torch.from_numpy(scores)
-        reduced = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
-        with reduced:
-            if self.tta:
-                total = sum(
-                    self._transformed(inputs, turns, flip) for turns, flip in tta_transforms(self.tta_transforms)
-                )
-                assert isinstance(total, Tensor)
-                output.copy_(total / self.tta_transforms)
-            elif self.device.type == "cpu":
-                torch.softmax(self._logits(inputs), dim=1, out=output)  # without a copy of so many megabytes
-            else:
-                output.copy_(self._logits(inputs).softmax(dim=1))
+        if self.tta:
+            output.copy_(self._probabilities(inputs))
+            return
+        with self._reduced():
+            torch.softmax(self._logits(inputs), dim=1, out=output)  # without a copy of so many megabytes
+
+    def _probabilities(self, inputs: dict[str, Tensor]) -> Tensor:
+        with self._reduced():
+            if not self.tta:
+                return self._logits(inputs).softmax(dim=1)
+            total = sum(self._transformed(inputs, turns, flip) for turns, flip in tta_transforms(self.tta_transforms))
+            assert isinstance(total, Tensor)
+            return total / self.tta_transforms
+
+    def _reduced(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def _transformed(self, inputs: dict[str, Tensor], turns: int, flip: bool) -> Tensor:
         seen = {name: _turn(values, turns, flip) for name, values in inputs.items()}
@@ -123,7 +149,7 @@ def network_predictor(
         network.compile()
     return TorchPredictor(
         network, num_classes, device, options.precision, options.tta, options.compile, options.tta_transforms,
-        threads=torch_threads(options.threads),
+        threads=torch_threads(options.threads), calls=DeviceCalls(CudaWork(device)) if device.type == "cuda" else None,
     )  # fmt: skip
 
 
