@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from importlib import resources
 
 from c2seg._version import __version__
-from c2seg.artifacts import RunProvenance
 from c2seg.legend import c2seg13
 from c2seg.metrics import map_legend
 from c2seg.report.assess import ScorePanel
 from c2seg.report.charts import curve_groups, reliability_chart
 from c2seg.report.comparison import published_context
-from c2seg.report.contexts import AreaCell, AreaColumn, MapDownload, RunContext, RunScore, ViewContext, ViewData
+from c2seg.report.contexts import AreaCell, AreaColumn, MapDownload, ViewContext, ViewData
 from c2seg.report.layers import RenderedView
 from c2seg.report.panels import panel_context
+from c2seg.report.run_page import run_context, trained_on
 from c2seg.report.runs import MapFile, Run
 from c2seg.report.verification import VerifiedMap
 from c2seg.report.verification_contexts import VerificationContext
@@ -84,7 +84,7 @@ def render_page(content: PageContent) -> str:
         script=Markup(script),
         script_hash=Markup(f"sha256-{digest}"),
         sections=_sections(content, bool(curves), bool(published)),
-        runs=[_run_context(k, run, scored, first) for k, run in enumerate(content.runs)],
+        runs=[run_context(k, run, scored, first) for k, run in enumerate(content.runs)],
         score_columns=[f"{name} on {_place(panel, content)}" for panel in scored for name in ("mIoU", "OA")],
         views=views,
         panels=panels,
@@ -113,7 +113,7 @@ def _lead(content: PageContent) -> str:
     """Say in a sentence or two what the page shows."""
     sentences = []
     for run in content.runs[:3]:
-        sources, predicted = _trained_on(run), ", ".join(dict.fromkeys(m.city for m in run.maps))
+        sources, predicted = trained_on(run), ", ".join(dict.fromkeys(m.city for m in run.maps))
         text = run.name + (f" ({run.recipe_name})" if run.recipe_name and run.recipe_name != run.name else "")
         text += f" was trained on {sources}" if sources else ""
         text += f"{' and' if sources else ''} predicted {predicted}" if predicted else ""
@@ -197,98 +197,6 @@ def _first_run(content: PageContent) -> int:
     """Return the run that the page opens with: the best on the first city with scores, else the first."""
     panel = next(iter(_scored_panels(content)), None)
     return panel.best.run if panel is not None else 0
-
-
-def _run_scores(index: int, panels: Sequence[ScorePanel]) -> list[RunScore]:
-    cells: list[RunScore] = []
-    for panel in panels:
-        for name in ("miou", "oa"):
-            values = {entry.run: getattr(entry.scores, name) for entry in panel.entries}
-            known = [value for value in values.values() if value is not None]
-            value = values.get(index)
-            cells.append({"value": value, "best": len(known) > 1 and value is not None and value == max(known)})
-    return cells
-
-
-def _device(run: Run) -> str:
-    """Return the device that a run was trained on: where it was left to the machine, a GPU if its memory was used."""
-    trained = run.provenance
-    if trained is None or trained.device != "auto":
-        return trained.device if trained else ""
-    if run.record is None:
-        return "auto (not recorded)"
-    return "cuda" if run.record.device_memory_mib else "cpu"
-
-
-def _run_context(index: int, run: Run, scored: Sequence[ScorePanel], first: int) -> RunContext:
-    trained = run.provenance
-    seconds = run.record.seconds if run.record else None
-    commands = [trained.without_folders().command if trained else "", *(_map_command(entry) for entry in run.maps)]
-    return {
-        "index": index,
-        "name": run.name,
-        "recipe_name": run.recipe_name + (", few-shot" if run.few_shot else ""),
-        "trained_on": _trained_on(run),
-        "predicted": ", ".join(dict.fromkeys(entry.city for entry in run.maps)),
-        "seed": trained.seed if trained else None,
-        "seconds": _duration(seconds) if seconds is not None else "",
-        "device": _device(run),
-        "scores": _run_scores(index, scored),
-        "best": index == first,
-        "curves": run.curves,
-        "recipe": run.recipe,
-        "commands": list(dict.fromkeys(command for command in commands if command)),
-        "provenance": _provenance(run),
-    }
-
-
-def _trained_on(run: Run) -> str:
-    return ", ".join(source.name for source in run.provenance.sources) if run.provenance else ""
-
-
-def _map_command(entry: MapFile) -> str:
-    return entry.record.run.predicted.without_folders().command if entry.record and entry.record.run else ""
-
-
-def _provenance(run: Run) -> list[tuple[str, str]]:
-    rows = [("Run folder", run.folder.name if run.folder else "a single map")]
-    if run.provenance:
-        rows += _trained_rows(run.provenance, _device(run))
-    return rows + [(f"Map {entry.path.name}", _map_facts(entry)) for entry in run.maps]
-
-
-def _trained_rows(trained: RunProvenance, device: str) -> list[tuple[str, str]]:
-    """Return the rows on where a model comes from, and what of the target was used."""
-    rows = [("Run id", trained.run_id), ("c2seg", trained.c2seg)]
-    rows += [("Commit", trained.commit)] if trained.commit else []
-    rows += [("Python", trained.python), ("Machine", trained.machine), ("Device", device)]
-    rows += [("Seed", str(trained.seed))]
-    rows += [("Packages", ", ".join(f"{name} {version}" for name, version in sorted(trained.packages.items())))]
-    rows += [("Source city", f"{c.name}: images {c.images}, labels {c.labels}") for c in trained.sources]
-    if trained.target:
-        rows.append(("Target city", f"{trained.target.name}: images {trained.target.images}"))
-    if trained.uses_target_images.normalization:
-        rows.append(("Normalization", "uses the unlabeled images of the predicted city"))
-    if trained.uses_target_images.training:
-        rows.append(("Training", "uses the unlabeled images of the target city"))
-    if trained.target_labels:
-        labels = trained.target_labels
-        by_class = ", ".join(f"{name} {count}" for name, count in labels.labels.items())
-        rows.append(
-            ("Few-shot", f"trained on labels of the target, {labels.file} ({by_class}), digest {labels.digest}")
-        )
-    return rows
-
-
-def _map_facts(entry: MapFile) -> str:
-    record = entry.record
-    if record is None:
-        return "nothing is recorded beside it"
-    key = record.key.model_dump(mode="json", exclude_none=True) if record.key else {}
-    parts = [f"{name} {value}" for name, value in sorted(key.items())] + [f"{record.seconds} s"]
-    if record.peak_memory_mib is not None:
-        parts.append(f"{record.peak_memory_mib} MiB at most")
-    return ", ".join(parts)
 
 
 def _view_context(index: int, content: PageContent) -> ViewContext:
@@ -392,12 +300,6 @@ def _amount(value: float, view: View) -> str:
     if view.grid.crs is None:
         return f"{value:,.0f}"
     return f"{value:,.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.005 or value == 0 else "<0.01"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _view_data(index: int, content: PageContent) -> ViewData:
