@@ -49,7 +49,7 @@ docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo build/site/index.html
 
-# What the README shows: outputs, the table (about an hour of two processors; it resumes), the picture.
+# What the README shows: outputs, the table (about half an hour of two processors; it resumes), the picture.
 results-readme: setup
 	$(BIN)/python docs/site/readme.py
 
