@@ -101,7 +101,8 @@ class _Estimate:
     told: bool = field(default=False, init=False)
 
     def __call__(self, label: str) -> Progress:
-        bar, first = self.bars(label), None
+        bar = self.bars(label)
+        first: tuple[float, float] | None = None
         if label.startswith(_OTHER_WORK) or (label.endswith(("scored", "forest")) and not self.plan.forests):
             return bar
 

@@ -54,11 +54,11 @@ def level_qml_text(top: float = 1.0) -> str:
         },
     )  # fmt: skip
     shader = ElementTree.SubElement(ElementTree.SubElement(renderer, "rastershader"), "colorrampshader")
-    for key, value in (
+    for key, text in (
         ("colorRampType", "INTERPOLATED"), ("classificationMode", "1"), ("clip", "0"), ("minimumValue", "0"),
         ("maximumValue", f"{top:g}"),
     ):  # fmt: skip
-        shader.set(key, value)
+        shader.set(key, text)
     for value, color in _RAMP:
         item = {"value": f"{value * top:g}", "color": color, "label": f"{100 * value:.0f} %", "alpha": "255"}
         ElementTree.SubElement(shader, "item", item)

@@ -55,7 +55,8 @@ def describe_folder(folder: Path) -> FolderDescription:
         choice.uncertain += entry.uncertain
     _check_grids(choice)
     label = _label(folder, choice)
-    return FolderDescription(_text(folder, entries, choice, label), label and label.written, tuple(choice.uncertain))
+    written = label.written if label else None
+    return FolderDescription(_text(folder, entries, choice, label), written, tuple(choice.uncertain))
 
 
 def _choose(candidates: Sequence[Candidate]) -> _Choice:
