@@ -22,7 +22,7 @@ from pathlib import Path
 from PIL import Image
 
 import c2seg
-from c2seg.artifacts import BenchmarkTable
+from c2seg.artifacts.benchmark import BenchmarkTable
 from c2seg.cli import run
 
 ROOT = Path(__file__).parents[2]
