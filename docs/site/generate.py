@@ -28,7 +28,9 @@ ROOT = Path(__file__).parents[2]
 ROOT_PAGES = {
     "CHANGELOG.md": "changelog.md",
     "CODE_OF_CONDUCT.md": "conduct.md",
+    "COMPATIBILITY.md": "compatibility.md",
     "CONTRIBUTING.md": "contributing.md",
+    "RELEASING.md": "releasing.md",
     "SECURITY.md": "security.md",
 }
 

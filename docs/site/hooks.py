@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import re
 
-PAGES = {"SECURITY": "security", "CONTRIBUTING": "contributing", "CHANGELOG": "changelog", "CODE_OF_CONDUCT": "conduct"}
+PAGES = {
+    "SECURITY": "security",
+    "CONTRIBUTING": "contributing",
+    "CHANGELOG": "changelog",
+    "CODE_OF_CONDUCT": "conduct",
+    "COMPATIBILITY": "compatibility",
+    "RELEASING": "releasing",
+}
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
