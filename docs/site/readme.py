@@ -41,6 +41,8 @@ RECIPES = {
     "mmglots": "`mmglots` (1st place)",
     "mrsn": "`mrsn` (3rd place)",
 }
+FIRST, LAST = 3, 5
+"""Lines of an output that are shown."""
 CAPTION = (
     f"Mean over {len(SEEDS)} simulated pairs of cities on which no setting was chosen: {SECONDS} processor seconds of training "
     "for every network, `tiny` sizes, random initial weights, one seed.\n"
@@ -108,6 +110,12 @@ def draw_picture(work: Path) -> None:
     image.save(PICTURE, quality=85)
 
 
+def excerpt(text: str) -> str:
+    """Return the first and last lines of a long output; a line of three dots stands for the others."""
+    lines = [line.rstrip() for line in text.strip("\n").splitlines()]
+    return "\n".join([*lines[:FIRST], "...", *lines[-LAST:]] if len(lines) > FIRST + LAST else lines)
+
+
 def outputs(text: str) -> str:
     """Return the README with what its snippets print, below them."""
     names: dict[str, object] = {}
@@ -131,7 +139,7 @@ def outputs(text: str) -> str:
                     else:
                         exec(compile(code, "README.md", "exec"), names)
                 if out.getvalue().strip():
-                    parts[number] = f"{part}```text\n{out.getvalue().rstrip()}\n```\n"
+                    parts[number] = f"{part}```text\n{excerpt(out.getvalue())}\n```\n"
         finally:
             os.chdir(before)
     return "".join(parts)
