@@ -119,7 +119,7 @@ def packaged_weights() -> Path:
     file = Path(folders[0]) / "model_6b_l2a.onnx" if folders else None
     if file is None or not file.is_file():
         raise ModelFileError(
-            f"model.pretrained={ENCODER}: the package ukis-csmask is not installed; pip install 'c2seg[ukis]', give a file, "
+            f"model.pretrained={ENCODER}: the package ukis-csmask is not installed; pip install '.[ukis]', give a file, "
             "or use random weights, model.pretrained=null"
         )
     return file
