@@ -22,7 +22,7 @@ def no_progress(done: float, total: float, text: str = "") -> None:
 
 
 def parts_of(progress: Progress, count: int) -> Iterator[Progress]:
-    """Yield the progress of each of ``count`` parts of a work, which count alike; each reports in units of its own."""
+    """Yield the progress of each of ``count`` parts of a work, all weighted equally; each reports in units of its own."""
 
     def part(number: int) -> Progress:
         def show(done: float, total: float, text: str = "") -> None:

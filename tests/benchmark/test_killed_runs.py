@@ -54,7 +54,7 @@ def test_a_job_travels_without_what_runs_here(pair, tmp_path):
 def test_runs_have_one_kind_of_workers(tmp_path):
     with pytest.raises(InputError, match="`jobs` or `cluster`, not both"):
         benchmark_crew(2, "local:2", None)
-    with pytest.raises(InputError, match="`cluster` or `executor`, not both"):
+    with pytest.raises(InputError, match="`cluster` or executor=, not both"):
         benchmark_crew(1, "local:2", ProcessPoolExecutor(1))
 
 

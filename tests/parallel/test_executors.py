@@ -48,7 +48,7 @@ def test_what_breaks_ends_in_one_line():
 def test_an_executor_is_one_and_the_only_one():
     with pytest.raises(InputError, match=r"must be a concurrent.futures.Executor, found int; of Dask give client"):
         open_crew(1, None, executor=2)
-    with pytest.raises(InputError, match="`cluster` or `executor`, not both"):
+    with pytest.raises(InputError, match="`cluster` or executor=, not both"):
         open_crew(1, "local:2", executor=ThreadPoolExecutor(1))
 
 

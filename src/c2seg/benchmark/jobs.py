@@ -124,7 +124,7 @@ def check_workers(jobs: int, cluster: str | None, executor: Executor | None) -> 
     if cluster is not None and jobs != 1:
         raise InputError("give `jobs` or `cluster`, not both")
     if cluster is not None and executor is not None:
-        raise InputError("give `cluster` or `executor`, not both")
+        raise InputError("give `cluster` or executor=, not both")
 
 
 def limits(runner: Runner | None) -> Limits:

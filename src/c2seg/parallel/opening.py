@@ -45,7 +45,7 @@ def open_crew(
         raise InputError(f"`workers` must be at least 1, found {workers}")
     if executor is not None:
         if cluster is not None:
-            raise InputError("give `cluster` or `executor`, not both")
+            raise InputError("give `cluster` or executor=, not both")
         return ExecutorCrew(checked_executor(executor), workers if workers > 1 else None, ahead=ahead or 2)
     if cluster is None:
         return nullcontext() if workers == 1 else LocalCrew(workers, keep_memory=keep_memory, depth=ahead or 2)

@@ -21,7 +21,7 @@ def checked_executor(executor: object) -> Executor:
     """Return an executor of ``concurrent.futures``. Raises InputError for anything else."""
     if not isinstance(executor, Executor):
         raise InputError(
-            f"`executor` must be a concurrent.futures.Executor, found {type(executor).__name__}; of Dask give "
+            f"executor must be a concurrent.futures.Executor, found {type(executor).__name__}; of Dask give "
             "client.get_executor()"
         )
     return executor

@@ -73,5 +73,5 @@ def _notes(cells: int, labeled_pixels: int, length: float, width: float) -> tupl
     if (length, width) != (1.0, 1.0):
         return (f"{what}: networks train {length:g} times as long and are {width:g} times as wide as the recipe says",)
     return (
-        f"{what}: few for networks; compare with `forest`, or give the forest more weight (`forest.choose_weight`)",
+        f"{what}: few for networks; compare with the recipe forest, or give the forest more weight (`forest.choose_weight`)",
     )

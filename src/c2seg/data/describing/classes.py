@@ -38,7 +38,7 @@ class LabelFacts:
 def describe_label(folder: Path, label: Candidate) -> LabelFacts | None:
     """Return what is known of a label's classes; None if its values cannot be class ids 1..254."""
     if label.source is None:
-        text = f"label is {label.file}: polygons with the field `class`; name another with `field:`"
+        text = f"label is {label.file}: polygons with the field class; name another with `field:`"
         return LabelFacts(_stated(folder) or "c2seg13", None, "polygons", (text,))
     values = _values(label.source)
     if values is None:
