@@ -41,7 +41,9 @@ def test_from_cities_to_a_page(cities, tmp_path, capfd, caplog):
     assert run.model == tmp_path / "run/model.safetensors"
     assert run.recipe.model.trees == 5
     assert any("no labeled pixel of 2 Street" in note for note in run.notes)
-    assert [record.getMessage() for record in caplog.records] == list(run.notes)
+    logged = [record.getMessage() for record in caplog.records]
+    assert logged[-len(run.notes) :] == list(run.notes)
+    assert logged[0].startswith("forest, preset tiny, on cpu")
     assert "model.safetensors" in run._repr_html_()
     model = c2seg.load_model(str(tmp_path / "run"))
     assert model.classes[9] == model.legend.classes[9].name

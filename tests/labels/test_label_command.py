@@ -115,7 +115,7 @@ def test_each_mistake_is_one_clear_line(capsys, extract, tmp_path):
         (_command(extract, out, "--rules", rules), "rule 'w' has class 99"),
         (_command(extract, out, grid=far), "do not overlap"),
         (_command(truncated, out), "cut.osm as OpenStreetMap data"),
-        (_command(tmp_path / "none.pbf", out), "does not exist"),
+        (_command(tmp_path / "none.pbf", out), "none.pbf: No such file or directory"),
         (_command(extract, out, grid=("--like", str(plain))), "has no CRS"),
         (_command(extract, out, grid=()), "either like (a raster) or bounds"),
         (_command(extract, out, grid=("--bounds", BOUNDS)), "needs resolution"),

@@ -215,7 +215,7 @@ def test_the_state_survives_a_round_trip():
 
 
 def test_every_method_has_a_builder():
-    assert set(METHODS) == {"supervised", "adversarial", "pseudo_labels", "masked"}
+    assert set(METHODS) == {"supervised", "adversarial", "pseudo_labels", "masked", "slow_teacher", "entropy"}
     with pytest.raises(RecipeError, match="adversarial"):
         load_recipe("unet", "tiny", ["training.method.name=magic"])
 

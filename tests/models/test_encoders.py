@@ -54,7 +54,7 @@ def test_a_backbone_of_terratorch(name):
 @pytest.mark.parametrize("library", ["torchgeo", "terratorch"])
 def test_without_the_library_the_extra_is_named(library, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, library, None)
-    with pytest.raises(MissingExtraError, match=rf"c2seg\[{library}\]"):
+    with pytest.raises(MissingExtraError, match=rf"'\.\[{library}\]'"):
         unet(f"{library}:resnet18")
 
 

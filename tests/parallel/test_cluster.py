@@ -187,7 +187,7 @@ def test_a_cluster_that_cannot_be_used(cluster, text, monkeypatch):
 
 def test_without_dask_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'c2seg\[cluster\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[cluster\]'"):
         open_crew(1, "local:2")
 
 

@@ -162,5 +162,5 @@ def test_stopping_by_sigterm_exits_with_143(make_city, tmp_path):
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate()
     assert process.returncode == 143
-    assert errors.splitlines()[-1] == "c2seg: stopped"
+    assert errors.splitlines()[-1].startswith("c2seg: stopped; resume with: c2seg fit ")
     assert (tmp_path / "run/stages/training/0/state.safetensors").exists()

@@ -68,7 +68,7 @@ def in_parts(tmp_path_factory):
 
 
 def test_where_the_parts_lie_changes_no_byte(tmp_path, whole):
-    assert set(whole) == {"map.tif", "map.qml", "p.tif", "c.tif", "s.tif"}
+    assert set(whole) == {"map.tif", "map.tif.aux.xml", "map.qml", "p.tif", "c.tif", "c.qml", "s.tif"}
     predict(options_of(tmp_path / "map", parts_folder=tmp_path / "shared"))
     assert files(tmp_path / "map") == whole
     assert list((tmp_path / "shared").iterdir()) == []
@@ -84,7 +84,13 @@ def test_workers_write_the_parts(tmp_path, whole, in_parts):
 @pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # of rioxarray
 def test_a_layer_that_stays_in_parts_opens_as_one_raster(tmp_path, whole, in_parts):
     names = {path.name for path in in_parts.iterdir()}
-    assert names == {"map.tif", "map.qml", "map.json", *(f"{n}.{e}" for n in "pcs" for e in ("vrt", "parts"))}
+    assert names == {
+        "map.tif",
+        "map.tif.aux.xml",
+        "map.qml",
+        "map.json",
+        *(f"{n}.{e}" for n in "pcs" for e in ("vrt", "parts")),
+    }
     (tmp_path / "p.tif").write_bytes(whole["p.tif"])
     with rasterio.open(tmp_path / "p.tif") as one, rasterio.open(in_parts / "p.vrt") as parts:
         np.testing.assert_array_equal(one.read(), parts.read())

@@ -104,8 +104,8 @@ def test_a_variant_is_laid_over_the_preset_and_a_base_lies_under_a_recipe(tmp_pa
     assert base.model.widths == load_recipe("unet", "tiny").model.widths
     assert wide.model.widths == (8, 16)
     assert wide.model.dropout == base.model.dropout == 0.5
-    assert variants(str(path)) == ("wide", "argmax")
-    with pytest.raises(RecipeError, match=r"unknown variant 'narrow'\. Valid: argmax, wide"):
+    assert variants(str(path)) == ("control", "wide", "argmax")
+    with pytest.raises(RecipeError, match=r"unknown variant 'narrow'\. Valid: argmax, control, wide"):
         load_recipe(f"{path}@narrow")
 
 

@@ -127,7 +127,7 @@ def test_without_earthlib_one_line_names_the_extra(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "earthlib", None)
     spectra.open_library.cache_clear()
     try:
-        with pytest.raises(MissingExtraError, match=r"c2seg\[simulate\]"):
+        with pytest.raises(MissingExtraError, match=r"'\.\[simulate\]'"):
             spectra.open_library()
     finally:
         spectra.open_library.cache_clear()

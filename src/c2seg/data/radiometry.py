@@ -62,16 +62,19 @@ def _notes(name: str, stack: Modality, values: np.ndarray) -> list[str]:
     if physical.unit is None:
         return _no_reflectance(stack, values)
     dark, middle, bright = np.quantile(values, (_DARK, _MIDDLE, _BRIGHT), axis=1) * physical.scale
-    notes = [*_dark_notes(dark, physical.scale), *_bright_notes(bright)]
+    notes = [*_dark_notes(name, dark, physical.scale), *_bright_notes(bright)]
     return notes or _haze(stack.bands, dark, middle)
 
 
-def _dark_notes(dark: np.ndarray, scale: float) -> list[str]:
+def _dark_notes(name: str, dark: np.ndarray, scale: float) -> list[str]:
     if dark.min() >= OFFSET_LEFT_IN - _ROUNDING:
         given = "-0.1" if scale == 1 else "-1000"
+        level = f"the darkest pixels of every band lie at +{dark.min():.2f} reflectance or more: "
+        if name != "msi":  # no other sensor is known to be delivered so
+            return [level + "nothing is dark there, or an offset was left in; then give `offset:` in city.yaml"]
         return [
-            f"the darkest pixels of every band lie at +{dark.min():.2f} reflectance or more: an offset of 1000 DN was probably "
-            f"left in (Sentinel-2 from processing baseline 04.00 on); then give `offset: {given}` in city.yaml"
+            f"{level}an offset of 1000 DN was probably left in (Sentinel-2 from processing baseline 04.00 on); then give "
+            f"`offset: {given}` in city.yaml"
         ]
     if dark.min() <= _TWICE:
         return [
