@@ -3,8 +3,8 @@
     python docs/site/readme.py [--work build/readme] [--jobs 2] [--only outputs,table,picture]
 
 The table is a benchmark on two simulated pairs on which no setting was chosen, at equal training time. It resumes in the work
-folder and takes about half an hour of two processors; its summary is kept beside this file (results.json). The picture shows one of
-these pairs.
+folder and takes about half an hour of two processors; its summary is kept beside this file (results.json). The picture shows
+one of these pairs.
 """
 
 from __future__ import annotations

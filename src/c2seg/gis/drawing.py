@@ -28,7 +28,10 @@ def font(size: int) -> Any:
     """Return a font: DejaVu Sans if matplotlib is installed, which has more letters, else that of Pillow."""
     from PIL import ImageFont
 
-    spec = find_spec("matplotlib")
+    try:
+        spec = find_spec("matplotlib")
+    except ImportError:  # a finder that forbids it
+        spec = None
     path = Path(spec.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf" if spec and spec.origin else None
     return ImageFont.truetype(str(path), size) if path and path.is_file() else ImageFont.load_default(size)
 
