@@ -21,17 +21,16 @@ in the same precision. A rehearsal is run to see that all of it works; its figur
 from __future__ import annotations
 
 import argparse
-import json
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from accelerator_parts import absent_peer, fitted, map_figures, peak_tflops
-from paper_sizes_parts import OTHER_PRESETS, PAIRS, Cell, Limits, cells, measure
+from paper_sizes_parts import OTHER_PRESETS, PAIRS, Cell, Limits, cells, measure, read_cells, write_cells
 
 RESULTS = Path(__file__).with_suffix(".json")
 ROOT = Path(__file__).parents[1]
@@ -152,21 +151,13 @@ def run(options: argparse.Namespace) -> None:
             except torch.OutOfMemoryError:
                 row = bench.row(cell, problem="does not fit the memory")
             known = [one for one in known if (one.cell, one.device) != (row.cell, row.device)] + [row]
-            save(known)
+            write_cells(RESULTS, known)
             print(line(row), flush=True)
 
 
 def load() -> list[Row]:
     """Return what was measured."""
-    return [Row(**item) for item in json.loads(RESULTS.read_text())["cells"]] if RESULTS.exists() else []
-
-
-def save(known: Sequence[Row]) -> None:
-    """Replace the file of results."""
-    lines = ",\n".join(json.dumps(asdict(row), sort_keys=True) for row in known)
-    part = RESULTS.with_suffix(".part")
-    part.write_text(f'{{"cells": [\n{lines}\n]}}\n')
-    part.replace(RESULTS)
+    return [Row(**item) for item in read_cells(RESULTS)]
 
 
 def line(row: Row) -> str:

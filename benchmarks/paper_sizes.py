@@ -22,18 +22,27 @@ a CPU they are processor hours, from processor seconds: other work on the machin
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import resource
 import tarfile
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
-from paper_sizes_parts import GIB, PAIRS, Cell, Figures, Limits, cells, empty, measure, on_cuda
+from paper_sizes_parts import (
+    GIB,
+    PAIRS,
+    Cell,
+    Figures,
+    Limits,
+    cells,
+    empty,
+    measure,
+    on_cuda,
+    read_cells,
+    write_cells,
+)
 
 from c2seg.simulate import simulate_pair
 
@@ -108,21 +117,13 @@ def run(options: argparse.Namespace) -> None:
             break
         figures = on_cuda(cell, options.inputs, device, share) if device.type == "cuda" else in_process(cell, options)
         known.append(figures)
-        save(known)
+        write_cells(RESULTS, known)
         print(line(figures), flush=True)
 
 
 def load() -> list[Figures]:
     """Return what was measured."""
-    return [Figures(**item) for item in json.loads(RESULTS.read_text())["cells"]] if RESULTS.exists() else []
-
-
-def save(known: Sequence[Figures]) -> None:
-    """Replace the file of results."""
-    lines = ",\n".join(json.dumps(asdict(figures), sort_keys=True) for figures in known)
-    part = RESULTS.with_suffix(".part")
-    part.write_text(f'{{"cells": [\n{lines}\n]}}\n')
-    part.replace(RESULTS)
+    return [Figures(**item) for item in read_cells(RESULTS)]
 
 
 def line(figures: Figures) -> str:

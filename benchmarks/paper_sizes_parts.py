@@ -7,9 +7,10 @@ import json
 import resource
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +32,19 @@ OTHER_PRESETS = {"tiny": "ab", "small": "ab"}  # of benchmarks/accelerator.py
 MODALITIES = ("msi", "sar", "hsi")
 GIB = 2**30
 WARM_UP, CUDA_SECONDS, CPU_STEPS = 5, 15.0, 3
+
+
+def read_cells(path: Path) -> list[dict[str, Any]]:
+    """Return the cells of a file of results; none if there is no file."""
+    return list(json.loads(path.read_text())["cells"]) if path.exists() else []
+
+
+def write_cells(path: Path, cells: Sequence[Any]) -> None:
+    """Replace a file of results by these dataclasses, a line each."""
+    lines = ",\n".join(json.dumps(asdict(cell), sort_keys=True) for cell in cells)
+    part = path.with_suffix(".part")
+    part.write_text(f'{{"cells": [\n{lines}\n]}}\n')
+    part.replace(path)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
-from real_pairs import Row, Study, options, run_study, stated, study_of
+from real_pairs import Row, Study, options, run_as_asked, run_study, study_of
 from real_pairs_cities import Folders, chosen
 from real_pairs_results import Cell, class_tables, compare, place_table
 
@@ -94,12 +94,8 @@ def main() -> None:
     logging.getLogger("c2seg").setLevel(logging.ERROR)
     pairs = [make(Folders(given.work), name) for name, make in chosen(given.pairs).items()]
     study = study_of(given, rows(adaptations=given.adaptations), pairs)
-    if given.hours:
-        print(stated(study, measure=True))
+    if not run_as_asked(study, given):
         return
-    if not given.table:
-        print(stated(study, measure=False), flush=True)
-        run_study(study)
     cells = study.cells()
     control = control_of(study) if given.control else None
     if control is not None:

@@ -249,15 +249,21 @@ def study_of(given: argparse.Namespace, rows: Iterable[Row], pairs: Iterable[Pai
     )
 
 
-def run_and_print(study: Study, given: argparse.Namespace) -> None:
-    """Run a study as asked for, and print its tables."""
+def run_as_asked(study: Study, given: argparse.Namespace) -> bool:
+    """Run what is missing of a study, unless its table alone is asked for; False: its cost was asked for, and is printed."""
     if given.hours:
         print(stated(study, measure=True))
-        return
+        return False
     if not given.table:
         print(stated(study, measure=False), flush=True)
         run_study(study)
-    print(report(study, given.baseline))
+    return True
+
+
+def run_and_print(study: Study, given: argparse.Namespace) -> None:
+    """Run a study as asked for, and print its tables."""
+    if run_as_asked(study, given):
+        print(report(study, given.baseline))
 
 
 def main() -> None:
