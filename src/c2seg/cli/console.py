@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from c2seg.cli.options import with_options
 from c2seg.documents import json_text
-from c2seg.errors import InputError
+from c2seg.errors import DataError, InputError
 from c2seg.progress import Bars, Progress, silent_bars
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "print_json",
     "progress_bar",
     "progress_bars",
+    "raise_for_cities",
     "tile_sides",
 ]
 
@@ -35,6 +37,14 @@ QUIET = typer.Option(False, "--quiet", "-q", help="No progress, no notes.")
 CLUSTER_HELP = "A Dask cluster in place of --workers: tcp://HOST:PORT of its scheduler, local:N, or a YAML file."
 SEED = typer.Option(0, "--seed", min=0, help="Seed of everything random.")
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout and nothing else.")
+
+
+def raise_for_cities(failed: Mapping[str, str], succeeded: int, lacks: str, table: Path) -> None:
+    """Raise DataError if some cities of a list failed, with the first of them; ``lacks``: what these have not."""
+    if not failed:
+        return
+    name, error = next(iter(failed.items()))
+    raise DataError(f"{len(failed)} of {len(failed) + succeeded} cities have {lacks}: {name}: {error}; see {table}")
 
 
 def named_values(option: str, values: Sequence[str]) -> dict[str, str]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import typer
 
-from c2seg.cli.console import CLUSTER_HELP, JSON, OVERWRITE, QUIET, note, print_json, progress_bars
+from c2seg.cli.console import CLUSTER_HELP, JSON, OVERWRITE, QUIET, note, print_json, progress_bars, raise_for_cities
 from c2seg.cli.options import with_options
-from c2seg.errors import DataError, InputError
+from c2seg.errors import InputError
 
 __all__ = ["command"]
 
@@ -113,12 +113,7 @@ def _label_cities(cities: list[Path], out: Path, *, quiet: bool, as_json: bool, 
         print_json({"out": str(out), "table": str(labeled.table), "labels": reports, "failed": labeled.failed})
     else:
         typer.echo(labeled.table)
-    if labeled.failed:
-        name, error = next(iter(labeled.failed.items()))
-        count = len(labeled.failed)
-        raise DataError(
-            f"{count} of {count + len(labeled.labels)} cities have no labels: {name}: {error}; see {labeled.table}"
-        )
+    raise_for_cities(labeled.failed, len(labeled.labels), "no labels", labeled.table)
 
 
 def _box(bounds: str) -> tuple[float, float, float, float]:

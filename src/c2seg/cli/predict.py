@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from c2seg.cli.console import CLUSTER_HELP, JSON, OVERWRITE, QUIET, note, notes_on_stderr, print_json, progress_bars
-from c2seg.errors import DataError, InputError
+from c2seg.cli.console import (
+    CLUSTER_HELP,
+    JSON,
+    OVERWRITE,
+    QUIET,
+    note,
+    notes_on_stderr,
+    print_json,
+    progress_bars,
+    raise_for_cities,
+)
+from c2seg.errors import InputError
 
 if TYPE_CHECKING:
     from c2seg.api.map_settings import GivenSettings
@@ -171,12 +181,7 @@ def _predict_cities(
         print_json({"out": str(out), "table": str(predicted.table), "maps": maps, "failed": predicted.failed})
     else:
         typer.echo(predicted.table)
-    if predicted.failed:
-        name, error = next(iter(predicted.failed.items()))
-        count = len(predicted.failed)
-        raise DataError(
-            f"{count} of {count + len(predicted.maps)} cities have no map: {name}: {error}; see {predicted.table}"
-        )
+    raise_for_cities(predicted.failed, len(predicted.maps), "no map", predicted.table)
 
 
 def _class_lines(result: MapRecord) -> list[str]:

@@ -9,7 +9,7 @@ from hashlib import blake2b
 import numpy as np
 
 from c2seg.data import Patch
-from c2seg.predict.engine import Predictor
+from c2seg.predict.wrapping import AroundPredictor
 
 __all__ = ["Remembering"]
 
@@ -17,31 +17,15 @@ _BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
-class Remembering:
+class Remembering(AroundPredictor):
     """A predictor on the CPU that computes a window once where it is asked for twice: for a decision, and for labels.
 
     Up to 256 MiB of scores are held, each until it is asked for again. Windows are known by their content.
     """
 
-    predictor: Predictor
     limit_bytes: int = _BYTES
     _scores: dict[bytes, np.ndarray] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    @property
-    def num_classes(self) -> int:
-        """Number of score channels."""
-        return self.predictor.num_classes
-
-    @property
-    def halo_px(self) -> int:
-        """The predictor's halo."""
-        return self.predictor.halo_px
-
-    @property
-    def stride_px(self) -> int:
-        """Windows must have sizes that are multiples of this."""
-        return int(getattr(self.predictor, "stride_px", 1))
 
     def predict(self, patch: Patch, valid: np.ndarray) -> np.ndarray:
         """Return probabilities float32 [B, K, H, W] of the pixels inside the halo."""

@@ -15,6 +15,7 @@ from c2seg.predict import Predictor
 from c2seg.predict.backends.forest import forest_predictor
 from c2seg.predict.engine import ScoreSpace
 from c2seg.predict.memory import give_back
+from c2seg.predict.wrapping import AroundSpace
 from c2seg.recipes import Recipe
 
 __all__ = ["WeightedEnsemble", "with_forest"]
@@ -52,7 +53,7 @@ class WeightedEnsemble:
         """The device of the first predictor whose scores can stay on one; None if there is none."""
         spaces = [getattr(predictor, "on_device", None) for predictor in self.predictors]
         space = next((space for space in spaces if space is not None), None)
-        return None if space is None else _Weighted(self, spaces, space)
+        return None if space is None else _Weighted(space, self, spaces)
 
     def predict(self, patch: Patch, valid: np.ndarray) -> np.ndarray:
         """Return probabilities float32 [B, K, H, W] of the pixels inside the halo."""
@@ -82,12 +83,11 @@ class WeightedEnsemble:
 
 
 @dataclass(frozen=True)
-class _Weighted:
+class _Weighted(AroundSpace):
     """The scores of an ensemble on a device: those of predictors that have none there are moved."""
 
     ensemble: WeightedEnsemble
     spaces: Sequence[ScoreSpace | None]
-    space: ScoreSpace
 
     def predict(self, patch: Patch, valid: np.ndarray) -> Any:
         """Return the weighted mean."""
@@ -98,18 +98,6 @@ class _Weighted:
         if space is not None:
             return space.predict(patch, valid)
         return self.space.of(self.ensemble.predictors[index].predict(patch, valid))
-
-    def empty(self, shape: tuple[int, ...]) -> Any:
-        """Return float32 of any content."""
-        return self.space.empty(shape)
-
-    def of(self, values: np.ndarray) -> Any:
-        """Return an array on the device."""
-        return self.space.of(values)
-
-    def zeros(self, shape: tuple[int, ...]) -> Any:
-        """Return zeros float32."""
-        return self.space.zeros(shape)
 
 
 def with_forest(

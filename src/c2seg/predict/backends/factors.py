@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,31 +10,16 @@ import numpy as np
 from c2seg.data import Patch
 from c2seg.predict import Predictor
 from c2seg.predict.engine import ScoreSpace
+from c2seg.predict.wrapping import AroundPredictor, AroundSpace
 
 __all__ = ["FactoredPredictor", "with_factors"]
 
 
 @dataclass(frozen=True)
-class FactoredPredictor:
+class FactoredPredictor(AroundPredictor):
     """A predictor whose probabilities are multiplied by the classes' factors and scaled to sum 1 where they are not all 0."""
 
-    predictor: Predictor
     factors: tuple[float, ...]
-    stride_px: int = field(init=False)
-    """Windows must have sizes that are multiples of this."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "stride_px", int(getattr(self.predictor, "stride_px", 1)))
-
-    @property
-    def num_classes(self) -> int:
-        """Number of score channels."""
-        return self.predictor.num_classes
-
-    @property
-    def halo_px(self) -> int:
-        """The predictor's halo."""
-        return self.predictor.halo_px
 
     @property
     def on_device(self) -> ScoreSpace | None:
@@ -51,10 +36,9 @@ class FactoredPredictor:
 
 
 @dataclass(frozen=True)
-class _Factored:
+class _Factored(AroundSpace):
     """The scores of a device, times the factors."""
 
-    space: ScoreSpace
     factors: tuple[float, ...]
 
     def predict(self, patch: Patch, valid: np.ndarray) -> Any:
@@ -63,18 +47,6 @@ class _Factored:
         scores *= self.space.of(np.asarray(self.factors, np.float32)[:, None, None])
         scores /= scores.sum(1, keepdim=True).clamp_min(1e-12)
         return scores
-
-    def empty(self, shape: tuple[int, ...]) -> Any:
-        """Return float32 of any content."""
-        return self.space.empty(shape)
-
-    def of(self, values: np.ndarray) -> Any:
-        """Return an array on the device."""
-        return self.space.of(values)
-
-    def zeros(self, shape: tuple[int, ...]) -> Any:
-        """Return zeros float32."""
-        return self.space.zeros(shape)
 
 
 def with_factors(predictor: Predictor, factors: tuple[float, ...] | None) -> Predictor:
