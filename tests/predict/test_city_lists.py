@@ -106,6 +106,18 @@ def test_workers_serve_all_cities(forest, make_city, tmp_path):
         c2seg.predict_cities(forest, [cities[0], cities[0]], tmp_path / "more")
 
 
+@pytest.mark.parametrize("settings", [{"decision": "expected_iou"}, {"min_area_px": 20}])
+def test_maps_stand_for_the_settings_that_they_were_made_with(forest, make_city, tmp_path, settings):
+    city = make_city("a", seed=2)
+    made = c2seg.predict_cities(forest, city, tmp_path / "maps", **settings)
+    assert made.failed == {}
+    before = (tmp_path / "maps/a.tif").stat().st_mtime_ns
+    assert c2seg.predict_cities(forest, city, tmp_path / "maps", **settings).failed == {}
+    assert (tmp_path / "maps/a.tif").stat().st_mtime_ns == before
+    plain = c2seg.predict_cities(forest, city, tmp_path / "maps")
+    assert "exists" in plain.failed["a"]  # it was left alone without a word
+
+
 def test_layers_need_one_city(forest, make_city, tmp_path, capsys):
     cities = [str(make_city(name, seed=2)) for name in "ab"]
     arguments = ["predict", str(forest), *cities, "--out", str(tmp_path / "m"), "--preview", str(tmp_path / "p.png")]

@@ -16,6 +16,7 @@ from c2seg.data.city_lists import city_entries
 from c2seg.predict.cities import map_place, standing_maps
 from c2seg.predict.cities import predict_cities as predict_listed
 from c2seg.predict.city import images_for_model
+from c2seg.predict.cleanup import requested_cleanup
 from c2seg.progress import ShowProgress, opened_bars
 
 __all__ = ["PredictedCities", "predict_cities"]
@@ -73,10 +74,16 @@ def predict_cities(
     chosen = MapSettings(**settings)
     averaged = loaded.recipe.prediction.tta if chosen.tta is None else chosen.tta
 
+    decision = chosen.decision or loaded.recipe.prediction.decision
+    cleanup = requested_cleanup(chosen.min_area_px, chosen.min_area_keep, loaded.legend)
+
     def standing(city: Path, place: Path) -> list[MapRecord] | None:
-        images = images_for_model(loaded.header, city)
-        again = chosen.overwrite or chosen.decision not in (None, loaded.recipe.prediction.decision)
-        return None if again else standing_maps(loaded.file, images, place, tta=averaged, precision=chosen.precision)
+        if chosen.overwrite:
+            return None
+        return standing_maps(
+            loaded.file, images_for_model(loaded.header, city), place, tta=averaged, precision=chosen.precision,
+            decision=decision, cleanup=cleanup.record() if cleanup else None,
+        )  # fmt: skip
 
     entries = city_entries(as_paths(cities))
     with opened_bars(progress) as bars, chosen.crew() as crew:

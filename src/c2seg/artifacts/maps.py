@@ -105,6 +105,8 @@ class MapRun(Record):
     bands: tuple[str, ...] = ()
     """What was recognized in the city's files, and done to its bands so that they match the model's, as texts."""
     confidence_temperature: float | None = None
+    decision: str | None = None
+    """How a pixel's class follows from the probabilities; None: as the recipe says (maps of earlier versions)."""
 
 
 class PredictedCity(Record):

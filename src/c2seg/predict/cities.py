@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from c2seg.artifacts import MapRecord, ModelFile
+from c2seg.artifacts.maps import CleanupSettings
 from c2seg.data import City
 from c2seg.data.city_lists import CityEntry
 from c2seg.errors import C2SegError, one_line
@@ -70,11 +71,20 @@ def map_place(city: City, place: Path) -> Path:
     return place if len(city.scenes) > 1 else place.with_name(f"{place.name}.tif")
 
 
-def standing_maps(model: ModelFile, city: City, place: Path, *, tta: bool, precision: str) -> list[MapRecord] | None:
+def standing_maps(
+    model: ModelFile,
+    city: City,
+    place: Path,
+    *,
+    tta: bool,
+    precision: str,
+    decision: str,
+    cleanup: CleanupSettings | None,
+) -> list[MapRecord] | None:
     """Return the records of a city's maps if all stand as this model would make them; ``city`` has the model's bands."""
     out = map_place(city, place)
     files = [out] if len(city.scenes) == 1 else [out / f"{scene.name}.tif" for scene in city.scenes]
-    expected = (model.digest, city.fingerprint(), tta, precision)
+    expected = (model.digest, city.fingerprint(), tta, precision, cleanup, decision)
     records = []
     for file in files:
         try:
@@ -82,7 +92,10 @@ def standing_maps(model: ModelFile, city: City, place: Path, *, tta: bool, preci
         except C2SegError:
             return None
         key = record.key
-        if not file.is_file() or key is None or (key.model, key.city, key.tta, key.precision) != expected:
+        if not file.is_file() or key is None:
+            return None
+        decided = (record.run.decision if record.run else None) or model.header.recipe.prediction.decision
+        if (key.model, key.city, key.tta, key.precision, key.cleanup, decided) != expected:
             return None
         records.append(record)
     return records

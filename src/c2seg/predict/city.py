@@ -156,6 +156,7 @@ def predict(
         absent=tuple(absent),
         bands=tuple(fitted),
         confidence_temperature=temperature,
+        decision=settings.decision,
     )
     notes = MapNotes(
         run_id=trained.run_id if trained else None,
