@@ -17,6 +17,7 @@ import re
 import shlex
 import shutil
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -119,30 +120,40 @@ def excerpt(text: str) -> str:
     return "\n".join([*lines[:FIRST], "...", *lines[-LAST:]] if len(lines) > FIRST + LAST else lines)
 
 
+def parts_of(text: str) -> list[str]:
+    """Return a document cut into its fenced blocks and what stands between them."""
+    return re.split(r"(^```\w*\n.*?^```\n)", text, flags=re.M | re.S)
+
+
+def printed_by(parts: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Run the blocks of shell and Python in the present folder; yield the number of each and what it prints."""
+    names: dict[str, object] = {}
+    for number, part in enumerate(parts):
+        language, _, code = part.removeprefix("```").partition("\n")
+        if not part.startswith("```") or language not in ("sh", "python"):
+            continue
+        code = code.removesuffix("```\n")
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            if language == "sh":
+                for line in code.splitlines():
+                    if run(shlex.split(line, comments=True)[1:]):
+                        raise SystemExit(f"failed: {line}")
+            else:
+                exec(compile(code, "README.md", "exec"), names)
+        yield number, out.getvalue()
+
+
 def outputs(text: str) -> str:
     """Return the README with what its snippets print, below them."""
-    names: dict[str, object] = {}
-    parts = re.split(r"(^```\w*\n.*?^```\n)", text, flags=re.M | re.S)
-    parts = [part for part in parts if not part.startswith("```text\n")]
+    parts = [part for part in parts_of(text) if not part.startswith("```text\n")]
     before = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
-            for number, part in enumerate(parts):
-                language, _, code = part.removeprefix("```").partition("\n")
-                code = code.removesuffix("```\n")
-                if not part.startswith("```") or language not in ("sh", "python"):
-                    continue
-                out = io.StringIO()
-                with contextlib.redirect_stdout(out):
-                    if language == "sh":
-                        for line in code.splitlines():
-                            if run(shlex.split(line, comments=True)[1:]):
-                                raise SystemExit(f"failed: {line}")
-                    else:
-                        exec(compile(code, "README.md", "exec"), names)
-                if out.getvalue().strip():
-                    parts[number] = f"{part}```text\n{excerpt(out.getvalue())}\n```\n"
+            for number, printed in printed_by(parts):
+                if printed.strip():
+                    parts[number] += f"```text\n{excerpt(printed)}\n```\n"
         finally:
             os.chdir(before)
     return "".join(parts)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
 import shlex
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from c2seg.cli import COMMANDS, _application, run
+from c2seg.cli import COMMANDS, _application
 from c2seg.cli.help import commands_of
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 PAST = {"history.md"}
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 NUMBER = re.compile(r"(?<![\w.])\d*\.?\d+(?![\w.])")
 
 
@@ -77,25 +75,17 @@ def test_the_readme_runs_and_prints_what_it_shows(tmp_path, monkeypatch, record_
     pytest.importorskip("earthlib")
     pytest.importorskip("pyogrio")
     monkeypatch.chdir(tmp_path)
-    blocks = FENCE.findall((ROOT / "README.md").read_text(encoding="utf-8"))
-    ran, names = 0, {}
-    printed = None
-    for language, code in blocks:
-        out = io.StringIO()
-        if language == "text":
-            assert printed is not None, "no code stands before this output"
-            assert same_output(code, printed), f"README shows:\n{code}\nnow it is:\n{printed}"
-            printed = None
-        elif language == "sh":
-            with contextlib.redirect_stdout(out):
-                for line in code.splitlines():
-                    assert run(shlex.split(line, comments=True)[1:]) == 0, line
-                    ran += 1
-            printed = out.getvalue()
-        elif language == "python":
-            with contextlib.redirect_stdout(out):
-                exec(compile(code, "README.md", "exec"), names)
-            printed = out.getvalue()
-            ran += 1
-    assert ran >= 6
-    record_property("snippets run", ran)
+    monkeypatch.syspath_prepend(str(ROOT / "docs/site"))
+    readme = import_module("readme")  # what writes these outputs
+    parts = readme.parts_of((ROOT / "README.md").read_text(encoding="utf-8"))
+    shown = {number: part for number, part in enumerate(parts) if part.startswith("```text\n")}
+    snippets = 0
+    for number, printed in readme.printed_by(parts):
+        code = parts[number]
+        snippets += code.count("\nc2seg ") if code.startswith("```sh") else 1
+        below = shown.pop(number + 2, None)
+        assert below is not None, f"no output stands below:\n{code}"
+        assert same_output(below.removeprefix("```text\n").removesuffix("```\n"), printed), f"now it is:\n{printed}"
+    assert not shown
+    assert snippets >= 6
+    record_property("snippets run", snippets)
