@@ -9,7 +9,7 @@ from torch import nn
 
 from c2seg.errors import InputError
 from c2seg.methods import METHODS, Batch, MethodContext
-from c2seg.methods.mixing import half_of_the_classes, pasted
+from c2seg.methods.pasting import half_of_the_classes, pasted
 from c2seg.recipes.training import BlockMask, Optimizer, Schedule, SlowTeacherMethod, Training
 
 SIDE = 16
@@ -48,7 +48,7 @@ def method(seed: int = 0, lr: float = 0.05, **settings):
     return METHODS["slow_teacher"](MethodContext(PerPixel(), training, 3, None, torch.device("cpu")))
 
 
-def test_something_is_to_be_taught():
+def test_something_is_to_be_trained():
     with pytest.raises(ValidationError, match="give mask, or class_mix"):
         SlowTeacherMethod()
 
@@ -126,7 +126,7 @@ def test_the_teacher_is_a_running_mean_of_the_network():
 def test_a_shifted_target_is_learnt_better_than_by_the_source_alone(settings):
     """Both cities are separable, by other lines: what the teacher is sure of moves the network to the target's."""
     scores = {}
-    for name, made in {"source": None, "taught": settings}.items():
+    for name, made in {"source": None, "slow teacher": settings}.items():
         trained = method(**(made or {"mask": BlockMask()}), confidence=0.8)
         for step in range(60):
             source, target = city(2 * step, labels=True)[0], city(2 * step + 1, labels=False, shift=1.3)[0]
@@ -137,7 +137,7 @@ def test_a_shifted_target_is_learnt_better_than_by_the_source_alone(settings):
                 trained.step(source, target)
         test, truth = city(999, labels=False, shift=1.3, count=20)
         scores[name] = (trained.model(test.patch)["logits"].argmax(dim=1) == truth).float().mean().item()
-    assert scores["taught"] > scores["source"] + 0.01, scores
+    assert scores["slow teacher"] > scores["source"] + 0.01, scores
 
 
 def test_an_unsure_teacher_teaches_nothing_of_the_target():

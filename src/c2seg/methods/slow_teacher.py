@@ -15,7 +15,7 @@ from c2seg.errors import InputError
 from c2seg.losses import IGNORE_INDEX, cross_entropy
 from c2seg.methods.base import Batch, MethodContext, batch_loss
 from c2seg.methods.masked import random_block_mask
-from c2seg.methods.mixing import half_of_the_classes, pasted
+from c2seg.methods.pasting import half_of_the_classes, pasted
 from c2seg.methods.supervised import Supervised
 from c2seg.recipes.training import SlowTeacherMethod
 
