@@ -101,7 +101,7 @@ def test_the_package_s_weights_give_its_classes(network):
 
 def test_without_the_package_one_line_says_so(network, monkeypatch):
     monkeypatch.setattr(ukis, "find_spec", lambda name: None)
-    with pytest.raises(ModelFileError, match=r"pip install 'c2seg\[ukis\]'"):
+    with pytest.raises(ModelFileError, match=r"pip install '\.\[ukis\]'"):
         load_pretrained(network, "ukis-csmask", INPUTS)
 
 

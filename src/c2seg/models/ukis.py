@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from c2seg.data import Band
 from c2seg.data.physical_layers import LAYERS, OPTICAL
-from c2seg.errors import InputError, ModelFileError, needs_extra
+from c2seg.errors import InputError, ModelFileError, install_command, needs_extra
 from c2seg.models.encoder_part import EncoderPart
 
 __all__ = ["ENCODER", "UkisUNet", "packaged_weights"]
@@ -119,8 +119,8 @@ def packaged_weights() -> Path:
     file = Path(folders[0]) / "model_6b_l2a.onnx" if folders else None
     if file is None or not file.is_file():
         raise ModelFileError(
-            f"model.pretrained={ENCODER}: the package ukis-csmask is not installed; pip install '.[ukis]', give a file, "
-            "or use random weights, model.pretrained=null"
+            f"model.pretrained={ENCODER}: the package ukis-csmask is not installed: {install_command('ukis')}; "
+            "or give a file, or use random weights, model.pretrained=null"
         )
     return file
 
