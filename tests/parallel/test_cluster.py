@@ -96,6 +96,26 @@ def test_a_worker_that_is_cut_off(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_only_worker_may_be_slow_once(tmp_path):
+    """Counted lost while it stood still, it gets tasks again when it goes on."""
+    with UserCluster(tmp_path) as cluster:
+        worker = cluster.start_worker()
+
+        def stand_still():
+            time.sleep(3)
+            worker.send_signal(signal.SIGSTOP)
+            time.sleep(15)
+            worker.send_signal(signal.SIGCONT)
+
+        thread = threading.Thread(target=stand_still)
+        with open_crew(1, cluster.address) as crew:
+            squares(crew, 4)
+            thread.start()
+            squares(crew, 400, Limits(deadline_s=5, absent_s=120), seconds=0.03)
+        thread.join()
+
+
+@pytest.mark.slow
 def test_a_scheduler_that_is_restarted(tmp_path, whole):
     """It forgets its tasks, and its workers leave: new ones get what is missing."""
     with UserCluster(tmp_path) as cluster:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Executor, Future
 from contextlib import ExitStack, suppress
@@ -21,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
 _ANSWER_S = 5.0
+_LOSSES = 3
+"""A worker that was lost so often in a job gets no task of it any more."""
 
 Connect = Callable[[ExitStack], Any]
 """Returns a ``distributed.Client``; the stack closes what belongs to it."""
@@ -64,6 +67,7 @@ class ClusterCrew:
         self._workers: dict[str, ClusterWorker] = {}
         self._checks: dict[str, Future[Outcome[Facts]]] = {}
         self._refused: dict[str, str] = {}
+        self._losses: Counter[str] = Counter()
         self._client = self._connected()
         self.connected = True
 
@@ -71,6 +75,7 @@ class ClusterCrew:
         """Begin a job: workers are checked before they get its tasks."""
         self._blob, self._expected = blob, facts(check)
         self._workers, self._checks, self._refused, self._looked = {}, {}, {}, 0.0
+        self._losses = Counter()
 
     def workers(self) -> Sequence[Worker]:
         """Return the workers that joined and passed. Raises InputError if all that joined were refused."""
@@ -80,9 +85,12 @@ class ClusterCrew:
         return list(self._workers.values())
 
     def replace(self, worker: Worker) -> None:
-        """Let the cluster restart a worker; it joins under another address, or as it was deployed to."""
+        """Let the cluster restart a worker. Restarted or only slow, it gets tasks again once it passes the check anew."""
         self._workers.pop(worker.name, None)
-        self._refused[worker.name] = "it was lost before"
+        self._losses[worker.name] += 1
+        if self._losses[worker.name] == _LOSSES:
+            self._refused[worker.name] = f"was lost {_LOSSES} times"
+            _log.warning("worker %s is refused: it was lost %d times", worker.name, _LOSSES)
         client = self._client
 
         def restart() -> None:
@@ -109,7 +117,7 @@ class ClusterCrew:
             self._check(name)
         if present and present <= set(self._refused) and not self._workers:
             name = min(present)
-            if self._refused[name] != "it was lost before":
+            if self._losses[name] < _LOSSES:  # else others may join
                 raise InputError(f"the workers of {self._where} are refused: {name} {self._refused[name]}")
 
     def _check(self, name: str) -> None:
