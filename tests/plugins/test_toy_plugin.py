@@ -14,6 +14,7 @@ import pytest
 import rasterio
 
 import c2seg
+from helpers.pages import ROOT, snippets
 
 HERE = Path(__file__).parent
 PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input"]
@@ -93,11 +94,11 @@ def toy_cities(tmp_path_factory):
     return folder / "source", folder / "target"
 
 
-def python(*arguments, site=None, check=True):
+def python(*arguments, site=None, check=True, folder=None):
     paths = [str(p) for p in (site, Path(c2seg.__file__).parents[1]) if p]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(
-        [sys.executable, *map(str, arguments)], capture_output=True, text=True, env=environment, check=False
+        [sys.executable, *map(str, arguments)], capture_output=True, text=True, env=environment, cwd=folder, check=False
     )
     assert not check or done.returncode == 0, done.stderr
     return done
@@ -143,6 +144,20 @@ def test_the_guide_shows_what_is_tested():
     assert len(shown) == guide.count("```python") + guide.count("```toml") == 9
     for name, code in shown:
         assert code in (HERE / "toy" / name).read_text(), name
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_guide_run(site, toy_cities, tmp_path, record_property):
+    for name, city in zip(("augsburg", "berlin"), toy_cities, strict=True):
+        (tmp_path / name).symlink_to(city)
+    shell = [s for s in snippets(ROOT / "docs/plugins.md") if s.language == "sh"]
+    assert shell[0].text == "pip install ./toy"  # which is what ``site`` does
+    for snippet in shell[1:]:
+        short = ["--preset", "tiny", "--set", "training.iterations=2", "--quiet"]
+        python("-m", "c2seg", *snippet.words[1:], *short, site=site, folder=tmp_path)
+    assert (tmp_path / "run/model.safetensors").is_file()
+    assert (tmp_path / "other/model.safetensors").is_file()
+    record_property("snippets run", len(shell))
 
 
 def test_it_keeps_the_contracts_trains_saves_resumes_and_predicts_and_is_missed(site, toy_cities, tmp_path):

@@ -18,30 +18,22 @@ from c2seg.predict.parts import StripParts
 from c2seg.raster import object_path
 from c2seg.raster.objects import _client, _digests, object_folders, object_marks, put_object
 from c2seg.recipes import load_recipe
+from helpers.object_storage import environment_of, object_server
 
 pytest.importorskip("moto")
 boto3 = pytest.importorskip("boto3")
 
-ENVIRONMENT = {
-    "AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_HTTPS": "NO", "AWS_VIRTUAL_HOSTING": "FALSE", "AWS_EC2_METADATA_DISABLED": "true",
-}  # fmt: skip
-
 
 @pytest.fixture(scope="module")
 def server():
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield "{}:{}".format(*server.get_host_and_port())
-    server.stop()
+    with object_server() as address:
+        yield address
 
 
 @pytest.fixture
 def bucket(server, monkeypatch):
     """Return a putter of files into a bucket."""
-    for name, value in (ENVIRONMENT | {"AWS_ENDPOINT_URL": f"http://{server}", "AWS_S3_ENDPOINT": server}).items():
+    for name, value in environment_of(server).items():
         monkeypatch.setenv(name, value)
     _client.cache_clear()
     client = boto3.client("s3")
