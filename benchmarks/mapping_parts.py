@@ -284,20 +284,8 @@ def _monai(window: int, overlap: int, batch: int) -> Callable[[Any, Any], Any]:
 
 
 def _terratorch(window: int, overlap: int, batch: int) -> Callable[[Any, Any], Any]:
-    import importlib.util
-    import types
-
-    # Only its tiled inference is wanted: the package's top imports every data set and model it has, and all they need.
-    place = Path(next(iter(importlib.util.find_spec("terratorch").submodule_search_locations)))
-    for name, path in (
-        ("terratorch", place),
-        ("terratorch.models", place / "models"),
-        ("terratorch.tasks", place / "tasks"),
-    ):
-        sys.modules[name] = types.ModuleType(name)
-        sys.modules[name].__path__ = [str(path)]
-    sys.modules["terratorch.registry"] = types.ModuleType("terratorch.registry")
-    sys.modules["terratorch.registry"].BACKBONE_REGISTRY = None
+    if "terratorch" not in sys.modules:
+        _skip_the_top_of_terratorch()
     from terratorch.tasks.tiled_inference import tiled_inference
 
     # Its overlap is crop - stride - 2 * delta: the same share of new pixels per window as ours with its default delta.
@@ -305,6 +293,23 @@ def _terratorch(window: int, overlap: int, batch: int) -> Callable[[Any, Any], A
         return tiled_inference(net, image, crop=window, stride=window - overlap, batch_size=batch)
 
     return run
+
+
+def _skip_the_top_of_terratorch() -> None:
+    """Let only its tiled inference be imported: the package's top imports all its data sets and models, and what they need."""
+    import importlib.util
+    import types
+
+    spec = importlib.util.find_spec("terratorch")
+    if spec is None or spec.submodule_search_locations is None:
+        raise ImportError("terratorch")
+    place = Path(next(iter(spec.submodule_search_locations)))
+    folders = {"terratorch": place, "terratorch.models": place / "models", "terratorch.tasks": place / "tasks"}
+    for name, path in folders.items():
+        sys.modules[name] = types.ModuleType(name)
+        sys.modules[name].__path__ = [str(path)]
+    sys.modules["terratorch.registry"] = types.ModuleType("terratorch.registry")
+    sys.modules["terratorch.registry"].BACKBONE_REGISTRY = None
 
 
 # --- the machine -------------------------------------------------------------------------------------------------------
