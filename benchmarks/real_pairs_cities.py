@@ -36,10 +36,14 @@ class Folders:
 
     @property
     def real(self) -> Path:
-        return Path(os.environ["C2SEG_REAL_DATA"])
+        folder = self.real_or_none()
+        if folder is None:
+            raise SystemExit("real pairs: C2SEG_REAL_DATA does not name the folder of the real images")
+        return folder
 
     def real_or_none(self) -> Path | None:
-        return self.real if os.environ.get("C2SEG_REAL_DATA") else None
+        folder = os.environ.get("C2SEG_REAL_DATA")
+        return Path(folder) if folder else None
 
 
 Maker = Callable[[Folders, str], Pair]
