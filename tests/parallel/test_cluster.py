@@ -96,6 +96,17 @@ def test_a_worker_that_is_cut_off(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_worker_computes_neighbors_in_order(tmp_path):
+    """Strips beside each other share a row of windows; of tasks that are sent at once Dask alone would take any first."""
+    order = []
+    with UserCluster(tmp_path) as cluster:
+        cluster.start_worker()
+        with open_crew(1, cluster.address) as crew:
+            run_tasks(crew, Squares({}, seconds=0.05), range(12), lambda index, value, worker: order.append(index))
+    assert order == list(range(12))
+
+
+@pytest.mark.slow
 def test_the_only_worker_may_be_slow_once(tmp_path):
     """Counted lost while it stood still, it gets tasks again when it goes on."""
     with UserCluster(tmp_path) as cluster:
