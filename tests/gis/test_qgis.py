@@ -30,8 +30,7 @@ def session(*arguments: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.slow
-def test_qgis_shows_names_and_colors(tmp_path):
+def test_qgis_shows_names_and_colors(tmp_path, record_property):
     if not Path(PYTHON).exists() or subprocess.run([PYTHON, "-c", "import qgis.core"], capture_output=True).returncode:
         pytest.skip("needs QGIS: apt-get install python3-qgis")
     place = make.grid(60, 90)
@@ -51,3 +50,4 @@ def test_qgis_shows_names_and_colors(tmp_path):
         pixels = np.array(Image.open(tmp_path / f"{name}.png").convert("RGB"))
         for column, number in ((100, 3), (300, 7), (500, 10)):  # the three stripes
             assert tuple(pixels[300, column].tolist()) == c2seg13().colors()[number], name
+    record_property("QGIS layers opened", len(files))
