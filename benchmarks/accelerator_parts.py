@@ -160,6 +160,6 @@ def absent_peer(way: str) -> str | None:
         return None
     try:
         tiled_inference(way, 64, 16, 1)
-    except (ImportError, AttributeError) as error:
+    except ImportError as error:
         return f"{way} is not installed ({type(error).__name__}): pip install {way}"
     return None

@@ -24,7 +24,7 @@ from c2seg.recipes import load_recipe
 from helpers import page_files as made
 from helpers import page_products as products
 from helpers.clusters import UserCluster
-from helpers.object_storage import environment_of, object_server
+from helpers.object_storage import environment_of, object_server, upload
 from helpers.page_reader import Reader
 from helpers.pages import PAGES, ROOT, Snippet, name_of, same_output, snippets
 
@@ -281,8 +281,7 @@ def reader(shelf, tmp_path, monkeypatch):
 def fill_bucket(city: Path) -> None:
     client = boto3.client("s3")
     client.create_bucket(Bucket="bucket")
-    for path in city.iterdir():
-        client.put_object(Bucket="bucket", Key=f"beijing/{path.name}", Body=path.read_bytes())
+    upload(client, city, "bucket", "beijing")
     client.close()
 
 

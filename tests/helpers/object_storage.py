@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1",
@@ -22,6 +24,12 @@ def object_server() -> Iterator[str]:
         yield "{}:{}".format(*server.get_host_and_port())
     finally:
         server.stop()
+
+
+def upload(client: Any, folder: Path, bucket: str, prefix: str) -> None:
+    """Put the files of a folder into a bucket of a boto3 client."""
+    for path in folder.iterdir():
+        client.put_object(Bucket=bucket, Key=f"{prefix}/{path.name}", Body=path.read_bytes())
 
 
 def environment_of(server: str) -> dict[str, str]:

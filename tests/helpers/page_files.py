@@ -60,10 +60,10 @@ class Shelf:
 
         return self.once(f"{city} map", predict) / f"{layer}.tif"
 
-    def tiles(self, city: str, side: int) -> Path:
-        """Return a city cut into tiles that touch, with its labels."""
-        cut = {"layout": "tiles", "tile_px": side, "step_px": side}
-        return self.once(f"{city} tiles {side}", lambda out: c2seg.convert_city(self.city(city), out, **cut))
+    def tiles(self, city: str, side: int, step: int) -> Path:
+        """Return a city cut into tiles, with its labels."""
+        cut = {"layout": "tiles", "tile_px": side, "step_px": step}
+        return self.once(f"{city} tiles {side} {step}", lambda out: c2seg.convert_city(self.city(city), out, **cut))
 
     def packed(self, city: str, side: int) -> Path:
         """Return the archive of a map of a city, its ground truth."""
@@ -102,12 +102,11 @@ def layer(name: str) -> Maker:
 
 
 def published_split(name: str, side: int, step: int) -> Maker:
-    cut = {"layout": "tiles", "tile_px": side, "step_px": step}
-    return lambda shelf, out: c2seg.convert_city(shelf.city(name), out, **cut)
+    return lambda shelf, out: out.symlink_to(shelf.tiles(name, side, step))
 
 
 def label_tiles(name: str, side: int) -> Maker:
-    return lambda shelf, out: shutil.copytree(shelf.tiles(name, side) / "label", out)
+    return lambda shelf, out: shutil.copytree(shelf.tiles(name, side, side) / "label", out)
 
 
 def archive(name: str, side: int) -> Maker:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -75,24 +76,34 @@ def squares(crew, count, limits=Limits(), **job):  # noqa: B008
     return {pid for _, pid in results.values()}
 
 
+@contextmanager
+def standing_still(process, seconds):
+    """Stop a process after three seconds of the block, for so long."""
+
+    def stop():
+        time.sleep(3)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGCONT)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
 @pytest.mark.slow
 def test_a_worker_that_is_cut_off(tmp_path):
     """Its process stops, with all its connections open; what it says later does not count."""
     with UserCluster(tmp_path) as cluster:
         workers = [cluster.start_worker() for _ in range(2)]
 
-        def cut_off():
-            time.sleep(3)
-            workers[0].send_signal(signal.SIGSTOP)
-            time.sleep(30)
-            workers[0].send_signal(signal.SIGCONT)
-
-        thread = threading.Thread(target=cut_off)
         with open_crew(1, cluster.address) as crew:
             squares(crew, 4)
-            thread.start()
-            squares(crew, 400, Limits(deadline_s=10), seconds=0.03)
-        thread.join()
+            with standing_still(workers[0], seconds=30):
+                squares(crew, 400, Limits(deadline_s=10), seconds=0.03)
 
 
 @pytest.mark.slow
@@ -111,19 +122,10 @@ def test_the_only_worker_may_be_slow_once(tmp_path):
     """Counted lost while it stood still, it gets tasks again when it goes on."""
     with UserCluster(tmp_path) as cluster:
         worker = cluster.start_worker()
-
-        def stand_still():
-            time.sleep(3)
-            worker.send_signal(signal.SIGSTOP)
-            time.sleep(15)
-            worker.send_signal(signal.SIGCONT)
-
-        thread = threading.Thread(target=stand_still)
         with open_crew(1, cluster.address) as crew:
             squares(crew, 4)
-            thread.start()
-            squares(crew, 400, Limits(deadline_s=5, absent_s=120), seconds=0.03)
-        thread.join()
+            with standing_still(worker, seconds=15):
+                squares(crew, 400, Limits(deadline_s=5, absent_s=120), seconds=0.03)
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from c2seg.predict.parts import StripParts
 from c2seg.raster import object_path
 from c2seg.raster.objects import _client, _digests, object_folders, object_marks, put_object
 from c2seg.recipes import load_recipe
-from helpers.object_storage import environment_of, object_server
+from helpers.object_storage import environment_of, object_server, upload
 
 pytest.importorskip("moto")
 boto3 = pytest.importorskip("boto3")
@@ -39,11 +39,7 @@ def bucket(server, monkeypatch):
     client = boto3.client("s3")
     client.create_bucket(Bucket="cities")
 
-    def put(folder, prefix):
-        for path in folder.iterdir():
-            client.put_object(Bucket="cities", Key=f"{prefix}/{path.name}", Body=path.read_bytes())
-
-    yield put
+    yield lambda folder, prefix: upload(client, folder, "cities", prefix)
     client.close()
     _client().close()
     _client.cache_clear()

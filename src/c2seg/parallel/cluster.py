@@ -90,8 +90,7 @@ class ClusterCrew:
         self._workers.pop(worker.name, None)
         self._losses[worker.name] += 1
         if self._losses[worker.name] == _LOSSES:
-            self._refused[worker.name] = f"was lost {_LOSSES} times"
-            _log.warning("worker %s is refused: it was lost %d times", worker.name, _LOSSES)
+            self._refuse(worker.name, f"was lost {_LOSSES} times")
         client = self._client
 
         def restart() -> None:
@@ -141,12 +140,16 @@ class ClusterCrew:
         except Exception as error:
             reason = f"cannot run c2seg: {one_line(error)[-300:]}"
         if reason:
-            self._refused[name] = reason
-            _log.warning("worker %s is refused: it %s", name, reason)
+            self._refuse(name, reason)
             return
         self._workers[name] = ClusterWorker(
             name, self._client.get_executor(workers=[name], allow_other_workers=False, pure=False)
         )
+
+    def _refuse(self, name: str, reason: str) -> None:
+        """Give a worker no task of this job any more."""
+        self._refused[name] = reason
+        _log.warning("worker %s is refused: it %s", name, reason)
 
     def _difference(self, there: Facts) -> str | None:
         here = self._expected
