@@ -26,6 +26,7 @@ import multiprocessing
 import resource
 import tarfile
 import time
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -126,17 +127,31 @@ def load() -> list[Figures]:
     return [Figures(**item) for item in read_cells(RESULTS)]
 
 
+HEADER = ("training", "parameters", "steps", "processor time of a step", "memory", "loss", "schedule", "hours")
+
+
+def table(known: Sequence[Figures]) -> str:
+    """Return what was measured as a Markdown table for each device."""
+    parts = []
+    for device in dict.fromkeys(figures.device for figures in known):
+        lines = [line(figures) for figures in known if figures.device == device]
+        parts.append("\n".join([device, "", f"| {' | '.join(HEADER)} |", "|---" * len(HEADER) + "|", *lines]))
+    return "\n\n".join(parts)
+
+
 def line(figures: Figures) -> str:
-    """Return one row of the table."""
-    start = f"| {figures.cell} | {figures.device} |"
+    """Return one row of the table; on a CUDA device with what a step takes there, patch, precision and forward pass."""
+    schedule = f"{figures.iterations} x {figures.recipe_batch}"
     if figures.problem:
-        return f"{start} {figures.problem} |"
-    forward = "" if figures.forward is None else " " + ", ".join(f"{k} {v:g}" for k, v in figures.forward.items())
+        return f"| `{figures.cell}` | | | {figures.problem} | | | {schedule} | |"
+    took = f"{figures.processor_seconds:.1f} s"
+    if figures.device != "cpu":
+        forward = "".join(f", {k} {v:g}" for k, v in (figures.forward or {}).items())
+        patches = f"{figures.batch} patches of {figures.patch_px} px"
+        took += f" ({figures.step_seconds:.3f} s for {patches} in {figures.precision}{forward})"
     return (
-        f"{start} {figures.parameters / 1e6:.1f} M | {figures.batch} of {figures.recipe_batch} x {figures.patch_px} px | "
-        f"{figures.precision} | {figures.steps} | {figures.step_seconds:.3f} s | "
-        f"{figures.processor_seconds:.3f} s | {figures.peak_gib:.2f} GiB | {figures.loss_first:.3f} -> "
-        f"{figures.loss_last:.3f} | {figures.networks} x {figures.iterations} | {figures.hours:.1f} h |{forward}"
+        f"| `{figures.cell}` | {figures.parameters / 1e6:.1f} M | {figures.steps} | {took} | {figures.peak_gib:.2f} GiB | "
+        f"{figures.loss_first:.2f}, {figures.loss_last:.2f} | {schedule} | {figures.hours:.0f} |"
     )
 
 
@@ -176,7 +191,7 @@ def options() -> argparse.Namespace:
 def main() -> None:
     given = options()
     if given.table:
-        print("\n".join(map(line, load())))
+        print(table(load()))
     elif given.make_inputs:
         for pair, scale in SCALES.items():
             simulate_pair(given.make_inputs / pair, pair, scale=scale, seed=1)
