@@ -81,7 +81,9 @@ class _Run:
         self._crew, self._sent, self._tasks, self._finished, self._limits = crew, sent, tasks, finished, limits
         self._terms = terms
         self._lanes: Lanes | Ordered = (
-            Lanes(len(tasks), len(crew.workers())) if terms.after is None else Ordered(len(tasks), terms.after)
+            Lanes(len(tasks), len(crew.workers()), terms.begin)
+            if terms.after is None
+            else Ordered(len(tasks), terms.after)
         )
         self._posts: dict[str, _Post] = {}
         self._open = set(range(len(tasks)))

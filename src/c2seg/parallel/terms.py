@@ -13,14 +13,16 @@ __all__ = ["Terms"]
 
 @dataclass(frozen=True)
 class Terms:
-    """How the tasks of a run are treated, by their indexes; without terms, as strips of a map are.
+    """How the tasks of a run are treated, by their indexes.
 
+    ``begin`` is what a task takes more, in tasks, whose worker did not compute the one before it: neighbors share work.
     ``after`` names the tasks that must be over before one begins (smaller indexes), whether they failed or not; tasks are then
     given in the order of their indexes. ``issued`` returns a task as it is sent: made anew for each try. ``sign`` returns what
     changes as long as somebody works at a task, for tasks that take longer than any deadline. ``failed`` is called with the
     error of a task, which then stops no other.
     """
 
+    begin: int = 0
     after: Mapping[int, Sequence[int]] | None = None
     issued: Callable[[int], Any] | None = None
     sign: Callable[[int], object] | None = None

@@ -14,7 +14,7 @@ from c2seg.data import SceneReader
 from c2seg.gis import FinishedMap, add_side_files
 from c2seg.legend import Legend
 from c2seg.outputs import Commit, check_outputs, commit
-from c2seg.parallel import Crew, LocalCrew, Storing, open_crew, run_tasks
+from c2seg.parallel import Crew, LocalCrew, Storing, Terms, open_crew, run_tasks
 from c2seg.predict.cache import block_cache
 from c2seg.predict.cleanup import CleanedMap, Cleanup, clean_rows, requested_cleanup
 from c2seg.predict.engine import Predictor, Reader
@@ -226,5 +226,7 @@ def _compute(
         def check() -> int:
             return StripFunction(work, *here).check()
 
-        run_tasks(crew, StripJob(work, build, scratch.parts), tasks, finished, check=check)
+        middle = total // 2
+        terms = Terms(begin=middle - work.plan.first_row_for(middle))  # rows of windows that strips share
+        run_tasks(crew, StripJob(work, build, scratch.parts), tasks, finished, check=check, terms=terms)
     return sum(memory.values())
