@@ -1,6 +1,7 @@
 """How bands of two cities are made comparable: normalizations tried with small forests on the real development pairs.
 
     C2SEG_REAL_DATA=DATA python benchmarks/normalizations.py [KIND ...] [--work FOLDER] [--table]
+    C2SEG_REAL_DATA=DATA python benchmarks/normalizations.py physical per_city midway --distances   # simulated pairs, too
 
 Kinds, all on values in physical units (``in_physical_units``) but ``as_stored``; m and s are a band's mean and deviation:
 
@@ -12,6 +13,9 @@ Kinds, all on values in physical units (``in_physical_units``) but ``as_stored``
 
 A forest of 40 trees on bands, means of 3, 9 and 21 pixels and deviations of 7; 300 pixels of a class; every third labeled pixel
 is tested; mIoU over classes that both cities have. Results are kept in normalizations.json, kind by kind.
+
+``--distances``: how far a class of the target is from that of the source, in deviations inside a class; and how far the
+correlations between bands are, for which no label is needed. Without any forest.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +51,8 @@ RESULTS = Path(__file__).with_name("normalizations.json")
 SPEC = FeatureSpec((3, 9, 21), (7,), {})
 TREES, PIXELS, STEP, SEEDS = 40, 300, 3, 1
 SWIR_NM = (1550, 1700)
+ONE_WAY = ("chile-denmark", "augsburg-we", "potsdam-we", "sim-2101", "sim-2102")
+LEAST_OF_CLASS = 50  # pixels in each city
 
 
 @dataclass(frozen=True)
@@ -154,6 +161,42 @@ def scores(kind: str, source: Place, target: Place) -> tuple[float, float]:
     return round(float(miou), 4), round(float(accuracy), 4)
 
 
+def distances(kind: str, source: Place, target: Place) -> tuple[float, float]:
+    """Return how far a class's mean is from its mean in the other city, in its deviations: mean over bands and common classes.
+
+    The second number is the distance that all classes have in common: what a change of each whole band could take away.
+    """
+    here, there = (channels(kind, place, source) for place in (source, target))
+    signed = []
+    for k in np.intersect1d(source.ids[source.labeled], target.ids[target.labeled]):
+        of_class = [values[:, place.labeled & (place.ids == k)] for values, place in ((here, source), (there, target))]
+        if min(values.shape[1] for values in of_class) >= LEAST_OF_CLASS:
+            (first, spread), (second, other_spread) = ((values.mean(1), values.var(1)) for values in of_class)
+            signed.append((second - first) / np.sqrt((spread + other_spread) / 2 + 1e-12))
+    return float(np.abs(signed).mean()), float(np.abs(np.mean(signed, axis=0)).mean())
+
+
+def correlation_distance(source: Place, target: Place) -> float:
+    """Return the root mean square difference of the correlations between bands: of images alone, whatever the normalization."""
+    first, second = (np.corrcoef(channels("per_city", place, source)[:, place.valid]) for place in (source, target))
+    return float(np.sqrt(np.mean((first - second) ** 2)))
+
+
+def print_distances(kinds: Sequence[str], work: Path) -> None:
+    """Print a table of distances: kinds by pairs, what all classes share in brackets."""
+    rows: dict[str, list[str]] = {kind: [] for kind in (*kinds, "correlations")}
+    for name in ONE_WAY:
+        pair = chosen(name)[name](Folders(work), name)
+        source, target = (opened(folder, as_stored=False) for folder in (pair.source, pair.target))
+        for kind in kinds:
+            distance, shared = distances(kind, source, target)
+            rows[kind].append(f"{distance:.2f} ({shared:.2f})")
+        rows["correlations"].append(f"{correlation_distance(source, target):.2f}")
+    print("| normalization | " + " | ".join(ONE_WAY) + " |\n|" + "---|" * (len(ONE_WAY) + 1))
+    for kind, cells in rows.items():
+        print(f"| {kind} | " + " | ".join(cells) + " |")
+
+
 def measure(kind: str, work: Path, known: dict[str, dict[str, list[float]]]) -> None:
     for name, maker in chosen("real").items():
         if name in known.setdefault(kind, {}):
@@ -169,7 +212,11 @@ def main() -> None:
     parser.add_argument("kinds", nargs="*", default=KINDS)
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "c2seg-normalizations")
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--distances", action="store_true", help="distances of classes between two cities")
     options = parser.parse_args()
+    if options.distances:
+        print_distances(options.kinds, options.work)
+        return
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for kind in () if options.table else options.kinds:
         measure(kind, options.work, known)

@@ -35,8 +35,8 @@ WITHIN = 0.01
 
 
 def rows(*, adaptations: bool) -> tuple[Row, ...]:
-    """Return the recipe, each variant that leaves a part out, and other adaptations if asked for."""
-    names = [name for name in variants(RECIPE) if name.startswith("no-") or name in ("one-network", "argmax")]
+    """Return the recipe, each variant that leaves a part out or has two networks, and other adaptations if asked for."""
+    names = [name for name in variants(RECIPE) if name.startswith("no-") or name in ("two-networks", "argmax")]
     names += list(ADAPTATIONS) if adaptations else []
     return Row(RECIPE), *(Row(f"{RECIPE}@{name}") for name in names)
 

@@ -70,7 +70,7 @@ def test_every_network_of_a_recipe_is_resized():
         for network in small.stage_networks(name, ("msi",)):
             assert network.model.widths == (8, 16, 40, 40)
         assert stage.fraction == recipe.stages[name].fraction
-    assert [n.training.iterations for n in small.stage_networks("students", ("msi",))] == [750, 750]
+    assert [n.training.iterations for n in small.stage_networks("students", ("msi",))] == [500]
     assert small.forest == recipe.forest
     assert resized(recipe) is recipe
     assert resized(small, length=1.0, width=0.01).model.widths == (8, 8, 8, 8)
