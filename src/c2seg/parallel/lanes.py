@@ -64,16 +64,16 @@ class Lanes:
             return lane
         if self._lost:
             lane = self._lost.pop()
-            if kept := lane[: len(lane) // 2]:
-                self._lost.append(kept)
-            return lane[len(kept) :]
+            if remaining := lane[: len(lane) // 2]:
+                self._lost.append(remaining)
+            return lane[len(remaining) :]
         longest = max(self._lanes, key=lambda name: len(self._lanes[name]), default=None)
         if longest is None:
             return range(0)
         lane = self._lanes[longest]
-        kept = lane[: len(lane) - self._taken(len(lane), self._ahead(longest), self._ahead(worker))]
-        self._lanes[longest] = kept
-        return lane[len(kept) :]
+        remaining = lane[: len(lane) - self._taken(len(lane), self._ahead(longest), self._ahead(worker))]
+        self._lanes[longest] = remaining
+        return lane[len(remaining) :]
 
     def _ahead(self, worker: str) -> float:
         """Return how many tasks a worker has; the one that it is at counts half."""
