@@ -14,7 +14,7 @@ class Lanes:
     """Tasks ``0 .. count-1`` as contiguous lanes, one a worker. Who has finished a lane takes the end of the longest one.
 
     Tasks beside each other share work (rows of windows, blocks of files), which a worker saves that computes them in order.
-    ``begin`` is what that work takes, in tasks: where a lane is begun, it is done a second time. So an end of a lane is taken
+    ``begin`` is what that work takes, in tasks: where a lane is begun, it is done a second time. So an end of a lane is count
     only if both workers are then expected to be done earlier.
     """
 
@@ -83,5 +83,5 @@ class Lanes:
     def _taken(self, waiting: int, owner: float, taker: float) -> int:
         """Return how many of the tasks waiting in a lane another takes, so that it and the lane's worker end together."""
         alone = owner + waiting
-        taken = min(waiting, max(1, floor((alone - taker - self._begin) / 2 + 0.5)))
-        return taken if max(alone - taken, taker + self._begin + taken) < alone else 0
+        count = min(waiting, max(1, floor((alone - taker - self._begin) / 2 + 0.5)))
+        return count if max(alone - count, taker + self._begin + count) < alone else 0
