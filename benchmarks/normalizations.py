@@ -178,7 +178,10 @@ def distances(kind: str, source: Place, target: Place) -> tuple[float, float]:
 
 def correlation_distance(source: Place, target: Place) -> float:
     """Return the root mean square difference of the correlations between bands: of images alone, whatever the normalization."""
-    first, second = (np.corrcoef(channels("per_city", place, source)[:, place.valid]) for place in (source, target))
+    first, second = (
+        np.corrcoef(np.concatenate([values[:, place.valid] for values in place.values.values()]))
+        for place in (source, target)
+    )
     return float(np.sqrt(np.mean((first - second) ** 2)))
 
 
