@@ -51,7 +51,7 @@ RESULTS = Path(__file__).with_name("normalizations.json")
 SPEC = FeatureSpec((3, 9, 21), (7,), {})
 TREES, PIXELS, STEP, SEEDS = 40, 300, 3, 1
 SWIR_NM = (1550, 1700)
-ONE_WAY = ("chile-denmark", "augsburg-we", "potsdam-we", "sim-2101", "sim-2102")
+ONE_WAY = ("chile-denmark", "augsburg-we", "potsdam-we", "sim-2101", "sim-2102", "sim-4101", "sim-5102")
 LEAST_OF_CLASS = 50  # pixels in each city
 
 

@@ -18,7 +18,7 @@ from statistics import mean
 
 import yaml
 from real_pairs import Study, options, rows_of, run_study, study_of
-from real_pairs_cities import DEVELOPMENT_SEEDS, Folders, copy_window, simulated, written
+from real_pairs_cities import Folders, copy_window, simulated, written
 from real_pairs_results import Cell, compare
 
 from c2seg.benchmark.pairs import Pair
@@ -30,6 +30,8 @@ ROLES = {"rgb": ("blue", "green", "red"), "s2": ("blue", "green", "red", "nir")}
 DISPLAYED = ("red", "green", "blue")
 """Bands of the digitized place, which states no roles."""
 OTHERS = "others"
+SEEDS = (4101, 5102)
+"""Of the simulated cities."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def places(kind: str, folders: Folders) -> list[Place]:
     found.append(Place("potsdam", real / "potsdam-leipzig" / "potsdam"))
     if kind == "rgb":
         return [*found, Place("augsburg", real / "c2seg-ab-quicklook" / "augsburg")]
-    cities = [city for seed in DEVELOPMENT_SEEDS for city in simulated(folders, seed)]
+    cities = [city for seed in SEEDS for city in simulated(folders, seed)]
     return [
         *found,
         *(Place(f"{city.parent.name.split('-')[-1]}-{city.name}", city, "reference.tif") for city in cities),

@@ -109,8 +109,22 @@ def test_winter_sun_is_low() -> None:
 
 
 def test_families_follow_the_thousands_of_the_seed() -> None:
-    assert [family_of(s) for s in (0, 999, 1000, 2500, 3999, 4000)] == [0, 0, 1, 2, 3, 0]
+    assert [family_of(s) for s in (0, 999, 1000, 2500, 3999, 4000, 6000)] == [0, 0, 1, 2, 3, 4, 0]
     assert len(package_data("pairs.yaml")["families"]) == FAMILIES
+
+
+@pytest.mark.parametrize(
+    ("seed", "share"), [(0, 1.0), (1000, 0.0), (2000, 1.0), (3000, 0.0), (4000, None), (5000, None)]
+)
+def test_materials_of_some_families_change_all_one_way(seed: int, share: float | None) -> None:
+    names = [name for name in material_names() if "water" not in name]
+    tables = [material_reflectance(_spec(role=role, seed=seed, material_mix=1.0), 150) for role in ("source", "target")]
+    source, target = (np.array([_of(table, name).mean() for name in names]) for table in tables)
+    brighter = (target > source).mean()
+    if share is None:
+        assert 0.25 < brighter < 0.75
+    else:
+        assert abs(brighter - share) < 0.2
 
 
 def test_parameters_are_checked() -> None:

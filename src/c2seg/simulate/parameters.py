@@ -9,7 +9,7 @@ from c2seg.errors import InputError, unknown_name
 
 __all__ = ["FAMILIES", "Parameters", "family_of"]
 
-FAMILIES = 4
+FAMILIES = 6
 _SEEDS_PER_FAMILY = 1000
 
 

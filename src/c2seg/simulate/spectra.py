@@ -122,19 +122,26 @@ def _draw(
 ) -> F64:
     """Draw spectra from a pool. With the parameter ``material_mix`` the two cities draw from opposite ends of it.
 
-    ``local`` first restricts the pool to similar spectra: soils of a region resemble each other.
+    ``local`` restricts what is left to similar spectra: soils of a region resemble each other.
     """
     brightness = pool.mean(axis=1)
     order = np.argsort(brightness, kind="stable")
     overlap = 1 - 0.45 * spec.parameters.material_mix
-    upper = spec.is_target == (spec.family["mix"] > 0)
+    brighter = _direction(spec, name) > 0
+    upper = spec.is_target == brighter
     start = int((1 - overlap) * len(pool)) if upper else 0
     part = order[start : start + max(1, int(np.ceil(overlap * len(pool))))]
     if local:
-        middle = len(part) // 2 if spec.family["mix"] > 0 else int(0.4 * len(part))
+        middle = len(part) // 2 if brighter else int(0.4 * len(part))
         width = max(1, len(part) // 4)
         part = part[max(0, middle - width) : middle + width]
     return np.asarray(pool[rng.choice(part, count, replace=len(part) < count)])
+
+
+def _direction(spec: CitySpec, name: str) -> float:
+    """Return the end of a group from which the target draws, bright (above 0) or dark: the family's, or one of its own."""
+    common = float(spec.family["mix"])
+    return common or float(_rng(spec, name, "direction").choice([-1.0, 1.0]))
 
 
 def _canopies(library: Library, low: float, high: float) -> F64:
