@@ -84,6 +84,34 @@ def test_midway_is_the_mean_of_both(write):
     assert not Normalizer.of_city("midway", flat, flat).apply("msi", values, valid).any()
 
 
+@pytest.mark.parametrize("unknown", ["source", "target"])
+def test_midway_compares_no_unknown_units(write, unknown):
+    """What is in percent would be a hundred times as bright as what is in reflectance."""
+    yaml = dict.fromkeys(("source", "target"), "scale: 0.0001") | {unknown: "scale: 0.01"}
+    source = open_labeled_city(write("source", 0, yaml=yaml["source"], labels=True))
+    target = open_city(write("target", 1, yaml=yaml["target"]))
+    inputs = {"msi": source.images.scenes[0].modality("msi").bands}
+    patches = []
+    for kind in ("midway", "per_city"):
+        made = prepare_cities([source], target, inputs, kind, None, no_progress)
+        [reader] = made.target.readers(("msi",))
+        patches.append(reader(target.scenes[0].grid.window)[0]["msi"])
+        assert any("msi of target: unit not known" in note for note in made.notes) == (kind == "midway")
+    np.testing.assert_array_equal(*patches)
+
+
+def test_a_model_compares_no_unknown_units(write, write_recipe, tmp_path):
+    import c2seg
+
+    recipe = write_recipe({"name": "small", "normalization": "midway", "model": {"name": "forest", "trees": 10}})
+    c2seg.fit(recipe, source=write("source", 0, labels=True), target=write("clean", 1), out=tmp_path / "run")
+    model = c2seg.load_model(tmp_path / "run")
+    [record] = model.predict(write("percent", 1, yaml="scale: 0.01"), tmp_path / "map.tif").maps
+    assert any("msi of percent: unit not known" in note for note in record.run.bands)
+    with rasterio.open(tmp_path / "map.tif") as dataset:
+        assert (dataset.read(1) == field(1)[1]).mean() > 0.95
+
+
 def test_a_model_reads_cities_as_it_was_trained(write, write_recipe, tmp_path):
     """A map of a city with an offset left in is that of the same city without."""
     import c2seg

@@ -4,7 +4,8 @@
 - ``per_city``: by mean and standard deviation of each city. It is a simple and strong adaptation with unlabeled images.
 - ``physical``: as ``source``, but optical images of known unit are first brought to reflectance: scaled, and without an
   offset that was left in (``in_physical_units``).
-- ``midway``: the mean of what ``physical`` and ``per_city`` give.
+- ``midway``: the mean of what ``physical`` and ``per_city`` give; ``per_city`` alone for a modality whose unit is not known as
+  that of the sources.
 - ``quantile``: each band is transformed to a standard normal by its quantiles in each city. This equalizes all marginal
   distributions.
 - ``minmax``: to 0..1 by the extremes of each city (as in HighDAN).
@@ -13,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -80,14 +81,20 @@ class Normalizer:
 
     @classmethod
     def of_city(
-        cls, kind: Normalization, here: Mapping[str, BandStatistics], sources: Mapping[str, BandStatistics]
+        cls,
+        kind: Normalization,
+        here: Mapping[str, BandStatistics],
+        sources: Mapping[str, BandStatistics],
+        comparable: Collection[str] | None = None,
     ) -> Normalizer:
         """Return the normalizer of a city with the statistics ``here`` for a model of ``sources``.
 
-        Kinds that do not follow the city need no statistics ``here``. Values of ``midway`` must be in the units of the sources.
+        Kinds that do not follow the city need no statistics ``here``. ``comparable``: modalities whose values are in the units
+        of the sources, for ``midway``, which compares no others with them; None: all.
         """
         if kind == "midway":
-            return _mean(cls.fit("per_city", here), cls.fit("source", {name: sources[name] for name in here}))
+            compared = [name for name in here if comparable is None or name in comparable]
+            return _mean(cls.fit("per_city", here), cls.fit("source", {name: sources[name] for name in compared}))
         return cls.fit(kind, here if kind in OF_EACH_CITY else sources)
 
     def apply(self, modality: str, values: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -112,9 +119,9 @@ class Normalizer:
 
 
 def _mean(one: Normalizer, other: Normalizer) -> Normalizer:
-    """Return the normalizer whose values are the mean of those of two."""
-    shift, factor = {}, {}
-    for name in one.factor:
+    """Return the normalizer whose values are the mean of those of two; of modalities of the first alone, its own."""
+    shift, factor = dict(one.shift), dict(one.factor)
+    for name in other.factor:
         first, second = (part.factor[name].astype(np.float64) for part in (one, other))
         slope = (first + second) / 2
         level = (one.shift[name] * first + other.shift[name] * second) / 2

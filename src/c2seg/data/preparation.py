@@ -17,6 +17,7 @@ from c2seg.data.spectral import match_bands
 from c2seg.data.statistics import BandStatistics, city_statistics
 from c2seg.data.units import (
     PhysicalUnit,
+    comparable_units,
     in_physical_units,
     physical_units,
     radar_unit_of,
@@ -26,7 +27,7 @@ from c2seg.data.units import (
 from c2seg.errors import DataError
 from c2seg.progress import Progress, parts_of
 
-__all__ = ["PreparedCities", "prepare_cities", "renormalized"]
+__all__ = ["PreparedCities", "comparison_note", "prepare_cities", "renormalized"]
 
 Bands = Mapping[str, Sequence[Band]]
 """By modality."""
@@ -77,12 +78,15 @@ def prepare_cities(
         pooled = _pooled(
             [city_statistics(city.images, names, next(parts), kind="tiles", tile_px=tile_px) for city in sources]
         )
-    plain = [Normalizer.of_city(normalization, band, pooled) for band in statistics]
+    plain = [
+        _normalizer(city.images, band, pooled, normalization, units)
+        for city, band in zip(sources, statistics, strict=True)
+    ]
     fitted = _projected(plain, sources, max_bands, progress)
     prepared_target = None
     if target:
         of_target = city_statistics(target, names, next(parts), quantiles=ranked)
-        normalizer = Normalizer.of_city(normalization, of_target, pooled)
+        normalizer = _normalizer(target, of_target, pooled, normalization, units)
         prepared_target = PreparedCity(target, of_target, replace(normalizer, projection=fitted[0].projection))
     opened = [*(city.images for city in sources), *([target] if target else [])]
     notes = (
@@ -92,6 +96,7 @@ def prepare_cities(
         *_unit_notes(opened, names),
         *_optical_notes(given, names, normalization),
         *dark_ends(opened),
+        *_comparison_notes(opened[1:], normalization, units),
         *_same_city(sources, target),
     )
     prepared = tuple(PreparedCity(*parts) for parts in zip(sources, statistics, fitted, strict=True))
@@ -107,16 +112,40 @@ def renormalized(
     progress: Progress,
 ) -> tuple[tuple[PreparedCity[LabeledCity], ...], PreparedCity[City] | None]:
     """Return prepared cities under another normalization; their statistics, and ``pooled`` ones, are used again."""
+    units = physical_units(sources[0].images, tuple(pooled))
 
-    def fitted(statistics: Mapping[str, BandStatistics]) -> Normalizer:
-        return Normalizer.of_city(normalization, statistics, pooled)
+    def fitted(prepared: PreparedCity[LabeledCity] | PreparedCity[City]) -> Normalizer:
+        return _normalizer(prepared.images, prepared.statistics, pooled, normalization, units)
 
-    normalizers = [fitted(source.statistics) for source in sources]
+    normalizers = [fitted(source) for source in sources]
     projected = _projected(normalizers, [source.city for source in sources], max_bands, progress)
     changed = tuple(replace(source, normalizer=norm) for source, norm in zip(sources, projected, strict=True))
     if target is None:
         return changed, None
-    return changed, replace(target, normalizer=replace(fitted(target.statistics), projection=projected[0].projection))
+    return changed, replace(target, normalizer=replace(fitted(target), projection=projected[0].projection))
+
+
+def _normalizer(
+    city: City,
+    statistics: Mapping[str, BandStatistics],
+    pooled: Mapping[str, BandStatistics],
+    normalization: Normalization,
+    units: Mapping[str, PhysicalUnit],
+) -> Normalizer:
+    """Return a city's normalizer; ``midway`` compares what is in the ``units`` of the sources."""
+    comparable = comparable_units(city, units) if normalization == "midway" else ()
+    return Normalizer.of_city(normalization, statistics, pooled, comparable)
+
+
+def comparison_note(city: City, units: Mapping[str, PhysicalUnit]) -> str | None:
+    """Return a note on the modalities that ``midway`` cannot compare with values in ``units``; None: it compares all."""
+    comparable = comparable_units(city, units)
+    names = [name for name in measured(units) if name in city.modality_names and name not in comparable]
+    if not names:
+        return None
+    return (
+        f"{' and '.join(names)} of {city.name}: unit not known, or not the sources'; normalized by its own values alone"
+    )
 
 
 def _converted(
@@ -179,6 +208,13 @@ def _optical_notes(cities: Sequence[City], names: Sequence[str], normalization: 
     if normalization in OF_EACH_CITY | IN_PHYSICAL_UNITS:
         return notes
     return [*reflectance_notes({city.name: physical_units(city, names) for city in cities}), *notes]
+
+
+def _comparison_notes(
+    cities: Sequence[City], normalization: Normalization, units: Mapping[str, PhysicalUnit]
+) -> list[str]:
+    notes = [comparison_note(city, units) for city in cities] if normalization == "midway" else []
+    return [note for note in notes if note]
 
 
 def _unit_notes(cities: Sequence[City], names: Sequence[str]) -> list[str]:

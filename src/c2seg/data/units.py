@@ -19,6 +19,7 @@ __all__ = [
     "OFFSET_LEFT_IN",
     "OPTICAL",
     "PhysicalUnit",
+    "comparable_units",
     "dark_objects",
     "in_physical_units",
     "physical_units",
@@ -62,6 +63,13 @@ def physical_units(city: City, modalities: Sequence[str]) -> dict[str, PhysicalU
         for name in modalities
         if name in scene.modalities
     }
+
+
+def comparable_units(city: City, units: Mapping[str, PhysicalUnit]) -> frozenset[str]:
+    """Return the modalities of a city whose unit is known and the same as in ``units``."""
+    return frozenset(
+        name for name, here in physical_units(city, tuple(units)).items() if here.unit and here.unit == units[name].unit
+    )
 
 
 def in_physical_units(city: City) -> tuple[City, tuple[str, ...]]:

@@ -26,9 +26,18 @@ from c2seg.data import (
     open_city,
 )
 from c2seg.data.inputs import city_inputs
+from c2seg.data.preparation import comparison_note
 from c2seg.data.radiometry import radiometry_notes
 from c2seg.data.spectral import match_bands
-from c2seg.data.units import in_physical_units, physical_units, radar_unit, radar_unit_of, reflectance_notes, units_note
+from c2seg.data.units import (
+    comparable_units,
+    in_physical_units,
+    physical_units,
+    radar_unit,
+    radar_unit_of,
+    reflectance_notes,
+    units_note,
+)
 from c2seg.errors import InputError, unknown_name
 from c2seg.gis import ModelFacts as MapModel
 from c2seg.outputs import check_outputs, commit
@@ -233,6 +242,8 @@ def _unit_notes(header: Header, city: City) -> tuple[str, ...]:
     """Return notes if the model was trained on images of another unit than the city's, or its reflectance looks wrong."""
     names = tuple(header.inputs)
     optical: tuple[str, ...] = tuple(radiometry_notes(city, names))
+    if header.recipe.normalization == "midway" and (alone := comparison_note(city, header.units)):
+        optical = (*optical, alone)
     if not header.recipe.follows_city:
         both = {"the model's sources": header.units, city.name: physical_units(city, names)}
         optical = (*reflectance_notes(both), *optical)
@@ -417,5 +428,6 @@ def prepare_for_model(
     header: Header, city: City, statistics: Mapping[str, BandStatistics], absent: Mapping[str, int]
 ) -> PreparedCity[City]:
     """Return the city as the model sees it: normalized, with layers of zeros for the modalities that it lacks."""
-    filled, normalizer = fill_missing(city, header.normalizer(statistics), absent)
+    comparable = comparable_units(city, header.units) if header.recipe.normalization == "midway" else ()
+    filled, normalizer = fill_missing(city, header.normalizer(statistics, comparable), absent)
     return PreparedCity(filled, statistics, normalizer)
