@@ -7,7 +7,7 @@
 
 A row is a recipe, or a recipe and settings; ``--set`` holds for all rows. Every finished cell goes into the results file
 (benchmarks/real_pairs.json), and cells that are there are not run again, whatever the commit. Real pairs need
-C2SEG_REAL_DATA. ``--pairs``: groups (development, real, simulated, styled, frozen) and names, separated by commas.
+C2SEG_REAL_DATA. ``--pairs``: groups (development, real, simulated, full, styled, frozen) and names, separated by commas.
 Frozen pairs are for a recipe that will not be changed any more: no setting is chosen on them.
 """
 

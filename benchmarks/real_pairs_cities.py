@@ -1,4 +1,4 @@
-"""The pairs of ``real_pairs.py``: places as given, halves of a place, simulated pairs with MSI and SAR alone, and frozen ones.
+"""The pairs of ``real_pairs.py``: places as given, halves of a place, simulated pairs, most with MSI and SAR alone, and frozen ones.
 
 City folders are written once into a work folder, by window, without a change to their values.
 """
@@ -21,6 +21,8 @@ from c2seg.benchmark.pairs import Pair
 
 DEVELOPMENT_SEEDS = (2101, 2102, 4101, 5102)
 """Of the last two, materials change each by itself (docs/simulator.md)."""
+FULL_SEEDS = (1106, 2105, 4107, 5108)
+"""Of pairs with the hyperspectral bands, too."""
 FROZEN_SEEDS = (2701, 2702, 3701, 3702, 4701, 4702, 5701, 5702)
 SCALE = 0.15
 POTSDAM_COLUMN = 96
@@ -63,22 +65,28 @@ def styled() -> Mapping[str, Maker]:
     return dict.fromkeys(("augsburg-we-styled", "augsburg-ew-styled"), _styled)
 
 
+def full() -> Mapping[str, Maker]:
+    """Return simulated pairs with all modalities, which settings may be chosen on, too."""
+    return {f"full-{seed}": _simulated for seed in FULL_SEEDS}
+
+
 def frozen() -> Mapping[str, Maker]:
     """Return the pairs that are scored once, when a recipe is as it will be."""
     return {f"frozen-{seed}": _simulated for seed in FROZEN_SEEDS}
 
 
 def chosen(names: str) -> dict[str, Maker]:
-    """Return makers by name: of groups (``development``, ``real``, ``simulated``, ``styled``, ``frozen``) and single pairs."""
+    """Return makers by name: of groups (``development``, ``real``, ``simulated``, ``full``, ``styled``, ``frozen``) and of pairs."""
     real = {name: maker for name, maker in development().items() if not name.startswith("sim-")}
     groups: dict[str, Mapping[str, Maker]] = {
         "development": development(),
         "real": real,
         "simulated": {name: maker for name, maker in development().items() if name not in real},
+        "full": full(),
         "styled": styled(),
         "frozen": frozen(),
     }
-    known = {**development(), **styled(), **frozen()}
+    known = {**development(), **full(), **styled(), **frozen()}
     makers: dict[str, Maker] = {}
     for name in names.split(","):
         if name not in groups and name not in known:
@@ -191,23 +199,25 @@ def with_quantiles(values: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
 
 
 def _simulated(folders: Folders, name: str) -> Pair:
-    """Return a simulated pair without its hyperspectral bands; of even seeds backwards."""
-    seed = int(name.split("-")[1])
-    cities = simulated(folders, seed)
+    """Return a simulated pair, without its hyperspectral bands unless it is a full one; of even seeds backwards."""
+    kind, number = name.split("-")
+    seed = int(number)
+    cities = simulated(folders, seed, full=kind == "full")
     source, target = cities if seed % 2 else cities[::-1]
     return Pair(source, target, target / "reference.tif", given_name=name)
 
 
-def simulated(folders: Folders, seed: int) -> tuple[Path, Path]:
-    """Return source and target of a simulated pair, both with MSI and SAR alone."""
-    whole = written(folders.work / f"simulated-{seed}", lambda out: _simulate(out, seed))
+def simulated(folders: Folders, seed: int, *, full: bool = False) -> tuple[Path, Path]:
+    """Return source and target of a simulated pair, both with MSI and SAR alone unless ``full``."""
+    name = f"full-{seed}" if full else f"simulated-{seed}"
+    whole = written(folders.work / name, lambda out: _simulate(out, seed, full=full))
     pair = yaml.safe_load((whole / "pair.yaml").read_text(encoding="utf-8"))
     return whole / pair["source"], whole / pair["target"]
 
 
-def _simulate(out: Path, seed: int) -> None:
+def _simulate(out: Path, seed: int, *, full: bool) -> None:
     pair = c2seg.simulate_pair(out, pair="ab", scale=SCALE, seed=seed)
-    for city in (pair.source, pair.target):
+    for city in () if full else (pair.source, pair.target):
         folder = out / city.name
         (folder / "hsi.tif").unlink()
         content = yaml.safe_load((folder / "city.yaml").read_text(encoding="utf-8"))

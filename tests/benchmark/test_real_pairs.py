@@ -93,7 +93,7 @@ def test_every_row_of_the_parts_is_a_recipe(script):
 
 def test_frozen_pairs_are_no_development_pairs(script):
     cities = script("real_pairs_cities")
-    assert not set(cities.frozen()) & set(cities.chosen("development,styled,real,simulated"))
+    assert not set(cities.frozen()) & set(cities.chosen("development,styled,real,simulated,full"))
     assert not set(cities.FROZEN_SEEDS) & set(cities.DEVELOPMENT_SEEDS)
     with pytest.raises(SystemExit, match="no pair or group nowhere"):
         cities.chosen("nowhere")

@@ -15,13 +15,14 @@ from c2seg.data.layouts import open_labeled_city
 from c2seg.data.quantiles import normal_knots, to_normal
 from c2seg.pipeline import fit
 from c2seg.recipes import load_recipe
-from c2seg.recipes.training import FDA, Augmentation, Sampling
+from c2seg.recipes.training import FDA, Augmentation, LightChange, Sampling
 from c2seg.sampling import PatchSampler, training_scenes
 from c2seg.train import augmentation
 from c2seg.train.loader import Feed
 from c2seg.train.transfer import HostTransfer, PinnedTransfer
 
 NAMES = ("msi", "sar", "hsi")
+ROLES = ("blue", "green", "red", "nir")
 CPU = torch.device("cpu")
 PLAIN = {"flips": False, "rotations": False}
 AUGMENTATIONS = {
@@ -37,15 +38,26 @@ AUGMENTATIONS = {
     "enlarge": PLAIN | {"enlarge": 2.5, "gain_std": 0.2, "noise_std": 0.1},
     "enlarge and zoom": PLAIN | {"enlarge": 2.0, "zoom": (0.5, 2.0), "cutmix": 0.5},
     "fda": PLAIN | {"fda": FDA(fraction=0.8, beta=0.1)},
+    "light": PLAIN | {"light": LightChange(offset=0.1)},
+    "light and fda": {"light": LightChange(), "fda": FDA(fraction=0.8, beta=0.1), "gain_std": 0.1, "cutmix": 0.5},
     "all": {
         "zoom": (0.5, 2.0), "gain_std": 0.2, "offset_std": 0.2, "noise_std": 0.1, "modality_dropout": 0.5, "cutmix": 0.6,
-        "fda": FDA(fraction=0.7, beta=0.1),
+        "light": LightChange(), "fda": FDA(fraction=0.7, beta=0.1),
     },
 }  # fmt: skip
 
 
+def with_roles(labeled):
+    """The city with the roles of its MSI's bands, so that its light can change."""
+    (scene,) = labeled.images.scenes
+    bands = tuple(replace(band, role=role) for band, role in zip(scene.modality("msi").bands, ROLES, strict=True))
+    msi = replace(scene.modality("msi"), bands=bands)
+    images = replace(labeled.images, scenes=(replace(scene, modalities={**scene.modalities, "msi": msi}),))
+    return replace(labeled, images=images)
+
+
 def prepared(path, kind="per_city", change=lambda normalizer, statistics: normalizer):
-    labeled = open_labeled_city(path)
+    labeled = with_roles(open_labeled_city(path))
     statistics = city_statistics(labeled.images, NAMES, quantiles=kind == "quantile")
     return PreparedCity(labeled, statistics, change(Normalizer.fit(kind, statistics), statistics))
 
@@ -75,7 +87,10 @@ def assert_alike(sampler, steps=3, **options):
 def test_every_augmentation_gives_the_loaders_values(make_city, name):
     source = prepared(make_city(hsi_ratio=3, valid=True))
     target = prepared(make_city("target", hsi_ratio=3, seed=3, gain=1.7))
-    assert_alike(sampler_of(source, AUGMENTATIONS[name], target=target))
+    sampler = sampler_of(source, AUGMENTATIONS[name], target=target)
+    drawn = sampler.light(sampler.draw(0)[0])
+    assert ("light" in AUGMENTATIONS[name]) == (drawn is not None and list(drawn[0]) == ["msi"])
+    assert_alike(sampler)
 
 
 @pytest.mark.parametrize("kind", ["none", "minmax", "source", "quantile"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from c2seg.data.samples import sampled_or_nothing
 from c2seg.data.units import OPTICAL, unit_of_values
 from c2seg.recipes.training import LightChange
 
-__all__ = ["Light", "Optics", "changed_light", "draw_light", "optics_of"]
+__all__ = ["NDVI_LEAST", "Light", "Optics", "changed_light", "draw_light", "light_factors", "optics_of"]
 
 _BLUE_NM = 490.0
 _BY_ROLE = {"blue": 490.0, "green": 560.0, "red": 665.0, "nir": 840.0}
@@ -23,6 +24,8 @@ _RED_NM, _NIR_NM = (665.0, 35.0), (840.0, 60.0)  # center and farthest distance 
 _SCATTERING = (0.5, 4.0)  # exponents of the wavelength: very hazy to very clear air (Chavez 1988, table 1)
 _SEASON_NM = (690.0, 750.0, 1300.0, 1450.0)
 _SEASON = (1.0, -0.5, -0.5, 0.5)
+NDVI_LEAST = np.float32(1e-3)
+"""Least sum of red and near infrared, so that none is divided by 0."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,14 @@ class Optics:
     level: np.ndarray
     width: np.ndarray
     center_nm: np.ndarray
+
+    @cached_property
+    def vegetation_bands(self) -> tuple[int, int] | None:
+        """The bands of the vegetation index, red and near infrared; None if one lacks."""
+        nearest = [(int(np.abs(self.center_nm - nm).argmin()), nm, reach) for nm, reach in (_RED_NM, _NIR_NM)]
+        if any(abs(float(self.center_nm[band]) - nm) > reach for band, nm, reach in nearest):
+            return None
+        return nearest[0][0], nearest[1][0]
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,19 @@ def draw_light(settings: LightChange, rng: np.random.Generator) -> Light:
     )
 
 
+def light_factors(optics: Optics, light: Light) -> np.ndarray:
+    """Return what a light does to the bands of a modality: leaves, slope, added, level, width, float32 [5, C, 1, 1].
+
+    With a normalized value x, reflectance r = x width + level, and vegetation v, the changed reflectance is
+    slope r (1 + v leaves) + added; see ``changed_light``.
+    """
+    nm = optics.center_nm.astype(np.float64)
+    path = light.haze * (nm / _BLUE_NM) ** -light.exponent
+    leaves = light.season * np.interp(nm, _SEASON_NM, _SEASON)
+    parts = (leaves, light.gain * (1 - path), path + light.offset, optics.level, optics.width)
+    return np.stack(parts).astype(np.float32)[:, :, None, None]
+
+
 def changed_light(patch: Patch, valid: np.ndarray, optics: Mapping[str, Optics], light: Light) -> Patch:
     """Return the patch float32 [C, H, W] by modality under another light; modalities without optics do not change.
 
@@ -103,26 +127,12 @@ def changed_light(patch: Patch, valid: np.ndarray, optics: Mapping[str, Optics],
 
 
 def _changed(values: np.ndarray, valid: np.ndarray, optics: Optics, light: Light) -> np.ndarray:
-    level, width = optics.level[:, None, None], optics.width[:, None, None]
+    leaves, slope, added, level, width = light_factors(optics, light)
     reflectance = values * width + level
-    if light.season:
-        leaves = np.interp(optics.center_nm, _SEASON_NM, _SEASON).astype(np.float32)[:, None, None]
-        reflectance = reflectance * (1 + np.float32(light.season) * _vegetation(reflectance, optics) * leaves)
-    path = (light.haze * (optics.center_nm / _BLUE_NM) ** -light.exponent).astype(np.float32)[:, None, None]
-    reflectance = np.float32(light.gain) * reflectance * (1 - path) + path + np.float32(light.offset)
+    if optics.vegetation_bands is not None:
+        red, infrared = (reflectance[band] for band in optics.vegetation_bands)
+        index = np.clip((infrared - red) / np.maximum(red + infrared, NDVI_LEAST), 0, 1)
+        reflectance = reflectance * (1 + index * leaves)
+    reflectance = slope * reflectance + added
     changed = np.where(width > 0, (reflectance - level) / np.where(width > 0, width, 1), 0) * valid
     return np.asarray(changed, np.float32)
-
-
-def _vegetation(reflectance: np.ndarray, optics: Optics) -> np.ndarray:
-    """Return the normalized difference vegetation index within 0 and 1, float32 [H, W]; 0 if red or near infrared lacks."""
-    bands = [int(np.abs(optics.center_nm - center).argmin()) for center, _ in (_RED_NM, _NIR_NM)]
-    far = [
-        abs(float(optics.center_nm[band]) - center) > reach
-        for band, (center, reach) in zip(bands, (_RED_NM, _NIR_NM), strict=True)
-    ]
-    if any(far):
-        return np.zeros(reflectance.shape[1:], np.float32)
-    red, infrared = reflectance[bands[0]], reflectance[bands[1]]
-    total = np.maximum(red + infrared, 1e-3)
-    return np.asarray(np.clip((infrared - red) / total, 0, 1), np.float32)

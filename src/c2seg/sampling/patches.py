@@ -17,7 +17,7 @@ from c2seg.data.city import blocks
 from c2seg.errors import TrainingError
 from c2seg.recipes.training import Augmentation, Sampling
 from c2seg.sampling.augment import BandUnits, apply_fda, augment_geometry, augment_radiometry, cut_box, drop_modality
-from c2seg.sampling.light import Optics, changed_light, draw_light, optics_of
+from c2seg.sampling.light import Light, Optics, changed_light, draw_light, optics_of
 from c2seg.sampling.zoom import nearest, zoomed
 from c2seg.types import Window
 
@@ -323,6 +323,12 @@ class PatchSampler:
         scene, window = target._uniform(rng, draw.window.height)
         return target.scenes[scene], window
 
+    def light(self, draw: Draw) -> tuple[Mapping[str, Optics], Light] | None:
+        """Return the other sun, air and season of a patch and the optics of its modalities, if the recipe asks for them."""
+        if self.augment.light is None:
+            return None
+        return self._optics[draw.scene], draw_light(self.augment.light, np.random.default_rng((*draw.key, 5)))
+
     def targets_of(self, draw: Draw) -> np.ndarray | None:
         """Return the targets uint8 [size, size] of a patch in its final geometry; None without labels."""
         targets = self.scenes[draw.scene].targets
@@ -364,10 +370,8 @@ class PatchSampler:
 
     def _with_light(self, patch: Patch, valid: np.ndarray, draw: Draw) -> Patch:
         """Return the patch under another sun, air and season, if the recipe asks for one."""
-        if self.augment.light is None:
-            return patch
-        light = draw_light(self.augment.light, np.random.default_rng((*draw.key, 5)))
-        return changed_light(patch, valid, self._optics[draw.scene], light)
+        drawn = self.light(draw)
+        return patch if drawn is None else changed_light(patch, valid, *drawn)
 
     def _with_fda(self, patch: Patch, valid: np.ndarray, draw: Draw) -> Patch:
         """Return the patch, with amplitudes of the target city at the same scale if drawn."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from c2seg.sampling.augment import Radiometry, augment_geometry, draw_radiometry, dropped_modality
+from c2seg.sampling.light import Light, Optics
 from c2seg.sampling.patches import Draw, PatchSampler, TrainingScene, pasted
 from c2seg.sampling.zoom import nearest
 from c2seg.types import Window
@@ -50,6 +51,8 @@ class RawPatch:
     """The modality that is set to 0."""
     style: RawWindow | None = None
     """The window of the target whose amplitudes the patch takes (FDA)."""
+    light: tuple[Mapping[str, Optics], Light] | None = None
+    """The other light of the patch, and the optics of its modalities."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ def _patch(sampler: PatchSampler, draw: Draw) -> RawPatch:
         draw.flip,
         dropped_modality(tuple(inputs), augment.modality_dropout, np.random.default_rng((*draw.key, 2))),
         None if style is None else raw_window(*style),
+        sampler.light(draw),
     )
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from c2seg.data import Modality, Normalizer
 from c2seg.methods import Batch
 from c2seg.sampling import low_frequencies
+from c2seg.sampling.light import NDVI_LEAST, Optics, light_factors
 from c2seg.sampling.patches import TrainingScene
 from c2seg.sampling.raw import RawBands, RawPatch, RawSample, RawWindow
 from c2seg.sampling.zoom import axis_weights
@@ -35,6 +36,8 @@ def raw_arrays(sample: RawSample) -> list[np.ndarray]:
             arrays.append(window.valid)
             for bands in window.bands.values():
                 arrays += [bands.cells.view(_SIGNED.get(bands.cells.dtype, bands.cells.dtype)), bands.rows, bands.cols]
+        if patch.light is not None:
+            arrays += [light_factors(optics, patch.light[1]) for optics in patch.light[0].values()]
         for change in patch.radiometry.values():
             arrays += [change.gain, change.offset, change.noise_std]
             arrays += [] if change.noise is None else [change.noise]
@@ -134,6 +137,8 @@ class DeviceAugmentation:
             style, style_valid = self._window(patch.style, tensors, size)
             if patch.window.valid.any() and patch.style.valid.any():
                 image = apply_fda(image, valid, style, style_valid, self.beta)
+        for name, optics in patch.light[0].items() if patch.light is not None else ():
+            image[name] = _lit(image[name], valid, optics, tensors.take())
         for name, change in patch.radiometry.items():
             gain, offset, noise_std = tensors.take(), tensors.take(), tensors.take()
             values = image[name] * gain + offset
@@ -183,6 +188,18 @@ class DeviceAugmentation:
             self._scenes.append(scene)
             self._bands[key] = _Bands.of(name, reader.scene.modality(name), reader.normalizer, self.device)
         return self._bands[key]
+
+
+def _lit(values: Tensor, valid: Tensor, optics: Optics, factors: Tensor) -> Tensor:
+    """Return what ``sampling.light.changed_light`` returns of a modality; ``factors``: its ``light_factors``."""
+    leaves, slope, added, level, width = factors
+    reflectance = values * width + level
+    if optics.vegetation_bands is not None:
+        red, infrared = (reflectance[band] for band in optics.vegetation_bands)
+        index = ((infrared - red) / (red + infrared).clamp(min=float(NDVI_LEAST))).clamp(0, 1)
+        reflectance = reflectance * (1 + index * leaves)
+    changed = (slope * reflectance + added - level) / width.where(width > 0, torch.ones_like(width))
+    return changed.where(width > 0, changed.new_zeros(())) * valid
 
 
 def _unsigned(cells: Tensor, bands: RawBands) -> Tensor:
