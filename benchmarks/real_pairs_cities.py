@@ -1,4 +1,4 @@
-"""The pairs of ``real_pairs.py``: places as given, halves of a place, simulated pairs, most with MSI and SAR alone, and frozen ones.
+"""The pairs of ``real_pairs.py``: places as given, halves of a place, simulated pairs (most without HSI), and frozen ones.
 
 City folders are written once into a work folder, by window, without a change to their values.
 """
@@ -76,7 +76,7 @@ def frozen() -> Mapping[str, Maker]:
 
 
 def chosen(names: str) -> dict[str, Maker]:
-    """Return makers by name: of groups (``development``, ``real``, ``simulated``, ``full``, ``styled``, ``frozen``) and of pairs."""
+    """Return makers by name: of groups (development, real, simulated, full, styled, frozen) and single pairs."""
     real = {name: maker for name, maker in development().items() if not name.startswith("sim-")}
     groups: dict[str, Mapping[str, Maker]] = {
         "development": development(),
