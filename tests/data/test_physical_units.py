@@ -73,9 +73,10 @@ def test_how_a_city_is_stored_changes_nothing(write, kind, offset, yaml):
 def test_midway_is_the_mean_of_both(write):
     rng = np.random.default_rng(0)
     own, sources = (
-        {"msi": BandStatistics.of(rng.normal(m, s, (3, 500)), np.ones(500, np.int64))} for m, s in ((1, 2), (4, 1))
+        {"msi": BandStatistics.of(rng.normal(m, s, (3, 500)), np.ones(500, np.int64))}
+        for m, s in ((0.2, 0.2), (0.5, 0.1))
     )
-    values, valid = rng.normal(2, 1, (3, 5, 5)).astype(np.float32), np.ones((5, 5), bool)
+    values, valid = rng.normal(0.3, 0.1, (3, 5, 5)).astype(np.float32), np.ones((5, 5), bool)
     kinds = [
         Normalizer.of_city(kind, own, sources).apply("msi", values, valid) for kind in ("per_city", "source", "midway")
     ]
@@ -136,4 +137,9 @@ def test_a_model_reads_cities_as_it_was_trained(write, write_recipe, tmp_path):
         with rasterio.open(tmp_path / f"{name}.tif") as dataset:
             maps.append(dataset.read(1))
     assert (maps[0] == maps[1]).mean() > 0.99
+    values, _ = open_city(tmp_path / "clean").scenes[0].read("msi", open_city(tmp_path / "clean").scenes[0].grid.window)
+    found = model.predict_array({"msi": values}, statistics=tmp_path / "clean").argmax(0)
+    assert (np.array(model.header.legend.ids)[found] == maps[1]).mean() > 0.97
+    with pytest.raises(c2seg.InputError, match=r"values up to 3\d+, where the model takes reflectance"):
+        model.predict_array({"msi": values * 1e4}, statistics=tmp_path / "clean")
     assert (maps[0] == field(1)[1]).mean() > 0.95

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import math
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -139,13 +139,10 @@ class Header(Artifact):
         """The channels of each modality as the model sees them."""
         return {name: len(self.projection.get(name, bands)) for name, bands in self.inputs.items()}
 
-    def normalizer(self, statistics: Mapping[str, BandStatistics], comparable: Collection[str] = ()) -> Normalizer:
-        """Return the model's normalization of a city with these statistics (used by kinds that follow the city).
-
-        ``comparable``: modalities in the units of the sources, for ``midway``.
-        """
+    def normalizer(self, statistics: Mapping[str, BandStatistics]) -> Normalizer:
+        """Return the model's normalization of a city with these statistics (used by kinds that follow the city)."""
         projection = {name: np.array(rows, np.float32) for name, rows in self.projection.items()}
-        fitted = Normalizer.of_city(self.recipe.normalization, statistics, self.statistics, comparable)
+        fitted = Normalizer.of_city(self.recipe.normalization, statistics, self.statistics)
         return replace(fitted, projection=projection)
 
     def without_folders(self) -> Header:

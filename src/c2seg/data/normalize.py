@@ -4,8 +4,8 @@
 - ``per_city``: by mean and standard deviation of each city. It is a simple and strong adaptation with unlabeled images.
 - ``physical``: as ``source``, but optical images of known unit are first brought to reflectance: scaled, and without an
   offset that was left in (``in_physical_units``).
-- ``midway``: the mean of what ``physical`` and ``per_city`` give; ``per_city`` alone for a modality whose unit is not known as
-  that of the sources.
+- ``midway``: the mean of what ``physical`` and ``per_city`` give; ``per_city`` alone for a modality whose values are not in one
+  known unit with the sources' (``in_one_unit``).
 - ``quantile``: each band is transformed to a standard normal by its quantiles in each city. This equalizes all marginal
   distributions.
 - ``minmax``: to 0..1 by the extremes of each city (as in HighDAN).
@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -24,6 +24,7 @@ from c2seg.data.city import Scene
 from c2seg.data.physical_layers import LAYERS
 from c2seg.data.quantiles import normal_knots, to_normal
 from c2seg.data.statistics import BandStatistics
+from c2seg.data.units import in_one_unit
 from c2seg.types import Window
 
 __all__ = ["NORMALIZATIONS", "OF_EACH_CITY", "Normalization", "Normalizer", "Patch", "SceneReader"]
@@ -81,19 +82,14 @@ class Normalizer:
 
     @classmethod
     def of_city(
-        cls,
-        kind: Normalization,
-        here: Mapping[str, BandStatistics],
-        sources: Mapping[str, BandStatistics],
-        comparable: Collection[str] | None = None,
+        cls, kind: Normalization, here: Mapping[str, BandStatistics], sources: Mapping[str, BandStatistics]
     ) -> Normalizer:
         """Return the normalizer of a city with the statistics ``here`` for a model of ``sources``.
 
-        Kinds that do not follow the city need no statistics ``here``. ``comparable``: modalities whose values are in the units
-        of the sources, for ``midway``, which compares no others with them; None: all.
+        Kinds that do not follow the city need no statistics ``here``.
         """
         if kind == "midway":
-            compared = [name for name in here if comparable is None or name in comparable]
+            compared = [name for name in here if in_one_unit(name, here[name], sources[name])]
             return _mean(cls.fit("per_city", here), cls.fit("source", {name: sources[name] for name in compared}))
         return cls.fit(kind, here if kind in OF_EACH_CITY else sources)
 

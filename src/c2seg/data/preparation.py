@@ -17,7 +17,7 @@ from c2seg.data.spectral import match_bands
 from c2seg.data.statistics import BandStatistics, city_statistics
 from c2seg.data.units import (
     PhysicalUnit,
-    comparable_units,
+    in_one_unit,
     in_physical_units,
     physical_units,
     radar_unit_of,
@@ -30,6 +30,8 @@ from c2seg.progress import Progress, parts_of
 __all__ = ["PreparedCities", "comparison_note", "prepare_cities", "renormalized"]
 
 Bands = Mapping[str, Sequence[Band]]
+"""By modality."""
+Statistics = Mapping[str, BandStatistics]
 """By modality."""
 
 
@@ -78,15 +80,12 @@ def prepare_cities(
         pooled = _pooled(
             [city_statistics(city.images, names, next(parts), kind="tiles", tile_px=tile_px) for city in sources]
         )
-    plain = [
-        _normalizer(city.images, band, pooled, normalization, units)
-        for city, band in zip(sources, statistics, strict=True)
-    ]
+    plain = [Normalizer.of_city(normalization, band, pooled) for band in statistics]
     fitted = _projected(plain, sources, max_bands, progress)
     prepared_target = None
     if target:
         of_target = city_statistics(target, names, next(parts), quantiles=ranked)
-        normalizer = _normalizer(target, of_target, pooled, normalization, units)
+        normalizer = Normalizer.of_city(normalization, of_target, pooled)
         prepared_target = PreparedCity(target, of_target, replace(normalizer, projection=fitted[0].projection))
     opened = [*(city.images for city in sources), *([target] if target else [])]
     notes = (
@@ -96,7 +95,7 @@ def prepare_cities(
         *_unit_notes(opened, names),
         *_optical_notes(given, names, normalization),
         *dark_ends(opened),
-        *_comparison_notes(opened[1:], normalization, units),
+        *_comparison_notes(prepared_target, pooled, normalization),
         *_same_city(sources, target),
     )
     prepared = tuple(PreparedCity(*parts) for parts in zip(sources, statistics, fitted, strict=True))
@@ -112,40 +111,24 @@ def renormalized(
     progress: Progress,
 ) -> tuple[tuple[PreparedCity[LabeledCity], ...], PreparedCity[City] | None]:
     """Return prepared cities under another normalization; their statistics, and ``pooled`` ones, are used again."""
-    units = physical_units(sources[0].images, tuple(pooled))
 
-    def fitted(prepared: PreparedCity[LabeledCity] | PreparedCity[City]) -> Normalizer:
-        return _normalizer(prepared.images, prepared.statistics, pooled, normalization, units)
+    def fitted(statistics: Mapping[str, BandStatistics]) -> Normalizer:
+        return Normalizer.of_city(normalization, statistics, pooled)
 
-    normalizers = [fitted(source) for source in sources]
+    normalizers = [fitted(source.statistics) for source in sources]
     projected = _projected(normalizers, [source.city for source in sources], max_bands, progress)
     changed = tuple(replace(source, normalizer=norm) for source, norm in zip(sources, projected, strict=True))
     if target is None:
         return changed, None
-    return changed, replace(target, normalizer=replace(fitted(target), projection=projected[0].projection))
+    return changed, replace(target, normalizer=replace(fitted(target.statistics), projection=projected[0].projection))
 
 
-def _normalizer(
-    city: City,
-    statistics: Mapping[str, BandStatistics],
-    pooled: Mapping[str, BandStatistics],
-    normalization: Normalization,
-    units: Mapping[str, PhysicalUnit],
-) -> Normalizer:
-    """Return a city's normalizer; ``midway`` compares what is in the ``units`` of the sources."""
-    comparable = comparable_units(city, units) if normalization == "midway" else ()
-    return Normalizer.of_city(normalization, statistics, pooled, comparable)
-
-
-def comparison_note(city: City, units: Mapping[str, PhysicalUnit]) -> str | None:
-    """Return a note on the modalities that ``midway`` cannot compare with values in ``units``; None: it compares all."""
-    comparable = comparable_units(city, units)
-    names = [name for name in measured(units) if name in city.modality_names and name not in comparable]
-    if not names:
+def comparison_note(name: str, here: Statistics, sources: Statistics) -> str | None:
+    """Return a note on what ``midway`` cannot compare with the sources in the city ``name``; None: it compares all."""
+    alone = [key for key in measured(here) if not in_one_unit(key, here[key], sources[key])]
+    if not alone:
         return None
-    return (
-        f"{' and '.join(names)} of {city.name}: unit not known, or not the sources'; normalized by its own values alone"
-    )
+    return f"{' and '.join(alone)} of {name}: unit not known, or not the sources'; normalized by its own values alone"
 
 
 def _converted(
@@ -211,10 +194,12 @@ def _optical_notes(cities: Sequence[City], names: Sequence[str], normalization: 
 
 
 def _comparison_notes(
-    cities: Sequence[City], normalization: Normalization, units: Mapping[str, PhysicalUnit]
+    target: PreparedCity[City] | None, sources: Statistics, normalization: Normalization
 ) -> list[str]:
-    notes = [comparison_note(city, units) for city in cities] if normalization == "midway" else []
-    return [note for note in notes if note]
+    if target is None or normalization != "midway":
+        return []
+    note = comparison_note(target.images.name, target.statistics, sources)
+    return [note] if note else []
 
 
 def _unit_notes(cities: Sequence[City], names: Sequence[str]) -> list[str]:

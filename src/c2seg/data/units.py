@@ -13,19 +13,21 @@ import numpy as np
 
 from c2seg.data.city import City, Modality, Scene
 from c2seg.data.samples import sampled, sampled_or_nothing
+from c2seg.data.statistics import BandStatistics
 from c2seg.records import Record
 
 __all__ = [
     "OFFSET_LEFT_IN",
     "OPTICAL",
     "PhysicalUnit",
-    "comparable_units",
     "dark_objects",
+    "in_one_unit",
     "in_physical_units",
     "physical_units",
     "radar_unit",
     "radar_unit_of",
     "reflectance_notes",
+    "too_bright",
     "unit_of_values",
     "units_note",
 ]
@@ -40,6 +42,8 @@ _DN = (1e-5, 1e-3)  # scales of integers that hold reflectance
 _BRIGHTEST = 2.0  # reflectance: what exceeds it is no reflectance
 _DARKEST = -0.2
 _MOST_DN = 20_000.0
+_DARKEST_MEAN, _BRIGHTEST_MEAN, _WIDEST = -0.05, 1.0, 0.5  # mean and deviation of a band's reflectance over a city
+_STRONGEST_MEAN = 10.0  # linear power over a city; gray values are above
 
 
 class PhysicalUnit(Record):
@@ -65,11 +69,31 @@ def physical_units(city: City, modalities: Sequence[str]) -> dict[str, PhysicalU
     }
 
 
-def comparable_units(city: City, units: Mapping[str, PhysicalUnit]) -> frozenset[str]:
-    """Return the modalities of a city whose unit is known and the same as in ``units``."""
-    return frozenset(
-        name for name, here in physical_units(city, tuple(units)).items() if here.unit and here.unit == units[name].unit
-    )
+def in_one_unit(name: str, here: BandStatistics, there: BandStatistics) -> bool:
+    """Return whether the values of a modality of two cities are in one unit, as far as their statistics tell.
+
+    Optical images: both are reflectance, once ``in_physical_units`` has scaled what it can. Radar: both in dB, or both in
+    linear power. Of other modalities no unit is known.
+    """
+    if name in OPTICAL:
+        return all(_is_reflectance(part) for part in (here, there))
+    if name != "sar":
+        return False
+    units = [radar_unit(part.mean, part.minimum) for part in (here, there)]
+    powers = all((part.mean <= _STRONGEST_MEAN).all() for part in (here, there))
+    return units[0] is not None and units[0] == units[1] and powers
+
+
+def too_bright(scene: Scene, name: str) -> float | None:
+    """Return the 99th percentile of a sample of an optical modality if it is no reflectance for that; else None."""
+    values = sampled_or_nothing(scene, name) if name in OPTICAL else np.empty(0)
+    bright = float(np.quantile(values, 0.99)) if values.size else 0.0
+    return bright if bright > _BRIGHTEST else None
+
+
+def _is_reflectance(band: BandStatistics) -> bool:
+    inside = (band.mean > _DARKEST_MEAN) & (band.mean <= _BRIGHTEST_MEAN) & (band.std <= _WIDEST)
+    return bool(inside.all())
 
 
 def in_physical_units(city: City) -> tuple[City, tuple[str, ...]]:

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from c2seg.artifacts import ModelFile, check_city
+from c2seg.artifacts import Header, ModelFile, check_city
 from c2seg.data import BandStatistics, City
+from c2seg.data.units import in_one_unit, too_bright
 from c2seg.errors import InputError
 from c2seg.predict import Predictor, predict_rows
 from c2seg.predict.backends import BackendOptions, default_backend, load_predictor
@@ -47,6 +48,7 @@ class ArrayPredictor:
         header = model.header
         if header.recipe.follows_city:
             _check_statistics(statistics, {n: len(bands) for n, bands in header.inputs.items() if n not in absent})
+        _check_units(header, city, statistics)
         predictor = self._predictor(model, bool(absent), backend, options)
         scene = city.scenes[0]
         [reader] = prepare_for_model(header, city, statistics, absent).readers(tuple(header.inputs))
@@ -64,6 +66,19 @@ class ArrayPredictor:
         if key not in self._predictors:
             self._predictors[key] = load_predictor(model, name, options)
         return self._predictors[key]
+
+
+def _check_units(header: Header, city: City, statistics: Mapping[str, BandStatistics]) -> None:
+    """Refuse numbers where the model, and the city whose part the images are, have reflectance."""
+    for name in header.inputs if header.in_physical_units else ():
+        known = statistics.get(name, header.statistics.get(name))
+        if known is None or not in_one_unit(name, known, header.statistics[name]):
+            continue
+        if bright := too_bright(city.scenes[0], name):
+            raise InputError(
+                f"{name} has values up to {bright:.4g}, where the model takes reflectance (0..1): multiply by the scale of the "
+                "images and take off their offset, as `c2seg inspect` tells them"
+            )
 
 
 def _check_statistics(statistics: Mapping[str, BandStatistics], bands: Mapping[str, int]) -> None:

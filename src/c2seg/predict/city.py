@@ -30,7 +30,6 @@ from c2seg.data.preparation import comparison_note
 from c2seg.data.radiometry import radiometry_notes
 from c2seg.data.spectral import match_bands
 from c2seg.data.units import (
-    comparable_units,
     in_physical_units,
     physical_units,
     radar_unit,
@@ -142,6 +141,10 @@ def predict(
     name = backend or default_backend(loaded)
     predictor = None if name == "auto" else load_predictor(loaded, name, running)  # wrong options show at once
     statistics = _statistics(header, images, absent, bars("statistics"))
+    if header.recipe.normalization == "midway" and (
+        alone := comparison_note(images.name, statistics, header.statistics)
+    ):
+        fitted = (*fitted, alone)
     prepared = prepare_for_model(header, images, statistics, absent)
     job = _Job(loaded, images, prepared, name, running)
     key = _key(job).model_copy(update={"cleanup": cleanup.record() if cleanup else None})
@@ -242,8 +245,6 @@ def _unit_notes(header: Header, city: City) -> tuple[str, ...]:
     """Return notes if the model was trained on images of another unit than the city's, or its reflectance looks wrong."""
     names = tuple(header.inputs)
     optical: tuple[str, ...] = tuple(radiometry_notes(city, names))
-    if header.recipe.normalization == "midway" and (alone := comparison_note(city, header.units)):
-        optical = (*optical, alone)
     if not header.recipe.follows_city:
         both = {"the model's sources": header.units, city.name: physical_units(city, names)}
         optical = (*reflectance_notes(both), *optical)
@@ -428,6 +429,5 @@ def prepare_for_model(
     header: Header, city: City, statistics: Mapping[str, BandStatistics], absent: Mapping[str, int]
 ) -> PreparedCity[City]:
     """Return the city as the model sees it: normalized, with layers of zeros for the modalities that it lacks."""
-    comparable = comparable_units(city, header.units) if header.recipe.normalization == "midway" else ()
-    filled, normalizer = fill_missing(city, header.normalizer(statistics, comparable), absent)
+    filled, normalizer = fill_missing(city, header.normalizer(statistics), absent)
     return PreparedCity(filled, statistics, normalizer)

@@ -199,7 +199,8 @@ def _lit(values: Tensor, valid: Tensor, optics: Optics, factors: Tensor) -> Tens
         index = ((infrared - red) / (red + infrared).clamp(min=float(NDVI_LEAST))).clamp(0, 1)
         reflectance = reflectance * (1 + index * leaves)
     changed = (slope * reflectance + added - level) / width.where(width > 0, torch.ones_like(width))
-    return changed.where(width > 0, changed.new_zeros(())) * valid
+    lit: Tensor = changed.where(width > 0, changed.new_zeros(())) * valid
+    return lit
 
 
 def _unsigned(cells: Tensor, bands: RawBands) -> Tensor:
