@@ -31,12 +31,13 @@ RECIPE = "crosscity"
 CONTROL = "unet@control"
 PAIRS = "chile-denmark,augsburg-ew,sim-2101,sim-2102"
 ADAPTATIONS = ("masked-consistency", "class-mix", "constrained-entropy")
+OTHERS = ("argmax", "two-networks", "per-city")
 WITHIN = 0.01
 
 
 def rows(*, adaptations: bool) -> tuple[Row, ...]:
-    """Return the recipe, each variant that leaves a part out or has two networks, and other adaptations if asked for."""
-    names = [name for name in variants(RECIPE) if name.startswith("no-") or name in ("two-networks", "argmax")]
+    """Return the recipe, each variant that leaves a part out or has another one, and other adaptations if asked for."""
+    names = [name for name in variants(RECIPE) if name.startswith("no-") or name in OTHERS]
     names += list(ADAPTATIONS) if adaptations else []
     return Row(RECIPE), *(Row(f"{RECIPE}@{name}") for name in names)
 
