@@ -265,6 +265,16 @@ class LabelTrial(Record):
     miou: float
 
 
+class NormalizationCheck(Record):
+    """How far the target is from any mixture of the sources' classes under two normalizations, and which one serves."""
+
+    normalization: str
+    midway: float
+    per_city: float
+    """Distances within 0 and 1 (``c2seg.pipeline.comparison``)."""
+    notes: tuple[str, ...] = ()
+
+
 class TargetLabelChoices(Record):
     """What a few labels of the target decided, by trials on labels that were held out; ``notes`` say it in words."""
 
@@ -285,6 +295,8 @@ class RunRecord(RunProvenance, TrainingFacts, Artifact):
     source_size: SourceSizeRecord | None = None
     """What the sources have for networks; None: a forest, or not recorded."""
     source_check: SourceCheckRecord | None = None
+    normalization_check: NormalizationCheck | None = None
+    """Whether the target is compared with the sources; None: nothing was to check, or not recorded."""
     label_choices: TargetLabelChoices | None = None
     """What the target's labels decided in a few-shot run."""
     label_check: SourceCheckRecord | None = None

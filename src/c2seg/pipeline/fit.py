@@ -21,6 +21,7 @@ from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import needs_extra
 from c2seg.outputs import working_in
 from c2seg.pipeline.announcing import announced, plan_of, trained_line
+from c2seg.pipeline.comparison import check_normalization
 from c2seg.pipeline.costs import device_memory_mib
 from c2seg.pipeline.drift import sample_pixels
 from c2seg.pipeline.fitted import Fitted
@@ -91,6 +92,8 @@ def fit(
         recipe, prepared = prepare(recipe, sources, target, label_map, bars("statistics"), target_labels)
         # As the cities were opened, whatever labels choose.
         in_physical_units = recipe.normalization in IN_PHYSICAL_UNITS
+        compared = check_normalization(recipe, prepared, seed, bars("normalization"))
+        recipe, prepared = compared.recipe, compared.prepared
         chosen = _choices(recipe, prepared, seed, bars)
         recipe, prepared, choices = (
             (chosen.recipe, chosen.prepared, chosen.record) if chosen else (recipe, prepared, None)
@@ -141,6 +144,7 @@ def fit(
             **dict(facts),
             source_size=size,
             source_check=checked.record if checked else None,
+            normalization_check=compared.record,
             label_choices=choices,
             label_check=trained.labeled.record if trained.labeled else None,
             summary=summary,
@@ -154,6 +158,7 @@ def fit(
             write_run(out, RunFiles(recipe, header, trained.tensors, record, validation, trained.curves, seen, best))
         pretrained = tuple(text for text in (facts.pretrained and facts.pretrained.line, facts.random_start) if text)
         checks = [one.record.notes for one in (checked, trained.labeled) if one]
+        checks += [compared.record.notes] if compared.record else []
         notes = (
             *alone, *prepared.notes, *pretrained, *(size.notes if size else ()), *trained.notes,
             *(choices.notes if choices else ()), *(n for part in checks for n in part)

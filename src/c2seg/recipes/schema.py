@@ -269,6 +269,9 @@ class Recipe(Strict):
     inputs: Inputs = "all"
     """Modalities in the order in which they are stacked; ``all``: those that every city has."""
     normalization: Normalization = "per_city"
+    midway_limit: float | None = Field(default=None, gt=0)
+    """``normalization: midway`` gives way to ``per_city`` where a mixture of the sources' classes is more than so many times as
+    far from the target's pixels by it; null: never."""
     statistics: Literal["pooled", "tiles"] = "pooled"
     """Those of the sources, by which ``normalization: source`` standardizes: of all pixels, or the means over tiles of each
     tile's mean and deviation, as the challenge's first and third place did. Tiles are the release's, else half-overlapping
