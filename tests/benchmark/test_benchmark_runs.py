@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from c2seg.artifacts.benchmark import BenchmarkResult
+from c2seg.artifacts.benchmark import BenchmarkCosts, BenchmarkResult
+from c2seg.benchmark import costs
 from c2seg.benchmark.costs import equal_time
 from c2seg.benchmark.plan import Benchmark, parse_pairs, plan
 from c2seg.benchmark.processes import Processes
@@ -169,6 +170,25 @@ def test_jobs_share_the_cores(monkeypatch):
     assert thread_variables(3) == {"OMP_NUM_THREADS": "2", "LOKY_MAX_CPU_COUNT": "2", "OMP_WAIT_POLICY": "passive"}
     assert thread_variables(20)["OMP_NUM_THREADS"] == "1"
     assert isinstance(pickle.loads(pickle.dumps(SpawningRunner(2))), SpawningRunner)
+
+
+def test_runs_that_measure_at_the_same_time_have_the_same_steps(benchmark, monkeypatch):
+    """A stopped run finds its number of steps again, whoever measured it."""
+    benchmark = replace(benchmark, recipes=("unet",), seeds=1, equal_seconds=100)
+    [run] = plan(benchmark)
+    folders, seconds = [], iter([0.5, 0.25])
+
+    def measured(given, one, runner, folder):
+        folders.append(folder)
+        step = next(seconds)
+        if len(folders) == 1:  # another run begins now, and ends first
+            costs.measure_costs(given, one, runner)
+        return BenchmarkCosts(step=step, step_seconds=step)
+
+    monkeypatch.setattr(costs, "_measure", measured)
+    assert equal_time(benchmark, run, None) == equal_time(benchmark, run, None) == ("training.iterations=400",)
+    assert len(set(folders)) == 2
+    assert not any(folder.parent.exists() for folder in folders)
 
 
 @pytest.mark.parametrize(

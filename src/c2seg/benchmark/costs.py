@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -60,15 +60,19 @@ def known_costs(benchmark: Benchmark, run: Run) -> BenchmarkCosts | None:
 
 
 def measure_costs(benchmark: Benchmark, run: Run, runner: Runner) -> BenchmarkCosts:
-    """Measure what a recipe costs, once for the bands of a city; the file is in the benchmark's folder."""
+    """Measure what a recipe costs, once for the bands of a city; the file is in the benchmark's folder.
+
+    Of runs that measure it at the same time, the first to finish tells all: a stopped run must find its number of steps again.
+    """
     if (known := known_costs(benchmark, run)) is not None:
         return known
     path = _calibration(benchmark, run)
-    folder = path.with_suffix("")
-    shutil.rmtree(folder, ignore_errors=True)
-    costs = _measure(benchmark, run, runner, folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{path.stem}-", dir=path.parent) as folder:
+        costs = _measure(benchmark, run, runner, Path(folder) / "run")
+    if (known := known_costs(benchmark, run)) is not None:
+        return known
     costs.write(path)
-    shutil.rmtree(folder, ignore_errors=True)
     return costs
 
 
