@@ -7,7 +7,7 @@ import pytest
 
 import c2seg
 from c2seg.artifacts.runs import RunRecord
-from c2seg.pipeline.comparison import mixture_distance
+from c2seg.pipeline.comparison import class_discrepancy
 
 LEVELS = np.array([[0.0, 2.0, 0.0], [3.0, 0.0, 1.0], [-2.0, -2.0, 4.0]])
 
@@ -23,10 +23,10 @@ def test_other_shares_are_near_and_other_light_is_far():
     samples, outputs = pixels([1 / 3] * 3, rng)
     same, _ = pixels([1 / 3] * 3, rng)
     mixed, _ = pixels([0.05, 0.15, 0.8], rng)
-    near, other = mixture_distance(samples, outputs, same), mixture_distance(samples, outputs, mixed)
+    near, other = class_discrepancy(samples, outputs, same), class_discrepancy(samples, outputs, mixed)
     assert other < 2 * near
-    assert mixture_distance(samples, outputs, 1.5 * mixed + 1) > 5 * other
-    assert mixture_distance(samples, np.zeros_like(outputs), mixed) > 5 * other  # one class has no other shares
+    assert class_discrepancy(samples, outputs, 1.5 * mixed + 1) > 5 * other
+    assert class_discrepancy(samples, np.zeros_like(outputs), mixed) > 5 * other  # one class has no other shares
 
 
 @pytest.mark.parametrize(("gain", "normalization"), [(1.0, "midway"), (2.5, "per_city")])

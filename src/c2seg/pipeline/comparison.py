@@ -27,7 +27,7 @@ from c2seg.recipes.training import Augmentation, Sampling
 from c2seg.sampling import PatchSampler, training_scenes
 from c2seg.sampling.patches import UNLABELED
 
-__all__ = ["Compared", "check_normalization", "mixture_distance"]
+__all__ = ["Compared", "check_normalization", "class_discrepancy"]
 
 _PER_CLASS, _OF_TARGET, _FOR_SCALE = 200, 2000, 500  # pixels
 _LEAST = 200
@@ -64,7 +64,7 @@ def check_normalization(recipe: Recipe, prepared: Prepared, seed: int, progress:
         return Compared(recipe, prepared)
     drawn = _of_sources(prepared, names, seed)
     progress(2, 2, "pixels of the sources")
-    midway, per_city = (mixture_distance(*drawn, side.values) for side in sides)
+    midway, per_city = (class_discrepancy(*drawn, side.values) for side in sides)
     times = midway / max(per_city, 1e-6)
     if times <= recipe.midway_limit:
         return Compared(recipe, prepared, _record("midway", midway, per_city, ()))
@@ -95,7 +95,7 @@ def _of_sources(prepared: Prepared, names: Sequence[str], seed: int) -> tuple[np
     return values[few], outputs[few]
 
 
-def mixture_distance(samples: np.ndarray, outputs: np.ndarray, target: np.ndarray) -> float:
+def class_discrepancy(samples: np.ndarray, outputs: np.ndarray, target: np.ndarray) -> float:
     """Return how far pixels [M, C] are from the nearest mixture of the classes of ``samples`` [N, C], ``outputs`` [N]; 0..1.
 
     It is the least maximum mean discrepancy over shares of the classes (Gretton et al., JMLR 2012; shares as in Zhang et al.,
@@ -104,9 +104,9 @@ def mixture_distance(samples: np.ndarray, outputs: np.ndarray, target: np.ndarra
     apart = cdist(samples[:: max(1, len(samples) // _FOR_SCALE)], samples[:: max(1, len(samples) // _FOR_SCALE)])
     scale = float(np.median(apart)) or 1.0
     classes = np.unique(outputs)
-    members = (outputs == classes[:, None]) / np.bincount(outputs, minlength=256)[classes][:, None]  # [K, N]
-    among = members @ _kernel(samples, samples, scale) @ members.T
-    toward = members @ _kernel(samples, target, scale).mean(axis=1)
+    weights = (outputs == classes[:, None]) / np.bincount(outputs, minlength=256)[classes][:, None]  # [K, N]
+    among = weights @ _kernel(samples, samples, scale) @ weights.T
+    toward = weights @ _kernel(samples, target, scale).mean(axis=1)
     shares = _nearest(among, toward)
     squared = shares @ among @ shares - 2 * shares @ toward + _kernel(target, target, scale).mean()
     return float(np.sqrt(max(0.0, squared)))
@@ -120,7 +120,7 @@ def _kernel(one: np.ndarray, other: np.ndarray, scale: float) -> np.ndarray:
 def _nearest(among: np.ndarray, toward: np.ndarray) -> np.ndarray:
     """Return the shares [K], at least 0 and 1 in all, with the least s' among s - 2 s' toward."""
     count = len(toward)
-    found = minimize(
+    solved = minimize(
         lambda s: s @ among @ s - 2 * s @ toward,
         np.full(count, 1 / count),
         jac=lambda s: 2 * (among @ s - toward),
@@ -129,7 +129,7 @@ def _nearest(among: np.ndarray, toward: np.ndarray) -> np.ndarray:
         method="SLSQP",
         options={"ftol": 1e-10},
     )
-    return np.asarray(found.x)
+    return np.asarray(solved.x)
 
 
 def _record(chosen: str, midway: float, per_city: float, notes: Sequence[str]) -> NormalizationCheck:
