@@ -27,11 +27,9 @@ from c2seg.data.units import (
 from c2seg.errors import DataError
 from c2seg.progress import Progress, parts_of
 
-__all__ = ["PreparedCities", "comparison_note", "prepare_cities", "renormalized"]
+__all__ = ["PreparedCities", "comparison_notes", "prepare_cities", "renormalized"]
 
 Bands = Mapping[str, Sequence[Band]]
-"""By modality."""
-Statistics = Mapping[str, BandStatistics]
 """By modality."""
 
 
@@ -83,9 +81,11 @@ def prepare_cities(
     plain = [Normalizer.of_city(normalization, band, pooled) for band in statistics]
     fitted = _projected(plain, sources, max_bands, progress)
     prepared_target = None
+    compared: tuple[str, ...] = ()
     if target:
         of_target = city_statistics(target, names, next(parts), quantiles=ranked)
         normalizer = Normalizer.of_city(normalization, of_target, pooled)
+        compared = comparison_notes(normalization, target.name, of_target, pooled)
         prepared_target = PreparedCity(target, of_target, replace(normalizer, projection=fitted[0].projection))
     opened = [*(city.images for city in sources), *([target] if target else [])]
     notes = (
@@ -95,7 +95,7 @@ def prepare_cities(
         *_unit_notes(opened, names),
         *_optical_notes(given, names, normalization),
         *dark_ends(opened),
-        *_comparison_notes(prepared_target, pooled, normalization),
+        *compared,
         *_same_city(sources, target),
     )
     prepared = tuple(PreparedCity(*parts) for parts in zip(sources, statistics, fitted, strict=True))
@@ -123,12 +123,18 @@ def renormalized(
     return changed, replace(target, normalizer=replace(fitted(target.statistics), projection=projected[0].projection))
 
 
-def comparison_note(name: str, here: Statistics, sources: Statistics) -> str | None:
-    """Return a note on what ``midway`` cannot compare with the sources in the city ``name``; None: it compares all."""
+def comparison_notes(
+    normalization: Normalization, name: str, here: Mapping[str, BandStatistics], sources: Mapping[str, BandStatistics]
+) -> tuple[str, ...]:
+    """Return a note on the modalities of the city ``name`` that ``midway`` does not compare with the sources; else none."""
+    if normalization != "midway":
+        return ()
     alone = [key for key in measured(here) if not in_one_unit(key, here[key], sources[key])]
     if not alone:
-        return None
-    return f"{' and '.join(alone)} of {name}: unit not known, or not the sources'; normalized by its own values alone"
+        return ()
+    return (
+        f"{' and '.join(alone)} of {name}: unit not known, or not the sources'; normalized by its own values alone",
+    )
 
 
 def _converted(
@@ -191,15 +197,6 @@ def _optical_notes(cities: Sequence[City], names: Sequence[str], normalization: 
     if normalization in OF_EACH_CITY | IN_PHYSICAL_UNITS:
         return notes
     return [*reflectance_notes({city.name: physical_units(city, names) for city in cities}), *notes]
-
-
-def _comparison_notes(
-    target: PreparedCity[City] | None, sources: Statistics, normalization: Normalization
-) -> list[str]:
-    if target is None or normalization != "midway":
-        return []
-    note = comparison_note(target.images.name, target.statistics, sources)
-    return [note] if note else []
 
 
 def _unit_notes(cities: Sequence[City], names: Sequence[str]) -> list[str]:

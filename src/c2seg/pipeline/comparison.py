@@ -65,16 +65,19 @@ def check_normalization(recipe: Recipe, prepared: Prepared, seed: int, progress:
     drawn = _of_sources(prepared, names, seed)
     progress(2, 2, "pixels of the sources")
     midway, per_city = (class_discrepancy(*drawn, side.values) for side in sides)
+    record = NormalizationCheck(normalization="midway", midway=round(midway, 4), per_city=round(per_city, 4))
     times = midway / max(per_city, 1e-6)
     if times <= recipe.midway_limit:
-        return Compared(recipe, prepared, _record("midway", midway, per_city, ()))
+        return Compared(recipe, prepared, record)
     note = (
         f"normalization: per_city in the place of midway: compared with the sources' values, the target is {times:.1f} times "
         f"as far from any mixture of their classes (midway_limit {recipe.midway_limit:g})"
     )
-    changed = recipe.model_copy(update={"normalization": "per_city"})
-    record = _record("per_city", midway, per_city, (note,))
-    return Compared(changed, prepared.normalized("per_city", recipe.max_bands), record)
+    return Compared(
+        recipe.model_copy(update={"normalization": "per_city"}),
+        prepared.normalized("per_city", recipe.max_bands),
+        record.model_copy(update={"normalization": "per_city", "notes": (note,)}),
+    )
 
 
 def _of_sources(prepared: Prepared, names: Sequence[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -101,8 +104,8 @@ def class_discrepancy(samples: np.ndarray, outputs: np.ndarray, target: np.ndarr
     It is the least maximum mean discrepancy over shares of the classes (Gretton et al., JMLR 2012; shares as in Zhang et al.,
     ICML 2013), by the mean of four Gaussian kernels around the median distance of samples.
     """
-    apart = cdist(samples[:: max(1, len(samples) // _FOR_SCALE)], samples[:: max(1, len(samples) // _FOR_SCALE)])
-    scale = float(np.median(apart)) or 1.0
+    few = samples[:: max(1, len(samples) // _FOR_SCALE)]
+    scale = float(np.median(cdist(few, few))) or 1.0
     classes = np.unique(outputs)
     weights = (outputs == classes[:, None]) / np.bincount(outputs, minlength=256)[classes][:, None]  # [K, N]
     among = weights @ _kernel(samples, samples, scale) @ weights.T
@@ -130,9 +133,3 @@ def _nearest(among: np.ndarray, toward: np.ndarray) -> np.ndarray:
         options={"ftol": 1e-10},
     )
     return np.asarray(solved.x)
-
-
-def _record(chosen: str, midway: float, per_city: float, notes: Sequence[str]) -> NormalizationCheck:
-    return NormalizationCheck(
-        normalization=chosen, midway=round(midway, 4), per_city=round(per_city, 4), notes=tuple(notes)
-    )

@@ -26,7 +26,7 @@ from c2seg.data import (
     open_city,
 )
 from c2seg.data.inputs import city_inputs
-from c2seg.data.preparation import comparison_note
+from c2seg.data.preparation import comparison_notes
 from c2seg.data.radiometry import radiometry_notes
 from c2seg.data.spectral import match_bands
 from c2seg.data.units import (
@@ -141,10 +141,7 @@ def predict(
     name = backend or default_backend(loaded)
     predictor = None if name == "auto" else load_predictor(loaded, name, running)  # wrong options show at once
     statistics = _statistics(header, images, absent, bars("statistics"))
-    if header.recipe.normalization == "midway" and (
-        alone := comparison_note(images.name, statistics, header.statistics)
-    ):
-        fitted = (*fitted, alone)
+    fitted = (*fitted, *comparison_notes(header.recipe.normalization, images.name, statistics, header.statistics))
     prepared = prepare_for_model(header, images, statistics, absent)
     job = _Job(loaded, images, prepared, name, running)
     key = _key(job).model_copy(update={"cleanup": cleanup.record() if cleanup else None})
