@@ -7,7 +7,11 @@ import pytest
 
 import c2seg
 from c2seg.artifacts.runs import RunRecord
+from c2seg.errors import RecipeError
 from c2seg.pipeline.comparison import class_discrepancy
+from c2seg.recipes import load_recipe
+from c2seg.recipes.changes import comparing
+from c2seg.recipes.training import LightChange
 
 LEVELS = np.array([[0.0, 2.0, 0.0], [3.0, 0.0, 1.0], [-2.0, -2.0, 4.0]])
 
@@ -29,23 +33,49 @@ def test_other_shares_are_near_and_other_light_is_far():
     assert class_discrepancy(samples, np.zeros_like(outputs), mixed) > 5 * other  # one class has no other shares
 
 
+FOREST = {"name": "small", "normalization": "auto", "model": {"name": "forest", "trees": 5}}
+
+
 @pytest.mark.parametrize(("gain", "normalization"), [(1.0, "midway"), (2.5, "per_city")])
 def test_a_target_of_another_light_is_not_compared(make_city, write_recipe, tmp_path, gain, normalization):
-    recipe = {"name": "small", "normalization": "midway", "midway_limit": 2.0, "model": {"name": "forest", "trees": 5}}
     source, target = make_city("source"), make_city("target", seed=3, gain=gain, label=False)
-    found = c2seg.fit(write_recipe(recipe), source=source, target=target, out=tmp_path / "run")
+    found = c2seg.fit(write_recipe(FOREST), source=source, target=target, out=tmp_path / "run")
     check = RunRecord.read(tmp_path / "run/record.json").normalization_check
     assert check.normalization == normalization
     assert (check.midway > 2 * check.per_city) == (normalization == "per_city")
-    assert any("normalization: per_city in the place of midway" in note for note in found.notes) == bool(check.notes)
+    assert any("normalization: per_city: compared" in note for note in found.notes) == bool(check.notes)
     assert c2seg.load_model(tmp_path / "run").recipe.normalization == normalization
 
 
-def test_nothing_is_checked_without_a_limit_or_a_target(make_city, write_recipe, tmp_path):
-    recipe = {"name": "small", "normalization": "midway", "model": {"name": "forest", "trees": 5}}
+def test_the_limit_is_a_setting(make_city, write_recipe, tmp_path):
     source, target = make_city("source"), make_city("target", seed=3, gain=2.5, label=False)
-    c2seg.fit(write_recipe(recipe), source=source, target=target, out=tmp_path / "run")
-    c2seg.fit(write_recipe(recipe | {"midway_limit": 2.0}), source=source, out=tmp_path / "alone")
-    for name in ("run", "alone"):
-        assert RunRecord.read(tmp_path / name / "record.json").normalization_check is None
-        assert c2seg.load_model(tmp_path / name).recipe.normalization == "midway"
+    recipe = write_recipe(FOREST | {"comparison": {"limit": 1000.0}})
+    c2seg.fit(recipe, source=source, target=target, out=tmp_path / "run")
+    assert c2seg.load_model(tmp_path / "run").recipe.normalization == "midway"
+
+
+@pytest.mark.parametrize("with_target", [True, False])
+def test_values_of_unknown_units_and_sources_alone_are_not_compared(make_city, write_recipe, tmp_path, with_target):
+    """Gray values have no unit; and without a target there is nothing to compare."""
+    source = make_city("source", gain=1.0 if not with_target else 1000.0)
+    target = make_city("target", seed=3, gain=1000.0, label=False) if with_target else None
+    c2seg.fit(write_recipe(FOREST), source=source, target=target, out=tmp_path / "run")
+    assert RunRecord.read(tmp_path / "run/record.json").normalization_check is None
+    assert c2seg.load_model(tmp_path / "run").recipe.normalization == "per_city"
+
+
+def test_augmentation_changes_everywhere_where_cities_are_compared_and_nowhere_else():
+    recipe = load_recipe("crosscity", "tiny")
+    there = comparing(recipe)
+    for training in there.trainings:
+        assert (training.augment.gain_std, training.augment.offset_std) == (0.05, 0.1)
+        assert training.augment.light == LightChange()
+        assert training.augment.cutmix == 0.5
+    assert there.training.augment == there.trainings[0].augment
+    assert all(training.augment.light is None for training in recipe.trainings)
+    assert [t.iterations for t in there.trainings] == [t.iterations for t in recipe.trainings]
+
+
+def test_a_wrong_change_of_augmentation_is_named(write_recipe):
+    with pytest.raises(RecipeError, match="gain"):
+        load_recipe("crosscity", None, ("comparison.augment.gains=0.1",))

@@ -9,16 +9,17 @@ import pytest
 from affine import Affine
 
 from c2seg.artifacts import read_model_file
+from c2seg.artifacts.runs import RunRecord
 from c2seg.data.city import City, Label, LabeledCity, Modality, Scene
 from c2seg.errors import RecipeError
 from c2seg.legend import c2seg13
 from c2seg.pipeline import fit
 from c2seg.pipeline.source_check import HeldOutPixels, decide
-from c2seg.pipeline.source_size import chosen_where_small, independent_cells, source_size
+from c2seg.pipeline.source_size import independent_cells, source_size
 from c2seg.raster import ArrayRaster
 from c2seg.recipes import load_recipe
+from c2seg.recipes.changes import resized
 from c2seg.recipes.schema import SmallSource
-from c2seg.recipes.sizes import resized
 from c2seg.types import Grid
 
 SMALL = {
@@ -55,7 +56,7 @@ def test_small_sources_make_networks_shorter_and_narrower():
     assert "4500 labeled pixels of the sources are in 500 cells" in sizes[500].notes[0]
     assert "0.5 times as long" in sizes[500].notes[0]
     assert sizes[8000].notes == ()
-    length = source_size(500, 4500, SmallSource(changes=("length",)))
+    length = source_size(500, 4500, SmallSource(cells=2000, changes=("length",)))
     assert (length.length, length.width) == (0.5, 1.0)
     weak = source_size(500, 4500, None)
     assert (weak.length, weak.width) == (1.0, 1.0)
@@ -106,13 +107,18 @@ def test_the_forest_s_weight_is_chosen_by_a_short_trial(cities, write_recipe, tm
     assert header.recipe.source_check is None
 
 
-def test_the_weight_may_be_chosen_for_small_sources_alone(write_recipe):
-    recipe = write_recipe(SMALL | {"forest": FOREST | {"choose_weight": "small"}})
-    assert recipe.checks is None
-    assert chosen_where_small(recipe, 309).checks.weights == (0.1, 0.5, 0.75, 0.9)
-    assert chosen_where_small(recipe, 2000).checks is None
-    plain = write_recipe(SMALL | {"forest": FOREST})
-    assert chosen_where_small(plain, 9999).checks is not None
+def test_a_forest_counts_more_beside_networks_of_a_small_source(cities, write_recipe, tmp_path):
+    forest = FOREST | {"choose_weight": False}
+    recipe = write_recipe(
+        SMALL | {"forest": forest, "small_source": {"cells": 300, "power": 1.0, "changes": ["forest"]}}
+    )
+    result = fit(recipe, [cities[0]], tmp_path / "run", device="cpu")
+    size = RunRecord.read(tmp_path / "run/record.json").source_size
+    trained = read_model_file(tmp_path / "run" / "model.safetensors").header.recipe
+    assert size.beside_forest == round(size.cells / 300, 3)
+    assert trained.forest.weight == pytest.approx(1 - 0.75 * size.beside_forest, abs=1e-3)
+    assert (trained.training.iterations, trained.model.widths) == (recipe.training.iterations, recipe.model.widths)
+    assert any(f"weigh {size.beside_forest:g} times as much beside a forest" in note for note in result.notes)
 
 
 def test_weak_networks_give_their_weight_to_the_forest(write_recipe):

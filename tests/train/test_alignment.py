@@ -236,7 +236,7 @@ def test_the_variants_of_our_method_run(cities, tmp_path, variant):
     }
     assert changes[variant]
     plain = load_recipe("crosscity", "demo")
-    assert plain.normalization == "per_city"
+    assert plain.normalization == "auto"
     assert not any(t.aligns for t in plain.trainings)
     result = fit(wanted, [cities[0]], tmp_path / "run", target=cities[1])
     predict(result.model, cities[1], MapOptions(tmp_path / "map.tif"))

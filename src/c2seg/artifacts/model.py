@@ -109,7 +109,9 @@ class Header(Artifact):
         if not self.inputs or not all(self.inputs.values()):
             raise ValueError("inputs must name a modality with bands")
         bands = {name: len(listed) for name, listed in self.inputs.items()}
-        required = tuple(bands) if self.recipe.normalization in OF_SOURCES or not self.recipe.follows_city else ()
+        required = (
+            tuple(bands) if self.recipe.decided_normalization in OF_SOURCES or not self.recipe.follows_city else ()
+        )
         if missing := [name for name in required if name not in self.statistics]:
             raise ValueError(f"statistics of {missing[0]} are missing")
         for name, part in (*self.statistics.items(), *(self.target_statistics or {}).items()):
@@ -142,7 +144,7 @@ class Header(Artifact):
     def normalizer(self, statistics: Mapping[str, BandStatistics]) -> Normalizer:
         """Return the model's normalization of a city with these statistics (used by kinds that follow the city)."""
         projection = {name: np.array(rows, np.float32) for name, rows in self.projection.items()}
-        fitted = Normalizer.of_city(self.recipe.normalization, statistics, self.statistics)
+        fitted = Normalizer.of_city(self.recipe.decided_normalization, statistics, self.statistics)
         return replace(fitted, projection=projection)
 
     def without_folders(self) -> Header:

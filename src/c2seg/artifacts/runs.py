@@ -202,7 +202,7 @@ class SourceCheckRecord(Record):
 
 
 class SourceSizeRecord(Record):
-    """How much the sources have to train networks on, and the factors of length and width that follow from it."""
+    """How much the sources have to train networks on, and the factors of length, width and weight that follow from it."""
 
     labeled_pixels: int
     cells: int
@@ -211,6 +211,8 @@ class SourceSizeRecord(Record):
     """Factor of the iterations of every training."""
     width: float
     """Factor of the widths of every network."""
+    beside_forest: float = 1.0
+    """Factor of the networks' weight beside a forest."""
     notes: tuple[str, ...] = ()
 
 
@@ -296,7 +298,7 @@ class RunRecord(RunProvenance, TrainingFacts, Artifact):
     """What the sources have for networks; None: a forest, or not recorded."""
     source_check: SourceCheckRecord | None = None
     normalization_check: NormalizationCheck | None = None
-    """Whether the target is compared with the sources; None: nothing was to check, or not recorded."""
+    """What decided on ``normalization: auto``; None: nothing could be compared, or not recorded."""
     label_choices: TargetLabelChoices | None = None
     """What the target's labels decided in a few-shot run."""
     label_check: SourceCheckRecord | None = None

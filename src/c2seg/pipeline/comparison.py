@@ -23,11 +23,12 @@ from c2seg.pipeline.drift import sample_pixels
 from c2seg.pipeline.prepare import Prepared
 from c2seg.progress import Progress
 from c2seg.recipes import Recipe
+from c2seg.recipes.changes import comparing
 from c2seg.recipes.training import Augmentation, Sampling
 from c2seg.sampling import PatchSampler, training_scenes
 from c2seg.sampling.patches import UNLABELED
 
-__all__ = ["Compared", "check_normalization", "class_discrepancy"]
+__all__ = ["Compared", "class_discrepancy", "decide_normalization"]
 
 _PER_CLASS, _OF_TARGET, _FOR_SCALE = 200, 2000, 500  # pixels
 _LEAST = 200
@@ -37,47 +38,55 @@ _SCALES = (0.5, 1.0, 2.0, 4.0)
 
 @dataclass(frozen=True)
 class Compared:
-    """The recipe and the data after the check, and its record (None: nothing to check)."""
+    """The recipe and the data with a normalization that serves them; the record of what decided (None: nothing)."""
 
     recipe: Recipe
     prepared: Prepared
     record: NormalizationCheck | None = None
 
 
-def check_normalization(recipe: Recipe, prepared: Prepared, seed: int, progress: Progress) -> Compared:
-    """Return ``per_city`` in the place of ``midway`` where the sources explain the target much worse by it.
+def decide_normalization(recipe: Recipe, prepared: Prepared, seed: int, progress: Progress) -> Compared:
+    """Return a recipe of ``normalization: auto``, and its data, with ``midway`` or ``per_city``; others as they are.
 
-    That is where the distance of the target's pixels from the nearest mixture of the sources' classes is more than
-    ``recipe.midway_limit`` times as long.
+    ``midway`` is for a target that is in one unit with the sources in any modality, unless a mixture of the sources' classes is
+    more than ``recipe.comparison.limit`` times as far from its pixels by ``midway`` as by ``per_city``.
     """
-    target, sources = prepared.target, prepared.statistics
-    if recipe.normalization != "midway" or recipe.midway_limit is None or target is None:
+    if recipe.normalization != "auto":
         return Compared(recipe, prepared)
-    if not any(in_one_unit(name, target.statistics[name], sources[name]) for name in prepared.modalities):
-        return Compared(recipe, prepared)  # nothing is compared
+    record = _distances(prepared, seed, progress)
+    if record is None:
+        return _by_city(recipe, prepared)
+    times, limit = record.midway / max(record.per_city, 1e-6), recipe.comparison.limit
+    if times <= limit:
+        return Compared(comparing(recipe), prepared, record)
+    note = (
+        f"normalization: per_city: compared with the sources' values, the target is {times:.1f} times as far from any mixture "
+        f"of their classes (comparison.limit {limit:g})"
+    )
+    return _by_city(recipe, prepared, record.model_copy(update={"normalization": "per_city", "notes": (note,)}))
+
+
+def _by_city(recipe: Recipe, prepared: Prepared, record: NormalizationCheck | None = None) -> Compared:
+    changed = recipe.model_copy(update={"normalization": "per_city"})
+    return Compared(changed, prepared.normalized("per_city", recipe.max_bands), record)
+
+
+def _distances(prepared: Prepared, seed: int, progress: Progress) -> NormalizationCheck | None:
+    """Return how far the target is from the sources by both normalizations; None where nothing of them can be compared."""
+    target, sources = prepared.target, prepared.statistics
+    if target is None or not any(in_one_unit(n, target.statistics[n], sources[n]) for n in prepared.modalities):
+        return None
     names = tuple(prepared.modalities)
     kinds: tuple[Normalization, ...] = ("midway", "per_city")
     normalized = [replace(target, normalizer=Normalizer.of_city(k, target.statistics, sources)) for k in kinds]
     sides = [sample_pixels([city], names, seed, _OF_TARGET) for city in normalized]
     progress(1, 2, "pixels of the target")
     if len(sides[0].values) < _LEAST:
-        return Compared(recipe, prepared)
+        return None
     drawn = _of_sources(prepared, names, seed)
     progress(2, 2, "pixels of the sources")
-    midway, per_city = (class_discrepancy(*drawn, side.values) for side in sides)
-    record = NormalizationCheck(normalization="midway", midway=round(midway, 4), per_city=round(per_city, 4))
-    times = midway / max(per_city, 1e-6)
-    if times <= recipe.midway_limit:
-        return Compared(recipe, prepared, record)
-    note = (
-        f"normalization: per_city in the place of midway: compared with the sources' values, the target is {times:.1f} times "
-        f"as far from any mixture of their classes (midway_limit {recipe.midway_limit:g})"
-    )
-    return Compared(
-        recipe.model_copy(update={"normalization": "per_city"}),
-        prepared.normalized("per_city", recipe.max_bands),
-        record.model_copy(update={"normalization": "per_city", "notes": (note,)}),
-    )
+    midway, per_city = (round(class_discrepancy(*drawn, side.values), 4) for side in sides)
+    return NormalizationCheck(normalization="midway", midway=midway, per_city=per_city)
 
 
 def _of_sources(prepared: Prepared, names: Sequence[str], seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import needs_extra
 from c2seg.outputs import working_in
 from c2seg.pipeline.announcing import announced, plan_of, trained_line
-from c2seg.pipeline.comparison import check_normalization
+from c2seg.pipeline.comparison import decide_normalization
 from c2seg.pipeline.costs import device_memory_mib
 from c2seg.pipeline.drift import sample_pixels
 from c2seg.pipeline.fitted import Fitted
@@ -91,8 +91,8 @@ def fit(
         recipe, alone = (recipe, ()) if target else _alone(recipe)
         recipe, prepared = prepare(recipe, sources, target, label_map, bars("statistics"), target_labels)
         # As the cities were opened, whatever labels choose.
-        in_physical_units = recipe.normalization in IN_PHYSICAL_UNITS
-        compared = check_normalization(recipe, prepared, seed, bars("normalization"))
+        in_physical_units = recipe.normalization in (*IN_PHYSICAL_UNITS, "auto")
+        compared = decide_normalization(recipe, prepared, seed, bars("normalization"))
         recipe, prepared = compared.recipe, compared.prepared
         chosen = _choices(recipe, prepared, seed, bars)
         recipe, prepared, choices = (
@@ -200,9 +200,11 @@ def _train(job: FitJob) -> Fitted:
 def _alone(recipe: Recipe) -> tuple[Recipe, tuple[str, ...]]:
     """Return the part of a recipe that can be trained without a target, and notes on what is left out."""
     rest = recipe.without_target()
+    if rest.normalization == "auto":
+        rest = rest.model_copy(update={"normalization": "per_city"})
     left_out = [name for name in recipe.stages if name not in rest.stages]
     if not left_out:
-        return recipe, ()
+        return rest, ()
     return rest, (f"no `target`: {', '.join(left_out)} left out, nothing is trained on the target city",)
 
 

@@ -72,19 +72,20 @@ def choose_by_labels(recipe: Recipe, prepared: Prepared, seed: int, progress: Pr
     """
     settings, labels = recipe.target_labels, prepared.target_labels
     assert labels is not None
-    undecided = TargetLabelChoices(normalization=recipe.normalization, weight=settings.weight)
+    given = recipe.decided_normalization
+    undecided = TargetLabelChoices(normalization=given, weight=settings.weight)
     if not settings.choose and not (settings.calibrate and isinstance(recipe.model, ForestModel)):
         return LabelChoices(recipe, prepared, undecided)
     if not enough(labels, settings.least):
         note = f"labels of the target: fewer than {settings.least} in all but one class: they are trained on and decide nothing"
         return LabelChoices(recipe, prepared, undecided.model_copy(update={"notes": (note,)}))
     trials = _Trials(recipe, prepared, _trial_model(recipe), seed)
-    kinds = tuple(dict.fromkeys((recipe.normalization, *_KINDS))) if settings.choose else (recipe.normalization,)
+    kinds = tuple(dict.fromkeys((given, *_KINDS))) if settings.choose else (given,)
     for done, kind in enumerate(kinds):
         trials.run(kind, settings.weight)
         trials.run(kind, 0.0)
         progress(done + 1, len(kinds) + 1, "labels of the target")
-    kind = trials.better(recipe.normalization, kinds, lambda name: (name, settings.weight))
+    kind = trials.better(given, kinds, lambda name: (name, settings.weight))
     weight = settings.weight
     if settings.choose:
         trials.run(kind, _ALONE)

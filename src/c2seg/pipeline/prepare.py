@@ -205,9 +205,8 @@ def prepare(
     notes = (*_unknown_classes(legend, trained), *remarks, *layer_notes, *few_notes)
     by_tile = recipe.statistics == "tiles" and recipe.normalization == "source"
     tile_px = recipe.training.sampling.patch_px if by_tile else None
-    made = prepare_cities(
-        cities, target_city, inputs, recipe.normalization, recipe.max_bands, progress, tile_px=tile_px
-    )
+    kind: Normalization = "midway" if recipe.normalization == "auto" else recipe.normalization  # until it is decided
+    made = prepare_cities(cities, target_city, inputs, kind, recipe.max_bands, progress, tile_px=tile_px)
     return recipe, Prepared(
         made.sources,
         made.target,

@@ -32,8 +32,8 @@ from c2seg.predict.backends.torch import network_predictor
 from c2seg.predict.calibration import calibrated, calibration_error, fit_temperature, log_loss
 from c2seg.predict.decision import ModelFacts, decide_for, subsampled
 from c2seg.recipes import Recipe
+from c2seg.recipes.changes import resized
 from c2seg.recipes.schema import SourceCheck, Validation
-from c2seg.recipes.sizes import resized
 
 __all__ = ["CheckedRecipe", "HeldOutPixels", "adapting_stages", "decide", "part_predictors", "run_source_check"]
 

@@ -141,7 +141,10 @@ def predict(
     name = backend or default_backend(loaded)
     predictor = None if name == "auto" else load_predictor(loaded, name, running)  # wrong options show at once
     statistics = _statistics(header, images, absent, bars("statistics"))
-    fitted = (*fitted, *comparison_notes(header.recipe.normalization, images.name, statistics, header.statistics))
+    fitted = (
+        *fitted,
+        *comparison_notes(header.recipe.decided_normalization, images.name, statistics, header.statistics),
+    )
     prepared = prepare_for_model(header, images, statistics, absent)
     job = _Job(loaded, images, prepared, name, running)
     key = _key(job).model_copy(update={"cleanup": cleanup.record() if cleanup else None})

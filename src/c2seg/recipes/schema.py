@@ -11,15 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from c2seg.data.normalize import OF_EACH_CITY, Normalization
 from c2seg.data.physical_layers import measured
 from c2seg.errors import unknown_name
 from c2seg.recipes.models import ForestModel, HighDANModel, MMGLOTSModel, Model, Strict
-from c2seg.recipes.training import AdversarialMethod, MaskedMethod, PseudoLabelMethod, Training
+from c2seg.recipes.training import AdversarialMethod, Augmentation, MaskedMethod, PseudoLabelMethod, Training
 
 __all__ = [
+    "Comparison",
     "FewLabels",
     "ForestWeight",
     "Network",
@@ -192,24 +193,40 @@ class ForestWeight(Strict):
     weight: float = Field(default=0.25, gt=0, lt=1)
     """Of its probabilities in the mean with those of the networks."""
     model: ForestModel = ForestModel()
-    choose_weight: bool | Literal["small"] = False
+    choose_weight: bool = False
     """Let held-out blocks of the sources decide on the weight by a short trial: a source check of the forest alone, with a
-    quarter of the iterations. ``weight`` stays where nothing is clearly better. ``small``: only where the sources have fewer
-    than 2000 cells of 8 x 8 pixels and a class, too few for networks."""
+    quarter of the iterations. ``weight`` stays where nothing is clearly better."""
 
 
 class SmallSource(Strict):
-    """Networks that train shorter, or are narrower, where the sources have little to train on.
+    """Networks that train shorter, are narrower, or count less beside a forest, where the sources have little to train on.
 
     With c pairs of a cell of 8 x 8 pixels and a class that has a labeled pixel in it, the factor is (c / ``cells``)^``power``.
     """
 
-    cells: int = Field(default=2000, ge=1)
-    """From which networks are as long and wide as the recipe says."""
+    cells: int = Field(default=600, ge=1)
+    """From which networks are as the recipe says."""
     power: float = Field(default=0.5, gt=0, le=1)
     least: float = Field(default=0.25, gt=0, le=1)
     """The smallest factor."""
-    changes: tuple[Literal["length", "width"], ...] = ("length", "width")
+    changes: tuple[Literal["length", "width", "forest"], ...] = ("length", "width", "forest")
+    """``forest``: the networks' weight beside the forest times the factor."""
+
+
+class Comparison(Strict):
+    """Where ``normalization: auto`` compares the target with the sources in physical units (``docs/crosscity.md``)."""
+
+    limit: float = Field(default=2.0, gt=0)
+    """It does not where a mixture of the sources' classes is more than so many times as far from the target's pixels by
+    ``midway`` as by ``per_city``."""
+    augment: dict[str, Any] = Field(default_factory=dict)
+    """Keys of every ``training.augment`` that have other values where it compares."""
+
+    @field_validator("augment")
+    @classmethod
+    def _augment(cls, changes: dict[str, Any]) -> dict[str, Any]:
+        Augmentation.model_validate(changes)
+        return changes
 
 
 class SourceCheck(Strict):
@@ -268,10 +285,11 @@ class Recipe(Strict):
     """The paper, or where the settings come from."""
     inputs: Inputs = "all"
     """Modalities in the order in which they are stacked; ``all``: those that every city has."""
-    normalization: Normalization = "per_city"
-    midway_limit: float | None = Field(default=None, gt=0)
-    """``normalization: midway`` gives way to ``per_city`` where a mixture of the sources' classes is more than so many times as
-    far from the target's pixels by it; null: never."""
+    normalization: Normalization | Literal["auto"] = "per_city"
+    """``auto``: ``midway`` where the target can be compared with the sources in physical units, ``per_city`` elsewhere and
+    without a target."""
+    comparison: Comparison = Comparison()
+    """When ``normalization: auto`` compares, and what changes then."""
     statistics: Literal["pooled", "tiles"] = "pooled"
     """Those of the sources, by which ``normalization: source`` standardizes: of all pixels, or the means over tiles of each
     tile's mean and deviation, as the challenge's first and third place did. Tiles are the release's, else half-overlapping
@@ -368,14 +386,21 @@ class Recipe(Strict):
     @property
     def checks(self) -> SourceCheck | None:
         """The source check that a run makes: the recipe's, or the short one that chooses the forest's weight alone."""
-        if self.source_check or self.forest is None or self.forest.choose_weight is not True:
+        if self.source_check or self.forest is None or not self.forest.choose_weight:
             return self.source_check
         return SourceCheck(weights=(0.1, 0.5, 0.75, 0.9), fraction=0.25, adaptation=False)
 
     @property
     def follows_city(self) -> bool:
         """True if bands are normalized by the statistics of the city at hand, not by the sources'."""
-        return self.normalization in OF_EACH_CITY
+        return self.normalization == "auto" or self.normalization in OF_EACH_CITY
+
+    @property
+    def decided_normalization(self) -> Normalization:
+        """That of a model; ``auto`` has been decided on before there is one. Raises ValueError where it has not."""
+        if self.normalization == "auto":
+            raise ValueError("normalization: auto is decided by a training and cannot be applied")
+        return self.normalization
 
     @property
     def uses_target(self) -> bool:

@@ -1,0 +1,62 @@
+"""Recipes with every training, or every network, changed alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from c2seg.recipes.schema import Recipe, overlay
+
+__all__ = ["comparing", "resized"]
+
+_WIDTH_STEP = 8
+"""Widths stay multiples of it, as group normalization needs."""
+
+_Change = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def resized(recipe: Recipe, *, length: float = 1.0, width: float = 1.0) -> Recipe:
+    """Return the recipe with the iterations of every training times ``length``, the widths of every network times ``width``.
+
+    Iterations are at least 1. Widths are rounded to multiples of 8, at least 8, and never grow. Networks whose sizes are those
+    of an encoder keep them.
+    """
+    if (length, width) == (1.0, 1.0):
+        return recipe
+    return _changed(
+        recipe,
+        training=lambda training: training | {"iterations": max(1, round(length * training["iterations"]))},
+        model=lambda model: _narrower(model, width),
+    )
+
+
+def comparing(recipe: Recipe) -> Recipe:
+    """Return a recipe of ``normalization: auto`` as it is where target and sources are compared in physical units."""
+    changes = recipe.comparison.augment
+    changed = _changed(recipe, training=lambda training: training | {"augment": overlay(training["augment"], changes)})
+    return changed.model_copy(update={"normalization": "midway"})
+
+
+def _changed(recipe: Recipe, **changes: _Change) -> Recipe:
+    """Return the recipe with a change of every part with that key: its own, those of stages and of their networks."""
+    return Recipe.model_validate(_everywhere(recipe.model_dump(mode="json"), changes))
+
+
+def _everywhere(content: dict[str, Any], changes: Mapping[str, _Change]) -> dict[str, Any]:
+    changed = dict(content)
+    for key, part in content.items():
+        if not isinstance(part, dict):
+            continue
+        if key in changes:
+            changed[key] = changes[key](part)
+        elif key in ("stages", "networks"):
+            changed[key] = {name: _everywhere(inner, changes) for name, inner in part.items()}
+    return changed
+
+
+def _narrower(model: dict[str, Any], factor: float) -> dict[str, Any]:
+    widths = model.get("widths")
+    if factor == 1.0 or model.get("encoder") or not isinstance(widths, list | tuple):
+        return model
+    steps = (max(1, round(factor * width / _WIDTH_STEP)) * _WIDTH_STEP for width in widths)
+    return model | {"widths": [min(width, step) for width, step in zip(widths, steps, strict=True)]}
