@@ -8,15 +8,13 @@ Planted values: the encoder of github.com/nasaharvest/galileo (single_file_galil
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 
 from c2seg.data.physical_layers import LAYERS, OPTICAL, RADAR
 from c2seg.errors import InputError
 from c2seg.models import build_model, load_pretrained
+from c2seg.models.galileo import NAME
 from c2seg.models.galileo_encoder import GROUPS, GalileoEncoder
 from c2seg.recipes.models import GalileoModel
 
@@ -80,14 +78,6 @@ PUBLISHED = {
 }
 
 
-@pytest.fixture(scope="module")
-def encoder_file() -> str:
-    file = Path(os.environ.get("C2SEG_REAL_DATA", "")) / "weights" / "galileo-nano" / "encoder.pt"
-    if not file.is_file():
-        pytest.skip("no published weights")
-    return str(file)
-
-
 def galileo(**keys):
     torch.manual_seed(0)
     return build_model(GalileoModel(**{"token_px": 4, "grid": 3, "channels": 8, **keys}), BANDS, 5).eval()
@@ -100,10 +90,10 @@ def patch(side=24):
 
 
 @pytest.mark.parametrize("case", PUBLISHED)
-def test_the_published_weights_give_the_reference_s_tokens(encoder_file, case):
+def test_the_published_weights_give_the_reference_s_tokens(case):
     model = galileo(token_px=case[0])
-    report = load_pretrained(model, encoder_file, dict.fromkeys(BANDS, ()))
-    assert report.missing == ()
+    report = load_pretrained(model, NAME, dict.fromkeys(BANDS, ()))
+    assert (report.missing, report.unused, report.source) == ((), (), NAME)
     values, mean = probed(model.encoder, *case[1:])
     assert values == pytest.approx(PUBLISHED[case][0], abs=1e-5)
     assert mean == pytest.approx(PUBLISHED[case][1], abs=1e-6)

@@ -78,4 +78,4 @@ def test_augmentation_changes_everywhere_where_cities_are_compared_and_nowhere_e
 
 def test_a_wrong_change_of_augmentation_is_named(write_recipe):
     with pytest.raises(RecipeError, match="gain"):
-        load_recipe("crosscity", None, ("comparison.augment.gains=0.1",))
+        load_recipe("crosscity", None, ("comparison.changes.training.augment.gains=0.1",))

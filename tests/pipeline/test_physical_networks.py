@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import rasterio
 import yaml
 
 from c2seg.artifacts import read_model_file
-from c2seg.data.physical_layers import OPTICAL, RADAR
+from c2seg.data import open_city
+from c2seg.data.physical_layers import OPTICAL, RADAR, sentinel_layers
 from c2seg.errors import DataError
 from c2seg.pipeline import fit
 from c2seg.predict import MapOptions
 from c2seg.predict.city import predict
+from c2seg.raster import ArrayRaster
 from c2seg.recipes import load_recipe
 
 CITY = {
@@ -71,3 +75,47 @@ def test_a_forest_does_not_see_the_layers():
     assert load_recipe("crosscity@ukis-csmask").physical == (OPTICAL,)
     stage = load_recipe("crosscity@ukis-csmask").stages["teachers"]
     assert stage.available_inputs(("msi", "sar", OPTICAL, RADAR)) == ("msi", "sar", OPTICAL)
+
+
+SHORT = (
+    "model.widths=[4,8]", "training.iterations=25", "training.sampling={patch_px: 16, batch_size: 4}",
+    "forest.model.trees=4", "prediction.window_px=48", "comparison.limit=1000",
+)  # fmt: skip
+
+
+def test_the_teacher_is_pretrained_where_cities_have_bands_of_sentinel_alone(place, tmp_path):
+    source, target = place("source", seed=1), place("target", seed=2, label=False)
+    run = fit(load_recipe("crosscity", "demo", SHORT), [source], tmp_path / "run", target=target)
+    model = tmp_path / "run" / "model.safetensors"
+    recipe = read_model_file(model).header.recipe
+    assert [stage.model.name for stage in recipe.stages.values()] == ["galileo", "unet"]
+    assert [stage.fraction for stage in recipe.stages.values()] == [0.08, 0.5]
+    assert recipe.normalization == "midway"
+    assert any("tensors from galileo-nano" in note for note in run.notes)
+    other = place("other", seed=3, label=False)
+    predict(model, other, MapOptions(other / "map.tif"), device="cpu")
+    with rasterio.open(other / "map.tif") as file:
+        assert set(np.unique(file.read(1))) <= {1, 3, 10}
+
+
+def test_other_bands_and_unknown_units_have_networks_of_our_own(place, tmp_path):
+    source = place("source", seed=1)
+    gray = place("gray", seed=5, label=False)
+    (gray / "city.yaml").write_text((gray / "city.yaml").read_text().replace("0.0001", "0.9"))
+    fit(load_recipe("crosscity", "demo", SHORT), [source], tmp_path / "run", target=gray)
+    header = read_model_file(tmp_path / "run" / "model.safetensors").header
+    assert [stage.model.name for stage in header.recipe.stages.values()] == ["unet", "unet"]
+    assert list(header.inputs) == ["msi", "sar"]
+
+
+def test_layers_hold_all_of_a_city_or_none_are_taken(place):
+    city = open_city(place("city", seed=1))
+    assert sentinel_layers(city) == (OPTICAL, RADAR)
+    [scene] = city.scenes
+    msi = scene.modality("msi")
+    for further in (replace(msi, name="hsi"), replace(msi, name="thermal")):
+        more = replace(scene, modalities={**scene.modalities, further.name: further})
+        assert sentinel_layers(replace(city, scenes=(more,))) == ()
+    wide = replace(msi, source=ArrayRaster(np.ones((40, scene.grid.height, scene.grid.width), np.uint16)), bands=tuple(msi.bands) * 40)
+    many = replace(scene, modalities={"msi": wide})
+    assert sentinel_layers(replace(city, scenes=(many,))) == ()

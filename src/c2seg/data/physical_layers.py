@@ -17,7 +17,16 @@ from c2seg.errors import DataError
 from c2seg.raster import RasterSource
 from c2seg.types import Window
 
-__all__ = ["LAYERS", "OPTICAL", "RADAR", "PhysicalBands", "layer_weights", "measured", "with_physical_layers"]
+__all__ = [
+    "LAYERS",
+    "OPTICAL",
+    "RADAR",
+    "PhysicalBands",
+    "layer_weights",
+    "measured",
+    "sentinel_layers",
+    "with_physical_layers",
+]
 
 OPTICAL, RADAR = "optical_reflectance", "radar_db"
 
@@ -82,6 +91,23 @@ class PhysicalBands(Derived):
 def measured(modalities: Iterable[str]) -> tuple[str, ...]:
     """Return the modalities that are no physical layers: those that sensors measured."""
     return tuple(name for name in modalities if name not in LAYERS)
+
+
+def sentinel_layers(city: City) -> tuple[str, ...]:
+    """Return the physical layers that hold all that a city has: bands like those of Sentinel-2 and Sentinel-1 in known units.
+
+    No layer where the city has another modality, a spectrometer among them, or one whose unit is not known.
+    """
+    origins = {layer: _origin(city, layer) for layer in LAYERS}
+    made = {layer: name for layer, name in origins.items() if name is not None}
+    scene = city.scenes[0]
+    if set(made.values()) != set(measured(city.modality_names)):
+        return ()
+    units = physical_units(city, tuple(made.values()))
+    for layer, name in made.items():
+        if units[name].unit not in _UNITS[layer] or len(scene.modality(name).bands) > _SPECTROMETER:
+            return ()
+    return tuple(made)
 
 
 def with_physical_layers(city: City, layers: Collection[str]) -> tuple[City, tuple[str, ...]]:

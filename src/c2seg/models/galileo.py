@@ -6,6 +6,7 @@ Axes: B batch, C channel, K class, H row, W column.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,10 @@ from c2seg.models.galileo_encoder import CHANNELS, GROUPS, GalileoEncoder, stand
 from c2seg.recipes.models import GalileoModel
 
 __all__ = ["Galileo"]
+
+NAME = "galileo-nano"
+_WEIGHTS = Path(__file__).with_name("weights") / f"{NAME}.safetensors"
+"""The published weights for Sentinel-1 and Sentinel-2 (MIT; the licence lies beside them)."""
 
 
 class Galileo(nn.Module):
@@ -40,7 +45,7 @@ class Galileo(nn.Module):
         self.stride_px = settings.token_px * settings.grid
         self.feature_channels = width = settings.channels
         self.encoder = GalileoEncoder(token_px=settings.token_px)
-        self.encoder_name = "galileo-nano"
+        self.encoder_name = NAME
         self.others = tuple(name for name in bands if name not in self.layers)
         fine = len(CHANNELS) + sum(bands[name] for name in self.others)
         self.fine = nn.Sequential(*_layer(fine, width), *_layer(width, width))
@@ -72,6 +77,10 @@ class Galileo(nn.Module):
     def encoder_parts(self, inputs: Inputs) -> dict[str, EncoderPart]:
         """Return what pretrained weights fill: the encoder, whose inputs are the same for every city."""
         return {"": EncoderPart(self.encoder, self.encoder_name, {}, fit_first=False)}
+
+    def encoder_file(self, source: str) -> Path | None:
+        """Return the file of weights that a name stands for; None for other names."""
+        return _WEIGHTS if source == self.encoder_name else None
 
     @staticmethod
     def encoder_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

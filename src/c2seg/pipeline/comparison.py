@@ -10,25 +10,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 
 from c2seg.artifacts.runs import NormalizationCheck
-from c2seg.data import Normalizer
+from c2seg.data import City, Normalizer, open_city
 from c2seg.data.normalize import Normalization
-from c2seg.data.units import in_one_unit
+from c2seg.data.physical_layers import measured, sentinel_layers
+from c2seg.data.units import in_one_unit, physical_units
 from c2seg.pipeline.drift import sample_pixels
-from c2seg.pipeline.prepare import Prepared
-from c2seg.progress import Progress
+from c2seg.pipeline.prepare import LabelFile, Prepared, prepare
+from c2seg.progress import Bars, Progress
 from c2seg.recipes import Recipe
 from c2seg.recipes.changes import comparing
 from c2seg.recipes.training import Augmentation, Sampling
 from c2seg.sampling import PatchSampler, training_scenes
 from c2seg.sampling.patches import UNLABELED
 
-__all__ = ["Compared", "class_discrepancy", "decide_normalization"]
+__all__ = ["Compared", "class_discrepancy", "prepare_comparing"]
 
 _PER_CLASS, _OF_TARGET, _FOR_SCALE = 200, 2000, 500  # pixels
 _LEAST = 200
@@ -45,38 +47,62 @@ class Compared:
     record: NormalizationCheck | None = None
 
 
-def decide_normalization(recipe: Recipe, prepared: Prepared, seed: int, progress: Progress) -> Compared:
-    """Return a recipe of ``normalization: auto``, and its data, with ``midway`` or ``per_city``; others as they are.
+def prepare_comparing(
+    recipe: Recipe,
+    sources: Sequence[Path],
+    target: Path | None,
+    label_map: str | None,
+    seed: int,
+    bars: Bars,
+    target_labels: LabelFile | None = None,
+) -> Compared:
+    """Prepare the cities of a fit (``prepare``), and decide on ``normalization: auto``.
 
-    ``midway`` is for a target that is in one unit with the sources in any modality, unless a mixture of the sources' classes is
-    more than ``recipe.comparison.limit`` times as far from its pixels by ``midway`` as by ``per_city``.
+    They are compared if target and sources have some modality in one known unit. They are not if a mixture of the sources'
+    classes is more than ``recipe.comparison.limit`` times as far from the target's pixels by ``midway`` as by ``per_city``.
     """
+
+    def prepared(changed: Recipe, layers: Sequence[str] | None = None) -> tuple[Recipe, Prepared]:
+        return prepare(changed, sources, target, label_map, bars("statistics"), target_labels, layers)
+
     if recipe.normalization != "auto":
-        return Compared(recipe, prepared)
-    record = _distances(prepared, seed, progress)
-    if record is None:
-        return _by_city(recipe, prepared)
-    times, limit = record.midway / max(record.per_city, 1e-6), recipe.comparison.limit
-    if times <= limit:
-        return Compared(comparing(recipe), prepared, record)
-    note = (
-        f"normalization: per_city: compared with the sources' values, the target is {times:.1f} times as far from any mixture "
-        f"of their classes (comparison.limit {limit:g})"
-    )
-    return _by_city(recipe, prepared, record.model_copy(update={"normalization": "per_city", "notes": (note,)}))
+        return Compared(*prepared(recipe))
+    record = None
+    cities = [open_city(path) for path in (*sources, target)] if target is not None else []
+    if _in_known_units(cities):
+        layers = _layers_in_common(cities) if recipe.comparison.sentinel else ()
+        changed, data = prepared(comparing(recipe, sentinel=bool(layers)), layers or None)
+        record = _distances(data, seed, bars("normalization"))
+        if record is not None:
+            times, limit = record.midway / max(record.per_city, 1e-6), recipe.comparison.limit
+            if times <= limit:
+                return Compared(changed, data, record)
+            note = (
+                f"normalization: per_city: compared with the sources' values, the target is {times:.1f} times as far from "
+                f"any mixture of their classes (comparison.limit {limit:g})"
+            )
+            record = record.model_copy(update={"normalization": "per_city", "notes": (note,)})
+    return Compared(*prepared(recipe.model_copy(update={"normalization": "per_city"})), record)
 
 
-def _by_city(recipe: Recipe, prepared: Prepared, record: NormalizationCheck | None = None) -> Compared:
-    changed = recipe.model_copy(update={"normalization": "per_city"})
-    return Compared(changed, prepared.normalized("per_city", recipe.max_bands), record)
+def _in_known_units(cities: Sequence[City]) -> bool:
+    """Return whether some modality of all cities has values of a known unit."""
+    units = [physical_units(city, measured(city.modality_names)) for city in cities]
+    known = [{name for name, unit in of_city.items() if unit.unit is not None} for of_city in units]
+    return bool(known) and bool(set.intersection(*known))
+
+
+def _layers_in_common(cities: Sequence[City]) -> tuple[str, ...]:
+    """Return the physical layers of all cities; none where one has other bands than those of Sentinel-2 and Sentinel-1."""
+    of_cities = [sentinel_layers(city) for city in cities]
+    return tuple(name for name in of_cities[0] if all(name in some for some in of_cities)) if all(of_cities) else ()
 
 
 def _distances(prepared: Prepared, seed: int, progress: Progress) -> NormalizationCheck | None:
     """Return how far the target is from the sources by both normalizations; None where nothing of them can be compared."""
-    target, sources = prepared.target, prepared.statistics
-    if target is None or not any(in_one_unit(n, target.statistics[n], sources[n]) for n in prepared.modalities):
+    target, sources, names = prepared.target, prepared.statistics, measured(prepared.modalities)
+    if target is None or not any(in_one_unit(name, target.statistics[name], sources[name]) for name in names):
         return None
-    names = tuple(prepared.modalities)
     kinds: tuple[Normalization, ...] = ("midway", "per_city")
     normalized = [replace(target, normalizer=Normalizer.of_city(k, target.statistics, sources)) for k in kinds]
     sides = [sample_pixels([city], names, seed, _OF_TARGET) for city in normalized]

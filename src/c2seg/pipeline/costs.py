@@ -53,6 +53,7 @@ def training_facts(
     seconds of the forest beside them, if there is one.
     """
     last = trainings[-1][0]
+    pretrained = next((result.pretrained for result, _ in reversed(trainings) if result.pretrained), None)
     seconds = sum((result.step_seconds or 0.0) * steps for result, steps in trainings)
     processor = sum((result.step_processor_seconds or 0.0) * steps for result, steps in trainings)
     return TrainingFacts(
@@ -61,7 +62,7 @@ def training_facts(
         precision=last.precision,
         parameters=sum(result.parameters for result in ensemble),
         gflops_128=sum(result.gflops_128 for result in ensemble),
-        pretrained=last.pretrained.record() if last.pretrained else None,
+        pretrained=pretrained.record() if pretrained else None,
         step_seconds=round(seconds / iterations, 6),
         step_processor_seconds=round(processor / iterations, 6),
         forest_seconds=forest[0] if forest else None,

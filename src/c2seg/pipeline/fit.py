@@ -21,7 +21,7 @@ from c2seg.data.tile_folds import TileFolds
 from c2seg.errors import needs_extra
 from c2seg.outputs import working_in
 from c2seg.pipeline.announcing import announced, plan_of, trained_line
-from c2seg.pipeline.comparison import decide_normalization
+from c2seg.pipeline.comparison import prepare_comparing
 from c2seg.pipeline.costs import device_memory_mib
 from c2seg.pipeline.drift import sample_pixels
 from c2seg.pipeline.fitted import Fitted
@@ -29,7 +29,7 @@ from c2seg.pipeline.forest import fit_forest_model
 from c2seg.pipeline.label_record import labels_record
 from c2seg.pipeline.label_shares import class_factors
 from c2seg.pipeline.label_trials import LabelChoices, choose_by_labels
-from c2seg.pipeline.prepare import FitJob, LabelFile, Prepared, Storage, prepare
+from c2seg.pipeline.prepare import FitJob, LabelFile, Prepared, Storage
 from c2seg.pipeline.run_folder import RunFiles, check_run_folder, write_run
 from c2seg.pipeline.source_size import fitted_to_source
 from c2seg.pipeline.summary import SummaryFacts, seen_pixels, summarize
@@ -89,11 +89,10 @@ def fit(
         started = time.perf_counter()
         process = provenance(seed=seed, device=device, command=command)
         recipe, alone = (recipe, ()) if target else _alone(recipe)
-        recipe, prepared = prepare(recipe, sources, target, label_map, bars("statistics"), target_labels)
-        # As the cities were opened, whatever labels choose.
-        in_physical_units = recipe.normalization in (*IN_PHYSICAL_UNITS, "auto")
-        compared = decide_normalization(recipe, prepared, seed, bars("normalization"))
+        compared = prepare_comparing(recipe, sources, target, label_map, seed, bars, target_labels)
         recipe, prepared = compared.recipe, compared.prepared
+        # As the cities were opened, whatever labels choose.
+        in_physical_units = recipe.normalization in IN_PHYSICAL_UNITS
         chosen = _choices(recipe, prepared, seed, bars)
         recipe, prepared, choices = (
             (chosen.recipe, chosen.prepared, chosen.record) if chosen else (recipe, prepared, None)

@@ -181,18 +181,20 @@ def prepare(
     label_map: str | None,
     progress: Progress,
     target_labels: LabelFile | None = None,
+    layers: Sequence[str] | None = None,
 ) -> tuple[Recipe, Prepared]:
     """Open the cities, check that they agree, and fit the normalization.
 
     The recipe that is returned also says where the colors are, for models that ask for them. ``target_labels``: the only
-    labels of the target that are read.
+    labels of the target that are read. ``layers``: the physical layers that are made (default: all that networks take).
     """
-    cities, layer_notes = _with_layers(_open_sources(sources, label_map), recipe)
+    layers = recipe.physical if layers is None else layers
+    cities, layer_notes = _with_layers(_open_sources(sources, label_map), layers)
     if recipe.needs_target and target is None:
         raise InputError(f"recipe {recipe.name} trains on the target's images too: give `target`")
     target_city = open_city(target) if target is not None else None
     if target_city is not None:
-        target_city, of_target = with_physical_layers(target_city, recipe.physical)
+        target_city, of_target = with_physical_layers(target_city, layers)
         layer_notes += of_target
     inputs = _shared_inputs(recipe, [city.images for city in cities] + ([target_city] if target_city else []))
     recipe, remarks = with_colors(recipe, inputs)
@@ -205,7 +207,7 @@ def prepare(
     notes = (*_unknown_classes(legend, trained), *remarks, *layer_notes, *few_notes)
     by_tile = recipe.statistics == "tiles" and recipe.normalization == "source"
     tile_px = recipe.training.sampling.patch_px if by_tile else None
-    kind: Normalization = "midway" if recipe.normalization == "auto" else recipe.normalization  # until it is decided
+    kind = recipe.decided_normalization
     made = prepare_cities(cities, target_city, inputs, kind, recipe.max_bands, progress, tile_px=tile_px)
     return recipe, Prepared(
         made.sources,
@@ -257,9 +259,11 @@ def _open_sources(sources: Sequence[Path], label_map: str | None) -> tuple[Label
     return cities
 
 
-def _with_layers(cities: Sequence[LabeledCity], recipe: Recipe) -> tuple[tuple[LabeledCity, ...], tuple[str, ...]]:
-    """Return the cities with the physical layers that the recipe's networks take, and notes on missing bands."""
-    made = [with_physical_layers(city.images, recipe.physical) for city in cities]
+def _with_layers(
+    cities: Sequence[LabeledCity], layers: Sequence[str]
+) -> tuple[tuple[LabeledCity, ...], tuple[str, ...]]:
+    """Return the cities with physical layers, and notes on missing bands."""
+    made = [with_physical_layers(city.images, layers) for city in cities]
     layered = tuple(replace(city, images=images) for city, (images, _) in zip(cities, made, strict=True))
     return layered, tuple(note for _, notes in made for note in notes)
 

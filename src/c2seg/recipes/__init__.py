@@ -16,6 +16,7 @@ from c2seg.documents import parse_yaml, read_text
 from c2seg.errors import RecipeError, unknown_name
 from c2seg.plugins import Plugin, find, guarded, installed, load
 from c2seg.recipes import starts
+from c2seg.recipes.changes import comparing
 from c2seg.recipes.plugged import LossSettings, MethodSettings, ModelSettings, Strict, plugins_of
 from c2seg.recipes.schema import Recipe, overlay
 from c2seg.recipes.suggesting import meant_keys, unknown_part
@@ -179,10 +180,15 @@ def _renamed(where: str, content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _validate(name: str, content: dict[str, Any]) -> Recipe:
+    where = ""
     try:
-        return Recipe.model_validate(content)
+        recipe = Recipe.model_validate(content)
+        if recipe.normalization == "auto":
+            where = "as changed by comparison: "
+            comparing(recipe, sentinel=True)
     except ValidationError as error:
-        raise RecipeError(f"recipe {name}: {first_fault(error)}") from error
+        raise RecipeError(f"recipe {name}: {where}{first_fault(error)}") from error
+    return recipe
 
 
 def first_fault(error: ValidationError) -> str:

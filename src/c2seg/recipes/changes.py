@@ -30,11 +30,29 @@ def resized(recipe: Recipe, *, length: float = 1.0, width: float = 1.0) -> Recip
     )
 
 
-def comparing(recipe: Recipe) -> Recipe:
-    """Return a recipe of ``normalization: auto`` as it is where target and sources are compared in physical units."""
-    changes = recipe.comparison.augment
-    changed = _changed(recipe, training=lambda training: training | {"augment": overlay(training["augment"], changes)})
-    return changed.model_copy(update={"normalization": "midway"})
+def comparing(recipe: Recipe, *, sentinel: bool = False) -> Recipe:
+    """Return a recipe of ``normalization: auto`` as it is where target and sources are compared in physical units.
+
+    ``sentinel``: with its changes for bands of Sentinel-2 and Sentinel-1. Raises ValidationError where changes have a key or a
+    value that a recipe cannot have.
+    """
+    settings = recipe.comparison
+    parts = {key: settings.changes.get(key) or {} for key in ("model", "training")}
+    content = _everywhere(
+        recipe.model_dump(mode="json"),
+        {
+            "model": lambda model: _laid_over(model, parts["model"]),
+            "training": lambda training: overlay(training, parts["training"]),
+        },
+    )
+    rest = {key: value for key, value in settings.changes.items() if key not in parts}
+    content = overlay(content, rest | {"normalization": "midway"})
+    return Recipe.model_validate(overlay(content, (settings.sentinel or {}) if sentinel else {}))
+
+
+def _laid_over(model: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a model with some keys changed; one of another name starts from its own defaults."""
+    return dict(change) if change.get("name", model["name"]) != model["name"] else overlay(model, change)
 
 
 def _changed(recipe: Recipe, **changes: _Change) -> Recipe:

@@ -311,7 +311,7 @@ class GalileoModel(ModelSettings):
     """Channels of the decoder."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     pretrained: str | None = None
-    """First weights of the encoder: null, or the published encoder.pt (or the same tensors as .safetensors)."""
+    """First weights of the encoder: null, ``galileo-nano`` (the published ones, which come with this package), or a file."""
 
     @property
     def physical(self) -> tuple[str, ...]:

@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from c2seg.data.normalize import OF_EACH_CITY, Normalization
 from c2seg.data.physical_layers import measured
 from c2seg.errors import unknown_name
 from c2seg.recipes.models import ForestModel, HighDANModel, MMGLOTSModel, Model, Strict
-from c2seg.recipes.training import AdversarialMethod, Augmentation, MaskedMethod, PseudoLabelMethod, Training
+from c2seg.recipes.training import AdversarialMethod, MaskedMethod, PseudoLabelMethod, Training
 
 __all__ = [
     "Comparison",
@@ -219,14 +219,11 @@ class Comparison(Strict):
     limit: float = Field(default=2.0, gt=0)
     """It does not where a mixture of the sources' classes is more than so many times as far from the target's pixels by
     ``midway`` as by ``per_city``."""
-    augment: dict[str, Any] = Field(default_factory=dict)
-    """Keys of every ``training.augment`` that have other values where it compares."""
-
-    @field_validator("augment")
-    @classmethod
-    def _augment(cls, changes: dict[str, Any]) -> dict[str, Any]:
-        Augmentation.model_validate(changes)
-        return changes
+    changes: dict[str, Any] = Field(default_factory=dict)
+    """Keys of the recipe that have other values where it compares; those of ``model`` and ``training`` in every stage."""
+    sentinel: dict[str, Any] | None = None
+    """Further ones where no city has other bands than Sentinel-2 and Sentinel-1 have, for networks that were pretrained on
+    these; null: none."""
 
 
 class SourceCheck(Strict):
