@@ -116,6 +116,7 @@ def test_layers_hold_all_of_a_city_or_none_are_taken(place):
     for further in (replace(msi, name="hsi"), replace(msi, name="thermal")):
         more = replace(scene, modalities={**scene.modalities, further.name: further})
         assert sentinel_layers(replace(city, scenes=(more,))) == ()
-    wide = replace(msi, source=ArrayRaster(np.ones((40, scene.grid.height, scene.grid.width), np.uint16)), bands=tuple(msi.bands) * 40)
+    raster = ArrayRaster(np.ones((40, scene.grid.height, scene.grid.width), np.uint16))
+    wide = replace(msi, source=raster, bands=tuple(msi.bands) * 40)
     many = replace(scene, modalities={"msi": wide})
     assert sentinel_layers(replace(city, scenes=(many,))) == ()

@@ -22,7 +22,7 @@ __all__ = ["Galileo"]
 
 NAME = "galileo-nano"
 _WEIGHTS = Path(__file__).with_name("weights") / f"{NAME}.safetensors"
-"""The published weights for Sentinel-1 and Sentinel-2 (MIT; the licence lies beside them)."""
+"""The published weights for Sentinel-1 and Sentinel-2 (MIT; the license lies beside them)."""
 
 
 class Galileo(nn.Module):
