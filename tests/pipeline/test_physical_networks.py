@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import rasterio
 import yaml
+from affine import Affine
+from rasterio.crs import CRS
 
 from c2seg.artifacts import read_model_file
 from c2seg.data import open_city
@@ -15,6 +17,7 @@ from c2seg.data.physical_layers import OPTICAL, RADAR, sentinel_layers
 from c2seg.errors import DataError
 from c2seg.pipeline import fit
 from c2seg.predict import MapOptions
+from c2seg.predict.backends.export import export
 from c2seg.predict.city import predict
 from c2seg.raster import ArrayRaster
 from c2seg.recipes import load_recipe
@@ -92,6 +95,7 @@ def test_the_teacher_is_pretrained_where_cities_have_bands_of_sentinel_alone(pla
     assert [stage.fraction for stage in recipe.stages.values()] == [0.08, 0.5]
     assert recipe.normalization == "midway"
     assert any("tensors from galileo-nano" in note for note in run.notes)
+    assert max(export(read_model_file(model), tmp_path / "model.onnx").largest_difference.values()) < 1e-4
     other = place("other", seed=3, label=False)
     predict(model, other, MapOptions(other / "map.tif"), device="cpu")
     with rasterio.open(other / "map.tif") as file:
@@ -118,5 +122,8 @@ def test_layers_hold_all_of_a_city_or_none_are_taken(place):
         assert sentinel_layers(replace(city, scenes=(more,))) == ()
     raster = ArrayRaster(np.ones((40, scene.grid.height, scene.grid.width), np.uint16))
     wide = replace(msi, source=raster, bands=tuple(msi.bands) * 40)
+    for side, layers in ((0.5, ()), (30, (OPTICAL, RADAR)), (250, ())):
+        grid = replace(scene.grid, transform=Affine(side, 0, 0, 0, -side, 0), crs=CRS.from_epsg(32632).to_wkt())
+        assert sentinel_layers(replace(city, scenes=(replace(scene, grid=grid),))) == layers
     many = replace(scene, modalities={"msi": wide})
     assert sentinel_layers(replace(city, scenes=(many,))) == ()

@@ -48,8 +48,8 @@ def test_patches_centered_by_class_are_nearer_to_even_shares(make_city):
 
 def test_a_forest_beside_the_networks_pulls_toward_even_shares(make_city):
     city = make_city("city")
-    alone, present = shares_of(city, "forest=null", recipe="crosscity")
-    both, _ = shares_of(city, recipe="crosscity")
+    alone, present = shares_of(city, "forest=null", "normalization=per_city", recipe="crosscity")
+    both, _ = shares_of(city, "normalization=per_city", recipe="crosscity")
     expected = 0.75 * alone + 0.25 * np.array(present) / sum(present)
     np.testing.assert_allclose(both, expected, atol=1e-3)
 

@@ -40,7 +40,8 @@ def _texts(recipe: Recipe, modalities: Sequence[str]) -> Iterator[str]:
         for index, network in enumerate(recipe.stage_networks(name, modalities)):
             alone = recipe.alone(network)
             settings = TrainedSettings.of(alone).model_dump_json()
-            yield f"{index} {network.inputs} {alone.normalization} {alone.statistics} {settings}"
+            compared = alone.comparison if alone.normalization == "auto" else None
+            yield f"{index} {network.inputs} {alone.normalization} {compared} {alone.statistics} {settings}"
 
 
 def _starts_anew(stage: Stage) -> bool:

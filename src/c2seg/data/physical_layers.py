@@ -43,6 +43,7 @@ LAYERS: dict[str, tuple[Band, ...]] = {
 """Bands of each layer, always all of them. One that a city has not is 0 everywhere, and 0 means "no data" to the networks."""
 
 _UNITS = {OPTICAL: ("reflectance",), RADAR: ("dB", "linear power")}
+_SIDES_M = (5.0, 60.0)
 _LEAST_POWER = 1e-5  # -50 dB
 _SPECTROMETER = 30  # bands from which a sensor resolves those of Sentinel-2: they are means of its bands then
 _NEAR_NM = 10.0  # beyond half of its width up to which another sensor's band stands for a band
@@ -96,12 +97,16 @@ def measured(modalities: Iterable[str]) -> tuple[str, ...]:
 def sentinel_layers(city: City) -> tuple[str, ...]:
     """Return the physical layers that hold all that a city has: bands like those of Sentinel-2 and Sentinel-1 in known units.
 
-    No layer where the city has another modality, a spectrometer among them, or one whose unit is not known.
+    No layer where the city has another modality, a spectrometer among them, or one whose unit is not known, or where pixels
+    are far smaller or larger than theirs. Pixels of unknown size pass.
     """
     origins = {layer: _origin(city, layer) for layer in LAYERS}
     made = {layer: name for layer, name in origins.items() if name is not None}
     scene = city.scenes[0]
-    if set(made.values()) != set(measured(city.modality_names)):
+    side = scene.grid.pixel_side_m()
+    if set(made.values()) != set(measured(city.modality_names)) or not (
+        side is None or _SIDES_M[0] <= side <= _SIDES_M[1]
+    ):
         return ()
     units = physical_units(city, tuple(made.values()))
     for layer, name in made.items():

@@ -91,7 +91,7 @@ class Galileo(nn.Module):
         """Return dB and reflectance [B, 12, H, W], 0 where a city has no such layer."""
         some = patch[self.layers[0]]
         parts = [
-            patch[name] if name in self.layers else some.new_zeros(len(some), len(LAYERS[name]), *some.shape[-2:])
+            patch[name] if name in self.layers else some.new_zeros(some.shape[0], len(LAYERS[name]), *some.shape[-2:])
             for name in (RADAR, OPTICAL)
         ]
         return torch.cat(parts, dim=1)
@@ -105,8 +105,8 @@ class Galileo(nn.Module):
         weights = here.unsqueeze(-1).to(tokens)
         mean = (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1)  # [B n, grid, grid, D]
         rows, cols = (side // self.stride_px for side in channels.shape[-2:])
-        parts = mean.view(len(channels), rows, cols, grid, grid, -1)
-        whole: Tensor = parts.permute(0, 5, 1, 3, 2, 4).reshape(len(channels), -1, rows * grid, cols * grid)
+        parts = mean.view(channels.shape[0], rows, cols, grid, grid, -1)
+        whole: Tensor = parts.permute(0, 5, 1, 3, 2, 4).reshape(channels.shape[0], -1, rows * grid, cols * grid)
         return whole
 
 

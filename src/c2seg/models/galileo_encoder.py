@@ -69,7 +69,7 @@ class GalileoEncoder(nn.Module):
         used = present[:, groups].reshape(batch, -1)
         sequence = (tokens[:, groups] * present[:, groups].unsqueeze(-1)).reshape(batch, -1, self.size)
         # Where nothing is present, attention over zeros keeps the result finite.
-        seen = torch.where(used.any(dim=1, keepdim=True), used, torch.ones_like(used))[:, None, None]
+        seen = (used | ~used.any(dim=1, keepdim=True))[:, None, None]
         for block in self.blocks:
             sequence = block(sequence, seen)
         result = torch.zeros_like(tokens)
@@ -136,7 +136,7 @@ class _Attention(nn.Module):
 
     def forward(self, x: Tensor, seen: Tensor) -> Tensor:
         q, k, v = (
-            layer(x).view(len(x), -1, self.heads, x.shape[-1] // self.heads).transpose(1, 2)
+            layer(x).view(x.shape[0], -1, self.heads, x.shape[-1] // self.heads).transpose(1, 2)
             for layer in (self.q, self.k, self.v)
         )
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)

@@ -123,7 +123,7 @@ def fit(
             target_statistics=prepared.target_statistics if recipe.follows_city else None,
             confidence_temperature=temperature,
             class_factors=factors,
-            training_shares=training_shares(decided.recipe if decided else recipe, prepared, seed),
+            training_shares=training_shares(decided.recipe if decided else sized, prepared, seed),
         )
         validation = None
         if trained.validation is not None:

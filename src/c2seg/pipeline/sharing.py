@@ -27,6 +27,7 @@ _OF_THE_RUN = frozenset(
         "forest",
         "source_check",
         "small_source",
+        "comparison",
     }
 )
 """Fields that no training of a network depends on. Pseudo-labels by a forest are part of the identity."""
