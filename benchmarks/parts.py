@@ -5,7 +5,7 @@
     python benchmarks/parts.py --adaptations --control  # other ways to adapt, and the control for as many processor seconds
     python benchmarks/parts.py --table
 
-Preset ``demo``, two seeds, four development pairs of ``real_pairs.py``; cells in benchmarks/parts.json are not run again. A
+Preset ``demo``, two seeds, four development pairs of ``real_pairs.py``, in whose results the cells are. A
 part *pays* where the 95 % interval of the recipe minus the variant without it (pairs, seeds, blocks drawn anew) is above 0,
 *harms* where it is below, and is to be confirmed at ``tiny`` where the difference is within .01. Variants that share trainings
 with the recipe (no-forest, no-tta, ...) cost their maps alone. Real pairs need C2SEG_REAL_DATA.
@@ -17,7 +17,6 @@ import argparse
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from statistics import mean
 
 from real_pairs import Row, Study, options, run_as_asked, run_study, study_of
@@ -84,7 +83,7 @@ def verdict(value: float, low: float, high: float) -> str:
 def arguments() -> argparse.Namespace:
     parser = options()
     parser.description = __doc__
-    parser.set_defaults(pairs=PAIRS, seeds=2, results=Path(__file__).with_suffix(".json"))
+    parser.set_defaults(pairs=PAIRS, seeds=2)
     parser.add_argument("--adaptations", action="store_true", help="other adaptations in the students' place, too")
     parser.add_argument("--control", action="store_true", help="the control for as many processor seconds, too")
     return parser.parse_args()
