@@ -51,7 +51,7 @@ CAPTION = (
 )
 LIMIT = (
     "The limit: small networks from random weights, simulated cities, little training; no verdict on the published systems.\n"
-    "Here `crosscity` is no better than a forest or the control.\n"
+    "Here `crosscity` is not significantly better than a forest or the control.\n"
     "On six real development pairs it leads both, and the U-Net, by more than chance.\n"
     "The C2Seg datasets cannot be bundled, and nothing was run on a GPU.\n"
     "Every table and its command: [results](docs/results.md).\n"

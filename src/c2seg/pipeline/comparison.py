@@ -58,8 +58,9 @@ def prepare_comparing(
 ) -> Compared:
     """Prepare the cities of a fit (``prepare``), and decide on ``normalization: auto``.
 
-    They are compared if target and sources have some modality in one known unit. They are not if a mixture of the sources'
-    classes is more than ``recipe.comparison.limit`` times as far from the target's pixels by ``midway`` as by ``per_city``.
+    They are compared if target and sources have some modality in one known unit, and, with ``comparison.sentinel``, no other
+    bands than those of Sentinel-2 and Sentinel-1. They are not if a mixture of the sources' classes is more than
+    ``recipe.comparison.limit`` times as far from the target's pixels by ``midway`` as by ``per_city``.
     """
 
     def prepared(changed: Recipe, layers: Sequence[str] | None = None) -> tuple[Recipe, Prepared]:
@@ -69,8 +70,8 @@ def prepare_comparing(
         return Compared(*prepared(recipe))
     record = None
     cities = [open_city(path) for path in (*sources, target)] if target is not None else []
-    if _in_known_units(cities):
-        layers = _layers_in_common(cities) if recipe.comparison.sentinel else ()
+    layers = _layers_in_common(cities) if cities and recipe.comparison.sentinel else ()
+    if _in_known_units(cities) and (layers or not recipe.comparison.sentinel):
         changed, data = prepared(comparing(recipe, sentinel=bool(layers)), layers or None)
         record = _distances(data, seed, bars("normalization"))
         if record is not None:

@@ -222,8 +222,8 @@ class Comparison(Strict):
     changes: dict[str, Any] = Field(default_factory=dict)
     """Keys of the recipe that have other values where it compares; those of ``model`` and ``training`` in every stage."""
     sentinel: dict[str, Any] | None = None
-    """Further ones where no city has other bands than Sentinel-2 and Sentinel-1 have, for networks that were pretrained on
-    these; null: none."""
+    """Further ones, for networks that were pretrained on bands of Sentinel-2 and Sentinel-1: only cities that have no others
+    are compared then; null: none, and all are."""
 
 
 class SourceCheck(Strict):
