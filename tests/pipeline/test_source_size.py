@@ -56,6 +56,8 @@ def test_small_sources_make_networks_shorter_and_narrower():
     assert "4500 labeled pixels of the sources are in 500 cells" in sizes[500].notes[0]
     assert "0.5 times as long" in sizes[500].notes[0]
     assert sizes[8000].notes == ()
+    [larger] = source_size(2500, 22500, SmallSource(cells=10_000)).notes  # no change without a word, however large
+    assert "train 0.5 times as long, are 0.5 times as wide" in larger
     length = source_size(500, 4500, SmallSource(cells=2000, changes=("length",)))
     assert (length.length, length.width) == (0.5, 1.0)
     weak = source_size(500, 4500, None)

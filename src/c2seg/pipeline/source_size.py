@@ -72,8 +72,6 @@ def _cells(mask: np.ndarray) -> int:
 
 
 def _notes(cells: int, labeled_pixels: int, factors: Mapping[str, float]) -> tuple[str, ...]:
-    if cells >= _FEW:
-        return ()
     what = f"{labeled_pixels} labeled pixels of the sources are in {cells} cells of {CELL_PX} x {CELL_PX} pixels and one class"
     texts = {
         "length": "train {} times as long",
@@ -83,6 +81,8 @@ def _notes(cells: int, labeled_pixels: int, factors: Mapping[str, float]) -> tup
     smaller = [texts[name].format(f"{factor:g}") for name, factor in factors.items() if factor < 1]
     if smaller:
         return (f"{what}: networks {', '.join(smaller)} as the recipe says",)
+    if cells >= _FEW:
+        return ()
     return (
         f"{what}: few for networks; compare with the recipe forest, or give the forest more weight (`forest.choose_weight`)",
     )
