@@ -76,6 +76,6 @@ def test_augmentation_changes_everywhere_where_cities_are_compared_and_nowhere_e
     assert [t.iterations for t in there.trainings] == [t.iterations for t in recipe.trainings]
 
 
-def test_a_wrong_change_of_augmentation_is_named(write_recipe):
+def test_a_wrong_change_of_augmentation_is_named():
     with pytest.raises(RecipeError, match="gain"):
         load_recipe("crosscity", None, ("comparison.changes.training.augment.gains=0.1",))

@@ -43,7 +43,7 @@ LAYERS: dict[str, tuple[Band, ...]] = {
 """Bands of each layer, always all of them. One that a city has not is 0 everywhere, and 0 means "no data" to the networks."""
 
 _UNITS = {OPTICAL: ("reflectance",), RADAR: ("dB", "linear power")}
-_SIDES_M = (5.0, 60.0)
+_SIDES_M = (5.0, 60.0)  # of pixels that networks for Sentinel-2 and Sentinel-1 (10 to 60 m) may know
 _LEAST_POWER = 1e-5  # -50 dB
 _SPECTROMETER = 30  # bands from which a sensor resolves those of Sentinel-2: they are means of its bands then
 _NEAR_NM = 10.0  # beyond half of its width up to which another sensor's band stands for a band

@@ -29,14 +29,7 @@ from c2seg.data.inputs import city_inputs
 from c2seg.data.preparation import comparison_notes
 from c2seg.data.radiometry import radiometry_notes
 from c2seg.data.spectral import match_bands
-from c2seg.data.units import (
-    in_physical_units,
-    physical_units,
-    radar_unit,
-    radar_unit_of,
-    reflectance_notes,
-    units_note,
-)
+from c2seg.data.units import in_physical_units, physical_units, radar_unit, radar_unit_of, reflectance_notes, units_note
 from c2seg.errors import InputError, unknown_name
 from c2seg.gis import ModelFacts as MapModel
 from c2seg.outputs import check_outputs, commit

@@ -31,28 +31,24 @@ def resized(recipe: Recipe, *, length: float = 1.0, width: float = 1.0) -> Recip
 
 
 def comparing(recipe: Recipe, *, sentinel: bool = False) -> Recipe:
-    """Return a recipe of ``normalization: auto`` as it is where target and sources are compared in physical units.
+    """Return what a recipe of ``normalization: auto`` becomes where target and sources are compared in physical units.
 
     ``sentinel``: with its changes for bands of Sentinel-2 and Sentinel-1. Raises ValidationError where changes have a key or a
     value that a recipe cannot have.
     """
     settings = recipe.comparison
-    parts = {key: settings.changes.get(key) or {} for key in ("model", "training")}
+    everywhere = {key: settings.changes[key] for key in ("model", "training") if key in settings.changes}
     content = _everywhere(
-        recipe.model_dump(mode="json"),
-        {
-            "model": lambda model: _laid_over(model, parts["model"]),
-            "training": lambda training: overlay(training, parts["training"]),
-        },
+        recipe.model_dump(mode="json"), {key: _laying_over(key, change) for key, change in everywhere.items()}
     )
-    rest = {key: value for key, value in settings.changes.items() if key not in parts}
+    rest = {key: value for key, value in settings.changes.items() if key not in everywhere}
     content = overlay(content, rest | {"normalization": "midway"})
     return Recipe.model_validate(overlay(content, (settings.sentinel or {}) if sentinel else {}))
 
 
-def _laid_over(model: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a model with some keys changed; one of another name starts from its own defaults."""
-    return dict(change) if change.get("name", model["name"]) != model["name"] else overlay(model, change)
+def _laying_over(key: str, change: Mapping[str, Any]) -> _Change:
+    """Return the change of a part that lays keys over it; a model of another name starts from its own defaults."""
+    return lambda part: overlay({key: part}, {key: change})[key]
 
 
 def _changed(recipe: Recipe, **changes: _Change) -> Recipe:
