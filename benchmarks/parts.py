@@ -30,7 +30,7 @@ RECIPE = "crosscity"
 CONTROL = "unet@control"
 PAIRS = "chile-denmark,augsburg-ew,sim-2101,sim-2102"
 ADAPTATIONS = ("masked-consistency", "class-mix", "constrained-entropy")
-OTHERS = ("argmax", "two-networks", "per-city", "random-start", "students-alone")
+OTHERS = ("argmax", "per-city", "random-start", "students-alone")
 WITHIN = 0.01
 
 

@@ -107,8 +107,11 @@ class Study:
 
     @cached_property
     def planned(self) -> list[tuple[Benchmark, list[Run]]]:
-        """Every run."""
-        return [(benchmark, plan(benchmark)) for benchmark in self.benchmarks()]
+        """Every run. SystemExit: a row names no recipe, or settings that it has not."""
+        try:
+            return [(benchmark, plan(benchmark)) for benchmark in self.benchmarks()]
+        except C2SegError as error:
+            raise SystemExit(f"rows: {error}") from error
 
     def waiting(self) -> list[tuple[Benchmark, list[Run]]]:
         """Return the runs without a cell."""

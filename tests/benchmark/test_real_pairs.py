@@ -133,6 +133,14 @@ def test_a_key_follows_settings_seed_and_images_alone(script, pair, tmp_path):
     assert not set(keys("model.trees=11")) & set(usual)
 
 
+def test_a_row_of_no_recipe_is_one_line(script, pair, tmp_path):
+    real = script("real_pairs")
+    row = real.Row("forest", ("model.branches=5",))
+    study = real.Study((row,), (pair,), "demo", 1, None, tmp_path / "r.json", tmp_path / "work")
+    with pytest.raises(SystemExit, match=r"rows: .*branches"):
+        study.cells()
+
+
 def test_a_study_runs_what_is_missing(script, pair, tmp_path, capsys):
     real = script("real_pairs")
     row = real.Row("forest", ("model.trees=5", "model.pixels_per_class=50"))

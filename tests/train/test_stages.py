@@ -10,6 +10,7 @@ import pytest
 import rasterio
 
 from c2seg.artifacts import read_model_file
+from c2seg.artifacts.runs import RunRecord
 from c2seg.cli import run as run_cli
 from c2seg.data import SceneReader, city_statistics, open_city
 from c2seg.errors import DataError, InputError, RecipeError
@@ -18,6 +19,7 @@ from c2seg.predict import MapOptions, WindowPlan
 from c2seg.predict.backends import BackendOptions, load_predictor
 from c2seg.predict.city import predict
 from c2seg.predict.pseudo_labels import pseudo_labels
+from c2seg.train.state import load_state
 from c2seg.types import Window
 from helpers.tensors import tensors
 
@@ -160,6 +162,12 @@ def test_a_staged_run_goes_on_where_it_was_stopped(write, cities, tmp_path):
     whole, stopped = tensors(tmp_path / "whole"), tensors(tmp_path / "stopped")
     for name, value in whole.items():
         np.testing.assert_array_equal(stopped[name], value, err_msg=name)
+    clocks = [load_state(file).content["clock"] for file in (tmp_path / "stopped" / "stages").rglob("state.*")]
+    assert len(clocks) == 2
+    record = RunRecord.read(tmp_path / "stopped" / "record.json")
+    steps = recipe.training.iterations
+    seconds = sum(clock["seconds"] / clock["steps"] * steps for clock in clocks)
+    assert record.step_seconds * record.iterations == pytest.approx(seconds, rel=0.01), "the stage before the stop, too"
 
 
 def test_a_model_taught_with_modality_dropout_maps_a_city_that_lacks_one(write, make_city, tmp_path):

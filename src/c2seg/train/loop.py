@@ -38,6 +38,7 @@ from c2seg.models.cost import model_cost
 from c2seg.progress import Progress, no_progress
 from c2seg.sampling import PatchSampler
 from c2seg.train.checkpointing import checkpoint_activations
+from c2seg.train.clock import StepClock
 from c2seg.train.curves import Curves
 from c2seg.train.job import TrainingJob, TrainingResult
 from c2seg.train.loader import Feed
@@ -80,7 +81,7 @@ def train(
         built = _build(job, world, samplers)
     method, averaged = built.method, built.averaged
     now = identity(job.recipe, job.seed, job.data, _digest(job.initial_weights), world.device, precision, world.size)
-    start = 0
+    start, clock = 0, StepClock()
     if not resume and world.is_first:
         remove_states(job.folder)
     common = job.shared if world.size == 1 else None
@@ -88,39 +89,36 @@ def train(
     if resume and (path := state_file(job.folder)):
         state = load_state(path)
         check_same_run(state.identity, now, path)
-        _restore(state, method, averaged, path)
-        start = state.step
+        start, clock = state.step, _restore(state, method, averaged, path)
     if job.probe and world.is_first:
         job.probe.resume(start)
 
     def save(step: int) -> None:
         if world.is_first:
-            content = {"method": method.state_dict(), "averaged": averaged.state_dict() if averaged else None}
+            content = {
+                "method": method.state_dict(),
+                "averaged": averaged.state_dict() if averaged else None,
+                "clock": clock.saved(),
+            }
             save_state(job.folder, State(step, now, content))
 
-    clock, spent, counted = time.perf_counter(), time.process_time(), 0
     curves = Curves(job.folder / "curves.csv", start, enabled=world.is_first)
     with curves, nullcontext(stop) if stop else StopSignal() as stop:
         for step, losses, rate in _steps(job, world, built, samplers, start):
             last = step == settings.iterations
-            if not counted:  # the first step warms up
-                clock, spent, counted = time.perf_counter(), time.process_time(), step
+            clock.step()
             if step % _LOG_EVERY == 0 or last:
                 curves.add(step, method.learning_rate(), rate, losses)
                 progress(step, settings.iterations, f"loss {losses['loss']:.3f}  {rate:.0f} patches/s")
             if looked := _look(job.probe, step, method, averaged, world, last=last):
-                clock += looked[0]  # is no time of the training
-                spent += looked[1]
+                clock.skip()  # is no time of the training
             if looked or step % settings.checkpoint_every == 0 or last or stop.requested:
                 curves.flush()
                 save(step)
             if stop.requested and not last:
                 raise KeyboardInterrupt(stop.requested)
-    costs: tuple[float | None, float | None] = None, None
-    if 0 < (steps := settings.iterations - counted) < settings.iterations:
-        costs = (time.perf_counter() - clock) / steps, (time.process_time() - spent) / steps
     world.barrier()
-    shared = None
+    costs, shared = clock.costs(), None
     if common:
         costs, shared = common.finish(now, job.folder, costs, settings.iterations, adopted=adopted)
     model = method.model if averaged is None else averaged.module
@@ -134,28 +132,25 @@ def train(
 
 def _look(
     probe: Probe | None, step: int, method: TrainingMethod, averaged: AveragedModel | None, world: World, *, last: bool
-) -> tuple[float, float] | None:
-    """Show the weights to a probe; return the seconds and processor seconds that it took, None if it did not look.
-
-    It is not shown the last weights, which are the result.
-    """
+) -> bool:
+    """Show the weights to a probe; return whether it looked. It is not shown the last weights, which are the result."""
     if probe is None or last or step % probe.every or not world.is_first:
-        return None
-    clock, spent = time.perf_counter(), time.process_time()
+        return False
     probe.look(step, _weights(method.model if averaged is None else averaged.module))
-    return time.perf_counter() - clock, time.process_time() - spent
+    return True
 
 
 def _weights(model: nn.Module) -> dict[str, np.ndarray]:
     return {name: value.cpu().numpy() for name, value in model.state_dict().items()}
 
 
-def _restore(state: State, method: TrainingMethod, averaged: AveragedModel | None, path: Path) -> None:
-    """Restore a state of the same identity; DataError if it is not one of this method and network after all."""
+def _restore(state: State, method: TrainingMethod, averaged: AveragedModel | None, path: Path) -> StepClock:
+    """Restore a state of the same identity; return its clock. DataError if it does not fit after all."""
     try:
         method.load_state_dict(state.content["method"])
         if averaged is not None:
             averaged.load_state_dict(state.content["averaged"])
+        return StepClock.resumed(state.content.get("clock", {}))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
         reason = one_line(error)[:200]
         raise DataError(
