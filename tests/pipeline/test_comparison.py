@@ -70,7 +70,7 @@ def test_augmentation_changes_everywhere_where_cities_are_compared_and_nowhere_e
     for training in there.trainings:
         assert (training.augment.gain_std, training.augment.offset_std) == (0.05, 0.1)
         assert training.augment.light == LightChange()
-        assert training.augment.cutmix == 0.5
+        assert training.augment.modality_dropout == 0.1
     assert there.training.augment == there.trainings[0].augment
     assert all(training.augment.light is None for training in recipe.trainings)
     assert [t.iterations for t in there.trainings] == [t.iterations for t in recipe.trainings]
