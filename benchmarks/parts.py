@@ -8,7 +8,7 @@
 Preset ``demo``, two seeds, four development pairs of ``real_pairs.py``, in whose results the cells are. A part *pays*
 where the 95 % interval of the recipe minus the variant without it (pairs, seeds, blocks drawn anew) is above 0, *harms* where
 it is below, and is to be confirmed at ``tiny`` where the difference is within .01. Variants that share trainings with the
-recipe (no-forest, no-tta, ...) cost their maps alone. Real pairs need C2SEG_REAL_DATA.
+recipe (no-forest, argmax, ...) cost their maps alone. Real pairs need C2SEG_REAL_DATA.
 """
 
 from __future__ import annotations

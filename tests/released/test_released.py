@@ -67,7 +67,10 @@ def test_an_exported_network_maps_as_it_did(released):
     assert (pixels("new.tif") == pixels("unet/maps/target.tif")).mean() > 0.99
 
 
-AS_THEN = {"crosscity": ["--set", "normalization=per_city", "--set", "small_source=null"]}
+_CROSSCITY = (
+    "normalization=per_city", "small_source=null", "training.augment.cutmix=0.5", "training.loss.label_smoothing=0.05"
+)  # fmt: skip
+AS_THEN = {"crosscity": [word for setting in _CROSSCITY for word in ("--set", setting)]}
 """Settings of a recipe whose defaults are other ones now (CHANGELOG.md)."""
 
 
