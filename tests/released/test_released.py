@@ -68,7 +68,8 @@ def test_an_exported_network_maps_as_it_did(released):
 
 
 _CROSSCITY = (
-    "normalization=per_city", "small_source=null", "training.augment.cutmix=0.5", "training.loss.label_smoothing=0.05"
+    "normalization=per_city", "small_source=null", "training.augment.cutmix=0.5", "training.loss.label_smoothing=0.05",
+    "prediction.tta=true",
 )  # fmt: skip
 AS_THEN = {"crosscity": [word for setting in _CROSSCITY for word in ("--set", setting)]}
 """Settings of a recipe whose defaults are other ones now (CHANGELOG.md)."""

@@ -20,7 +20,7 @@ class StepClock:
 
     @classmethod
     def resumed(cls, saved: Mapping[str, float]) -> StepClock:
-        """Return a clock that goes on from what ``saved`` returned, or begins where a state has none."""
+        """Return a clock that continues from what ``saved`` returned, or begins where a state has none."""
         return cls(int(saved.get("steps", 0)), saved.get("seconds", 0.0), saved.get("processor_seconds", 0.0))
 
     def saved(self) -> dict[str, float]:
