@@ -50,7 +50,8 @@ CAPTION = (
     "In brackets: `crosscity` minus the row, with its 95 % interval.\n"
 )
 LIMIT = (
-    "The limit: two pairs, one seed, small networks from random weights, little training; no verdict on the published systems.\n"
+    "The limit: two pairs, one seed, small networks from random weights, little training; "
+    "no verdict on the published systems.\n"
     "On six real development pairs `crosscity` leads control, forest and U-Net by more than chance, too.\n"
     "The C2Seg datasets cannot be bundled, and nothing was run on a GPU.\n"
     "Every table and its command: [results](docs/results.md).\n"
