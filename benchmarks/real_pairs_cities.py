@@ -23,8 +23,9 @@ DEVELOPMENT_SEEDS = (2101, 2102, 4101, 5102)
 """Of the last two, materials change each by itself (docs/simulator.md)."""
 FULL_SEEDS = (1106, 2105, 4107, 5108)
 """Of pairs with the hyperspectral bands, too."""
-FROZEN_SEEDS = (2701, 2702, 3701, 3702, 4701, 4702, 5701, 5702)
-SCALE = 0.15
+FROZEN_SEEDS = {"ab": (3801, 5802), "bw": (3803,)}
+"""Of pairs with all modalities, both ways, on which no setting was ever chosen."""
+SCALE = {"ab": 0.15, "bw": 0.1}
 POTSDAM_COLUMN = 96
 """Where its tiles leave all classes on both sides."""
 GUARD_PX = {"augsburg": 14, "potsdam": 2}
@@ -72,7 +73,8 @@ def full() -> Mapping[str, Maker]:
 
 def frozen() -> Mapping[str, Maker]:
     """Return the pairs that are scored once, when a recipe is as it will be."""
-    return {f"frozen-{seed}": _simulated for seed in FROZEN_SEEDS}
+    names = [f"frozen-{kind}-{seed}" for kind, seeds in FROZEN_SEEDS.items() for seed in seeds]
+    return {f"{name}{way}": _frozen for name in names for way in ("", "-back")}
 
 
 def chosen(names: str) -> dict[str, Maker]:
@@ -207,16 +209,24 @@ def _simulated(folders: Folders, name: str) -> Pair:
     return Pair(source, target, target / "reference.tif", given_name=name)
 
 
-def simulated(folders: Folders, seed: int, *, full: bool = False) -> tuple[Path, Path]:
-    """Return source and target of a simulated pair, both with MSI and SAR alone unless ``full``."""
-    name = f"full-{seed}" if full else f"simulated-{seed}"
-    whole = written(folders.work / name, lambda out: _simulate(out, seed, full=full))
+def _frozen(folders: Folders, name: str) -> Pair:
+    """Return a simulated pair with all modalities; ``-back``: from its target to its source."""
+    _, kind, seed, *back = name.split("-")
+    cities = simulated(folders, int(seed), full=True, kind=kind)
+    source, target = cities[::-1] if back else cities
+    return Pair(source, target, target / "reference.tif", given_name=name)
+
+
+def simulated(folders: Folders, seed: int, *, full: bool = False, kind: str = "ab") -> tuple[Path, Path]:
+    """Return source and target of a simulated pair (``ab`` or ``bw``), both with MSI and SAR alone unless ``full``."""
+    name = f"{'full' if full else 'simulated'}-{'' if kind == 'ab' else f'{kind}-'}{seed}"
+    whole = written(folders.work / name, lambda out: _simulate(out, seed, full=full, kind=kind))
     pair = yaml.safe_load((whole / "pair.yaml").read_text(encoding="utf-8"))
     return whole / pair["source"], whole / pair["target"]
 
 
-def _simulate(out: Path, seed: int, *, full: bool) -> None:
-    pair = c2seg.simulate_pair(out, pair="ab", scale=SCALE, seed=seed)
+def _simulate(out: Path, seed: int, *, full: bool, kind: str) -> None:
+    pair = c2seg.simulate_pair(out, pair=kind, scale=SCALE[kind], seed=seed)
     for city in () if full else (pair.source, pair.target):
         folder = out / city.name
         (folder / "hsi.tif").unlink()

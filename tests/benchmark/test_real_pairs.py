@@ -94,9 +94,21 @@ def test_every_row_of_the_parts_is_a_recipe(script):
 def test_frozen_pairs_are_no_development_pairs(script):
     cities = script("real_pairs_cities")
     assert not set(cities.frozen()) & set(cities.chosen("development,styled,real,simulated,full"))
-    assert not set(cities.FROZEN_SEEDS) & set(cities.DEVELOPMENT_SEEDS)
+    seeds = {seed for of_kind in cities.FROZEN_SEEDS.values() for seed in of_kind}
+    assert not seeds & {*cities.DEVELOPMENT_SEEDS, *cities.FULL_SEEDS}
     with pytest.raises(SystemExit, match="no pair or group nowhere"):
         cities.chosen("nowhere")
+
+
+def test_a_frozen_pair_goes_both_ways_with_all_modalities(script, tmp_path):
+    cities = script("real_pairs_cities")
+    cities.SCALE["bw"] = 0.01
+    folders = cities.Folders(tmp_path)
+    there, back = (cities.chosen(name)[name](folders, name) for name in ("frozen-bw-3803", "frozen-bw-3803-back"))
+    assert (there.source, there.target) == (back.target, back.source)
+    assert back.reference == there.source / "reference.tif"
+    for city in (there.source, there.target):
+        assert {"hsi.tif", "msi.tif", "sar.tif"} <= {file.name for file in city.iterdir()}
 
 
 def test_a_restyled_band_has_the_quantiles_of_the_other(script):
