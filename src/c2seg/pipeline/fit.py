@@ -125,17 +125,13 @@ def fit(
             class_factors=factors,
             training_shares=training_shares(decided.recipe if decided else sized, prepared, seed),
         )
-        validation = None
-        if trained.validation is not None:
-            offline = trained.offline.record if trained.offline else None
-            validation = ValidationRecord.of(folds, trained.validation, trained.reliability, offline)
+        validation = _validation(trained, folds)
         bar = shown("drift")
         bar(0, 2, "pixels of the sources")
         sampled = sample_pixels(prepared.sources, prepared.modalities, seed)
         bar(1, 2, "pixels of the target" if target else "summary")
-        summary = (
-            summarize(prepared, sampled, validation, SummaryFacts(out, target, preset, seed)) if is_first() else None
-        )
+        summary_facts = SummaryFacts(out, target, preset, seed)
+        summary = summarize(prepared, sampled, validation, summary_facts) if is_first() else None
         bar(2, 2)
         seconds = time.perf_counter() - started
         record = RunRecord(
@@ -155,13 +151,7 @@ def fit(
         if is_first():
             seen = seen_pixels(prepared, sampled, origin.run_id)
             write_run(out, RunFiles(recipe, header, trained.tensors, record, validation, trained.curves, seen, best))
-        pretrained = tuple(text for text in (facts.pretrained and facts.pretrained.line, facts.random_start) if text)
-        checks = [one.record.notes for one in (checked, trained.labeled) if one]
-        checks += [compared.record.notes] if compared.record else []
-        notes = (
-            *alone, *prepared.notes, *pretrained, *(size.notes if size else ()), *trained.notes,
-            *(choices.notes if choices else ()), *(n for part in checks for n in part)
-        )  # fmt: skip
+        notes = (*alone, *prepared.notes, *_notes(record, trained))
         model = out / "model.safetensors" if trained.tensors else None
         return FitResult(model, validation, seconds, notes, summary, trained_line(plan))
 
@@ -185,6 +175,25 @@ def _class_factors(
     factors, note = class_factors(job, model, trained.tensors, chosen.held, record.temperature)
     named = dict(zip(job.prepared.legend.names, factors, strict=True)) if factors else None
     return factors, record.model_copy(update={"class_factors": named, "notes": (*record.notes, note)})
+
+
+def _validation(trained: Fitted, folds: str) -> ValidationRecord | None:
+    """Return the scores on the held-out folds, which ``folds`` describes; None without any."""
+    if trained.validation is None:
+        return None
+    offline = trained.offline.record if trained.offline else None
+    return ValidationRecord.of(folds, trained.validation, trained.reliability, offline)
+
+
+def _notes(record: RunRecord, trained: Fitted) -> tuple[str, ...]:
+    """Return what people are to know of a run: of its weights, its sources, its training, and what was decided by itself."""
+    weights = (record.pretrained and record.pretrained.line, record.random_start)
+    checks = [record.source_check, record.label_check, record.normalization_check]
+    return (
+        *(text for text in weights if text), *(record.source_size.notes if record.source_size else ()), *trained.notes,
+        *(record.label_choices.notes if record.label_choices else ()),
+        *(note for check in checks if check for note in check.notes),
+    )  # fmt: skip
 
 
 def _train(job: FitJob) -> Fitted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import get_args
 
@@ -71,11 +71,24 @@ class _Job:
     """An opened model, an opened city, and how the model is run."""
 
     model: ModelFile
+    """Its networks alone where the city lacks a modality."""
     city: City
-    prepared: PreparedCity[City]
-    """The city with layers of zeros for the modalities that it lacks."""
+    statistics: Mapping[str, BandStatistics]
+    """The city's own, where the model's normalization follows the city; else empty."""
+    absent: Mapping[str, int]
+    """The modalities that the city lacks, with their bands."""
     backend: str
     options: BackendOptions
+
+    @cached_property
+    def prepared(self) -> PreparedCity[City]:
+        """The city with layers of zeros for the modalities that it lacks."""
+        return prepare_for_model(self.model.header, self.city, self.statistics, self.absent)
+
+    @property
+    def temperature(self) -> float | None:
+        """Of confidence and areas. It was measured with all modalities; without one, networks predict without the forest."""
+        return None if self.absent else self.model.header.confidence_temperature
 
     def reader(self, scene: int) -> SceneReader:
         return self.prepared.readers(tuple(self.model.header.inputs))[scene]
@@ -110,85 +123,56 @@ def predict(
     """
     options.side.check()
     loaded = deciding(read_model_file(model), decision)
-    header = loaded.header
-    options = replace(options, side=replace(options.side, model=MapModel(model.absolute(), header)))
-    images, fitted = match_bands(_opened(city, header), header.inputs)
-    absent = check_city(header, images)
-    read = () if images.scenes[0].tiles else images.notes  # the order of published tiles changes no value
-    fitted = (*read, *fitted, *_unit_notes(header, images))
+    options = replace(options, side=replace(options.side, model=MapModel(model.absolute(), loaded.header)))
+    images, absent, fitted = _matched(loaded.header, city)
     loaded = without_forest(loaded) if absent else loaded
     header = loaded.header
-    crews = nullcontext(crew) if crew else open_crew(options.workers, options.cluster, keep_memory=True)
     if options.cluster is not None:
         threads = threads or 1  # here as there: some networks give other bits with other threads
     cleanup = requested_cleanup(options.min_area_px, options.min_area_keep, header.legend)
-    scenes = list(zip(images.scenes, _scene_options(images, options), strict=True))
-    outputs = [output for _, scene_options in scenes for output in scene_options.outputs.values()]
-    check_outputs(outputs, [model, *city_inputs(city, images)], overwrite=options.overwrite)
-    for _, scene_options in scenes:
-        scene_options.check_objects()
-    header.legend.colors(options.palette)  # an unknown palette is refused before the work
+    scenes = _checked_scenes(header, images, options, [model, *city_inputs(city, images)])
     settings = header.recipe.prediction
     averaged = settings.tta if tta is None else tta
     running = BackendOptions(device, precision, averaged, threads, compile, settings.tta_transforms)
     name = backend or default_backend(loaded)
     predictor = None if name == "auto" else load_predictor(loaded, name, running)  # wrong options show at once
     statistics = _statistics(header, images, absent, bars("statistics"))
-    fitted = (
-        *fitted,
-        *comparison_notes(header.recipe.decided_normalization, images.name, statistics, header.statistics),
-    )
-    prepared = prepare_for_model(header, images, statistics, absent)
-    job = _Job(loaded, images, prepared, name, running)
+    compared = comparison_notes(header.recipe.decided_normalization, images.name, statistics, header.statistics)
+    job = _Job(loaded, images, statistics, absent, name, running)
     key = _key(job).model_copy(update={"cleanup": cleanup.record() if cleanup else None})
+    first = key.model_copy(update={"scene": scenes[0][0].name})
     choice = None
     if predictor is None:
-        choice, predictor = _measure(job, key.model_copy(update={"scene": scenes[0][0].name}), scenes[0][1])
-        name = choice.name
-        job = replace(job, backend=name)
-    size = _windows_together(job, key.model_copy(update={"scene": scenes[0][0].name}), scenes[0][1], predictor)
-    # The temperature was measured with all modalities; without one, the networks predict without the forest.
-    temperature = None if absent else header.confidence_temperature
-    worker_threads = threads or (None if options.workers == 1 else max(1, processors() // options.workers))
+        choice, predictor = _measure(job, first, scenes[0][1])
+        job = replace(job, backend=choice.name)
+    size = _windows_together(job, first, scenes[0][1], predictor)
+    key = key.model_copy(update={"backend": job.backend, "batch_size": size})
+    shared = None if options.workers == 1 else max(1, processors() // options.workers)
+    running = replace(running, threads=threads or shared)
     trained = header.provenance
     run = MapRun(
         trained=trained.without_folders() if trained else None,
         predicted=provenance(seed=trained.seed if trained else 0, device=device, command=command).without_folders(),
         workers=options.workers,
-        threads=worker_threads,
+        threads=running.threads,
         backend_choice=choice,
         precision_check=_check_precision(job, predictor),
         absent=tuple(absent),
-        bands=tuple(fitted),
-        confidence_temperature=temperature,
+        bands=(*fitted, *compared),
+        confidence_temperature=job.temperature,
         decision=settings.decision,
     )
-    notes = MapNotes(
-        run_id=trained.run_id if trained else None,
-        recipe=header.recipe.name,
-        city=PredictedCity(name=images.name, path=relative_path(city, scenes[0][1].out)),
-        confidence=options.confidence.name if options.confidence else None,
-        runner_up=options.runner_up.name if options.runner_up else None,
-        run=run,
-        target_labels=(trained.target_labels,) if trained and trained.target_labels else (),
+    notes = _map_notes(
+        header, PredictedCity(name=images.name, path=relative_path(city, scenes[0][1].out)), options, run
     )
     results = []
+    crews = nullcontext(crew) if crew else open_crew(options.workers, options.cluster, keep_memory=True)
     with commit(overwrite=options.overwrite) as files, crews as opened:
         for index, (scene, scene_options) in enumerate(scenes):
             decided = _decision(job, index, predictor)
             weights = decided.record() if decided else None
-            scene_key = key.model_copy(
-                update={"scene": scene.name, "backend": name, "batch_size": size, "decision": weights}
-            )
             build = partial(
-                build_scene,
-                model.absolute(),
-                city.absolute(),
-                index,
-                statistics,
-                absent,
-                name,
-                replace(running, threads=worker_threads),
+                build_scene, model.absolute(), city.absolute(), index, statistics, absent, job.backend, running
             )
             results.append(
                 make_scene(
@@ -197,8 +181,8 @@ def predict(
                     predictor,
                     job.plan(scene, predictor),
                     header.legend,
-                    replace(scene_options, batch_size=size, decision=decided, temperature=temperature),
-                    scene_key,
+                    replace(scene_options, batch_size=size, decision=decided, temperature=job.temperature),
+                    key.model_copy(update={"scene": scene.name, "decision": weights}),
                     crew=opened,
                     build=build,
                     notes=notes,
@@ -208,6 +192,41 @@ def predict(
     for (_, scene_options), record in zip(scenes, results, strict=True):
         clear_unfinished(scene_options, record)
     return results
+
+
+def _matched(header: Header, city: Path) -> tuple[City, dict[str, int], tuple[str, ...]]:
+    """Return the images of a city with a model's bands, the modalities that it lacks with their bands, and notes for people."""
+    images, bands = match_bands(_opened(city, header), header.inputs)
+    absent = check_city(header, images)
+    read = () if images.scenes[0].tiles else images.notes  # the order of published tiles changes no value
+    return images, absent, (*read, *bands, *_unit_notes(header, images))
+
+
+def _checked_scenes(
+    header: Header, images: City, options: MapOptions, inputs: Sequence[Path]
+) -> list[tuple[Scene, MapOptions]]:
+    """Return the scenes of a city and what to write of each. Raises InputError, before any work, for what cannot be written."""
+    scenes = list(zip(images.scenes, _scene_options(images, options), strict=True))
+    outputs = [output for _, scene_options in scenes for output in scene_options.outputs.values()]
+    check_outputs(outputs, inputs, overwrite=options.overwrite)
+    for _, scene_options in scenes:
+        scene_options.check_objects()
+    header.legend.colors(options.palette)
+    return scenes
+
+
+def _map_notes(header: Header, city: PredictedCity, options: MapOptions, run: MapRun) -> MapNotes:
+    """Return what the files of a map say of it."""
+    trained = header.provenance
+    return MapNotes(
+        run_id=trained.run_id if trained else None,
+        recipe=header.recipe.name,
+        city=city,
+        confidence=options.confidence.name if options.confidence else None,
+        runner_up=options.runner_up.name if options.runner_up else None,
+        run=run,
+        target_labels=(trained.target_labels,) if trained and trained.target_labels else (),
+    )
 
 
 def open_for_model(header: Header, path: Path, progress: Progress) -> PreparedCity[City]:
