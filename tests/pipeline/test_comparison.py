@@ -79,3 +79,26 @@ def test_augmentation_changes_everywhere_where_cities_are_compared_and_nowhere_e
 def test_a_wrong_change_of_augmentation_is_named():
     with pytest.raises(RecipeError, match="gain"):
         load_recipe("crosscity", None, ("comparison.changes.training.augment.gains=0.1",))
+
+
+@pytest.mark.parametrize(
+    ("override", "found"),
+    [
+        ("training.augment.gain_std=0.3", lambda recipe: recipe.training.augment.gain_std == 0.3),
+        ("training.augment.light={sun_std: 0.4}", lambda recipe: recipe.training.augment.light.sun_std == 0.4),
+        ("training.augment={light: null, noise_std: 0.01}", lambda recipe: recipe.training.augment.light is None),
+        ("stages.teachers.fraction=0.5", lambda recipe: recipe.stages["teachers"].fraction == 0.5),
+        ("stages.teachers.model={name: unet, dropout: 0.1}", lambda recipe: recipe.stages["teachers"].model.name == "unet"),
+        ("prediction.window_px=96", lambda recipe: recipe.prediction.window_px == 96),
+    ],
+)  # fmt: skip
+def test_who_sets_a_key_sets_it_where_cities_are_compared_too(override, found):
+    assert not found(comparing(load_recipe("crosscity", "tiny"), sentinel=True))
+    assert found(comparing(load_recipe("crosscity", "tiny", (override,)), sentinel=True))
+
+
+def test_a_recipe_over_crosscity_sets_its_keys_where_cities_are_compared_too(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: mine\nbase: crosscity\ntraining: {augment: {gain_std: 0.3}}\n", encoding="utf-8")
+    augment = comparing(load_recipe(str(file))).training.augment
+    assert (augment.gain_std, augment.offset_std) == (0.3, 0.1)

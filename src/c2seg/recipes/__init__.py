@@ -16,7 +16,7 @@ from c2seg.documents import parse_yaml, read_text
 from c2seg.errors import RecipeError, unknown_name
 from c2seg.plugins import Plugin, find, guarded, installed, load
 from c2seg.recipes import starts
-from c2seg.recipes.changes import comparing
+from c2seg.recipes.changes import comparing, laid_over
 from c2seg.recipes.plugged import LossSettings, MethodSettings, ModelSettings, Strict, plugins_of
 from c2seg.recipes.schema import Recipe, overlay
 from c2seg.recipes.suggesting import meant_keys, unknown_part
@@ -96,10 +96,10 @@ def load_recipe(name: str, preset: str | None = None, overrides: Sequence[str] =
     if variant:
         if variant not in others:
             raise RecipeError(f"recipe {recipe}: {unknown_name('variant', variant, others)}")
-        content = overlay(content, {"name": name} | (others[variant] or {}))
+        content = laid_over(content, {"name": name} | (others[variant] or {}))
     changed = content
     for text in overrides:
-        changed = overlay(changed, _override(text))
+        changed = laid_over(changed, _override(text))
     try:
         return _validate(name, changed)
     except RecipeError as error:
@@ -146,7 +146,7 @@ def _parse(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
             raise RecipeError(f"recipe {name} names itself as its base, or its base does")
         if not isinstance(base, str) or len(above) == _BASES:
             raise RecipeError(f"recipe {name}: base must be the name of a recipe, of at most {_BASES} above each other")
-        return overlay(_parse(base, (*above, name)), content)
+        return laid_over(_parse(base, (*above, name)), content)
     return content
 
 

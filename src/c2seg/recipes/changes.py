@@ -1,4 +1,4 @@
-"""Recipes with every training, or every network, changed alike."""
+"""Changes of recipes: what is laid over them, and every training or every network changed alike."""
 
 from __future__ import annotations
 
@@ -7,12 +7,37 @@ from typing import Any
 
 from c2seg.recipes.schema import Recipe, overlay
 
-__all__ = ["comparing", "resized"]
+__all__ = ["comparing", "laid_over", "resized"]
 
 _WIDTH_STEP = 8
 """Widths stay multiples of it, as group normalization needs."""
 
 _Change = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def laid_over(content: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's content with a change laid over it.
+
+    Keys of it that ``comparison`` has other values for get the change's there, too: who sets a key, sets it for all cities.
+    """
+    parts = content.get("comparison")
+    there = {
+        name: overlay(part, _in_both(change, part))
+        for name, part in (parts.items() if isinstance(parts, dict) else ())
+        if isinstance(part, dict)
+    }
+    return overlay(overlay(content, {"comparison": there} if there else {}), change)
+
+
+def _in_both(change: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a change has of the keys of a part, mappings key by key."""
+    return {
+        key: _in_both(value, part[key])
+        if isinstance(value, dict) and isinstance(part[key], dict) and part[key]
+        else value
+        for key, value in change.items()
+        if key in part
+    }
 
 
 def resized(recipe: Recipe, *, length: float = 1.0, width: float = 1.0) -> Recipe:
