@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from c2seg.data.tiling import TileGrid
 from c2seg.errors import InputError
 from c2seg.predict import WindowPlan
-from c2seg.predict.plan import taper, window_plan
+from c2seg.predict.plan import suitable_plan, taper, window_plan
 from c2seg.recipes.schema import Prediction
 
 
@@ -92,3 +92,22 @@ def test_windows_as_tiles_are_those_of_the_release(height, width, count):
     assert usual.rows[-1] + 128 > height
     small = SimpleNamespace(grid=SimpleNamespace(height=100, width=811))
     assert window_plan(small, Prediction(window_px=128, windows="tiles"), network).window_hw == (128, 128)
+
+
+@given(st.integers(8, 300), st.integers(0, 100), st.sampled_from([1, 8, 32, 48]))
+def test_any_window_of_the_settings_suits_any_stride(window_px, overlap_px, stride):
+    settings = Prediction(window_px=window_px, overlap_px=min(overlap_px, window_px - 1))
+    plan = suitable_plan(500, 400, settings, SimpleNamespace(stride_px=stride))
+    assert plan.window_px % stride == 0
+    assert window_px <= plan.window_px < settings.window_px + 2 * stride
+    assert plan.overlap_px == settings.overlap
+    if window_px % stride == 0 and settings.overlap + stride <= window_px:
+        assert plan.window_px == window_px
+
+
+def test_tiles_have_their_size_or_are_refused():
+    scene = SimpleNamespace(grid=SimpleNamespace(height=300, width=300))
+    settings = Prediction(window_px=100, windows="tiles")
+    with pytest.raises(InputError, match=r"100 px\) must be a multiple of 8"):
+        window_plan(scene, settings, SimpleNamespace(stride_px=8))
+    assert window_plan(scene, settings, SimpleNamespace(stride_px=4)).window_px == 100

@@ -21,7 +21,7 @@ from c2seg.predict.backends import BackendOptions
 from c2seg.predict.backends.forest import forest_predictor
 from c2seg.predict.decision import Decision, ModelFacts, decide_for, subsampled
 from c2seg.predict.engine import Reader
-from c2seg.predict.plan import WindowPlan
+from c2seg.predict.plan import suitable_plan
 from c2seg.recipes import Recipe
 from c2seg.recipes.models import ForestModel
 from c2seg.recipes.schema import Prediction
@@ -112,8 +112,7 @@ def _predicted(ids: np.ndarray, window: Window, reader: Reader, predictor: Predi
     def read(part: Window) -> tuple[Patch, np.ndarray]:
         return reader(part.shift(window.row, window.col))
 
-    snap = int(getattr(predictor, "stride_px", 1))
-    plan = WindowPlan(window.height, window.width, settings.window_px, settings.overlap, snap)
+    plan = suitable_plan(window.height, window.width, settings, predictor)
     valid, probabilities = [], []
     for strip in predict_rows(read, predictor, plan, batch_size=settings.batch_size):
         valid.append(strip.valid.copy())

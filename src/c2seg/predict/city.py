@@ -355,7 +355,7 @@ def _windows_together(job: _Job, key: MapKey, options: MapOptions, predictor: Pr
     pending = pending_key(options.out)
     if pending and pending.batch_size and _same_map(key, pending):
         return pending.batch_size
-    side = header.recipe.prediction.window_px + 2 * predictor.halo_px
+    side = job.plan(job.city.scenes[0], predictor).window_px + 2 * predictor.halo_px
     return fitting_batch(predictor, header.channels, side, batch_size(header))
 
 

@@ -11,7 +11,7 @@ from c2seg.errors import InputError
 from c2seg.recipes.schema import Prediction
 from c2seg.types import Window
 
-__all__ = ["WindowPlan", "taper", "window_plan"]
+__all__ = ["WindowPlan", "suitable_plan", "taper", "window_plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +110,21 @@ def taper(size: int, overlap_px: int) -> np.ndarray:
 def window_plan(scene: Scene, settings: Prediction, predictor: object) -> WindowPlan:
     """Return the windows of a predictor over a scene; offsets are multiples of its ``stride_px`` if it has one.
 
-    Windows that are ``tiles`` lie where ``data.TileGrid`` has them, if the scene holds one.
+    Windows that are ``tiles`` lie where ``data.TileGrid`` has them, if the scene holds one. Others may be larger than the
+    settings say, as in ``suitable_plan``. Raises InputError for tiles that are no multiple of the stride.
+    """
+    height, width = scene.grid.height, scene.grid.width
+    if settings.windows == "tiles" and min(height, width) >= settings.window_px:
+        snap = int(getattr(predictor, "stride_px", 1))
+        return replace(WindowPlan(height, width, settings.window_px, settings.overlap, snap), snap_px=1)
+    return suitable_plan(height, width, settings, predictor)
+
+
+def suitable_plan(height: int, width: int, settings: Prediction, predictor: object) -> WindowPlan:
+    """Return the windows over so many pixels, as large as the settings say, or as little larger as a predictor's stride asks.
+
+    They are multiples of the stride, and a step of one stride fits beside their overlap.
     """
     snap = int(getattr(predictor, "stride_px", 1))
-    height, width = scene.grid.height, scene.grid.width
-    plan = WindowPlan(height, width, settings.window_px, settings.overlap, snap)
-    if settings.windows == "tiles" and min(height, width) >= settings.window_px:
-        return replace(plan, snap_px=1)
-    return plan
+    least = max(settings.window_px, settings.overlap + snap)
+    return WindowPlan(height, width, -(-least // snap) * snap, settings.overlap, snap)

@@ -80,6 +80,7 @@ class Prediction(Strict):
     """How a city is predicted."""
 
     window_px: int = Field(default=256, ge=8, le=16_384)
+    """Side of the windows; they are as little larger as a network's stride asks."""
     overlap_px: int | None = Field(default=None, ge=0)
     """Overlap of neighboring windows; null: a quarter of the window (0 for models that need none)."""
     windows: Literal["blended", "tiles"] = "blended"
