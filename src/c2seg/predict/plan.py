@@ -115,8 +115,7 @@ def window_plan(scene: Scene, settings: Prediction, predictor: object) -> Window
     """
     height, width = scene.grid.height, scene.grid.width
     if settings.windows == "tiles" and min(height, width) >= settings.window_px:
-        snap = int(getattr(predictor, "stride_px", 1))
-        return replace(WindowPlan(height, width, settings.window_px, settings.overlap, snap), snap_px=1)
+        return replace(WindowPlan(height, width, settings.window_px, settings.overlap, _stride(predictor)), snap_px=1)
     return suitable_plan(height, width, settings, predictor)
 
 
@@ -125,6 +124,10 @@ def suitable_plan(height: int, width: int, settings: Prediction, predictor: obje
 
     They are multiples of the stride, and a step of one stride fits beside their overlap.
     """
-    snap = int(getattr(predictor, "stride_px", 1))
+    snap = _stride(predictor)
     least = max(settings.window_px, settings.overlap + snap)
     return WindowPlan(height, width, -(-least // snap) * snap, settings.overlap, snap)
+
+
+def _stride(predictor: object) -> int:
+    return int(getattr(predictor, "stride_px", 1))
