@@ -87,6 +87,14 @@ def test_a_wrong_change_of_augmentation_is_named():
         ("training.augment.gain_std=0.3", lambda recipe: recipe.training.augment.gain_std == 0.3),
         ("training.augment.light={sun_std: 0.4}", lambda recipe: recipe.training.augment.light.sun_std == 0.4),
         ("training.augment={light: null, noise_std: 0.01}", lambda recipe: recipe.training.augment.light is None),
+        (
+            "stages.teachers.training.augment.gain_std=0.3",
+            lambda recipe: [t.augment.gain_std for t in recipe.trainings] == [0.3, 0.05],
+        ),
+        (
+            "stages.students.networks={a: {training: {augment: {offset_std: 0.3}}}, b: {}}",
+            lambda recipe: [t.augment.offset_std for t in recipe.trainings] == [0.1, 0.3, 0.1],
+        ),
         ("stages.teachers.fraction=0.5", lambda recipe: recipe.stages["teachers"].fraction == 0.5),
         ("stages.teachers.model={name: unet, dropout: 0.1}", lambda recipe: recipe.stages["teachers"].model.name == "unet"),
         ("prediction.window_px=96", lambda recipe: recipe.prediction.window_px == 96),

@@ -19,6 +19,7 @@ def laid_over(content: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str
     """Return a recipe's content with a change laid over it.
 
     Keys of it that ``comparison`` has other values for get the change's there, too: who sets a key, sets it for all cities.
+    Those of a stage or of one of its networks are such keys where ``comparison`` changes every training or network.
     """
     parts = content.get("comparison")
     there = {
@@ -31,13 +32,26 @@ def laid_over(content: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str
 
 def _in_both(change: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a change has of the keys of a part, mappings key by key."""
-    return {
-        key: _in_both(value, part[key])
-        if isinstance(value, dict) and isinstance(part[key], dict) and part[key]
-        else value
-        for key, value in change.items()
-        if key in part
-    }
+    common: dict[str, Any] = {}
+    for key, value in change.items():
+        below = part.get(key)
+        if key in ("stages", "networks") and isinstance(value, dict) and isinstance(below, dict | None):
+            common |= _in_each(key, value, part)
+        elif key in part:
+            common[key] = (
+                _in_both(value, below) if isinstance(value, dict) and isinstance(below, dict) and below else value
+            )
+    return common
+
+
+def _in_each(key: str, change: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a change of stages, or of a stage's networks, has of the keys that a part has for them or around them."""
+    below = part.get(key) or {}
+    common: dict[str, Any] = {name: None for name, settings in change.items() if settings is None and name in below}
+    for name, settings in change.items():
+        if isinstance(settings, dict) and (both := _in_both(settings, overlay(part, below.get(name) or {}))):
+            common[name] = both
+    return {key: common} if common else {}
 
 
 def resized(recipe: Recipe, *, length: float = 1.0, width: float = 1.0) -> Recipe:
