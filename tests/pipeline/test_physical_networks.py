@@ -102,6 +102,19 @@ def test_the_teacher_is_pretrained_where_cities_have_bands_of_sentinel_alone(pla
         assert set(np.unique(file.read(1))) <= {1, 3, 10}
 
 
+def test_inputs_that_only_left_out_networks_read_are_not_given_to_a_graph(place, tmp_path):
+    """Only the teacher reads layers in physical units, and the map is the student's."""
+    source, target = place("source", seed=1), place("target", seed=2, label=False)
+    settings = (*SHORT, "training.iterations=8", "forest=null")
+    fit(load_recipe("crosscity@students-alone", "demo", settings), [source], tmp_path / "run", target=target)
+    model = tmp_path / "run" / "model.safetensors"
+    assert max(export(read_model_file(model), tmp_path / "model.onnx").largest_difference.values()) < 1e-4
+    for backend in ("torch", "onnx", "openvino"):
+        predict(model, target, MapOptions(tmp_path / f"{backend}.tif"), backend=backend, device="cpu")
+        with rasterio.open(tmp_path / "torch.tif") as first, rasterio.open(tmp_path / f"{backend}.tif") as file:
+            assert (file.read(1) == first.read(1)).mean() > 0.99
+
+
 def test_other_bands_and_unknown_units_have_networks_of_our_own(place, tmp_path):
     source = place("source", seed=1)
     gray = place("gray", seed=5, label=False)

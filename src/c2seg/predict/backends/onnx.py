@@ -27,14 +27,17 @@ class OnnxPredictor:
     """A session; inputs and probabilities are float32 arrays of the CPU."""
 
     session: Any
+    inputs: frozenset[str]
+    """Those of the graph: inputs that only left-out networks of the training read are not in it."""
     num_classes: int
     stride_px: int
     halo_px: int = 0
 
     def predict(self, patch: Patch, valid: np.ndarray) -> np.ndarray:
         """Return probabilities float32 [B, K, H, W]."""
+        values = {name: array for name, array in patch.items() if name in self.inputs}
         try:
-            scores = np.asarray(self.session.run(["probabilities"], dict(patch))[0])
+            scores = np.asarray(self.session.run(["probabilities"], values)[0])
         except Exception as error:  # the runtime's classes are private
             raise ModelFileError(f"ONNX Runtime cannot run the model: {one_line(error)[:200]}") from error
         return checked_scores(scores, (len(valid), self.num_classes, *valid.shape[1:]))
@@ -54,7 +57,8 @@ def session_predictor(backend: str, model: ModelFile, options: BackendOptions) -
         if backend == "tensorrt" or options.device == "cuda":
             check_provider(backend, chosen[0][0], session.get_providers())
         _log.warning("backend onnx: %s did not load; the CPU computes", chosen[0][0])
-    predictor = OnnxPredictor(session, model.header.legend.num_classes, graph.stride_px)
+    inputs = frozenset(node.name for node in session.get_inputs())
+    predictor = OnnxPredictor(session, inputs, model.header.legend.num_classes, graph.stride_px)
     return AveragedTransforms(predictor, options.tta_transforms) if options.tta else predictor
 
 

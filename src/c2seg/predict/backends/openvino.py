@@ -33,6 +33,8 @@ class OpenVinoPredictor:
 
     core: Any
     model: Any
+    inputs: frozenset[str]
+    """Those of the graph: inputs that only left-out networks of the training read are not in it."""
     config: dict[str, Any]
     num_classes: int
     stride_px: int
@@ -43,6 +45,7 @@ class OpenVinoPredictor:
 
     def predict(self, patch: Patch, valid: np.ndarray) -> np.ndarray:
         """Return probabilities float32 [B, K, H, W]."""
+        patch = {name: array for name, array in patch.items() if name in self.inputs}
         idle = self._requests(patch, self.threads.together(len(valid)))
 
         def run(window: Patch, scores: np.ndarray) -> None:
@@ -96,7 +99,8 @@ def load(model: ModelFile, options: BackendOptions) -> Predictor:
         raise _refused("load", error) from error
     config = {"INFERENCE_PRECISION_HINT": _HINTS[options.precision]}
     classes, threads = model.header.legend.num_classes, WindowThreads(options.threads or processors())
-    predictor = OpenVinoPredictor(core, network, config, classes, graph.stride_px, threads)
+    inputs = frozenset(node.any_name for node in network.inputs)
+    predictor = OpenVinoPredictor(core, network, inputs, config, classes, graph.stride_px, threads)
     return AveragedTransforms(predictor, options.tta_transforms) if options.tta else predictor
 
 
